@@ -1,0 +1,55 @@
+# `make help` lists the targets. Python 3.11 to 3.13: make setup PYTHON=python3.12
+
+PYTHON ?= python3
+PROMPT ?= a large red circle moving left over a blue background
+SEED   ?= 0
+MODEL  ?= shapes
+OUT    ?= outputs/video.mp4
+
+VENV := .venv
+RUN  := $(VENV)/bin/python
+PIP  := $(RUN) -m pip install --quiet --disable-pip-version-check
+
+# Through the environment, so that quotes in a prompt reach the program as they are.
+export PROMPT SEED MODEL OUT
+
+.PHONY: help setup video test lint format train-shapes
+.DELETE_ON_ERROR:
+
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
+
+setup: $(VENV)/.dev  ## .venv with everything, for development
+
+video: $(VENV)/.runtime  ## sample PROMPT="..." with SEED, MODEL (a shipped name or a folder) to OUT
+	$(RUN) -m sample.video "$$PROMPT" --seed "$$SEED" --model "$$MODEL" --out "$$OUT"
+
+test: $(VENV)/.dev  ## all tests, on the CPU
+	JAX_PLATFORMS=cpu $(RUN) -m pytest
+
+lint: $(VENV)/.dev  ## ruff and pyright
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+	$(RUN) -m pyright
+
+format: $(VENV)/.dev  ## let ruff sort imports and lay out the code
+	$(RUN) -m ruff check --fix .
+	$(RUN) -m ruff format .
+
+train-shapes: $(VENV)/.runtime  ## train every part of the shipped model; the same line again resumes
+	$(RUN) -m train.shapes
+
+$(RUN):
+	@$(PYTHON) -c 'import sys; ok = (3, 11) <= sys.version_info < (3, 14); \
+	sys.exit(None if ok else "Python 3.11 to 3.13 is needed, $(PYTHON) is %d.%d; say which: make PYTHON=python3.12 ..." % sys.version_info[:2])'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.runtime: requirements.txt | $(RUN)
+	$(PIP) -r requirements.txt
+	@touch $@
+
+# torch first and alone: with other packages beside it a resolver may choose a build with CUDA.
+$(VENV)/.dev: requirements-dev.txt $(VENV)/.runtime
+	$(PIP) "$$(grep '^torch==' requirements-dev.txt)"
+	$(PIP) -r requirements-dev.txt
+	@touch $@
