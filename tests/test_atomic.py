@@ -1,0 +1,48 @@
+import pytest
+
+from videogen_jax.atomic import replacing
+
+
+def test_writes_a_file_and_its_parents(tmp_path):
+    path = tmp_path / "a" / "b.txt"
+    for text in ("one", "two"):
+        with replacing(path) as temporary:
+            assert temporary.suffix == ".txt" and temporary.parent == path.parent
+            temporary.write_text(text)
+        assert path.read_text() == text
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_replaces_a_folder_as_a_whole(tmp_path):
+    path = tmp_path / "frames"
+    for name in ("one", "two"):
+        with replacing(path) as temporary:
+            temporary.mkdir()
+            (temporary / name).touch()
+        assert [p.name for p in path.iterdir()] == [name]
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("as_folder", [False, True])
+def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path, as_folder):
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    with pytest.raises(KeyError), replacing(path) as temporary:
+        if as_folder:
+            temporary.mkdir()
+        (temporary / "x" if as_folder else temporary).write_text("half")
+        raise KeyError
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_names_the_path_that_cannot_be_written(tmp_path):
+    (tmp_path / "file").touch()
+    (tmp_path / "folder" / "below").mkdir(parents=True)
+    for path in (tmp_path / "file" / "a.txt", tmp_path / "folder"):
+        with (
+            pytest.raises(ValueError, match=f"cannot write {path}: "),
+            replacing(path) as temporary,
+        ):
+            temporary.touch()
+    assert (tmp_path / "folder" / "below").exists()

@@ -1,0 +1,42 @@
+"""Files that exist whole or not at all."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Gives a temporary sibling to write a file or a folder at, and renames it to `path` after.
+
+    Parents are created. If the block raises, `path` is as it was and the sibling is gone; a reader
+    never sees a half-written file. An existing folder at `path` is replaced as a whole. The sibling
+    ends like `path`, so that writers which look at the suffix work.
+
+    Raises:
+        ValueError: `path` cannot be written; names it and the reason.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _cannot_write(path, error) from error
+    try:
+        yield temporary
+        if path.is_dir() and temporary.is_dir():
+            shutil.rmtree(path)
+        os.replace(temporary, path)
+    except OSError as error:
+        raise _cannot_write(path, error) from error
+    finally:
+        if temporary.is_dir():
+            shutil.rmtree(temporary)
+        else:
+            temporary.unlink(missing_ok=True)
+
+
+def _cannot_write(path: Path, error: OSError) -> ValueError:
+    return ValueError(f"cannot write {path}: {error.strerror or error}")

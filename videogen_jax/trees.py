@@ -1,0 +1,262 @@
+"""Regular expressions over parameter paths: the one language that selects parameters.
+
+A path is the keys from the root of a tree to a leaf joined by "/", for example
+`down_blocks_0/resnets_1/conv1/kernel`. A pattern selects the paths that it matches in full
+(`re.fullmatch`); in a list of rules the first that matches wins; a pattern that matches no path at
+all is an error, since it is a typo or a rule that the model has outgrown. Sharding, freezing,
+learning-rate multipliers, weight decay and partial loading all read this way, after the convention
+of google-research/big_vision.
+
+Leaves are numpy or JAX arrays or `jax.ShapeDtypeStruct`; trees are nested dicts with string keys
+(`match` and `mask` take any pytree, such as an optimizer state).
+"""
+
+import difflib
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+Tree = Mapping[str, Any]
+
+_NUM_NEAR_MISSES = 3
+
+
+def paths(tree: Any) -> list[str]:
+    """The path of every leaf, in the order of `jax.tree.leaves`."""
+    return [_path(keys) for keys, _ in jax.tree_util.tree_leaves_with_path(tree)]
+
+
+def flatten(tree: Tree) -> dict[str, Any]:
+    """A nested dict as `{path: leaf}`; `unflatten` is its inverse."""
+    return {_path(keys): leaf for keys, leaf in jax.tree_util.tree_leaves_with_path(tree)}
+
+
+def unflatten(leaves: Mapping[str, Any]) -> dict[str, Any]:
+    """The nested dict of `{path: leaf}`.
+
+    Raises:
+        ValueError: a path is both a leaf and a branch ("a" beside "a/b").
+    """
+    tree: dict[str, Any] = {}
+    for path, leaf in leaves.items():
+        *branches, last = path.split("/")
+        node = tree
+        for branch in branches:
+            node = node.setdefault(branch, {})
+            if not isinstance(node, dict):
+                raise ValueError(f"{path!r} lies below another leaf")
+        if last in node:
+            raise ValueError(f"{path!r} is both a leaf and a branch")
+        node[last] = leaf
+    return tree
+
+
+def match(rules: Sequence[tuple[str, Any]], tree: Any, default: Any) -> Any:
+    """Gives every leaf the value of the first rule whose pattern matches its path in full.
+
+    Args:
+        rules: `(pattern, value)` pairs, most specific first.
+        tree: any pytree; only its structure is used.
+        default: the value of the leaves that no pattern matches.
+
+    Returns:
+        a tree of the same structure with the values as leaves.
+
+    Raises:
+        ValueError: a pattern is not a regular expression or matches no path.
+    """
+    names = paths(tree)
+    _check_patterns([pattern for pattern, _ in rules], names, "the tree")
+    compiled = [(re.compile(pattern), value) for pattern, value in rules]
+    values = [
+        next((value for regex, value in compiled if regex.fullmatch(name)), default)
+        for name in names
+    ]
+    return jax.tree.unflatten(jax.tree.structure(tree), values)
+
+
+def mask(patterns: Sequence[str], tree: Any) -> Any:
+    """A tree of bools: True where any pattern matches the path in full. Errors as in `match`."""
+    return match([(pattern, True) for pattern in patterns], tree, default=False)
+
+
+@dataclass(frozen=True)
+class Differences:
+    """How a tree departs from the expected one, as sorted lines ready for a message.
+
+    `missing` and `unexpected` are paths; `misshaped` maps a path to (expected, found) shapes.
+    """
+
+    missing: tuple[str, ...]
+    unexpected: tuple[str, ...]
+    misshaped: Mapping[str, tuple[tuple[int, ...], tuple[int, ...]]]
+
+    def lines(self) -> list[str]:
+        """One line for each departure: "-" missing, "+" unexpected, "!" wrong shape."""
+        return [
+            *(f"  - missing {path}" for path in self.missing),
+            *(f"  + unexpected {path}" for path in self.unexpected),
+            *(
+                f"  ! {path} has shape {found}, expected {expected}"
+                for path, (expected, found) in self.misshaped.items()
+            ),
+        ]
+
+
+def differences(expected: Tree, found: Tree) -> Differences:
+    """Compares two trees of arrays (or shape structs) by path and shape; dtypes may differ."""
+    expected_leaves, found_leaves = flatten(expected), flatten(found)
+    shared = sorted(expected_leaves.keys() & found_leaves.keys())
+    return Differences(
+        missing=tuple(sorted(expected_leaves.keys() - found_leaves.keys())),
+        unexpected=tuple(sorted(found_leaves.keys() - expected_leaves.keys())),
+        misshaped={
+            path: (expected_leaves[path].shape, found_leaves[path].shape)
+            for path in shared
+            if expected_leaves[path].shape != found_leaves[path].shape
+        },
+    )
+
+
+@dataclass(frozen=True)
+class Report:
+    """What `merge` did: paths copied from the source, copied into the leading input channels of a
+    larger kernel (`grown`), left as initialised (`new`), and not taken from the source (`unused`).
+    """
+
+    copied: tuple[str, ...]
+    grown: tuple[str, ...]
+    new: tuple[str, ...]
+    unused: tuple[str, ...]
+
+    def __str__(self) -> str:
+        kinds = {"copied": self.copied, "grown": self.grown, "new": self.new, "unused": self.unused}
+        lines = [", ".join(f"{len(names)} {kind}" for kind, names in kinds.items())]
+        for kind in ("grown", "new", "unused"):
+            lines += [f"  {kind} {line}" for line in _numbers_as_stars(kinds[kind])]
+        return "\n".join(lines)
+
+
+def merge(
+    target: Tree,
+    source: Tree,
+    *,
+    allow_missing: Sequence[str] = (),
+    allow_unused: Sequence[str] = (),
+    grow: Sequence[str] = (),
+) -> tuple[dict[str, Any], Report]:
+    """Warm-starts `target` from `source` (§3.5), strictly.
+
+    Every target leaf takes the source leaf of the same path and shape, in the target's dtype. What
+    no pattern excuses is an error, and all errors are raised together, as by `merge_params` of
+    google-research/big_vision.
+
+    Args:
+        target: the initialised parameters.
+        source: the parameters to copy.
+        allow_missing: patterns of target paths that may stay as they are if absent from the source.
+        allow_unused: patterns of source paths that may be left out if absent from the target.
+        grow: patterns of kernels `[..., in, out]` whose input channels may outnumber the source's:
+            the source goes into the leading channels, the rest is zero, so that the new inputs
+            change nothing until they are trained.
+
+    Returns:
+        the merged tree, and the report of what was copied. A leaf whose source is a
+        `ShapeDtypeStruct` is one too, so that a merge can be planned without arrays.
+
+    Raises:
+        ValueError: naming every missing, unused and mis-shaped path that no pattern excuses, or
+            every pattern that matches no path.
+    """
+    target_leaves, source_leaves = flatten(target), flatten(source)
+    _check_patterns([*allow_missing, *grow], target_leaves, "the target")
+    _check_patterns(allow_unused, source_leaves, "the source")
+    found = differences(target, source)
+    grown = {
+        path
+        for path, (wanted, given) in found.misshaped.items()
+        if _any_match(grow, path) and _only_input_channels_grew(wanted, given)
+    }
+    unexcused = Differences(
+        missing=tuple(path for path in found.missing if not _any_match(allow_missing, path)),
+        unexpected=tuple(path for path in found.unexpected if not _any_match(allow_unused, path)),
+        misshaped={path: v for path, v in found.misshaped.items() if path not in grown},
+    )
+    if lines := unexcused.lines():
+        raise ValueError("\n".join([f"cannot load {len(lines)} parameters:", *lines]))
+
+    merged = {
+        path: _fit(source_leaves[path], leaf) if path in source_leaves else leaf
+        for path, leaf in target_leaves.items()
+    }
+    report = Report(
+        copied=tuple(path for path in target_leaves if path in source_leaves and path not in grown),
+        grown=tuple(sorted(grown)),
+        new=found.missing,
+        unused=found.unexpected,
+    )
+    return unflatten(merged), report
+
+
+def _path(keys: tuple[Any, ...]) -> str:
+    return jax.tree_util.keystr(keys, simple=True, separator="/")
+
+
+def _any_match(patterns: Iterable[str], path: str) -> bool:
+    return any(re.fullmatch(pattern, path) for pattern in patterns)
+
+
+def _check_patterns(patterns: Sequence[str], names: Iterable[str], where: str) -> None:
+    names = list(names)
+    problems = []
+    for pattern in patterns:
+        try:
+            regex = re.compile(pattern)
+        except re.error as error:
+            problems.append(f"  {pattern!r} is not a regular expression: {error}")
+            continue
+        if not any(regex.fullmatch(name) for name in names):
+            near = _near_misses(regex, names)
+            problems.append(f"  {pattern!r}" + (f"; near it: {', '.join(near)}" if near else ""))
+    if problems:
+        raise ValueError("\n".join([f"patterns that match no path of {where}:", *problems]))
+
+
+def _near_misses(regex: re.Pattern[str], names: list[str]) -> list[str]:
+    """Paths that contain a match (the pattern lacks `.*` at an end), else those spelt alike."""
+    partial = [name for name in names if regex.search(name)]
+    near = partial or difflib.get_close_matches(regex.pattern, names, _NUM_NEAR_MISSES, cutoff=0.5)
+    return near[:_NUM_NEAR_MISSES]
+
+
+def _only_input_channels_grew(wanted: tuple[int, ...], given: tuple[int, ...]) -> bool:
+    """True if kernels `[..., in, out]` differ only by more input channels in `wanted`."""
+    return (
+        len(wanted) == len(given) >= 2
+        and wanted[:-2] == given[:-2]
+        and wanted[-1] == given[-1]
+        and wanted[-2] > given[-2]
+    )
+
+
+def _fit(value: Any, like: Any) -> Any:
+    """`value` in the shape and dtype of `like`: padded with zeros after its input channels."""
+    if isinstance(value, jax.ShapeDtypeStruct):
+        return jax.ShapeDtypeStruct(like.shape, like.dtype)
+    if value.shape != like.shape:
+        pad_width = [(0, 0)] * value.ndim
+        pad_width[-2] = (0, like.shape[-2] - value.shape[-2])
+        value = (jnp if isinstance(value, jax.Array) else np).pad(value, pad_width)
+    return value.astype(like.dtype)
+
+
+def _numbers_as_stars(names: Iterable[str]) -> list[str]:
+    """Paths that differ only in numbers as one line: `blocks_*/conv/kernel (12)`."""
+    counts = Counter(re.sub(r"\d+", "*", name) for name in names)
+    return [pattern if n == 1 else f"{pattern} ({n})" for pattern, n in sorted(counts.items())]

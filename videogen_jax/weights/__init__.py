@@ -1,0 +1,1 @@
+"""Model directories: their configuration, their components, and conversion from other libraries."""

@@ -1,0 +1,145 @@
+"""Trees of frozen dataclasses as JSON, strict in both directions.
+
+Fields may be bool, int, float, str, None, `Literal`, a dataclass, a union of these (such as
+`float | None`), and `tuple[X, ...]` or `tuple[X, Y]` of them. An int is accepted for a float and
+nothing else is converted: a bool is no int, NaN and infinity are no floats. A field that is left
+out takes the dataclass's default.
+"""
+
+import dataclasses
+import json
+import math
+import os
+import types
+import typing
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from videogen_jax.atomic import replacing
+
+Config = TypeVar("Config")
+
+
+def save_config(path: str | os.PathLike[str], config: Any) -> None:
+    """Writes a dataclass tree as JSON; parents are created, the file appears whole or not at all.
+
+    Raises:
+        ValueError: a value does not fit its field's type, so that the file would not load again, or
+            `path` cannot be written.
+    """
+    data = to_dict(config)
+    from_dict(data, type(config), where=str(path))
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(data, indent=2, allow_nan=False) + "\n")
+
+
+def load_config(path: str | os.PathLike[str], cls: type[Config]) -> Config:
+    """Reads what `save_config` wrote.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: not JSON, an unknown, repeated or missing field, or a value of the wrong type;
+            names the file, the field's path, and what was expected.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"no configuration file {path}")
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_unique_fields)
+    except ValueError as error:
+        raise ValueError(f"{path}: not a JSON file: {error}") from error
+    return from_dict(data, cls, where=str(path))
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """The dataclass tree as nested dicts with tuples as lists, ready for JSON."""
+    return json.loads(json.dumps(dataclasses.asdict(config)))
+
+
+def from_dict(data: Any, cls: type[Config], *, where: str = "config") -> Config:
+    """Builds `cls` from what `to_dict` gave; `where` heads the messages. Errors: `load_config`."""
+    return _parse(data, cls, where + ": ", "")
+
+
+def _parse(value: Any, expected: Any, where: str, path: str) -> Any:
+    """`value` as the type `expected`; `path` is the field's, "" at the root."""
+    if dataclasses.is_dataclass(expected):
+        return _parse_dataclass(value, expected, where, path)
+    origin, arguments = typing.get_origin(expected), typing.get_args(expected)
+    if origin in (typing.Union, types.UnionType):
+        return _parse_union(value, expected, arguments, where, path)
+    if origin is tuple:
+        return _parse_tuple(value, expected, arguments, where, path)
+    if origin is Literal:
+        if not any(value == choice and type(value) is type(choice) for choice in arguments):
+            choices = ", ".join(repr(choice) for choice in arguments)
+            raise ValueError(f"{where}{path} is {value!r}, expected one of {choices}")
+        return value
+    if expected is float and type(value) is int:
+        return float(value)
+    if type(value) is not expected or (expected is float and not math.isfinite(value)):
+        raise _wrong_type(value, expected, where, path)
+    return value
+
+
+def _parse_dataclass(value: Any, cls: Any, where: str, path: str) -> Any:
+    if not isinstance(value, Mapping):
+        raise _wrong_type(value, cls, where, path)
+    prefix = f"{path}." if path else ""
+    fields = {field.name: field for field in dataclasses.fields(cls) if field.init}
+    if unknown := sorted(value.keys() - fields.keys()):
+        names = ", ".join(prefix + name for name in unknown)
+        raise ValueError(f"{where}unknown {names}; {cls.__name__} has {', '.join(fields)}")
+    required = [
+        field.name
+        for field in fields.values()
+        if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+    ]
+    if absent := [prefix + name for name in required if name not in value]:
+        raise ValueError(f"{where}missing {', '.join(absent)}, which have no default")
+    hints = typing.get_type_hints(cls)
+    parsed = {name: _parse(v, hints[name], where, prefix + name) for name, v in value.items()}
+    try:
+        return cls(**parsed)
+    except ValueError as error:  # from __post_init__, which does not know the file
+        raise ValueError(f"{where}{prefix}{error}") from error
+
+
+def _parse_union(value: Any, expected: Any, arguments: tuple, where: str, path: str) -> Any:
+    if value is None and type(None) in arguments:
+        return None
+    choices = [argument for argument in arguments if argument is not type(None)]
+    if len(choices) == 1:
+        return _parse(value, choices[0], where, path)
+    for choice in choices:
+        try:
+            return _parse(value, choice, where, path)
+        except ValueError:
+            continue
+    raise _wrong_type(value, expected, where, path)
+
+
+def _parse_tuple(value: Any, expected: Any, arguments: tuple, where: str, path: str) -> tuple:
+    repeated = len(arguments) == 2 and arguments[1] is Ellipsis
+    if not isinstance(value, list | tuple) or not (repeated or len(value) == len(arguments)):
+        raise _wrong_type(value, expected, where, path)
+    items = arguments[:1] * len(value) if repeated else arguments
+    return tuple(
+        _parse(v, item, where, f"{path}[{i}]")
+        for i, (v, item) in enumerate(zip(value, items, strict=True))
+    )
+
+
+def _wrong_type(value: Any, expected: Any, where: str, path: str) -> ValueError:
+    name = expected.__name__ if isinstance(expected, type) else str(expected)
+    finite = "finite " if expected is float else ""
+    return ValueError(f"{where}{path or 'the file'} is {value!r}, expected {finite}{name}")
+
+
+def _unique_fields(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    fields = dict(pairs)
+    if len(fields) < len(pairs):
+        names = sorted({name for name, _ in pairs if [n for n, _ in pairs].count(name) > 1})
+        raise ValueError(f"field given more than once: {', '.join(names)}")
+    return fields

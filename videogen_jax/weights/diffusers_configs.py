@@ -1,0 +1,245 @@
+"""The `config.json` files of a Stable Diffusion diffusers folder as our configs.
+
+diffusers' classes take many fields that Stable Diffusion never varies. Each field is therefore one
+of: read into our config; required to have the one value that our networks are written for; or
+without effect on what the network computes. Any other field must be null, which is how diffusers
+spells "not used". What a file leaves out has the default of diffusers' class (0.42).
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from videogen_jax.diffusion.schedule import ScheduleConfig
+from videogen_jax.models.autoencoder import AutoencoderConfig
+from videogen_jax.models.text_encoder import TextEncoderConfig
+from videogen_jax.models.unet import UNetConfig
+from videogen_jax.weights.config_file import from_dict
+from videogen_jax.weights.files import read_json
+
+
+@dataclass(frozen=True)
+class _Fields:
+    """What becomes of each field of a class.
+
+    Attributes:
+        read: Their name -> (our name, their default).
+        fixed: Their name -> the only value that we support, which is also their default.
+        without_effect: Their names.
+    """
+
+    read: Mapping[str, tuple[str, Any]]
+    fixed: Mapping[str, Any] = field(default_factory=dict)
+    without_effect: tuple[str, ...] = ()
+
+
+_TEXT_ENCODER = _Fields(
+    read={
+        "vocab_size": ("vocab_size", 49408),
+        "max_position_embeddings": ("max_length", 77),
+        "hidden_size": ("hidden_size", 512),
+        "intermediate_size": ("intermediate_size", 2048),
+        "num_hidden_layers": ("num_layers", 12),
+        "num_attention_heads": ("num_heads", 8),
+        "hidden_act": ("activation", "quick_gelu"),
+        "layer_norm_eps": ("layer_norm_eps", 1e-5),
+        "eos_token_id": ("eos_token_id", 49407),
+    },
+    fixed={"model_type": "clip_text_model"},
+    without_effect=(
+        "architectures",
+        "attention_dropout",
+        "bos_token_id",
+        "dropout",
+        "dtype",
+        "initializer_factor",
+        "initializer_range",
+        "pad_token_id",
+        "projection_dim",
+        "torch_dtype",
+        "transformers_version",
+    ),
+)
+
+_UNET = _Fields(
+    read={
+        "in_channels": ("in_channels", 4),
+        "out_channels": ("out_channels", 4),
+        "block_out_channels": ("block_out_channels", [320, 640, 1280, 1280]),
+        "layers_per_block": ("layers_per_block", 2),
+        "down_block_types": ("down", ["CrossAttnDownBlock2D"] * 3 + ["DownBlock2D"]),
+        "up_block_types": ("up", ["UpBlock2D"] + ["CrossAttnUpBlock2D"] * 3),
+        "attention_head_dim": ("num_heads", 8),
+        "transformer_layers_per_block": ("transformer_layers", 1),
+        "cross_attention_dim": ("cross_attention_dim", 1280),
+        "use_linear_projection": ("linear_projection", False),
+        "norm_num_groups": ("norm_groups", 32),
+    },
+    fixed={
+        "act_fn": "silu",
+        "attention_type": "default",
+        "center_input_sample": False,
+        "class_embeddings_concat": False,
+        "conv_in_kernel": 3,
+        "conv_out_kernel": 3,
+        "downsample_padding": 1,
+        "dropout": 0.0,
+        "dual_cross_attention": False,
+        "flip_sin_to_cos": True,
+        "freq_shift": 0,
+        "mid_block_scale_factor": 1,
+        "mid_block_type": "UNetMidBlock2DCrossAttn",
+        "norm_eps": 1e-5,
+        "only_cross_attention": False,
+        "resnet_out_scale_factor": 1.0,
+        "resnet_skip_time_act": False,
+        "resnet_time_scale_shift": "default",
+        "time_embedding_type": "positional",
+    },
+    without_effect=(
+        "addition_embed_type_num_heads",  # of a kind of embedding that must be null
+        "sample_size",  # of the training images, see `unet_sample_size`
+        "upcast_attention",  # our attention logits are float32 always
+    ),
+)
+
+_AUTOENCODER = _Fields(
+    read={
+        "in_channels": ("in_channels", 3),
+        "out_channels": ("out_channels", 3),
+        "latent_channels": ("latent_channels", 4),
+        "down_block_types": ("down", ["DownEncoderBlock2D"]),
+        "up_block_types": ("up", ["UpDecoderBlock2D"]),
+        "block_out_channels": ("block_out_channels", [64]),
+        "layers_per_block": ("layers_per_block", 1),
+        "norm_num_groups": ("norm_groups", 32),
+        "mid_block_add_attention": ("mid_attention", True),
+        "scaling_factor": ("scaling_factor", 0.18215),
+    },
+    fixed={"act_fn": "silu", "use_post_quant_conv": True, "use_quant_conv": True},
+    without_effect=("force_upcast", "sample_size"),
+)
+
+# Stable Diffusion's files say so; transformers then takes the highest id for end-of-text.
+_LEGACY_EOS_TOKEN_ID = 2
+
+_SCHEDULE_FIELDS = {
+    "num_train_timesteps": ("num_train_timesteps", 1000),
+    "beta_start": ("beta_start", 0.0001),
+    "beta_end": ("beta_end", 0.02),
+    "beta_schedule": ("beta_schedule", "linear"),
+    "prediction_type": ("prediction", "epsilon"),
+    "rescale_betas_zero_snr": ("zero_terminal_snr", False),
+}
+_BETA_SCHEDULES = {
+    "linear": "linear",
+    "scaled_linear": "scaled_linear",
+    "squaredcos_cap_v2": "cosine",
+}
+_PREDICTIONS = {"epsilon": "eps", "v_prediction": "v", "sample": "x0"}
+
+
+def text_encoder_config(path: Path) -> TextEncoderConfig:
+    """The config of a transformers `CLIPTextModel`.
+
+    Args:
+        path: Its `config.json`.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: A field is unknown or has a value that our network is not written for; names the
+            file and all such fields.
+    """
+    config = from_dict(_read(path, _TEXT_ENCODER), TextEncoderConfig, where=str(path))
+    if config.eos_token_id == _LEGACY_EOS_TOKEN_ID:
+        return dataclasses.replace(config, eos_token_id=config.vocab_size - 1)
+    return config
+
+
+def unet_config(path: Path) -> UNetConfig:
+    """The config of a diffusers `UNet2DConditionModel`. Arguments and errors as above."""
+    data = _read(path, _UNET)
+    down_types = {"CrossAttnDownBlock2D": True, "DownBlock2D": False}
+    up_types = {"CrossAttnUpBlock2D": True, "UpBlock2D": False}
+    down = _choices(path, "down_block_types", data.pop("down"), down_types)
+    up = _choices(path, "up_block_types", data.pop("up"), up_types)
+    if up != down[::-1]:
+        raise ValueError(f"{path}: up_block_types is not the mirror image of down_block_types")
+    data["attention_levels"] = down
+    if not isinstance(data["num_heads"], list):
+        # diffusers' field is named after the size of a head, but gives the number of heads.
+        data["num_heads"] = [data["num_heads"]] * len(down)
+    return from_dict(data, UNetConfig, where=str(path))
+
+
+def unet_sample_size(path: Path) -> int | None:
+    """Latents per side that a `UNet2DConditionModel` was trained at, None if it does not say.
+
+    Raises:
+        ValueError: Not a whole number (not square); names the file.
+    """
+    size = read_json(path).get("sample_size")
+    if size is not None and type(size) is not int:
+        raise ValueError(f"{path}: sample_size is {size!r}, expected a whole number or null")
+    return size
+
+
+def autoencoder_config(path: Path) -> AutoencoderConfig:
+    """The config of a diffusers `AutoencoderKL`. Arguments and errors as above."""
+    data = _read(path, _AUTOENCODER)
+    _choices(path, "down_block_types", data.pop("down"), {"DownEncoderBlock2D": True})
+    _choices(path, "up_block_types", data.pop("up"), {"UpDecoderBlock2D": True})
+    if data.pop("out_channels") != data["in_channels"]:
+        raise ValueError(f"{path}: out_channels differs from in_channels")
+    return from_dict(data, AutoencoderConfig, where=str(path))
+
+
+def schedule_config(path: Path) -> ScheduleConfig:
+    """The noise schedule of a diffusers scheduler.
+
+    Only the schedule is read: the other fields are about the sampler, which is chosen anew here.
+
+    Args:
+        path: Its `scheduler_config.json`.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: A value that `ScheduleConfig` does not know; names the file and the field.
+    """
+    given = read_json(path)
+    if given.get("trained_betas") is not None:
+        raise ValueError(f"{path}: trained_betas are not supported, expected null")
+    data = {ours: given.get(name, value) for name, (ours, value) in _SCHEDULE_FIELDS.items()}
+    data["beta_schedule"] = _choice(path, "beta_schedule", data["beta_schedule"], _BETA_SCHEDULES)
+    data["prediction"] = _choice(path, "prediction_type", data["prediction"], _PREDICTIONS)
+    return from_dict(data, ScheduleConfig, where=str(path))
+
+
+def _read(path: Path, fields: _Fields) -> dict[str, Any]:
+    """The fields that are read, by our names; raises for all that are not as they must be."""
+    given = read_json(path)
+    problems = []
+    for name, value in given.items():
+        if name in fields.fixed:
+            if value != fields.fixed[name]:
+                problems.append(f"{name} is {value!r}, only {fields.fixed[name]!r} is supported")
+        elif name not in fields.read and name not in fields.without_effect:
+            if value is not None and not name.startswith("_"):
+                problems.append(f"{name} is {value!r}, a field that is not supported")
+    if problems:
+        raise ValueError("\n  ".join([f"{path} describes another network:", *problems]))
+    return {ours: given.get(name, default) for name, (ours, default) in fields.read.items()}
+
+
+def _choice(path: Path, name: str, value: Any, choices: Mapping[str, Any]) -> Any:
+    if not isinstance(value, str) or value not in choices:
+        raise ValueError(f"{path}: {name} has {value!r}, expected one of {', '.join(choices)}")
+    return choices[value]
+
+
+def _choices(path: Path, name: str, values: Any, choices: Mapping[str, Any]) -> list[Any]:
+    if not isinstance(values, list):
+        raise ValueError(f"{path}: {name} is {values!r}, expected a list")
+    return [_choice(path, name, value, choices) for value in values]

@@ -1,0 +1,177 @@
+"""The components of a model directory: one safetensors file each, with checksums in a manifest.
+
+model/
+  config.json               the configuration tree (`config_file`)
+  manifest.json             {"stage_1": {"bytes": 7340032, "sha256": "9f86d0..."}, ...}
+  stage_1.safetensors       tensors named by parameter path: "conv_in/kernel"
+  tokenizer/                files in CLIP's format
+"""
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import jax.numpy as jnp
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from videogen_jax import trees
+from videogen_jax.atomic import replacing
+from videogen_jax.weights.config_file import from_dict, to_dict
+
+DType = Literal["float32", "bfloat16", "float16"]
+PathLike = str | os.PathLike[str]
+
+_MANIFEST = "manifest.json"
+_SUFFIX = ".safetensors"
+
+
+@dataclass(frozen=True)
+class _Saved:
+    """An entry of the manifest: the size and the checksum of a component's file."""
+
+    bytes: int
+    sha256: str
+
+
+def save_component(
+    directory: PathLike, name: str, params: trees.Tree, dtype: DType | None = None
+) -> None:
+    """Writes `params` as `directory/name.safetensors` and records its checksum.
+
+    The file appears whole or not at all. The manifest is written after it, so a crash between the
+    two leaves a component that fails its check at loading, never one that is silently stale.
+
+    Args:
+        directory: created if it does not exist.
+        name: of the component, such as "stage_1".
+        params: nested dict of arrays.
+        dtype: of the floating-point tensors on disk; None keeps each as it is.
+
+    Raises:
+        ValueError: a tensor holds NaN or infinity, in `dtype` or already before (lists them all),
+            or the directory cannot be written.
+    """
+    directory = Path(directory)
+    arrays = {
+        path: np.asarray(_cast(np.asarray(leaf), dtype), order="C")
+        for path, leaf in trees.flatten(params).items()
+    }
+    _check_finite(arrays, f"component {name!r}", dtype)
+    manifest = _read_manifest(directory)
+    with replacing(directory / (name + _SUFFIX)) as temporary:
+        save_file(arrays, temporary)
+        manifest[name] = _Saved(temporary.stat().st_size, _sha256(temporary))
+    data = {name: to_dict(saved) for name, saved in sorted(manifest.items())}
+    with replacing(directory / _MANIFEST) as temporary:
+        temporary.write_text(json.dumps(data, indent=2) + "\n")
+
+
+def load_component(
+    directory: PathLike, name: str, dtype: DType | None = "float32", *, check_finite: bool = False
+) -> dict[str, Any]:
+    """Reads a component and verifies its checksum.
+
+    Args:
+        directory: the model directory.
+        name: of the component, such as "stage_1".
+        dtype: of the floating-point arrays returned; None keeps each as it is on disk.
+        check_finite: also search for NaN and infinity.
+
+    Returns:
+        nested dict of numpy arrays.
+
+    Raises:
+        FileNotFoundError: no such directory or component; lists the components there are.
+        ValueError: the file differs from what was saved, was put there by other means, or (asked
+            for) is not finite; names the file and what is wrong.
+    """
+    directory = Path(directory)
+    components = list_components(directory)
+    if name not in components:
+        there_are = ", ".join(components) or "none"
+        raise FileNotFoundError(f"no component {name!r} in {directory}; there are: {there_are}")
+    path = directory / (name + _SUFFIX)
+    _verify(path, _read_manifest(directory).get(name))
+    try:
+        with safe_open(path, framework="numpy") as file:
+            arrays = {key: _cast(file.get_tensor(key), dtype) for key in file.keys()}
+    except SafetensorError as error:
+        raise ValueError(f"{path} is not a safetensors file: {error}") from error
+    if check_finite:
+        _check_finite(arrays, str(path), dtype)
+    return trees.unflatten(arrays)
+
+
+def list_components(directory: PathLike) -> list[str]:
+    """The names of the components in a model directory, sorted.
+
+    Raises:
+        FileNotFoundError: there is no such directory.
+    """
+    directory = Path(directory)
+    if not directory.is_dir():
+        raise FileNotFoundError(f"no model directory {directory}")
+    files = directory.glob(f"*{_SUFFIX}")
+    return sorted(file.name.removesuffix(_SUFFIX) for file in files if file.name[0] != ".")
+
+
+def check_against(expected_shapes: trees.Tree, params: trees.Tree, path: PathLike) -> None:
+    """Raises unless `params` has exactly the paths and shapes of `expected_shapes`.
+
+    Args:
+        expected_shapes: nested dict of `jax.ShapeDtypeStruct`, as from `jax.eval_shape(init)`.
+        params: nested dict of arrays.
+        path: of the file that `params` came from, for the message.
+
+    Raises:
+        ValueError: names the file and every missing, unexpected and mis-shaped tensor.
+    """
+    if lines := trees.differences(expected_shapes, params).lines():
+        raise ValueError("\n".join([f"{os.fspath(path)} does not fit the configuration:", *lines]))
+
+
+def _cast(array: np.ndarray, dtype: DType | None) -> np.ndarray:
+    if dtype is None or not jnp.issubdtype(array.dtype, jnp.floating):
+        return array
+    with np.errstate(over="ignore"):  # an overflow is reported with its path by _check_finite
+        return array.astype(dtype)
+
+
+def _check_finite(arrays: dict[str, np.ndarray], what: str, dtype: DType | None) -> None:
+    bad = [path for path, array in arrays.items() if not np.all(np.isfinite(array))]
+    if bad:
+        as_dtype = f" in {dtype}" if dtype else ""
+        raise ValueError("\n  ".join([f"{what} has tensors that are not finite{as_dtype}:", *bad]))
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _read_manifest(directory: Path) -> dict[str, _Saved]:
+    """What was saved under each name; {} if there is no manifest yet."""
+    path = directory / _MANIFEST
+    if not path.exists():
+        return {}
+    try:
+        data = dict(json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{path} is damaged: {error}") from error
+    return {name: from_dict(entry, _Saved, where=f"{path}, {name}") for name, entry in data.items()}
+
+
+def _verify(path: Path, saved: _Saved | None) -> None:
+    """Raises ValueError unless the file is the one that the manifest describes."""
+    if saved is None:
+        raise ValueError(f"{path} has no checksum in {_MANIFEST}; was it saved by this library?")
+    size = path.stat().st_size
+    if size != saved.bytes:
+        raise ValueError(f"{path} is damaged: it has {size} bytes, saved were {saved.bytes}")
+    if _sha256(path) != saved.sha256:
+        raise ValueError(f"{path} is damaged: its content differs from what was saved (sha256)")

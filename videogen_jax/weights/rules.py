@@ -1,0 +1,226 @@
+"""Name tables as data, and the one engine that imports and exports by them.
+
+A `Table` says how another library's weights are called and laid out: a list of `Rule`s, each with
+the name there, the path here and the `Transform` between the two layouts. In both, `{name}` stands
+for an index (digits), so that a rule reads in either direction and the table that imports exports.
+
+Names and layouts are strict both ways: every key and every parameter must be met exactly once, with
+the right shape; all that is wrong is collected and raised as one error.
+"""
+
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from videogen_jax.trees import Tree, flatten, unflatten
+
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Transform:
+    """A change of memory layout and its inverse.
+
+    Attributes:
+        ranks: Numbers of axes that the source array may have.
+        to_target: Gives (source array, wanted shape) in our layout; may miss the wanted shape.
+        to_source: Gives our array in the source's layout.
+    """
+
+    ranks: tuple[int, ...]
+    to_target: Callable[[np.ndarray, Shape], np.ndarray]
+    to_source: Callable[[np.ndarray], np.ndarray]
+
+
+def _pointwise_to_target(array: np.ndarray, shape: Shape) -> np.ndarray:
+    ours = _oi_last(array)
+    fits = ours.size == math.prod(shape) and ours.shape[-2:] == shape[-2:]
+    return ours.reshape(shape) if fits else ours
+
+
+def _oi_last(array: np.ndarray) -> np.ndarray:
+    return array.transpose(*range(2, array.ndim), 1, 0)
+
+
+def _oi_first(array: np.ndarray) -> np.ndarray:
+    return array.transpose(array.ndim - 1, array.ndim - 2, *range(array.ndim - 2))
+
+
+VECTOR = Transform((1,), lambda array, _: array, lambda array: array)
+EMBEDDING = Transform((2,), lambda array, _: array, lambda array: array)
+LINEAR = Transform((2,), lambda array, _: array.T, lambda array: array.T)
+CONV = Transform((4,), lambda array, _: _oi_last(array), _oi_first)
+"""Kernels OIHW (torch) to HWIO."""
+POINTWISE = Transform((2, 4), _pointwise_to_target, _oi_first)
+"""A 1×1 convolution or a linear layer to whichever of the two ours is; goes back as ours is."""
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One parameter, or one for each index: `source` name, `target` path, `transform` of layout.
+
+    Raises:
+        ValueError: If the two do not have the same placeholders.
+    """
+
+    source: str
+    target: str
+    transform: Transform
+
+    def __post_init__(self) -> None:
+        if sorted(_PLACEHOLDER.findall(self.source)) != sorted(_PLACEHOLDER.findall(self.target)):
+            raise ValueError(f"rule {self.source!r} -> {self.target!r}: placeholders differ")
+
+    def target_of(self, key: str) -> str | None:
+        """Our path of a source name, None if the rule is not about it."""
+        return _translate(self.source, self.target, key)
+
+    def source_of(self, path: str) -> str | None:
+        """The source name of our path, None if the rule is not about it."""
+        return _translate(self.target, self.source, path)
+
+
+_PLACEHOLDER = re.compile(r"\{(\w+)\}")
+
+
+def _translate(pattern: str, other: str, name: str) -> str | None:
+    match = _regex(pattern).fullmatch(name)
+    return other.format(**match.groupdict()) if match else None
+
+
+@cache
+def _regex(pattern: str) -> re.Pattern[str]:
+    return re.compile(_PLACEHOLDER.sub(r"(?P<\1>\\d+)", pattern.replace(".", r"\.")))
+
+
+@dataclass(frozen=True)
+class Table:
+    """All rules of a network.
+
+    Attributes:
+        rules: No two of them may match the same name.
+        aliases: (old, new) pieces of source names, replaced before rules are matched: spellings
+            that mean the same. Export writes the new ones.
+        ignored: Source names (after aliases) that carry no weights, such as constant buffers.
+    """
+
+    rules: tuple[Rule, ...]
+    aliases: tuple[tuple[str, str], ...] = ()
+    ignored: tuple[str, ...] = ()
+
+    def targets_of(self, key: str) -> list[tuple[Rule, str]]:
+        """The rules that match a source name and our paths by them; right is exactly one."""
+        name = self.canonical(key)
+        found = ((rule, rule.target_of(name)) for rule in self.rules)
+        return [(rule, path) for rule, path in found if path is not None]
+
+    def sources_of(self, path: str) -> list[tuple[Rule, str]]:
+        """The rules that match our path and the source names by them; right is exactly one."""
+        found = ((rule, rule.source_of(path)) for rule in self.rules)
+        return [(rule, key) for rule, key in found if key is not None]
+
+    def canonical(self, key: str) -> str:
+        """The source name with the spellings that the rules use."""
+        for old, new in self.aliases:
+            key = key.replace(old, new)
+        return key
+
+
+def import_weights(
+    table: Table, source: Mapping[str, np.ndarray], expected: Tree, *, name: str
+) -> dict[str, Any]:
+    """Turns another library's weights into our parameters.
+
+    Arrays are taken from `source` one at a time and keep their dtype.
+
+    Args:
+        table: Which weight goes where, and how.
+        source: Weights by name; may read each from disk when asked.
+        expected: Nested dict of leaves with a `shape`, as from `jax.eval_shape(module.init, ...)`.
+        name: Of the weights (a file), which heads the error message.
+
+    Returns:
+        Nested dict of numpy arrays with exactly the paths and shapes of `expected`.
+
+    Raises:
+        ValueError: Names every source key that no rule, more than one rule or no parameter takes,
+            every parameter that is not filled or filled twice, and every wrong shape.
+    """
+    shapes = {path: tuple(leaf.shape) for path, leaf in flatten(expected).items()}
+    filled, problems = _assign(table, source, shapes)
+    params = {}
+    for path, (key, rule) in filled.items():
+        array, transform = source[key], rule.transform
+        fits = array.ndim in transform.ranks
+        ours = transform.to_target(array, shapes[path]) if fits else array
+        if fits and ours.shape == shapes[path]:
+            params[path] = np.ascontiguousarray(ours)
+        else:
+            wanted = transform.to_source(np.broadcast_to(np.float32(0), shapes[path])).shape
+            problems.append(f"  ! {key} has shape {array.shape}, expected {wanted}")
+    if problems:
+        raise ValueError("\n".join([f"{name} does not fit the configuration:", *problems]))
+    return unflatten(params)
+
+
+def export_weights(table: Table, params: Tree) -> dict[str, np.ndarray]:
+    """Turns our parameters into another library's: the inverse of `import_weights`.
+
+    Args:
+        table: The table that `import_weights` takes.
+        params: Nested dict of arrays.
+
+    Returns:
+        Contiguous arrays by source name.
+
+    Raises:
+        ValueError: Names every parameter that no rule or more than one rule takes, or whose name is
+            another's too.
+    """
+    weights, problems = {}, []
+    for path, leaf in flatten(params).items():
+        match table.sources_of(path):
+            case [(_, key)] if key in weights:
+                problems.append(f"  + {path} is not the only one with the name {key}")
+            case [(rule, key)]:
+                weights[key] = np.ascontiguousarray(rule.transform.to_source(np.asarray(leaf)))
+            case []:
+                problems.append(f"  + no rule takes {path}")
+            case several:
+                problems.append(f"  + {path} is taken by {_names(several)}")
+    if problems:
+        raise ValueError("\n".join(["parameters that have no name to export by:", *problems]))
+    return weights
+
+
+def _assign(
+    table: Table, keys: Iterable[str], shapes: Mapping[str, Shape]
+) -> tuple[dict[str, tuple[str, Rule]], list[str]]:
+    """Which source key fills each path, by which rule; and a line for all that has no place."""
+    filled: dict[str, tuple[str, Rule]] = {}
+    problems = []
+    for key in keys:
+        if table.canonical(key) in table.ignored:
+            continue
+        match table.targets_of(key):
+            case [(_, path)] if path in filled:
+                problems.append(f"  + {key} and {filled[path][0]} are the same parameter, {path}")
+            case [(rule, path)] if path in shapes:
+                filled[path] = (key, rule)
+            case [_, _, *_] as several:
+                problems.append(f"  + {key} goes to {_names(several)}")
+            case _:
+                problems.append(f"  + unexpected {key}")
+    for path in shapes.keys() - filled.keys():
+        sources = _names(table.sources_of(path)) or "which no rule gives"
+        problems.append(f"  - missing {path}, {sources}")
+    return filled, sorted(problems)
+
+
+def _names(matches: list[tuple[Rule, str]]) -> str:
+    return " and ".join(name for _, name in matches)

@@ -1,0 +1,1 @@
+"""What Stable Diffusion's weights are called: one table per network."""

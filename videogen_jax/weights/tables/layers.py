@@ -1,0 +1,55 @@
+"""Rules for the layers that the tables are made of.
+
+Each function takes a layer's name in the source and gives the rules of its weight and bias. Our
+path is that name with "_" for a "." before an index and "/" for any other, which is how the models
+name their modules.
+"""
+
+import re
+
+from videogen_jax.weights.rules import CONV, EMBEDDING, LINEAR, POINTWISE, VECTOR, Rule, Transform
+
+
+def conv(source: str) -> tuple[Rule, ...]:
+    """A 2D convolution that is one on both sides."""
+    return _layer(source, "kernel", CONV)
+
+
+def linear(source: str) -> tuple[Rule, ...]:
+    """A linear layer."""
+    return _layer(source, "kernel", LINEAR)
+
+
+def pointwise(source: str) -> tuple[Rule, ...]:
+    """A 1×1 convolution or a linear layer, whichever it is on either side."""
+    return _layer(source, "kernel", POINTWISE)
+
+
+def norm(source: str) -> tuple[Rule, ...]:
+    """A LayerNorm or GroupNorm."""
+    return _layer(source, "scale", VECTOR)
+
+
+def embedding(source: str) -> tuple[Rule, ...]:
+    """An embedding matrix [entries, features]; it has no bias."""
+    return _layer(source, "embedding", EMBEDDING)[:1]
+
+
+def resnet(source: str) -> tuple[Rule, ...]:
+    """A residual block of diffusers (`ResnetBlock2D`), with or without time embedding."""
+    return (
+        *norm(f"{source}.norm1"),
+        *conv(f"{source}.conv1"),
+        *linear(f"{source}.time_emb_proj"),
+        *norm(f"{source}.norm2"),
+        *conv(f"{source}.conv2"),
+        *conv(f"{source}.conv_shortcut"),
+    )
+
+
+def _layer(source: str, weight: str, transform: Transform) -> tuple[Rule, ...]:
+    path = re.sub(r"\.(?=[\d{])", "_", source).replace(".", "/")
+    return (
+        Rule(f"{source}.weight", f"{path}/{weight}", transform),
+        Rule(f"{source}.bias", f"{path}/bias", VECTOR),
+    )
