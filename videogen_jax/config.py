@@ -1,0 +1,62 @@
+"""The composed configuration of a model: what `config.json` of a model directory holds."""
+
+import dataclasses
+
+from videogen_jax.diffusion.samplers import SamplerConfig
+from videogen_jax.diffusion.schedule import ScheduleConfig
+from videogen_jax.models.autoencoder import AutoencoderConfig
+from videogen_jax.models.flow import FlowConfig
+from videogen_jax.models.text_encoder import TextEncoderConfig
+from videogen_jax.models.unet import UNetConfig
+
+
+@dataclasses.dataclass(frozen=True)
+class DenoiserConfig:
+    """One diffusion model: its network, its schedule, and how it is sampled unless told otherwise."""
+
+    unet: UNetConfig
+    schedule: ScheduleConfig
+    sampler: SamplerConfig
+    resolution: int  # pixels per side; latents have resolution / autoencoder.factor
+    guidance_scale: float = 7.5
+    low_res_noise: int = 0  # timestep to which the low-res latent is noised in sampling
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelConfig:
+    """A whole VideoGen: every part by its sizes.
+
+    `stages` are the cascade in order, each at twice the resolution of the one before (§3.2).
+    """
+
+    name: str
+    text_encoder: TextEncoderConfig
+    autoencoder: AutoencoderConfig
+    image: DenoiserConfig
+    stages: tuple[DenoiserConfig, ...]
+    flow: FlowConfig
+    refiner: DenoiserConfig
+    num_frames: int = 16
+    fps: float = 8.0  # of the cascade's clip, unless told otherwise
+    temporal_sr_rounds: int = 3  # N → 2N − 1 frames each, unless told otherwise
+    lowpass_factor: int = 4  # temporal SR keeps the warped latent's frequencies below 1/factor
+
+    def __post_init__(self):
+        for i, (low, high) in enumerate(zip(self.stages, self.stages[1:], strict=False), start=1):
+            if high.resolution != 2 * low.resolution:
+                raise ValueError(
+                    f"ModelConfig.stages: stage {i + 1} has resolution {high.resolution}, "
+                    f"expected twice stage {i}'s {low.resolution}"
+                )
+        for denoiser in (self.image, self.refiner, *self.stages):
+            levels = len(denoiser.unet.block_out_channels)
+            multiple = self.autoencoder.factor * 2 ** (levels - 1)
+            if denoiser.resolution % multiple:
+                raise ValueError(
+                    f"ModelConfig: resolution {denoiser.resolution} is not divisible by {multiple} "
+                    f"(autoencoder factor {self.autoencoder.factor}, {levels} UNet levels)"
+                )
+
+    def latent_size(self, resolution: int) -> int:
+        """Latents per side at `resolution` pixels."""
+        return resolution // self.autoencoder.factor

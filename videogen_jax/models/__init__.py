@@ -1,0 +1,1 @@
+"""The networks, as Linen modules: one file each, top = parts, bottom = whole."""

@@ -1,0 +1,81 @@
+"""What makes an image network a video network (§3.2): temporal convolution, attention, frame index.
+
+Each of them is the identity at initialisation, bit for bit, so that a video model starts as the image
+model applied to every frame.
+
+Letters: N images (= B clips × F frames folded), B clips, F frames, H height, W width, C channels,
+P pixel positions (H·W), D features of an embedding.
+"""
+
+import jax
+import jax.numpy as jnp
+from einops import rearrange, repeat
+from flax import linen as nn
+from jax.typing import DTypeLike
+
+from videogen_jax.models.attention import LAYER_NORM_EPS, Attention
+from videogen_jax.models.layers import EmbeddingMLP, sinusoidal_embedding
+
+
+class TemporalConv(nn.Module):
+    """x + conv1d(x) over frames, width 3, zero-initialised; every pixel position by itself.
+
+    Frames beyond either end count as zero. Written as one matrix product over three shifted copies,
+    which XLA runs faster than a 3D convolution.
+    """
+
+    dtype: DTypeLike = jnp.float32
+
+    @nn.compact
+    def __call__(self, x_NHWC: jax.Array, num_frames: int) -> jax.Array:
+        channels = x_NHWC.shape[-1]
+        kernel = self.param("kernel", nn.initializers.zeros, (3, channels, channels))
+        bias = self.param("bias", nn.initializers.zeros, (channels,))
+        x = rearrange(x_NHWC.astype(self.dtype), "(b f) h w c -> b f h w c", f=num_frames)
+        padded = jnp.pad(x, ((0, 0), (1, 1), (0, 0), (0, 0), (0, 0)))
+        shifted = jnp.concatenate([padded[:, :-2], x, padded[:, 2:]], axis=-1)
+        kernel = kernel.astype(self.dtype).reshape(3 * channels, channels)
+        y = x + (shifted @ kernel + bias.astype(self.dtype))
+        return rearrange(y, "b f h w c -> (b f) h w c")
+
+
+class TemporalAttention(nn.Module):
+    """Attention over the frames of each pixel position, added to the input.
+
+    LayerNorm, sinusoidal frame positions added, self-attention, output projection from zero.
+    """
+
+    heads: int
+    dtype: DTypeLike = jnp.float32
+
+    @nn.compact
+    def __call__(self, x_NHWC: jax.Array, num_frames: int) -> jax.Array:
+        height, width, channels = x_NHWC.shape[1:]
+        x = rearrange(x_NHWC, "(b f) h w c -> (b h w) f c", f=num_frames)
+        x = nn.LayerNorm(epsilon=LAYER_NORM_EPS, dtype=self.dtype, name="norm")(x)
+        positions = sinusoidal_embedding(jnp.arange(num_frames), channels)
+        attend = Attention(
+            self.heads, out_init=nn.initializers.zeros, dtype=self.dtype, name="attn"
+        )
+        x = attend(x + positions.astype(self.dtype))
+        return x_NHWC + rearrange(x, "(b h w) f c -> (b f) h w c", h=height, w=width)
+
+
+class FrameEmbedding(nn.Module):
+    """Embeds "which frame am I, given what the text says moves" for the time-embedding path.
+
+    The frame's sinusoidal index, scaled by a projection of the pooled text, through an MLP whose last
+    layer starts at zero. Not in the paper: without it, a model learns motion words far more slowly.
+    """
+
+    features: int
+    index_features: int
+    dtype: DTypeLike = jnp.float32
+
+    @nn.compact
+    def __call__(self, pooled_BD: jax.Array, num_frames: int) -> jax.Array:
+        index_FD = sinusoidal_embedding(jnp.arange(num_frames), self.index_features)
+        scale = nn.Dense(self.index_features, dtype=self.dtype, name="text_proj")(pooled_BD)
+        index_BFD = repeat(index_FD, "f d -> b f d", b=pooled_BD.shape[0]).astype(self.dtype)
+        mlp = EmbeddingMLP(self.features, zero_init=True, dtype=self.dtype, name="mlp")
+        return mlp(index_BFD * (1 + scale[:, None]))

@@ -1,0 +1,205 @@
+"""CLIP's text transformer (Radford et al. 2021): Stable Diffusion's text encoder (§3.1, §3.2).
+
+Module names are those of transformers' `CLIPTextModel`, with `_` for `.` before an index.
+
+Letters in names: B batch, T tokens, D hidden size, N attention heads.
+"""
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jax.typing import DTypeLike
+
+from videogen_jax.models.attention import attention
+
+Activation = Literal["quick_gelu", "gelu"]
+
+
+@dataclass(frozen=True)
+class TextEncoderConfig:
+    """Sizes of a CLIP text transformer; the defaults are ViT-L/14's, used by Stable Diffusion 1.
+
+    Stable Diffusion 2 uses the states before OpenCLIP ViT-H's last layer. Its diffusers files hold
+    23 layers, which is `num_layers=23, skip_last_layers=0`; all 24 want `skip_last_layers=1`.
+
+    Attributes:
+        vocab_size: Number of token ids.
+        max_length: Longest sequence there are position embeddings for.
+        hidden_size: Width D, a multiple of `num_heads`.
+        intermediate_size: Width of the MLP's hidden layer.
+        num_layers: Transformer layers that have parameters.
+        num_heads: Attention heads.
+        activation: `quick_gelu`, x · sigmoid(1.702 x) (OpenAI), or exact `gelu` (OpenCLIP).
+        layer_norm_eps: Epsilon of every LayerNorm.
+        eos_token_id: The id whose first place in a sequence gives the pooled state.
+        skip_last_layers: Last layers that `states` leave out; `pooled` has gone through all.
+    """
+
+    vocab_size: int = 49408
+    max_length: int = 77
+    hidden_size: int = 768
+    intermediate_size: int = 3072
+    num_layers: int = 12
+    num_heads: int = 12
+    activation: Activation = "quick_gelu"
+    layer_norm_eps: float = 1e-5
+    eos_token_id: int = 49407
+    skip_last_layers: int = 0
+
+    def __post_init__(self) -> None:
+        if self.hidden_size % self.num_heads:
+            raise ValueError(
+                f"TextEncoderConfig.hidden_size={self.hidden_size} is not divisible by "
+                f"num_heads={self.num_heads}"
+            )
+        if self.activation not in ("quick_gelu", "gelu"):
+            raise ValueError(
+                f"TextEncoderConfig.activation={self.activation!r}, expected quick_gelu or gelu"
+            )
+        if not 0 <= self.skip_last_layers < self.num_layers:
+            raise ValueError(
+                f"TextEncoderConfig.skip_last_layers={self.skip_last_layers}, "
+                f"expected 0 to num_layers - 1 = {self.num_layers - 1}"
+            )
+
+
+class TextStates(NamedTuple):
+    """Output of the text encoder.
+
+    Attributes:
+        states_BTD: Final-norm states of all tokens (`encoder_hidden_states` of cross-attention).
+        pooled_BD: The last layer's final-norm state at the first end-of-text (`pooler_output`).
+    """
+
+    states_BTD: jax.Array
+    pooled_BD: jax.Array
+
+
+class TextEncoder(nn.Module):
+    """Causal transformer from token ids to text states."""
+
+    config: TextEncoderConfig
+    dtype: DTypeLike = jnp.float32
+
+    @nn.compact
+    def __call__(self, tokens_BT: jax.Array) -> TextStates:
+        """Encodes token sequences.
+
+        Args:
+            tokens_BT: int32 ids in [0, vocab_size), T ≤ max_length. Padding is not masked, as in
+                Stable Diffusion. A sequence without end-of-text pools its first token.
+
+        Returns:
+            States [B, T, D] and pooled states [B, D] in `dtype`.
+
+        Raises:
+            ValueError: If T > max_length.
+        """
+        config = self.config
+        length = tokens_BT.shape[1]
+        if length > config.max_length:
+            raise ValueError(
+                f"text of {length} tokens, but this text encoder takes at most {config.max_length}"
+            )
+        hidden_BTD = _Embeddings(config, self.dtype, name="embeddings")(tokens_BT)
+        chosen_BTD, last_BTD = _Encoder(config, self.dtype, name="encoder")(hidden_BTD)
+        final_norm = _layer_norm(config, self.dtype, "final_layer_norm")
+        states_BTD, last_BTD = final_norm(chosen_BTD), final_norm(last_BTD)
+        end_B = jnp.argmax(tokens_BT == config.eos_token_id, axis=1)
+        pooled_BD = jnp.take_along_axis(last_BTD, end_B[:, None, None], axis=1)[:, 0]
+        return TextStates(states_BTD, pooled_BD)
+
+
+class _Embeddings(nn.Module):
+    config: TextEncoderConfig
+    dtype: DTypeLike
+
+    @nn.compact
+    def __call__(self, tokens_BT: jax.Array) -> jax.Array:
+        config = self.config
+        embed = partial(nn.Embed, features=config.hidden_size, dtype=self.dtype)
+        normal = nn.initializers.normal
+        token = embed(config.vocab_size, embedding_init=normal(0.02), name="token_embedding")
+        place = embed(config.max_length, embedding_init=normal(0.01), name="position_embedding")
+        return token(tokens_BT) + place(jnp.arange(tokens_BT.shape[1]))[None]
+
+
+class _Encoder(nn.Module):
+    config: TextEncoderConfig
+    dtype: DTypeLike
+
+    @nn.compact
+    def __call__(self, hidden_BTD: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Gives the states after `num_layers - skip_last_layers` layers and after all of them."""
+        config = self.config
+        outputs = [hidden_BTD]
+        for index in range(config.num_layers):
+            layer = _Layer(config, self.dtype, name=f"layers_{index}")
+            outputs.append(layer(outputs[-1]))
+        return outputs[config.num_layers - config.skip_last_layers], outputs[-1]
+
+
+class _Layer(nn.Module):
+    config: TextEncoderConfig
+    dtype: DTypeLike
+
+    @nn.compact
+    def __call__(self, hidden_BTD: jax.Array) -> jax.Array:
+        config, dtype = self.config, self.dtype
+        normed_BTD = _layer_norm(config, dtype, "layer_norm1")(hidden_BTD)
+        hidden_BTD += _SelfAttention(config, dtype, name="self_attn")(normed_BTD)
+        normed_BTD = _layer_norm(config, dtype, "layer_norm2")(hidden_BTD)
+        return hidden_BTD + _MLP(config, dtype, name="mlp")(normed_BTD)
+
+
+class _SelfAttention(nn.Module):
+    config: TextEncoderConfig
+    dtype: DTypeLike
+
+    @nn.compact
+    def __call__(self, x_BTD: jax.Array) -> jax.Array:
+        config = self.config
+        input_std = config.hidden_size**-0.5
+        heads_shape = (*x_BTD.shape[:-1], config.num_heads, -1)
+
+        def heads(name: str) -> jax.Array:
+            projection = _dense(config.hidden_size, input_std, self.dtype, name)
+            return projection(x_BTD).reshape(heads_shape)
+
+        mixed_BTNH = attention(heads("q_proj"), heads("k_proj"), heads("v_proj"), causal=True)
+        output = _dense(config.hidden_size, _residual_std(config), self.dtype, "out_proj")
+        return output(mixed_BTNH.reshape(x_BTD.shape))
+
+
+class _MLP(nn.Module):
+    config: TextEncoderConfig
+    dtype: DTypeLike
+
+    @nn.compact
+    def __call__(self, x_BTD: jax.Array) -> jax.Array:
+        config = self.config
+        input_std = (2 * config.hidden_size) ** -0.5
+        hidden = _dense(config.intermediate_size, input_std, self.dtype, "fc1")(x_BTD)
+        if config.activation == "quick_gelu":
+            hidden = hidden * jax.nn.sigmoid(1.702 * hidden)
+        else:
+            hidden = jax.nn.gelu(hidden, approximate=False)
+        return _dense(config.hidden_size, _residual_std(config), self.dtype, "fc2")(hidden)
+
+
+def _residual_std(config: TextEncoderConfig) -> float:
+    """CLIP's initial scale of layers that write to the residual stream (openai/CLIP `model.py`)."""
+    return (2 * config.num_layers * config.hidden_size) ** -0.5
+
+
+def _dense(features: int, std: float, dtype: DTypeLike, name: str) -> nn.Dense:
+    return nn.Dense(features, dtype=dtype, kernel_init=nn.initializers.normal(std), name=name)
+
+
+def _layer_norm(config: TextEncoderConfig, dtype: DTypeLike, name: str) -> nn.LayerNorm:
+    # Flax normalises in float32 whatever `dtype` is, and casts the result.
+    return nn.LayerNorm(config.layer_norm_eps, dtype=dtype, use_fast_variance=False, name=name)

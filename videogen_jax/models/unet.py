@@ -1,0 +1,266 @@
+"""`SpaceTimeUNet`: Stable Diffusion's UNet plus temporal layers (§3.2).
+
+One class serves the text-to-image model (`temporal=False`), the cascade stages and the temporal-SR
+refiner; they differ by `UNetConfig` only. Spatial layers carry diffusers' parameter names, what the
+video model adds is called `temporal_*` or `low_res_noise_embedding`.
+
+Letters: B clips, F frames, N = B·F images, H height, W width, C channels, T text tokens,
+D features of an embedding.
+"""
+
+import dataclasses
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from einops import rearrange, repeat
+from flax import linen as nn
+from jax.typing import DTypeLike
+
+from videogen_jax.models.attention import SpatialTransformer
+from videogen_jax.models.blocks import Downsample, ResnetBlock, Upsample
+from videogen_jax.models.layers import (
+    UNET_NORM_EPS,
+    Conv,
+    EmbeddingMLP,
+    GroupNorm,
+    fold_frames,
+    sinusoidal_embedding,
+    unfold_frames,
+)
+from videogen_jax.models.temporal import FrameEmbedding, TemporalAttention, TemporalConv
+
+
+@dataclasses.dataclass(frozen=True)
+class UNetConfig:
+    """Sizes of a `SpaceTimeUNet`; the defaults are Stable Diffusion 1.5's image model."""
+
+    in_channels: int = 4  # [noisy, reference, low_res]: 4, 8 or 12
+    out_channels: int = 4
+    block_out_channels: tuple[int, ...] = (320, 640, 1280, 1280)
+    layers_per_block: int = 2
+    attention_levels: tuple[bool, ...] = (True, True, True, False)
+    num_heads: tuple[int, ...] = (8, 8, 8, 8)  # per level
+    transformer_layers: int = 1  # per spatial transformer
+    cross_attention_dim: int = 768  # width of the text states
+    linear_projection: bool = False  # SD 2: dense instead of 1×1 convolutions round transformers
+    norm_groups: int = 32
+    temporal: bool = False
+    frame_embedding: bool = True  # temporal models: the frame's index in the time embedding
+    low_res_noise: bool = False  # stages with noise augmentation of the low-res latent
+
+    def __post_init__(self):
+        levels = len(self.block_out_channels)
+        for field in ("attention_levels", "num_heads"):
+            if len(getattr(self, field)) != levels:
+                raise ValueError(
+                    f"UNetConfig.{field} has {len(getattr(self, field))} entries, "
+                    f"expected one per level of block_out_channels ({levels})"
+                )
+        for channels, heads in zip(self.block_out_channels, self.num_heads, strict=True):
+            if channels % self.norm_groups or channels % heads:
+                raise ValueError(
+                    f"UNetConfig.block_out_channels: {channels} is not divisible by "
+                    f"norm_groups={self.norm_groups} and num_heads={heads}"
+                )
+
+
+def _given(value: jax.Array | None, name: str) -> jax.Array:
+    if value is None:
+        raise ValueError(f"this UNet's config needs the condition {name}, got None")
+    return value
+
+
+class Conditions(NamedTuple):
+    """What every block is told: the time embedding per frame, the text, the number of frames."""
+
+    embedding_ND: jax.Array
+    text_BTD: jax.Array
+    num_frames: int
+
+
+class LayerBuilder(nn.Module):
+    """Shared by the down, middle and up blocks: one layer of a block at one resolution."""
+
+    config: UNetConfig
+    features: int
+    heads: int
+    dtype: DTypeLike = jnp.float32
+
+    def resnet(self, index: int, x_NHWC: jax.Array, given: Conditions) -> jax.Array:
+        config = self.config
+        block = ResnetBlock(
+            self.features,
+            config.norm_groups,
+            UNET_NORM_EPS,
+            config.temporal,
+            self.dtype,
+            name=f"resnets_{index}",
+        )
+        return block(x_NHWC, given.embedding_ND, given.num_frames)
+
+    def attend(self, index: int, x_NHWC: jax.Array, given: Conditions) -> jax.Array:
+        """Spatial transformer, then attention over frames (§3.2)."""
+        config = self.config
+        spatial = SpatialTransformer(
+            self.heads,
+            config.transformer_layers,
+            config.norm_groups,
+            config.linear_projection,
+            self.dtype,
+            name=f"attentions_{index}",
+        )
+        x = spatial(x_NHWC, given.text_BTD)
+        if config.temporal:
+            name = f"temporal_attentions_{index}"
+            x = TemporalAttention(self.heads, self.dtype, name=name)(x, given.num_frames)
+        return x
+
+
+class DownBlock(LayerBuilder):
+    """Residual blocks, each with attention where the level has it; then a downsampler."""
+
+    attention: bool = True
+    downsample: bool = True
+
+    @nn.compact
+    def __call__(self, x: jax.Array, given: Conditions) -> tuple[jax.Array, list[jax.Array]]:
+        skips = []
+        for i in range(self.config.layers_per_block):
+            x = self.resnet(i, x, given)
+            if self.attention:
+                x = self.attend(i, x, given)
+            skips.append(x)
+        if self.downsample:
+            down = Downsample(
+                temporal=self.config.temporal, dtype=self.dtype, name="downsamplers_0"
+            )
+            x = down(x, given.num_frames)
+            skips.append(x)
+        return x, skips
+
+
+class MidBlock(LayerBuilder):
+    """Residual block, attention, residual block at the lowest resolution."""
+
+    @nn.compact
+    def __call__(self, x: jax.Array, given: Conditions) -> jax.Array:
+        x = self.resnet(0, x, given)
+        x = self.attend(0, x, given)
+        return self.resnet(1, x, given)
+
+
+class UpBlock(LayerBuilder):
+    """As `DownBlock` with one layer more; every layer takes the last skip that is left."""
+
+    attention: bool = True
+    upsample: bool = True
+
+    @nn.compact
+    def __call__(self, x: jax.Array, skips: list[jax.Array], given: Conditions) -> jax.Array:
+        for i in range(self.config.layers_per_block + 1):
+            x = self.resnet(i, jnp.concatenate([x, skips.pop()], axis=-1), given)
+            if self.attention:
+                x = self.attend(i, x, given)
+        if self.upsample:
+            up = Upsample(temporal=self.config.temporal, dtype=self.dtype, name="upsamplers_0")
+            x = up(x, given.num_frames)
+        return x
+
+
+class SpaceTimeUNet(nn.Module):
+    """Predicts noise (or v, or x0) of a noisy latent video from text and conditions.
+
+    Args of the call:
+        x_BFHWC: noisy latents with the condition channels behind them, `[noisy, reference, low_res]`;
+            height and width divisible by 2^(levels − 1). An image is a video of one frame; without
+            temporal layers frames are independent images that share a prompt.
+        timesteps_B: diffusion timesteps, 0 .. num_train_timesteps − 1, integer or real.
+        text_BTD: text encoder states (diffusers: `encoder_hidden_states`).
+        pooled_BD: pooled text, needed by temporal models with `frame_embedding`.
+        fps_B: frames per second of the clip, needed by temporal models.
+        low_res_noise_B: timestep to which the low-res latent was noised, with `low_res_noise`.
+
+    Returns:
+        `[B, F, H, W, out_channels]` in float32.
+    """
+
+    config: UNetConfig
+    dtype: DTypeLike = jnp.float32
+
+    @nn.compact
+    def __call__(
+        self,
+        x_BFHWC: jax.Array,
+        timesteps_B: jax.Array,
+        text_BTD: jax.Array,
+        *,
+        pooled_BD: jax.Array | None = None,
+        fps_B: jax.Array | None = None,
+        low_res_noise_B: jax.Array | None = None,
+    ) -> jax.Array:
+        config, frames = self.config, x_BFHWC.shape[1]
+        embedding_ND = self._embedding(timesteps_B, frames, pooled_BD, fps_B, low_res_noise_B)
+        given = Conditions(embedding_ND, text_BTD.astype(self.dtype), frames)
+
+        x = self._conv("conv_in", config.block_out_channels[0], fold_frames(x_BFHWC), frames)
+        skips = [x]
+        last = len(config.block_out_channels) - 1
+        for level in range(last + 1):
+            down = DownBlock(
+                **self._level(level), downsample=level < last, name=f"down_blocks_{level}"
+            )
+            x, outputs = down(x, given)
+            skips += outputs
+        x = MidBlock(**self._level(last, mid=True), name="mid_block")(x, given)
+        for index, level in enumerate(reversed(range(last + 1))):
+            up = UpBlock(**self._level(level), upsample=level > 0, name=f"up_blocks_{index}")
+            x = up(x, skips, given)
+        norm = GroupNorm(config.norm_groups, UNET_NORM_EPS, self.dtype, name="conv_norm_out")
+        x = self._conv("conv_out", config.out_channels, nn.silu(norm(x)), frames)
+        return unfold_frames(x, frames).astype(jnp.float32)
+
+    def _level(self, level: int, mid: bool = False) -> dict[str, Any]:
+        """What the block at one resolution is built from."""
+        config = self.config
+        fields = {
+            "config": config,
+            "features": config.block_out_channels[level],
+            "heads": config.num_heads[level],
+            "dtype": self.dtype,
+        }
+        return fields if mid else fields | {"attention": config.attention_levels[level]}
+
+    def _conv(self, name: str, features: int, x_NHWC: jax.Array, num_frames: int) -> jax.Array:
+        x = Conv(features, dtype=self.dtype, name=name)(x_NHWC)
+        if self.config.temporal:
+            x = TemporalConv(self.dtype, name=f"temporal_{name}")(x, num_frames)
+        return x
+
+    def _embedding(
+        self,
+        timesteps_B: jax.Array,
+        num_frames: int,
+        pooled_BD: jax.Array | None,
+        fps_B: jax.Array | None,
+        low_res_noise_B: jax.Array | None,
+    ) -> jax.Array:
+        """Timestep, FPS, low-res noise level and frame index, summed into a vector per frame."""
+        config, base = self.config, self.config.block_out_channels[0]
+
+        def embed(name: str, values_B: jax.Array, zero_init: bool) -> jax.Array:
+            mlp = EmbeddingMLP(4 * base, zero_init=zero_init, dtype=self.dtype, name=name)
+            return mlp(sinusoidal_embedding(values_B, base).astype(self.dtype))
+
+        embedding_BD = embed("time_embedding", timesteps_B, zero_init=False)
+        if config.temporal:
+            fps = _given(fps_B, "fps_B")
+            embedding_BD += embed("temporal_fps_embedding", fps, zero_init=True)
+        if config.low_res_noise:
+            level = _given(low_res_noise_B, "low_res_noise_B")
+            embedding_BD += embed("low_res_noise_embedding", level, zero_init=True)
+        embedding_BFD = repeat(embedding_BD, "b d -> b f d", f=num_frames)
+        if config.temporal and config.frame_embedding:
+            frames = FrameEmbedding(4 * base, base, self.dtype, name="temporal_frame_embedding")
+            embedding_BFD += frames(_given(pooled_BD, "pooled_BD"), num_frames)
+        return rearrange(embedding_BFD, "b f d -> (b f) d")

@@ -1,0 +1,33 @@
+"""The video decoder (§3.4): Stable Diffusion's image decoder with temporal layers.
+
+Letters: B clips, F frames, H height, W width, C channels.
+"""
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jax.typing import DTypeLike
+
+from videogen_jax.models.autoencoder import AutoencoderConfig, Decoder
+from videogen_jax.models.layers import PointwiseConv, fold_frames, unfold_frames
+
+
+class VideoDecoder(nn.Module):
+    """Raw latents `[B, F, H, W, Z]` → pixels `[B, F, H·factor, W·factor, 3]`, about [-1, 1], float32.
+
+    A temporal convolution after each 3×3 convolution and a temporal attention after the mid-block's
+    attention. Its parameters are the autoencoder's `decoder` and `post_quant_conv` plus `temporal_*`;
+    at initialisation from those it decodes frame by frame exactly as the autoencoder.
+    """
+
+    config: AutoencoderConfig
+    dtype: DTypeLike = jnp.float32
+
+    def setup(self):
+        self.decoder = Decoder(self.config, True, self.dtype)
+        self.post_quant_conv = PointwiseConv(self.config.latent_channels, dtype=self.dtype)
+
+    def __call__(self, z_BFHWC: jax.Array) -> jax.Array:
+        frames = z_BFHWC.shape[1]
+        x = self.decoder(self.post_quant_conv(fold_frames(z_BFHWC)), frames)
+        return unfold_frames(x, frames).astype(jnp.float32)
