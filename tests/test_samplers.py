@@ -1,0 +1,278 @@
+"""Samplers: each against the diffusers scheduler of its name, and as samplers."""
+
+import importlib
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from itertools import product
+from typing import Any, get_args
+
+import diffusers
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import torch
+
+from videogen_jax.diffusion import process, samplers
+from videogen_jax.diffusion.samplers import Plan, SamplerConfig, SamplerState, TimestepSpacing
+from videogen_jax.diffusion.schedule import ScheduleConfig
+
+# diffusers' tensors answer numpy's `__array__` the old way.
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+
+# A whole chain; both sides step in float32 and diffusers keeps its schedule in float32 too.
+NETWORK_TOLERANCE = 1e-4
+# 20,000 draws give the standard deviation to 0.5 %; the rest is for 250 discrete steps.
+STATISTICS_TOLERANCE = 0.02
+
+SHAPE = (2, 3, 4, 4)
+MAX_STEPS = 50
+NOISE = np.random.default_rng(0).standard_normal((MAX_STEPS + 1, *SHAPE)).astype(np.float32)
+
+SCHEDULERS = {
+    "ddpm": "DDPMScheduler",
+    "ddim": "DDIMScheduler",
+    "dpmpp_2m": "DPMSolverMultistepScheduler",
+    "euler": "EulerDiscreteScheduler",
+    "euler_ancestral": "EulerAncestralDiscreteScheduler",
+}
+# What Stable Diffusion's own configuration files change from diffusers' defaults.
+STABLE_DIFFUSION_FIELDS = {
+    "ddpm": {"clip_sample": False},
+    "ddim": {"clip_sample": False, "set_alpha_to_one": False},
+    "dpmpp_2m": {"final_sigmas_type": "zero", "lower_order_final": True, "solver_order": 2},
+    "euler": {},
+    "euler_ancestral": {},
+}
+PREDICTIONS = {"eps": "epsilon", "v": "v_prediction", "x0": "sample"}
+SPACINGS: tuple[TimestepSpacing, ...] = get_args(TimestepSpacing)
+BETA_SCHEDULES = {"scaled_linear": "scaled_linear", "cosine": "squaredcos_cap_v2"}
+
+
+def network(x: Any, timesteps: Any, tanh: Callable[[Any], Any]) -> Any:
+    """A fixed bounded function in place of a network, of arrays or of tensors."""
+    return 0.8 * tanh(0.9 * x + 0.001 * timesteps - 0.4)
+
+
+def jax_network(x: jax.Array, timesteps_B: jax.Array) -> jax.Array:
+    return network(x, timesteps_B.reshape(-1, *(1,) * (x.ndim - 1)), jnp.tanh)
+
+
+@partial(jax.jit, static_argnames="config")
+def run(
+    config: SamplerConfig,
+    state: SamplerState,
+    plan: Plan,
+    noise: jax.Array,
+    start: jax.Array,
+    stop: jax.Array,
+) -> SamplerState:
+    return samplers.sample(config, jax_network, state, plan, start, stop, lambda i: noise[i])
+
+
+def ours(schedule: ScheduleConfig, config: SamplerConfig) -> np.ndarray:
+    plan = samplers.plan(schedule, config)
+    state = samplers.init_state(jnp.asarray(NOISE[-1]), plan)
+    # Neither grid nor schedule are static: the tests share one compilation per sampler.
+    static = SamplerConfig(name=config.name, eta=config.eta)
+    return np.asarray(run(static, state, plan, NOISE, jnp.int32(0), plan.num_steps).x)
+
+
+def reference(
+    schedule: ScheduleConfig, config: SamplerConfig, monkeypatch: pytest.MonkeyPatch
+) -> tuple[np.ndarray, float]:
+    """The same chain by diffusers in its own coordinates, and the scale that it starts at."""
+    scheduler_class = getattr(diffusers, SCHEDULERS[config.name])
+    scheduler = scheduler_class(
+        beta_start=schedule.beta_start,
+        beta_end=schedule.beta_end,
+        beta_schedule=BETA_SCHEDULES[schedule.beta_schedule],
+        prediction_type=PREDICTIONS[schedule.prediction],
+        rescale_betas_zero_snr=schedule.zero_terminal_snr,
+        timestep_spacing=config.timestep_spacing,
+        steps_offset=config.steps_offset,
+        **STABLE_DIFFUSION_FIELDS[config.name],
+    )
+    scheduler.set_timesteps(config.num_steps)
+    noise = iter(torch.from_numpy(NOISE))
+    module = importlib.import_module(scheduler_class.__module__)
+    monkeypatch.setattr(module, "randn_tensor", lambda *args, **kwargs: next(noise))
+    extra = {"eta": config.eta} if config.name == "ddim" else {}
+    x = torch.from_numpy(NOISE[-1]) * scheduler.init_noise_sigma
+    for t in scheduler.timesteps:
+        output = network(scheduler.scale_model_input(x, t), t, torch.tanh)
+        x = scheduler.step(output, t, x, **extra).prev_sample
+    return x.numpy(), float(scheduler.init_noise_sigma)
+
+
+def assert_parity(
+    schedule: ScheduleConfig, config: SamplerConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Equal up to float32 rounding at the scale of the samples."""
+    expected, first_scale = reference(schedule, config, monkeypatch)
+    # diffusers' Euler carries x/α, which begins at σ/α: 20,000 at the end of the cosine schedule.
+    rounding = first_scale * float(np.finfo(np.float32).eps)
+    tolerance = max(NETWORK_TOLERANCE * max(1.0, float(np.std(expected))), rounding)
+    message = f"{schedule} {config}"
+    np.testing.assert_allclose(
+        ours(schedule, config), expected, rtol=0, atol=tolerance, err_msg=message
+    )
+
+
+@pytest.mark.parametrize("prediction", PREDICTIONS)
+@pytest.mark.parametrize("beta_schedule", BETA_SCHEDULES)
+@pytest.mark.parametrize("name", SCHEDULERS)
+def test_parity_with_diffusers(
+    name: Any, beta_schedule: Any, prediction: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if (name, prediction) == ("euler_ancestral", "x0"):
+        pytest.skip("diffusers' Euler-ancestral has no sample prediction")
+    schedule = ScheduleConfig(beta_schedule=beta_schedule, prediction=prediction)
+    for spacing, num_steps in product(SPACINGS, (5, 20, MAX_STEPS)):
+        assert_parity(schedule, SamplerConfig(name, num_steps, spacing), monkeypatch)
+
+
+def test_stochastic_ddim_parity(monkeypatch: pytest.MonkeyPatch) -> None:
+    for spacing in SPACINGS:
+        config = SamplerConfig("ddim", 20, spacing, eta=0.6)
+        assert_parity(ScheduleConfig(), config, monkeypatch)
+
+
+@pytest.mark.parametrize("name", SCHEDULERS)
+def test_zero_terminal_snr_parity(name: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    schedule = ScheduleConfig(zero_terminal_snr=True, prediction="v")
+    for spacing, num_steps in product(SPACINGS, (5, 20)):
+        assert_parity(schedule, SamplerConfig(name, num_steps, spacing), monkeypatch)
+
+
+@pytest.mark.parametrize("name", SCHEDULERS)
+def test_timesteps_agree_with_diffusers_for_any_number_of_steps(name: Any) -> None:
+    schedule = ScheduleConfig()
+    for spacing, num_steps in product(SPACINGS, (1, 2, 3, 7, 30, 61, 80, 333, 666)):
+        config = SamplerConfig(name, num_steps, spacing)
+        try:
+            plan = samplers.plan(schedule, config)
+        except ValueError:  # that many steps would repeat a timestep
+            assert name == "dpmpp_2m" and spacing == "linspace" and num_steps > 500
+            continue
+        scheduler = getattr(diffusers, SCHEDULERS[name])(
+            timestep_spacing=spacing, steps_offset=config.steps_offset
+        )
+        scheduler.set_timesteps(num_steps)
+        expected = scheduler.timesteps[:num_steps]  # theirs may overshoot to −1 in "trailing"
+        np.testing.assert_allclose(plan.timesteps_T[:num_steps], expected, rtol=1e-6)
+        assert plan.num_steps == num_steps
+        assert plan.timesteps_T.shape == (schedule.num_train_timesteps,)
+
+
+def gaussian_v_model(schedule: ScheduleConfig, mean: float, std: float) -> samplers.ModelFn:
+    """The exact v-prediction for data from N(mean, std²)."""
+    tables = process.noise_tables(schedule)
+
+    def model_fn(x: jax.Array, timesteps_B: jax.Array) -> jax.Array:
+        alpha, sigma = process.noise_level(tables, timesteps_B.astype(jnp.int32))
+        variance = (alpha * std) ** 2 + sigma**2
+        x0 = mean + alpha * std**2 / variance * (x - alpha * mean)
+        eps = sigma / variance * (x - alpha * mean)
+        return process.target("v", x0, eps, alpha, sigma)
+
+    return model_fn
+
+
+@pytest.mark.parametrize("name", SCHEDULERS)
+def test_a_gaussian_is_sampled_with_its_mean_and_deviation(name: Any) -> None:
+    schedule = ScheduleConfig(beta_schedule="cosine", zero_terminal_snr=True, prediction="v")
+    config = SamplerConfig(name, num_steps=250, timestep_spacing="trailing")
+    model_fn = gaussian_v_model(schedule, mean=0.5, std=0.7)
+    key, first = jax.random.split(jax.random.key(0))
+    noise = jax.random.normal(first, (20_000,))
+
+    @jax.jit
+    def run_gaussian(plan: Plan) -> jax.Array:
+        def noise_fn(i: jax.Array) -> jax.Array:
+            return jax.random.normal(jax.random.fold_in(key, i), noise.shape)
+
+        state = samplers.init_state(noise, plan)
+        return samplers.sample(config, model_fn, state, plan, 0, plan.num_steps, noise_fn).x
+
+    x = run_gaussian(samplers.plan(schedule, config))
+    np.testing.assert_allclose(x.mean(), 0.5, atol=STATISTICS_TOLERANCE)
+    np.testing.assert_allclose(x.std(), 0.7, atol=STATISTICS_TOLERANCE)
+
+
+@pytest.mark.parametrize("name", ["dpmpp_2m", "euler_ancestral"])
+def test_step_by_step_is_the_whole_chain(name: Any) -> None:
+    config = SamplerConfig(name, num_steps=7)
+    plan = samplers.plan(ScheduleConfig(), config)
+    first = samplers.init_state(jnp.asarray(NOISE[-1]), plan)
+    whole = run(config, first, plan, NOISE, jnp.int32(0), plan.num_steps)
+    state = first
+    for i in range(7):
+        state = run(config, state, plan, NOISE, jnp.int32(i), jnp.int32(i + 1))
+    assert jnp.array_equal(state.x, whole.x)
+
+
+def test_another_number_of_steps_or_spacing_does_not_compile_again() -> None:
+    traces = []
+
+    @jax.jit
+    def run_counted(state: SamplerState, plan: Plan) -> jax.Array:
+        traces.append(plan)
+        return samplers.sample(
+            config, jax_network, state, plan, 0, plan.num_steps, lambda i: state.x
+        ).x
+
+    schedule, config = ScheduleConfig(), SamplerConfig("dpmpp_2m")
+    plans = [
+        samplers.plan(schedule, config, num_steps=3),
+        samplers.plan(schedule, config, num_steps=11),
+        samplers.plan(schedule, replace(config, timestep_spacing="trailing")),
+    ]
+    noise = jnp.asarray(NOISE[-1])
+    outputs = [run_counted(samplers.init_state(noise, plan), plan) for plan in plans]
+    assert len(traces) == 1
+    assert not jnp.allclose(outputs[0], outputs[1]) and not jnp.allclose(outputs[1], outputs[2])
+
+
+def test_steps_past_the_end_change_nothing() -> None:
+    config = SamplerConfig("ddpm", num_steps=3)
+    plan = samplers.plan(ScheduleConfig(), config)
+    state = samplers.init_state(jnp.asarray(NOISE[-1]), plan)
+    after = run(config, state, plan, NOISE, jnp.int32(3), jnp.int32(10))
+    assert jnp.array_equal(after.x, state.x)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"name": "plms"}, "sampler is 'plms'"),
+        ({"timestep_spacing": "karras"}, "timestep_spacing is 'karras'"),
+        ({"num_steps": 0}, "num_steps is 0"),
+        ({"steps_offset": -1}, "steps_offset is -1"),
+        ({"eta": 1.5}, "eta is 1.5"),
+        ({"name": "euler", "eta": 0.5}, "only ddim has it, not euler"),
+    ],
+)
+def test_bad_fields_are_named(fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        SamplerConfig(**fields)
+
+
+@pytest.mark.parametrize(
+    ("config", "num_steps"),
+    [
+        (SamplerConfig("ddim", timestep_spacing="leading", steps_offset=1), 1000),
+        (SamplerConfig("ddpm", timestep_spacing="linspace"), 1001),
+        (SamplerConfig("ddpm", timestep_spacing="trailing"), 1500),
+        (SamplerConfig("dpmpp_2m", timestep_spacing="leading"), 1000),
+    ],
+)
+def test_more_steps_than_timesteps_is_an_error(config: SamplerConfig, num_steps: int) -> None:
+    with pytest.raises(ValueError, match=f"cannot take {num_steps} steps of 1000 timesteps"):
+        samplers.plan(ScheduleConfig(), config, num_steps)
+
+
+def test_zero_steps_is_an_error() -> None:
+    with pytest.raises(ValueError, match="num_steps is 0"):
+        samplers.plan(ScheduleConfig(), SamplerConfig(), num_steps=0)

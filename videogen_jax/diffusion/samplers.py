@@ -1,0 +1,271 @@
+"""Samplers: five published names for one update, under one compiled loop.
+
+Written in variance-preserving coordinates, x = α x_0 + σ ε, each of the samplers here goes from
+noise level (α, σ) to (α', σ') by DDIM's equation 12 (Song et al. 2021)
+
+    x' = α' x_0 + √(σ'² − s²) ε + s z,    s² = η² (σ'²/σ²) (1 − α²/α'²),    z ~ N(0, 1)
+
+- `ddim`: as it stands, with `eta` = η.
+- `ddpm`: η = 1, the posterior of DDPM (Ho et al. 2020, eqs. 6 and 7).
+- `euler`: η = 0; Euler's step for dx/dσ = (x − x_0)/σ in k-diffusion's x/α against σ/α
+  (Karras et al. 2022, Algorithm 1 without the second-order correction).
+- `euler_ancestral`: η = 1; k-diffusion's σ_up and σ_down multiply out to the same posterior.
+- `dpmpp_2m`: η = 0 with x_0 replaced by x_0 + (h/2h₀)(x_0 − previous x_0), where h and h₀ are this
+  and the last step in log(α/σ) (Lu et al. 2022, DPM-Solver++, Algorithm 2, midpoint); plain in the
+  first step, which has no previous x_0, and in the last, which ends at σ = 0.
+
+They differ in their time grids, which are those of the diffusers schedulers of the same name. So a
+sampler is a table of coefficients, a `Plan`, worked out in float64 on the host; the number of steps
+and even the sampler are data to the compiled loop.
+
+Letters: B batch, S steps of a plan, T = training timesteps ≥ S. `x` without a suffix is `[B, ...]`.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Literal, NamedTuple, TypeAlias, get_args
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from videogen_jax.diffusion.process import x0_weights
+from videogen_jax.diffusion.schedule import ScheduleConfig, alphas_cumprod
+
+SamplerName: TypeAlias = Literal["ddpm", "ddim", "dpmpp_2m", "euler", "euler_ancestral"]
+TimestepSpacing: TypeAlias = Literal["leading", "linspace", "trailing"]
+ModelFn: TypeAlias = Callable[[jax.Array, jax.Array], jax.Array]
+NoiseFn: TypeAlias = Callable[[jax.Array], jax.Array]
+
+# Stands in for ᾱ = 0 where a sampler needs a finite σ/α (diffusers' value).
+_SMALLEST_ALPHA_BAR = 2.0**-24
+
+
+@dataclass(frozen=True)
+class SamplerConfig:
+    """Which sampler, on which of the training timesteps.
+
+    Attributes:
+        name: see the module's docstring.
+        num_steps: network evaluations. For `ddim` best a divisor of T: like diffusers it steps by
+            T // num_steps, which otherwise, and with "linspace", falls short of the next timestep.
+        timestep_spacing: where the steps fall (Lin et al. 2023, table 2): multiples of
+            T // num_steps ("leading"), evenly from T − 1 down to 0 ("linspace"), or evenly from
+            T − 1 down to T/num_steps − 1 ("trailing", the one to use with zero terminal SNR).
+        steps_offset: added to "leading" timesteps; Stable Diffusion uses 1.
+        eta: stochasticity of `ddim` in [0, 1].
+
+    Raises:
+        ValueError: a field is out of its range, or `eta` is set for another sampler than `ddim`.
+    """
+
+    name: SamplerName = "ddim"
+    num_steps: int = 50
+    timestep_spacing: TimestepSpacing = "leading"
+    steps_offset: int = 1
+    eta: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.name not in get_args(SamplerName):
+            raise ValueError(f"sampler is {self.name!r}, one of {get_args(SamplerName)} expected")
+        if self.timestep_spacing not in get_args(TimestepSpacing):
+            raise ValueError(
+                f"timestep_spacing is {self.timestep_spacing!r}, "
+                f"one of {get_args(TimestepSpacing)} expected"
+            )
+        if self.num_steps < 1:
+            raise ValueError(f"num_steps is {self.num_steps}, at least 1 expected")
+        if self.steps_offset < 0:
+            raise ValueError(f"steps_offset is {self.steps_offset}, at least 0 expected")
+        if not 0.0 <= self.eta <= 1.0:
+            raise ValueError(f"eta is {self.eta}, a number in [0, 1] expected")
+        if self.eta and self.name != "ddim":
+            raise ValueError(f"eta is {self.eta}, but only ddim has it, not {self.name}")
+
+    @property
+    def noise_amount(self) -> float:
+        """η of the update: 0 follows the ODE, 1 the ancestral SDE."""
+        return 1.0 if self.name in ("ddpm", "euler_ancestral") else self.eta
+
+
+class Plan(NamedTuple):
+    """What each step does. Float32 `[T]` unless said; entries from `num_steps` on do nothing.
+
+    Step i evaluates the network at `timesteps[i]`, takes
+    x_0 = `x0_of_x` x + `x0_of_output` output, and goes to
+    x' = `keep` x + `denoised` (x_0 + `extrapolate` (x_0 − previous x_0)) + `noise` z.
+    """
+
+    num_steps: jax.Array  # int32 []
+    init_scale: jax.Array  # float32 []: standard deviation of the first x
+    timesteps_T: jax.Array
+    x0_of_x_T: jax.Array
+    x0_of_output_T: jax.Array
+    keep_T: jax.Array
+    denoised_T: jax.Array
+    extrapolate_T: jax.Array
+    noise_T: jax.Array
+
+
+class SamplerState(NamedTuple):
+    """The sample in variance-preserving coordinates and the last estimate of x_0, float32."""
+
+    x: jax.Array
+    previous_x0: jax.Array
+
+
+def plan(
+    schedule_config: ScheduleConfig, sampler_config: SamplerConfig, num_steps: int | None = None
+) -> Plan:
+    """Works out a sampler's coefficients in float64 on the host.
+
+    Args:
+        schedule_config: the schedule that the network was trained on, and its prediction type.
+        sampler_config: the sampler.
+        num_steps: instead of `sampler_config.num_steps`.
+
+    Raises:
+        ValueError: `num_steps` is below 1, or the spacing does not fit that many steps into the
+            training timesteps.
+    """
+    if num_steps is not None:
+        sampler_config = replace(sampler_config, num_steps=num_steps)
+    timesteps_S = _timesteps(sampler_config, schedule_config.num_train_timesteps)
+    alpha_bar_S, next_alpha_bar_S = _noise_levels(schedule_config, sampler_config, timesteps_S)
+    alpha, sigma = np.sqrt(alpha_bar_S), np.sqrt(1.0 - alpha_bar_S)
+    next_alpha, next_sigma = np.sqrt(next_alpha_bar_S), np.sqrt(1.0 - next_alpha_bar_S)
+
+    noise = sampler_config.noise_amount * (next_sigma / sigma)
+    noise = noise * np.sqrt(1.0 - alpha_bar_S / next_alpha_bar_S)
+    keep = np.sqrt(next_sigma**2 - noise**2) / sigma
+    extrapolate = np.zeros_like(alpha)
+    if sampler_config.name == "dpmpp_2m":  # but for its first and last step
+        step_sizes = np.diff(np.log(alpha / sigma))
+        extrapolate[1:-1] = step_sizes[1:] / (2.0 * step_sizes[:-1])
+    x0_of_x, x0_of_output = x0_weights(schedule_config.prediction, alpha, sigma)
+
+    def table(values: np.ndarray, fill: float = 0.0) -> jax.Array:
+        padding = (0, schedule_config.num_train_timesteps - len(timesteps_S))
+        return jnp.asarray(np.pad(values, padding, constant_values=fill), jnp.float32)
+
+    return Plan(
+        num_steps=jnp.asarray(len(timesteps_S), jnp.int32),
+        init_scale=jnp.asarray(_init_scale(sampler_config, sigma[0]), jnp.float32),
+        timesteps_T=table(timesteps_S),
+        x0_of_x_T=table(x0_of_x),
+        x0_of_output_T=table(x0_of_output),
+        keep_T=table(keep, fill=1.0),
+        denoised_T=table(next_alpha - alpha * keep),
+        extrapolate_T=table(extrapolate),
+        noise_T=table(noise),
+    )
+
+
+def init_state(noise: jax.Array, plan: Plan) -> SamplerState:
+    """The state before step 0, from standard normal `noise` `[B, ...]`."""
+    x = plan.init_scale * noise.astype(jnp.float32)
+    return SamplerState(x=x, previous_x0=jnp.zeros_like(x))
+
+
+def sample(
+    config: SamplerConfig,
+    model_fn: ModelFn,
+    state: SamplerState,
+    plan: Plan,
+    start: jax.Array | int,
+    stop: jax.Array | int,
+    noise_fn: NoiseFn,
+) -> SamplerState:
+    """Takes the steps `start` ≤ i < `stop` of `plan`; the whole of it is 0 to `plan.num_steps`.
+
+    Pure and jittable: `config`, `model_fn` and `noise_fn` are static, the rest is data. So neither
+    stepping one by one nor a plan with another number of steps or spacing compiles again, as long
+    as `config` is equal: vary the steps by the `num_steps` argument of `plan`.
+
+    Args:
+        config: the plan's sampler; only whether it is stochastic matters here.
+        model_fn: `(x, timesteps_B) -> output` of the schedule's prediction type; `x` `[B, ...]` is
+            float32 with variance α² var(x_0) + σ², `timesteps_B` float32 (fractional for the Euler
+            samplers with "linspace").
+        state: `init_state`'s, or that after the steps before `start`.
+        plan: the coefficients.
+        start: first step; may be traced.
+        stop: one past the last step; may be traced.
+        noise_fn: step index, int32 `[]` → standard normal of x's shape; not called by
+            deterministic samplers.
+
+    Returns:
+        The state after step `stop` − 1; after the last step `x` is the sample.
+    """
+
+    def step(i: jax.Array, state: SamplerState) -> SamplerState:
+        x = state.x
+        timesteps_B = jnp.broadcast_to(plan.timesteps_T[i], x.shape[:1])
+        output = model_fn(x, timesteps_B).astype(jnp.float32)
+        x0 = plan.x0_of_x_T[i] * x + plan.x0_of_output_T[i] * output
+        denoised = x0 + plan.extrapolate_T[i] * (x0 - state.previous_x0)
+        x = plan.keep_T[i] * x + plan.denoised_T[i] * denoised
+        if config.noise_amount > 0.0:
+            x = x + plan.noise_T[i] * noise_fn(i)
+        return SamplerState(x, previous_x0=x0)
+
+    return jax.lax.fori_loop(start, stop, step, state)
+
+
+def _init_scale(config: SamplerConfig, first_sigma: float) -> float:
+    """Standard deviation of the first x: k-diffusion's grids start at N(0, (σ/α)²) in x/α.
+
+    With "leading" spacing diffusers makes it (σ/α)² + 1, which is 1 here.
+    """
+    is_euler = config.name in ("euler", "euler_ancestral")
+    return first_sigma if is_euler and config.timestep_spacing != "leading" else 1.0
+
+
+def _timesteps(config: SamplerConfig, num_train: int) -> np.ndarray:
+    """The training timesteps that the network is called with, falling, float64 `[S]`.
+
+    Raises:
+        ValueError: they leave [0, T) or are not all different.
+    """
+    num_steps = config.num_steps
+    # DPM-Solver++ counts the end of its last step as a point of the grid too, and leaves it out.
+    points = num_steps + 1 if config.name == "dpmpp_2m" else num_steps
+    match config.timestep_spacing:
+        case "linspace":
+            rising = np.linspace(0, num_train - 1, points)
+            is_fractional = config.name in ("euler", "euler_ancestral")
+            timesteps_S = (rising if is_fractional else rising.round())[::-1][:num_steps]
+        case "leading":
+            rising = np.arange(points) * (num_train // points) + config.steps_offset
+            timesteps_S = rising[::-1][:num_steps].astype(np.float64)
+        case "trailing":
+            # The slice: arange overshoots by one element for a few S, such as 61 of 1000.
+            timesteps_S = np.arange(num_train, 0, -num_train / num_steps)[:num_steps].round() - 1
+    if timesteps_S[0] > num_train - 1 or np.any(np.diff(timesteps_S) >= 0):
+        raise ValueError(
+            f"{config.name} with {config.timestep_spacing!r} spacing and steps_offset "
+            f"{config.steps_offset} cannot take {num_steps} steps of {num_train} timesteps"
+        )
+    return timesteps_S
+
+
+def _noise_levels(
+    schedule_config: ScheduleConfig, config: SamplerConfig, timesteps_S: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """ᾱ before and after each step, float64 `[S]` each."""
+    alpha_bar_T = alphas_cumprod(schedule_config)
+    num_train, num_steps = len(alpha_bar_T), len(timesteps_S)
+    if config.name == "ddim":
+        # diffusers steps by T // S whatever the spacing, and as Stable Diffusion configures it
+        # (`set_alpha_to_one=False`) ends at the noise level of timestep 0.
+        index_S = timesteps_S.astype(np.int64)
+        return alpha_bar_T[index_S], alpha_bar_T[np.maximum(index_S - num_train // num_steps, 0)]
+    if config.name == "ddpm":
+        alpha_bar_S = alpha_bar_T[timesteps_S.astype(np.int64)]
+    else:
+        if schedule_config.zero_terminal_snr:
+            alpha_bar_T[-1] = _SMALLEST_ALPHA_BAR
+        # Between timesteps it is σ/α that is linear.
+        ratio_T = np.sqrt((1.0 - alpha_bar_T) / alpha_bar_T)
+        alpha_bar_S = 1.0 / (1.0 + np.interp(timesteps_S, np.arange(num_train), ratio_T) ** 2)
+    return alpha_bar_S, np.append(alpha_bar_S[1:], 1.0)
