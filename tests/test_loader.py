@@ -1,0 +1,117 @@
+"""The Grain loader: batches, order, shards, resuming."""
+
+from itertools import islice
+from pathlib import Path
+
+import grain
+import numpy as np
+import orbax.checkpoint as ocp
+import pytest
+
+import videogen_jax
+from videogen_jax.data.loader import make_loader
+from videogen_jax.data.sources import ShapesClips, ShapesHighFps
+from videogen_jax.data.tokenizer import Tokenizer, load_tokenizer
+
+SHAPES_TOKENIZER = Path(videogen_jax.__file__).parent / "assets" / "shapes" / "tokenizer"
+SOURCE = ShapesClips("train", 12, num_frames=2, resolution=16)
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> Tokenizer:
+    return load_tokenizer(SHAPES_TOKENIZER)
+
+
+def assert_same(first: dict, second: dict):
+    assert first.keys() == second.keys()
+    for key in first:
+        np.testing.assert_array_equal(first[key], second[key])
+
+
+def indices(loader: grain.DatasetIterator, batches: int) -> list[int]:
+    return [int(i) for batch in islice(loader, batches) for i in batch["index"]]
+
+
+def test_batch(tokenizer):
+    batch = next(make_loader(SOURCE, 4, 0, tokenizer, 24, shuffle=False))
+    shapes_and_types = {key: (value.shape, str(value.dtype)) for key, value in batch.items()}
+    assert shapes_and_types == {
+        "video": ((4, 2, 16, 16, 3), "uint8"),
+        "fps": ((4,), "float32"),
+        "index": ((4,), "int32"),
+        "tokens": ((4, 24), "int32"),
+    }
+    for row, index in enumerate(batch["index"]):
+        np.testing.assert_array_equal(batch["video"][row], SOURCE[index]["video"])
+        expected_T = tokenizer([SOURCE[index]["caption"]], 24)[0]
+        np.testing.assert_array_equal(batch["tokens"][row], expected_T)
+
+
+def test_without_tokenizer_text_is_left_out():
+    batch = next(make_loader(ShapesHighFps("train", 8, resolution=16), 2, 0))
+    assert batch.keys() == {"a", "mid", "b", "flow_a", "flow_b", "time", "fps", "index"}
+
+
+def test_every_epoch_is_another_order_of_everything():
+    order = indices(make_loader(SOURCE, 3, seed=0), 8)
+    first, second = order[:12], order[12:]
+    assert sorted(first) == sorted(second) == list(range(12))
+    assert first != second and first != list(range(12))
+
+
+def test_order_is_a_function_of_the_seed_not_of_threads():
+    order = indices(make_loader(SOURCE, 3, seed=0), 6)
+    for num_threads in (0, 1, 4):
+        assert indices(make_loader(SOURCE, 3, seed=0, num_threads=num_threads), 6) == order
+    assert indices(make_loader(SOURCE, 3, seed=1), 6) != order
+    assert indices(make_loader(SOURCE, 6, seed=0), 3) == order
+
+
+def test_no_shuffle_keeps_the_order():
+    assert indices(make_loader(SOURCE, 5, 0, shuffle=False), 3) == [*range(12), 0, 1, 2]
+
+
+def test_processes_share_the_source():
+    parts = [
+        indices(make_loader(SOURCE, 4, 0, process_index=i, process_count=3), 1) for i in range(3)
+    ]
+    assert sorted(sum(parts, [])) == list(range(12))
+
+
+def test_resume_is_byte_identical(tokenizer):
+    loader = make_loader(SOURCE, 5, 3, tokenizer)
+    for _ in range(4):
+        next(loader)
+    state = loader.get_state()
+    expected = list(islice(loader, 3))
+    resumed = make_loader(SOURCE, 5, 3, tokenizer, num_threads=0)
+    resumed.set_state(state)
+    for batch, other in zip(expected, islice(resumed, 3), strict=True):
+        assert_same(batch, other)
+
+
+def test_state_goes_through_an_orbax_checkpoint(tmp_path):
+    loader = make_loader(SOURCE, 5, 3)
+    next(loader)
+    with ocp.CheckpointManager(tmp_path) as manager:
+        manager.save(1, args=ocp.args.Composite(data=grain.checkpoint.CheckpointSave(loader)))
+        manager.wait_until_finished()
+        expected = next(loader)
+        resumed = make_loader(SOURCE, 5, 3)
+        manager.restore(
+            1, args=ocp.args.Composite(data=grain.checkpoint.CheckpointRestore(resumed))
+        )
+    assert_same(next(resumed), expected)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"batch_size": 0}, "batch_size"),
+        ({"process_index": 2, "process_count": 2}, "process_index"),
+        ({"process_count": 13}, "12 examples"),
+    ],
+)
+def test_bad_arguments(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        make_loader(SOURCE, **{"batch_size": 2, "seed": 0} | arguments)

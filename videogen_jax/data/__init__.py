@@ -1,0 +1,1 @@
+"""Data: procedural clips, captions, tokenizer, Grain sources and loader, degradations."""

@@ -1,0 +1,230 @@
+"""Byte-level BPE tokenizer in CLIP's format: loading, building and saving.
+
+CLIP's vocabulary (Radford et al. 2021, released with the reference implementation) is, in order:
+256 byte symbols, the same 256 ending a word (`</w>`), one entry per merge, `<|startoftext|>`,
+`<|endoftext|>`. As every byte is a symbol, every string has tokens.
+
+Shape letters: B captions, T tokens.
+"""
+
+import json
+import re
+import warnings
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from transformers import CLIPTokenizer
+
+START_TOKEN = "<|startoftext|>"
+END_TOKEN = "<|endoftext|>"
+WORD_END = "</w>"
+
+_SPECIAL_TOKENS = re.compile("|".join(map(re.escape, (START_TOKEN, END_TOKEN))), re.IGNORECASE)
+# CLIP's own pre-tokenisation: contractions, runs of letters, single digits, runs of anything else.
+_PIECES = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
+
+
+class Tokenizer:
+    """Captions to token ids; wraps a transformers `CLIPTokenizer` (see `load_tokenizer`).
+
+    Attributes:
+        vocab_size: number of tokens, special ones included.
+        start_id, end_id: of the tokens that open and close every caption.
+        pad_id: fills up to the length; end-of-text in Stable Diffusion 1 and in the shapes
+            tokenizer.
+        max_length: the text encoder's context length, as the tokenizer's files state it.
+    """
+
+    def __init__(self, clip_tokenizer: "CLIPTokenizer"):
+        self._clip_tokenizer = clip_tokenizer
+        self.vocab_size: int = len(clip_tokenizer)
+        vocab = clip_tokenizer.get_vocab()
+        self.start_id: int = vocab[START_TOKEN]
+        self.end_id: int = vocab[END_TOKEN]
+        self.pad_id: int = vocab[str(clip_tokenizer.pad_token)]
+        self.max_length: int = clip_tokenizer.model_max_length
+
+    def __call__(self, captions: Sequence[str], max_length: int | None = None) -> np.ndarray:
+        """Tokenises captions.
+
+        A caption longer than fits is cut, with a warning that quotes what was cut. The literal
+        texts of the special tokens are dropped, so that a prompt cannot end itself.
+
+        Args:
+            max_length: T; the tokenizer's own `max_length` by default.
+
+        Returns:
+            int32 [B, T]: start of text, the caption, end of text, padding.
+
+        Raises:
+            ValueError: a string instead of a list, or a max_length below 2.
+        """
+        length = self.max_length if max_length is None else max_length
+        if isinstance(captions, str):
+            raise ValueError("captions must be a list of strings, got one string")
+        if length < 2:
+            raise ValueError(f"max_length must be >= 2 (start and end of text), got {length}")
+        tokens_BT = np.full((len(captions), length), self.pad_id, np.int32)
+        for row_T, caption in zip(tokens_BT, captions, strict=True):
+            ids = self._encode(caption)
+            if cut := ids[length - 2 :]:
+                warnings.warn(
+                    f"caption cut to {length} tokens; lost: {self._clip_tokenizer.decode(cut)!r}",
+                    stacklevel=2,
+                )
+            ids = [self.start_id, *ids[: length - 2], self.end_id]
+            row_T[: len(ids)] = ids
+        return tokens_BT
+
+    def _encode(self, caption: str) -> list[int]:
+        text = _SPECIAL_TOKENS.sub(" ", caption)
+        return self._clip_tokenizer.encode(text, add_special_tokens=False, verbose=False)
+
+    def decode(self, tokens_T: Sequence[int] | np.ndarray) -> str:
+        """The caption of one row of tokens: lower case, a blank between words and punctuation."""
+        ids = np.asarray(tokens_T).tolist()
+        return str(self._clip_tokenizer.decode(ids, skip_special_tokens=True))
+
+
+def load_tokenizer(directory: str | Path) -> Tokenizer:
+    """Loads a tokenizer in CLIP's format.
+
+    Args:
+        directory: holds `tokenizer_config.json` and the vocabulary, either `vocab.json` with
+            `merges.txt`, as Stable Diffusion ships it, or `tokenizer.json`, as transformers 5
+            saves it.
+
+    Raises:
+        FileNotFoundError: a file is missing.
+        ValueError: a file is damaged, or transformers did not load the vocabulary that is there.
+    """
+    directory = Path(directory)
+    vocab = _read_vocab(directory)
+    if "model_max_length" not in _read_json(directory / "tokenizer_config.json"):
+        raise ValueError(f"{directory / 'tokenizer_config.json'}: has no model_max_length")
+    from transformers import CLIPTokenizer
+
+    clip_tokenizer = CLIPTokenizer.from_pretrained(str(directory), local_files_only=True)
+    # transformers 5 makes a vocabulary of three words, silently, of input it does not recognise.
+    if clip_tokenizer.get_vocab() != vocab:
+        raise ValueError(
+            f"{directory}: the files have {len(vocab)} tokens, but transformers loaded "
+            f"{len(clip_tokenizer)} tokens or others"
+        )
+    return Tokenizer(clip_tokenizer)
+
+
+def _read_vocab(directory: Path) -> dict[str, int]:
+    if (directory / "tokenizer.json").is_file():
+        path = directory / "tokenizer.json"
+        content = _read_json(path)
+        vocab = content.get("model", {}).get("vocab", {})
+        vocab |= {token["content"]: token["id"] for token in content.get("added_tokens", [])}
+    else:
+        path = directory / "vocab.json"
+        vocab = _read_json(path)
+        if not (directory / "merges.txt").is_file():
+            raise FileNotFoundError(f"{directory / 'merges.txt'}: tokenizer file not found")
+    if missing := {START_TOKEN, END_TOKEN} - vocab.keys():
+        raise ValueError(f"{path}: not a CLIP vocabulary, it lacks {', '.join(sorted(missing))}")
+    return vocab
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: tokenizer file not found")
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path}: not a JSON file: {error}") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{path}: must hold a JSON object")
+    return content
+
+
+def build_bpe(
+    captions: Iterable[str], num_merges: int
+) -> tuple[dict[str, int], list[tuple[str, str]]]:
+    """Learns a vocabulary in CLIP's order from captions.
+
+    Args:
+        num_merges: at most so many merges; fewer once every word is one token.
+
+    Returns:
+        vocabulary (token to id, 514 + number of merges entries), and the merges in order of
+        priority.
+    """
+    from tokenizers import Regex, models, normalizers, pre_tokenizers, trainers
+    from tokenizers import Tokenizer as BackendTokenizer
+
+    backend = BackendTokenizer(models.BPE(end_of_word_suffix=WORD_END))
+    backend.normalizer = normalizers.Sequence([normalizers.NFC(), normalizers.Lowercase()])
+    backend.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(_PIECES), behavior="removed", invert=True),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    # The trainer counts symbols towards its size. It only knows the word-ending symbols that it has
+    # seen, so an upper bound is asked for and the list is cut.
+    symbols = list(_byte_symbols())
+    trainer = trainers.BpeTrainer(
+        vocab_size=2 * len(symbols) + num_merges,
+        initial_alphabet=symbols,
+        end_of_word_suffix=WORD_END,
+        show_progress=False,
+    )
+    backend.train_from_iterator(captions, trainer)
+    learned = json.loads(backend.to_str())["model"]["merges"][:num_merges]
+    merges = [(left, right) for left, right in learned]
+    tokens = [*symbols, *(symbol + WORD_END for symbol in symbols)]
+    tokens += [left + right for left, right in merges]
+    tokens += [START_TOKEN, END_TOKEN]
+    return {token: index for index, token in enumerate(tokens)}, merges
+
+
+def _byte_symbols() -> Iterable[str]:
+    """A printable character for each byte, in CLIP's order (GPT-2's `bytes_to_unicode`).
+
+    Printable Latin-1 characters stand for themselves; the other bytes, in order, take the
+    characters from 256 on.
+    """
+    printable = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1)]
+    printable += range(ord("®"), ord("ÿ") + 1)
+    yield from map(chr, printable)
+    yield from map(chr, range(256, 256 + 256 - len(printable)))
+
+
+def save_clip_format(
+    directory: str | Path,
+    vocab: dict[str, int],
+    merges: Sequence[tuple[str, str]],
+    max_length: int,
+) -> None:
+    """Writes the files from which `CLIPTokenizer.from_pretrained(directory)` loads.
+
+    Args:
+        max_length: the text encoder's context length, stated in the files.
+    """
+    directory = Path(directory)
+    directory.mkdir(parents=True, exist_ok=True)
+    special = {
+        "bos_token": START_TOKEN,
+        "eos_token": END_TOKEN,
+        "pad_token": END_TOKEN,
+        "unk_token": END_TOKEN,
+    }
+    config = {"tokenizer_class": "CLIPTokenizer", "model_max_length": max_length, **special}
+    lines = ["#version: 0.2", *(f"{left} {right}" for left, right in merges)]
+    texts = {
+        "vocab.json": json.dumps(vocab, ensure_ascii=False) + "\n",
+        "merges.txt": "\n".join(lines) + "\n",
+        "tokenizer_config.json": json.dumps(config, indent=2) + "\n",
+        "special_tokens_map.json": json.dumps(special, indent=2) + "\n",
+    }
+    for name, text in texts.items():
+        (directory / name).write_text(text, encoding="utf-8")

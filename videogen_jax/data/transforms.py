@@ -1,0 +1,27 @@
+"""Pixels in and out of the networks, and antialiased resizing.
+
+Letters: any number of leading axes, then H height, W width, C channels.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+
+def to_float(pixels: jax.Array) -> jax.Array:
+    """uint8 0..255 → float32 in [-1, 1]."""
+    return jnp.asarray(pixels).astype(jnp.float32) / 127.5 - 1.0
+
+
+def to_uint8(pixels: jax.Array) -> np.ndarray:
+    """Float in [-1, 1] (clipped) → uint8 0..255 on the host."""
+    scaled = jnp.round((jnp.clip(pixels, -1.0, 1.0) + 1.0) * 127.5)
+    return np.asarray(scaled.astype(jnp.uint8))
+
+
+def resize(images: jax.Array, size: int) -> jax.Array:
+    """`[..., H, W, C]` → `[..., size, size, C]`: bilinear, antialiased when it shrinks (§3.5)."""
+    if images.shape[-3:-1] == (size, size):
+        return images
+    shape = (*images.shape[:-3], size, size, images.shape[-1])
+    return jax.image.resize(images, shape, "linear", antialias=True)
