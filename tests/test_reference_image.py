@@ -1,0 +1,94 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from videogen_jax.pipeline.reference_image import load_image
+
+RED, GREEN = (255, 0, 0), (0, 255, 0)
+
+
+def halves(height: int, width: int) -> np.ndarray:
+    """The left half red, the right half green."""
+    image = np.full((height, width, 3), GREEN, np.uint8)
+    image[:, : width // 2] = RED
+    return image
+
+
+def test_reads_pixels_exactly(tmp_path):
+    Image.fromarray(halves(6, 8)).save(tmp_path / "a.png")
+    image = load_image(tmp_path / "a.png")
+    assert image.dtype == np.uint8 and image.flags.writeable
+    np.testing.assert_array_equal(image, halves(6, 8))
+
+
+def test_crops_the_centre_to_the_aspect_then_resizes(tmp_path):
+    wide = np.full((20, 60, 3), RED, np.uint8)
+    wide[:, 20:40] = GREEN
+    Image.fromarray(wide).save(tmp_path / "a.png")
+    image = load_image(tmp_path / "a.png", (40, 40))
+    assert image.shape == (40, 40, 3)
+    # The filter sees a little of what lies beyond the crop.
+    np.testing.assert_array_equal(image[:, 6:-6] - np.array(GREEN), 0)
+    assert load_image(tmp_path / "a.png", (10, 30)).shape == (10, 30, 3)
+
+
+def test_shrinking_is_antialiased(tmp_path):
+    stripes = np.zeros((64, 64, 3), np.uint8)
+    stripes[:, ::2] = 255
+    Image.fromarray(stripes).save(tmp_path / "a.png")
+    image = load_image(tmp_path / "a.png", (8, 8)).astype(int)
+    assert np.abs(image - 127).max() < 20
+
+
+def test_turns_as_exif_says(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # shown rotated by 90 degrees clockwise
+    Image.fromarray(halves(6, 8)).save(tmp_path / "a.png", exif=exif)
+    np.testing.assert_array_equal(load_image(tmp_path / "a.png"), np.rot90(halves(6, 8), -1))
+
+
+def test_transparency_is_white(tmp_path):
+    pixels = np.array([[[255, 0, 0, 0], [255, 0, 0, 255], [0, 0, 0, 128]]], np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    np.testing.assert_array_equal(
+        load_image(tmp_path / "a.png"), [[[255, 255, 255], [255, 0, 0], [127, 127, 127]]]
+    )
+
+
+@pytest.mark.parametrize("mode", ["L", "P", "1", "CMYK", "LA"])
+def test_other_modes(tmp_path, mode):
+    path = tmp_path / ("a.jpg" if mode == "CMYK" else "a.png")
+    Image.new("RGB", (8, 6), "white").convert(mode).save(path)
+    np.testing.assert_array_equal(load_image(path), np.full((6, 8, 3), 255))
+
+
+def test_sixteen_bits_are_scaled(tmp_path):
+    levels = np.array([[0, 257 * 100, 65535]], np.uint16)
+    Image.fromarray(levels).save(tmp_path / "a.png")
+    np.testing.assert_array_equal(load_image(tmp_path / "a.png")[..., 0], [[0, 100, 255]])
+
+
+def test_bad_files_are_named(tmp_path):
+    Image.fromarray(halves(60, 80)).save(tmp_path / "truncated.png")
+    content = (tmp_path / "truncated.png").read_bytes()
+    (tmp_path / "truncated.png").write_bytes(content[:-30])
+    (tmp_path / "text.png").write_text("not an image")
+    (tmp_path / "folder.png").mkdir()
+    Image.fromarray(np.zeros((2, 2), np.float32)).save(tmp_path / "float.tiff")
+    for name in ("truncated.png", "text.png", "folder.png", "float.tiff"):
+        with pytest.raises(ValueError, match=f"{name} is not an image that can be read"):
+            load_image(tmp_path / name)
+    with pytest.raises(FileNotFoundError, match="no image file .*nothing.png"):
+        load_image(tmp_path / "nothing.png")
+
+
+def test_too_large_is_refused(tmp_path, monkeypatch):
+    Image.fromarray(halves(6, 8)).save(tmp_path / "a.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 20)
+    with pytest.raises(ValueError, match="a.png is not an image that can be read"):
+        load_image(tmp_path / "a.png")
+
+
+def test_size_must_be_positive(tmp_path):
+    with pytest.raises(ValueError, match=r"size is \(0, 8\)"):
+        load_image(tmp_path / "a.png", (0, 8))

@@ -1,0 +1,10 @@
+"""Trains a stage of the cascade: `python -m train.cascade PRESET --run-dir DIR --model-dir DIR`."""
+
+from videogen_jax.training.door import train_door
+from videogen_jax.training.runs import runs_of
+from videogen_jax.training.tasks.cascade import CascadeTaskConfig
+
+RUNS = runs_of(CascadeTaskConfig)
+
+if __name__ == "__main__":
+    train_door(RUNS, "python -m train.cascade", "Trains a stage of the cascade (§3.2).")

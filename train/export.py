@@ -1,0 +1,30 @@
+"""Adds a run's result to a model directory: `python -m train.export RUN_DIR MODEL_DIR`."""
+
+from pathlib import Path
+
+import tyro
+
+from videogen_jax.doors import run
+from videogen_jax.training.run import export_run
+from videogen_jax.weights.model_dir import DType
+
+
+def main(
+    run_dir: tyro.conf.Positional[Path],
+    model_dir: tyro.conf.Positional[Path],
+    /,
+    dtype: DType | None = None,
+) -> None:
+    """Writes the averaged parameters of the newest checkpoint as components of a model directory.
+
+    Args:
+        run_dir: the run directory of a training script.
+        model_dir: the model directory that the run was started with.
+        dtype: of the files; float32 if not given.
+    """
+    for name in export_run(run_dir, model_dir, dtype):
+        print(f"{model_dir / name}.safetensors")
+
+
+if __name__ == "__main__":
+    run(lambda: tyro.cli(main, prog="python -m train.export"))

@@ -1,0 +1,25 @@
+"""Trains every part of the shipped model, in order: `python -m train.shapes`; again to resume."""
+
+from pathlib import Path
+
+import tyro
+
+from videogen_jax.doors import enable_compilation_cache, run
+from videogen_jax.training.shapes import train_shapes
+
+TOKENIZER = Path("videogen_jax/assets/shapes/tokenizer")
+
+
+def main(directory: Path = Path("runs/shapes"), tokenizer: Path = TOKENIZER) -> None:
+    """Trains autoencoder, text encoder, image model, cascade, temporal SR and video decoder.
+
+    Args:
+        directory: gets a run directory per part and the finished model in `model/`.
+        tokenizer: folder of tokenizer files (`train.tokenizer` makes one).
+    """
+    enable_compilation_cache()
+    train_shapes(directory, tokenizer)
+
+
+if __name__ == "__main__":
+    run(lambda: tyro.cli(main, prog="python -m train.shapes"))

@@ -1,0 +1,13 @@
+"""Trains temporal super-resolution: `python -m train.temporal_sr PRESET --run-dir DIR --model-dir DIR`.
+
+The flow network first, then the refiner, which needs it.
+"""
+
+from videogen_jax.training.door import train_door
+from videogen_jax.training.runs import runs_of
+from videogen_jax.training.tasks.temporal_sr import FlowTaskConfig, RefinerTaskConfig
+
+RUNS = runs_of(FlowTaskConfig, RefinerTaskConfig)
+
+if __name__ == "__main__":
+    train_door(RUNS, "python -m train.temporal_sr", "Trains the flow or the refiner (§3.3).")

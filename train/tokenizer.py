@@ -1,0 +1,40 @@
+"""Builds the tokenizer of the shapes model: `python -m train.tokenizer OUT_DIR`."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import tyro
+
+from videogen_jax.data.captions import caption
+from videogen_jax.data.shapes import clip_spec
+from videogen_jax.data.tokenizer import build_bpe, save_clip_format
+
+
+def main(
+    out_dir: tyro.conf.Positional[Path],
+    /,
+    clips: int = 20_000,
+    merges: int = 510,
+    max_length: int = 32,
+) -> None:
+    """Builds a byte-level BPE in CLIP's format from the captions of the shapes clips.
+
+    Args:
+        out_dir: directory to write vocab.json, merges.txt and the two config files to.
+        clips: number of training captions to learn from.
+        merges: largest number of merges; the vocabulary has 514 more tokens.
+        max_length: context length of the text encoder, written into the config.
+    """
+    specs = (clip_spec("train", index) for index in range(clips))
+    captions = (caption(spec, np.random.default_rng(spec.caption_seed)) for spec in specs)
+    vocab, learned = build_bpe(captions, merges)
+    try:
+        save_clip_format(out_dir, vocab, learned, max_length)
+    except OSError as error:
+        sys.exit(f"{out_dir}: cannot write the tokenizer: {error}")
+    print(f"{out_dir}: {len(vocab)} tokens, {len(learned)} merges")
+
+
+if __name__ == "__main__":
+    tyro.cli(main)

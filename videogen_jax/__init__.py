@@ -1,0 +1,1 @@
+"""VideoGen in JAX/Flax."""

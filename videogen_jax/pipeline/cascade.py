@@ -1,0 +1,175 @@
+"""The reference image and the cascade of latent video models (§3.1, §3.2).
+
+Every method takes parameters as an argument, `{component: tree}` with the names of a model
+directory, so that training can draw samples from parameters that are not saved yet.
+
+Letters: B samples, F frames, H height, W width, C = 3 colour channels, Z latent channels, T tokens.
+"""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.typing import DTypeLike
+
+from videogen_jax.config import ModelConfig
+from videogen_jax.data.transforms import resize, to_float
+from videogen_jax.diffusion.process import noise_tables
+from videogen_jax.models.autoencoder import Autoencoder, scale_latents, unscale_latents
+from videogen_jax.models.layers import fold_frames
+from videogen_jax.models.text_encoder import TextEncoder, TextStates
+from videogen_jax.pipeline import noise
+from videogen_jax.pipeline.conditioning import augment, reference_video, upsample
+from videogen_jax.pipeline.decode import quantise
+from videogen_jax.pipeline.denoise import Conditions, Denoiser, Params, Tick
+
+
+class PromptStates(NamedTuple):
+    """The encoded prompts, and the encoded text that guidance leads away from."""
+
+    text: TextStates
+    negative: TextStates
+
+
+class Cascade:
+    """Text encoder, image model and stages of `config`, each compiled once for a batch size."""
+
+    def __init__(self, config: ModelConfig, dtype: DTypeLike = jnp.float32):
+        def denoiser(part) -> Denoiser:
+            return Denoiser(part, config.latent_size(part.resolution), dtype)
+
+        self.config = config
+        self._image, self._stages = denoiser(config.image), tuple(map(denoiser, config.stages))
+        self._autoencoder = Autoencoder(config.autoencoder, dtype)
+        text_encoder = TextEncoder(config.text_encoder, dtype)
+        self._encode_text = jax.jit(lambda params, x: text_encoder.apply({"params": params}, x))
+        self._decode_picture = jax.jit(self._picture)
+        self._condition = jax.jit(self._conditions, static_argnames=("stage", "num_frames"))
+
+    def encode_text(self, params: Mapping[str, Params], tokens_BT: jax.Array) -> TextStates:
+        """The states of token ids, int32 `[B, T]`."""
+        return self._encode_text(params["text_encoder"], tokens_BT)
+
+    def encode_prompts(
+        self, params: Mapping[str, Params], tokens_BT: jax.Array, negative_BT: jax.Array
+    ) -> PromptStates:
+        """The states of prompts and of what guidance leads away from, usually the empty prompt."""
+        return PromptStates(
+            self.encode_text(params, tokens_BT), self.encode_text(params, negative_BT)
+        )
+
+    def sample_image(
+        self,
+        params: Mapping[str, Params],
+        prompts: PromptStates,
+        keys_B: jax.Array,
+        *,
+        steps: int | None = None,
+        guidance_scale: float | None = None,
+        tick: Tick | None = None,
+    ) -> jax.Array:
+        """Draws reference images (§3.1): uint8 `[B, H, W, 3]` at the image model's resolution.
+
+        Uint8 already here, so that a saved picture given back as the reference gives the same video.
+        Options and errors are those of `Denoiser.sample`.
+        """
+        latents_BFHWZ = self._image.sample(
+            params["image_unet"],
+            Conditions(prompts.text, prompts.negative),
+            noise.fold_in(keys_B, 0),
+            num_frames=1,
+            steps=steps,
+            guidance_scale=guidance_scale,
+            tick=tick,
+        )
+        return self._decode_picture(params["autoencoder"], latents_BFHWZ)
+
+    def sample_stage(
+        self,
+        params: Mapping[str, Params],
+        stage: int,
+        prompts: PromptStates,
+        reference_BHWC: jax.Array,
+        low_res_BFHWZ: jax.Array | None,
+        fps_B: jax.Array,
+        keys_B: jax.Array,
+        num_frames: int,
+        *,
+        steps: int | None = None,
+        guidance_scale: float | None = None,
+        tick: Tick | None = None,
+    ) -> jax.Array:
+        """Draws a stage's clip given the reference and the clip of the stage below (§3.2).
+
+        Args:
+            params: with the components `autoencoder` and `stage_<stage>`.
+            stage: counted from 1.
+            prompts: what `encode_prompts` gives.
+            reference_BHWC: uint8, square, of any resolution.
+            low_res_BFHWZ: the latents of stage − 1; None for stage 1.
+            fps_B: frames per second, float32.
+            keys_B: from which all noise is drawn; the stage's number is folded in here.
+            num_frames: F.
+            steps, guidance_scale, tick: as in `Denoiser.sample`, also its errors.
+
+        Returns:
+            Latents of the model space, float32 `[B, F, H, W, Z]`.
+        """
+        keys_B = noise.fold_in(keys_B, stage)
+        given = self._condition(
+            params["autoencoder"],
+            prompts,
+            reference_BHWC,
+            low_res_BFHWZ,
+            fps_B,
+            keys_B,
+            stage=stage,
+            num_frames=num_frames,
+        )
+        return self._stages[stage - 1].sample(
+            params[f"stage_{stage}"],
+            given,
+            keys_B,
+            num_frames,
+            steps=steps,
+            guidance_scale=guidance_scale,
+            tick=tick,
+        )
+
+    def _picture(self, params: Params, latents_BFHWZ: jax.Array) -> jax.Array:
+        raw_BHWZ = unscale_latents(self.config.autoencoder, fold_frames(latents_BFHWZ))
+        return quantise(self._autoencoder.apply({"params": params}, raw_BHWZ, method="decode"))
+
+    def _conditions(
+        self,
+        params: Params,
+        prompts: PromptStates,
+        reference_BHWC: jax.Array,
+        low_res_BFHWZ: jax.Array | None,
+        fps_B: jax.Array,
+        keys_B: jax.Array,
+        stage: int,
+        num_frames: int,
+    ) -> Conditions:
+        config = self.config.stages[stage - 1]
+        pixels_BHWC = resize(to_float(reference_BHWC), config.resolution)
+        encoded = self._autoencoder.apply({"params": params}, pixels_BHWC, method="encode")
+        # Inference takes the mean of the posterior where training may draw from it.
+        reference_BHWZ = scale_latents(self.config.autoencoder, encoded.mean)
+        levels_B = jnp.full(fps_B.shape, config.low_res_noise, jnp.int32)
+        if low_res_BFHWZ is not None:
+            low_res_BFHWZ = upsample(low_res_BFHWZ)
+            draws_BFHWZ = noise.normal(
+                noise.fold_in(keys_B, noise.LOW_RES), low_res_BFHWZ.shape[1:]
+            )
+            tables = noise_tables(config.schedule)
+            low_res_BFHWZ = augment(tables, low_res_BFHWZ, levels_B, draws_BFHWZ)
+        return Conditions(
+            prompts.text,
+            prompts.negative,
+            reference_video(reference_BHWZ, num_frames),
+            low_res_BFHWZ,
+            fps_B,
+            levels_B,
+        )

@@ -1,0 +1,123 @@
+"""From latents to pixels, in windows of frames (§3.4).
+
+Letters: B samples, F frames, H height, W width, C = 3 colour channels, Z latent channels.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import DTypeLike
+
+from videogen_jax.models.autoencoder import Autoencoder, AutoencoderConfig, unscale_latents
+from videogen_jax.models.layers import fold_frames, unfold_frames
+from videogen_jax.models.video_decoder import VideoDecoder
+from videogen_jax.pipeline.denoise import Params, Tick
+
+DecoderName = Literal["video", "image"]
+
+# Frames that the decoder sees at once, and by how many such windows overlap at least. A clip as
+# long as the cascade's is one window.
+WINDOW, OVERLAP = 16, 4
+
+
+def quantise(pixels: Any) -> Any:
+    """Float in [-1, 1] (clipped) → uint8 0..255, for numpy and JAX arrays."""
+    return ((pixels.clip(-1.0, 1.0) + 1.0) * 127.5).round().astype(np.uint8)
+
+
+class FrameDecoder:
+    """The video decoder, and the image decoder that Fig. 7 compares it with, in windows of frames.
+
+    A clip of up to `window` frames is decoded at once. A longer one is decoded in windows of equal
+    length, spread evenly, which overlap by at least `overlap` frames and are blended linearly
+    there. So the memory on the device does not grow with the clip. Image decoding does not depend on
+    the windows at all. Video decoding does: temporal attention sees one window and temporal
+    convolutions end at its edge, so that blended frames are near, not equal, to those of the whole
+    clip decoded at once.
+
+    Raises ValueError unless 0 ≤ overlap < window.
+    """
+
+    def __init__(
+        self,
+        config: AutoencoderConfig,
+        dtype: DTypeLike = jnp.float32,
+        window: int = WINDOW,
+        overlap: int = OVERLAP,
+    ):
+        if not 0 <= overlap < window:
+            raise ValueError(f"overlap is {overlap} and window {window}, 0 <= overlap < window")
+        self._config, self._window, self._overlap = config, window, overlap
+        self._video, self._image = VideoDecoder(config, dtype), Autoencoder(config, dtype)
+        self._decode = {
+            "video": jax.jit(self._decode_video),
+            "image": jax.jit(self._decode_image),
+        }
+
+    def __call__(
+        self,
+        params: Mapping[str, Params],
+        latents_BFHWZ: jax.Array,
+        decoder: DecoderName = "video",
+        tick: Tick | None = None,
+    ) -> np.ndarray:
+        """Latents of the model space → uint8 `[B, F, H, W, 3]` on the host.
+
+        Args:
+            params: with the component `video_decoder` or `autoencoder`.
+            latents_BFHWZ: of any number of frames and any resolution.
+            decoder: which of the two.
+            tick: called with the number of frames that each window finished.
+        """
+        component = {"video": "video_decoder", "image": "autoencoder"}[decoder]
+        num_frames = latents_BFHWZ.shape[1]
+        window = min(self._window, num_frames)
+        starts = window_starts(num_frames, window, self._overlap)
+        weights = window_weights(num_frames, window, starts)
+        video_BFHWC = None
+        for start, weight_F, end in zip(starts, weights, [*starts[1:], num_frames], strict=True):
+            frames = slice(start, start + window)
+            pixels = np.asarray(
+                self._decode[decoder](params[component], latents_BFHWZ[:, frames])
+            )
+            if video_BFHWC is None:
+                batch, _, *image_shape = pixels.shape
+                video_BFHWC = np.zeros((batch, num_frames, *image_shape), np.float32)
+            video_BFHWC[:, frames] += weight_F[:, None, None, None] * pixels
+            if tick is not None:
+                tick(end - start)
+        return quantise(video_BFHWC)
+
+    def _decode_video(self, params: Params, latents_BFHWZ: jax.Array) -> jax.Array:
+        raw_BFHWZ = unscale_latents(self._config, latents_BFHWZ)
+        return self._video.apply({"params": params}, raw_BFHWZ)
+
+    def _decode_image(self, params: Params, latents_BFHWZ: jax.Array) -> jax.Array:
+        raw_NHWZ = unscale_latents(self._config, fold_frames(latents_BFHWZ))
+        pixels_NHWC = self._image.apply({"params": params}, raw_NHWZ, method="decode")
+        return unfold_frames(pixels_NHWC, latents_BFHWZ.shape[1])
+
+
+def window_starts(num_frames: int, window: int, overlap: int) -> list[int]:
+    """First frames of as few windows as cover the clip, evenly spread: all of the same length."""
+    if num_frames <= window:
+        return [0]
+    count = math.ceil((num_frames - overlap) / (window - overlap))
+    return np.linspace(0, num_frames - window, count).round().astype(int).tolist()
+
+
+def window_weights(num_frames: int, window: int, starts: list[int]) -> np.ndarray:
+    """How much of each window a frame takes, `[windows, window]`: linear across an overlap.
+
+    Over the windows that have a frame its weights sum to 1.
+    """
+    rising = np.arange(1, window + 1)
+    ramp = np.minimum(rising, rising[::-1]).astype(np.float32)
+    total_F = np.zeros(num_frames, np.float32)
+    for start in starts:
+        total_F[start : start + window] += ramp
+    return np.stack([ramp / total_F[start : start + window] for start in starts])

@@ -1,0 +1,147 @@
+"""Running one diffusion model: the image model, a stage of the cascade or the refiner.
+
+Letters: B samples, F frames, H height, W width, Z latent channels.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import DTypeLike
+
+from videogen_jax.config import DenoiserConfig
+from videogen_jax.diffusion.guidance import guided
+from videogen_jax.diffusion.samplers import (
+    ModelFn,
+    Plan,
+    SamplerState,
+    init_state,
+    plan,
+    sample,
+)
+from videogen_jax.models.text_encoder import TextStates
+from videogen_jax.models.unet import SpaceTimeUNet
+from videogen_jax.pipeline import noise
+from videogen_jax.pipeline.conditioning import network_input
+
+Params = Any  # a nested dict of arrays
+Tick = Callable[[int], object]  # told how many more steps or frames are done
+
+
+class Conditions(NamedTuple):
+    """What a network is told besides the noisy latents; None is what a network has no use for.
+
+    With `negative` there is classifier-free guidance away from it, without it there is none.
+    """
+
+    text: TextStates
+    negative: TextStates | None = None
+    reference_BFHWZ: jax.Array | None = None
+    low_res_BFHWZ: jax.Array | None = None
+    fps_B: jax.Array | None = None
+    low_res_noise_B: jax.Array | None = None
+
+
+@functools.cache
+def sampling_plan(config: DenoiserConfig, num_steps: int) -> Plan:
+    """The sampler's coefficients for so many steps. Raises ValueError if it cannot take them."""
+    return plan(config.schedule, config.sampler, num_steps)
+
+
+class Denoiser:
+    """One diffusion model: its network, schedule and sampler, and the one loop compiled for them.
+
+    Parameters, conditions, keys, guidance scale and the number of steps are data to the loop;
+    another batch size, number of frames or resolution compiles it again.
+    """
+
+    def __init__(self, config: DenoiserConfig, latent_size: int, dtype: DTypeLike = jnp.float32):
+        self.config = config
+        self._frame_shape = (latent_size, latent_size, config.unet.out_channels)
+        self._unet = SpaceTimeUNet(config.unet, dtype)
+        self._begin = jax.jit(self._initial_state, static_argnames="num_frames")
+        self._take_steps = jax.jit(self._sample)
+
+    def sample(
+        self,
+        params: Params,
+        given: Conditions,
+        keys_B: jax.Array,
+        num_frames: int,
+        *,
+        steps: int | None = None,
+        guidance_scale: float | None = None,
+        tick: Tick | None = None,
+    ) -> jax.Array:
+        """Draws latents given the conditions, float32 `[B, F, H, W, Z]`.
+
+        Args:
+            params: of the network.
+            given: the conditions, which decide whether there is guidance.
+            keys_B: from which all noise is drawn.
+            num_frames: F, 1 for an image.
+            steps: network evaluations, the config's by default.
+            guidance_scale: the config's by default; without effect if there is no guidance.
+            tick: called after each step, which then waits for its result.
+
+        Raises:
+            ValueError: the sampler cannot take that many steps.
+        """
+        if steps is None:
+            steps = self.config.sampler.num_steps
+        if guidance_scale is None:
+            guidance_scale = self.config.guidance_scale
+        table, scale = sampling_plan(self.config, steps), np.float32(guidance_scale)
+        state = self._begin(keys_B, table, num_frames=num_frames)
+        if tick is None:
+            return self._take_steps(params, state, table, 0, steps, given, keys_B, scale).x
+        for step in range(steps):
+            state = self._take_steps(params, state, table, step, step + 1, given, keys_B, scale)
+            jax.block_until_ready(state)
+            tick(1)
+        return state.x
+
+    def _initial_state(self, keys_B: jax.Array, table: Plan, num_frames: int) -> SamplerState:
+        shape = (num_frames, *self._frame_shape)
+        return init_state(noise.normal(noise.fold_in(keys_B, noise.INITIAL), shape), table)
+
+    def _sample(
+        self,
+        params: Params,
+        state: SamplerState,
+        table: Plan,
+        start: int,
+        stop: int,
+        given: Conditions,
+        keys_B: jax.Array,
+        guidance_scale: jax.Array,
+    ) -> SamplerState:
+        def noise_fn(step: jax.Array) -> jax.Array:
+            return noise.normal(noise.fold_in(keys_B, noise.FIRST_STEP + step), state.x.shape[1:])
+
+        model_fn = self._model_fn(params, given, guidance_scale)
+        return sample(self.config.sampler, model_fn, state, table, start, stop, noise_fn)
+
+    def _model_fn(self, params: Params, given: Conditions, guidance_scale: jax.Array) -> ModelFn:
+        def network(x: jax.Array, timesteps: jax.Array, given: Conditions) -> jax.Array:
+            return self._unet.apply(
+                {"params": params},
+                network_input(x, given.reference_BFHWZ, given.low_res_BFHWZ),
+                timesteps,
+                given.text.states_BTD,
+                pooled_BD=given.text.pooled_BD,
+                fps_B=given.fps_B,
+                low_res_noise_B=given.low_res_noise_B,
+            )
+
+        conditional = given._replace(negative=None)
+        if given.negative is None:
+            return lambda x, timesteps_B: network(x, timesteps_B, conditional)
+        # Only the text differs: reference and low-res latents are kept in both halves (§3.2).
+        unconditional = conditional._replace(text=given.negative)
+        both = jax.tree.map(lambda *x: jnp.concatenate(x), unconditional, conditional)
+        model = guided(network, guidance_scale)
+        return lambda x, timesteps_B: model(x, timesteps_B, both)

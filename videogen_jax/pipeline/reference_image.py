@@ -1,0 +1,59 @@
+"""A user's own image as the reference (§3.1).
+
+Shape suffixes: H height, W width, C = 3 colour channels (RGB); uint8 in [0, 255].
+"""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+
+def load_image(path: str | os.PathLike[str], size: tuple[int, int] | None = None) -> np.ndarray:
+    """Reads an image file as a viewer shows it: turned as its EXIF says, transparency on white.
+
+    Args:
+        path: any format that Pillow reads; of an animation, the first frame.
+        size: `(height, width)` to crop to (centred, to the aspect) and resize to (antialiased).
+
+    Returns:
+        uint8 `[h, w, 3]`.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is not an image, damaged, or too large to be safe (over 179 megapixels);
+            names the file. Or `size` is not positive.
+    """
+    from PIL import Image, ImageOps
+
+    path = Path(path)
+    if size is not None and min(size) < 1:
+        raise ValueError(f"size is {size}, expected a positive (height, width)")
+    if not path.exists():
+        raise FileNotFoundError(f"no image file {path}")
+    try:
+        with Image.open(path) as file:
+            image = _on_white(ImageOps.exif_transpose(file))
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise ValueError(f"{path} is not an image that can be read: {error}") from error
+    if size is not None:
+        image = ImageOps.fit(image, (size[1], size[0]), method=Image.Resampling.LANCZOS)
+    return np.array(image)
+
+
+def _on_white(image: "Image") -> "Image":
+    """An RGB image of any Pillow image."""
+    from PIL import Image
+
+    if image.mode == "F":
+        raise ValueError("its pixels are floating-point numbers of unknown range")
+    if image.mode.startswith("I"):  # 16 bits, which convert() would clip at 255
+        levels = np.asarray(image, np.float32)
+        return Image.fromarray((levels / 257).round().clip(0, 255).astype(np.uint8)).convert("RGB")
+    image = image.convert("RGBA")
+    white = Image.new("RGBA", image.size, "white")
+    return Image.alpha_composite(white, image).convert("RGB")

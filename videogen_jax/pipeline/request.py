@@ -1,0 +1,163 @@
+"""What one call of `VideoGen` asks for: checked, and the model's own values filled in."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, get_args
+
+from videogen_jax.config import ModelConfig
+from videogen_jax.pipeline.decode import DecoderName
+from videogen_jax.pipeline.denoise import sampling_plan
+from videogen_jax.pipeline.temporal_sr import Interpolation
+
+_MAX_SEED = 2**32 - 1
+_FPS_RANGE = (0.01, 1000.0)  # that a video file can have
+
+
+@dataclass(frozen=True)
+class Request:
+    """The values of a call, each in its range; per part of the chain where parts differ."""
+
+    prompts: tuple[str, ...]
+    negative_prompt: str
+    seed: int
+    num_frames: int  # of the cascade's clip
+    fps: float  # of the cascade's clip
+    steps: tuple[int, ...]  # of the image model, each stage, the refiner
+    guidance: tuple[float, ...]  # of the image model and each stage
+    stages: int
+    rounds: int  # of temporal super-resolution
+    interpolation: Interpolation
+    refine: bool
+    decoder: DecoderName
+
+    @property
+    def final_num_frames(self) -> int:
+        """Frames after temporal super-resolution."""
+        return (self.num_frames - 1) * 2**self.rounds + 1
+
+    @property
+    def final_fps(self) -> float:
+        """Frames per second after temporal super-resolution."""
+        return self.fps * 2.0**self.rounds
+
+
+def make_request(
+    config: ModelConfig,
+    prompt: str | Sequence[str],
+    *,
+    seed: int,
+    negative_prompt: str,
+    fps: float | None,
+    steps: int | Sequence[int] | None,
+    guidance: float | Sequence[float] | None,
+    stages: int | None,
+    temporal_sr: int | None,
+    num_frames: int | None,
+    interpolation: Interpolation,
+    refine: bool,
+    decoder: DecoderName,
+) -> Request:
+    """Checks the arguments of `VideoGen.__call__`, where they are explained.
+
+    Raises:
+        ValueError: an argument is out of its range; names it, its value and the range.
+    """
+    num_stages = len(config.stages)
+    stages = _count("stages", num_stages if stages is None else stages, 1, num_stages)
+    request = Request(
+        prompts=_prompts(prompt),
+        negative_prompt=negative_prompt,
+        seed=_count("seed", seed, 0, _MAX_SEED),
+        num_frames=_count("num_frames", config.num_frames if num_frames is None else num_frames, 1),
+        fps=config.fps if fps is None else fps,
+        steps=_steps(config, steps),
+        guidance=_guidance(config, guidance),
+        stages=stages,
+        rounds=_rounds(config, temporal_sr, stages),
+        interpolation=_choice("interpolation", interpolation, Interpolation),
+        refine=refine,
+        decoder=_choice("decoder", decoder, DecoderName),
+    )
+    if request.rounds and request.num_frames == 1:
+        raise ValueError("num_frames is 1, and temporal_sr needs 2 frames at least or to be 0")
+    if not (_is_finite(request.fps) and _FPS_RANGE[0] <= request.fps):
+        raise ValueError(f"fps is {request.fps}, expected a number from {_FPS_RANGE[0]}")
+    if request.final_fps > _FPS_RANGE[1]:
+        raise ValueError(
+            f"fps is {request.fps:g}, which temporal_sr={request.rounds} makes "
+            f"{request.final_fps:g}, expected at most {_FPS_RANGE[1]:g}"
+        )
+    return request
+
+
+def _prompts(prompt: str | Sequence[str]) -> tuple[str, ...]:
+    prompts = (prompt,) if isinstance(prompt, str) else tuple(prompt)
+    if not prompts:
+        raise ValueError("the list of prompts is empty, at least one prompt expected")
+    if wrong := [one for one in prompts if not isinstance(one, str)]:
+        raise ValueError(f"prompt is {wrong[0]!r}, expected a string or a list of strings")
+    return prompts
+
+
+def _steps(config: ModelConfig, steps: int | Sequence[int] | None) -> tuple[int, ...]:
+    parts = (config.image, *config.stages, config.refiner)
+    default = tuple(part.sampler.num_steps for part in parts)
+    values = _per_part("steps", steps, default, "the image model, each stage and the refiner")
+    for part, value in zip(parts, values, strict=True):
+        _count("steps", value, 1)
+        sampling_plan(part, value)  # which knows what its sampler cannot take
+    return values
+
+
+def _guidance(config: ModelConfig, guidance: float | Sequence[float] | None) -> tuple[float, ...]:
+    default = tuple(part.guidance_scale for part in (config.image, *config.stages))
+    values = _per_part("guidance", guidance, default, "the image model and each stage")
+    for value in values:
+        if not _is_finite(value):
+            raise ValueError(f"guidance is {value}, expected a finite number")
+    return values
+
+
+def _rounds(config: ModelConfig, temporal_sr: int | None, stages: int) -> int:
+    """Temporal super-resolution works on the last stage's latents and on no others."""
+    all_stages = stages == len(config.stages)
+    if temporal_sr is None:
+        return config.temporal_sr_rounds if all_stages else 0
+    rounds = _count("temporal_sr", temporal_sr, 0)
+    if rounds and not all_stages:
+        raise ValueError(
+            f"temporal_sr is {rounds} but stages is {stages}: it follows stage "
+            f"{len(config.stages)}, expected 0"
+        )
+    return rounds
+
+
+def _per_part(name: str, value: Any, default: tuple, parts: str) -> tuple:
+    """A number for every part, or one number for all of them."""
+    if value is None:
+        return default
+    if not isinstance(value, Sequence):
+        return (value,) * len(default)
+    if len(value) != len(default):
+        raise ValueError(
+            f"{name} has {len(value)} values, expected one, or {len(default)}: for {parts}"
+        )
+    return tuple(value)
+
+
+def _count(name: str, value: int, lowest: int, highest: int | None = None) -> int:
+    if not isinstance(value, int) or value < lowest or (highest is not None and value > highest):
+        wanted = f"of at least {lowest}" if highest is None else f"from {lowest} to {highest}"
+        raise ValueError(f"{name} is {value!r}, expected an integer {wanted}")
+    return value
+
+
+def _choice(name: str, value: Any, choices: Any) -> Any:
+    if value not in get_args(choices):
+        raise ValueError(f"{name} is {value!r}, expected one of {', '.join(get_args(choices))}")
+    return value
+
+
+def _is_finite(value: Any) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)

@@ -1,0 +1,1 @@
+"""Training: one loop, one step, one task per part of the model."""

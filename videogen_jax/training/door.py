@@ -1,0 +1,39 @@
+"""The command line that the training scripts share."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from videogen_jax.doors import enable_compilation_cache, run
+from videogen_jax.training.run import train_run
+from videogen_jax.training.runs import RunConfig
+
+
+def train_door(runs: Mapping[str, RunConfig], prog: str, description: str) -> None:
+    """`PRESET --run-dir DIR --model-dir DIR [--any.field VALUE …]`, then trains.
+
+    Args:
+        runs: the presets this script offers, by name.
+        prog: how the script is called, for `--help`.
+        description: what it trains, for `--help`.
+    """
+    preset: Any = tyro.extras.subcommand_type_from_defaults(dict(runs))
+
+    def main(
+        config: Annotated[Any, tyro.conf.arg(name="")], run_dir: Path, model_dir: Path
+    ) -> None:
+        """Trains, or continues where the run directory left off.
+
+        Args:
+            config: the preset and what is changed of it.
+            run_dir: gets checkpoints, metrics and samples; the same line again resumes.
+            model_dir: has the tokenizer and the trained components this one needs.
+        """
+        enable_compilation_cache()
+        train_run(config, run_dir, model_dir)
+
+    main.__annotations__["config"] = Annotated[preset, tyro.conf.arg(name="")]
+    options = (tyro.conf.AvoidSubcommands, tyro.conf.CascadeSubcommandArgs)
+    run(lambda: tyro.cli(main, prog=prog, description=description, config=options))

@@ -1,0 +1,204 @@
+"""A run from its configuration: the task, its data, its directory; and its export.
+
+A run reads the frozen and warm-start components of a model directory, and `export` adds its own
+result there: so the parts of a model train one after the other.
+"""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from videogen_jax import sharding, trees
+from videogen_jax.config import ModelConfig
+from videogen_jax.data import sources
+from videogen_jax.data.latent_cache import LatentCache
+from videogen_jax.data.loader import Source, make_loader
+from videogen_jax.data.tokenizer import Tokenizer, load_tokenizer
+from videogen_jax.models.layers import fold_frames
+from videogen_jax.training.checkpoint import Checkpoints
+from videogen_jax.training.loop import train
+from videogen_jax.training.optim import make_optimizer
+from videogen_jax.training.runs import RunConfig
+from videogen_jax.training.samples import cascade_sheet, image_sheet, refiner_sheet
+from videogen_jax.training.step import TrainState
+from videogen_jax.training.task import Params, Task
+from videogen_jax.training.tasks.autoencoder import AutoencoderTask, AutoencoderTaskConfig
+from videogen_jax.training.tasks.cascade import CascadeTask, CascadeTaskConfig
+from videogen_jax.training.tasks.temporal_sr import (
+    FlowTask,
+    FlowTaskConfig,
+    RefinerTask,
+    RefinerTaskConfig,
+)
+from videogen_jax.training.tasks.text_encoder import TextEncoderTask, TextEncoderTaskConfig
+from videogen_jax.training.tasks.text_to_image import TextToImageTask, TextToImageTaskConfig
+from videogen_jax.training.tasks.video_decoder import VideoDecoderTask, VideoDecoderTaskConfig
+from videogen_jax.weights import config_file, model_dir
+
+SHEET_CLIPS = 8  # validation clips that sample sheets are drawn from
+
+
+def train_run(config: RunConfig, run_dir: Path, model_directory: Path) -> TrainState:
+    """Trains `config` in `run_dir`, from its newest checkpoint if there is one.
+
+    Args:
+        config: the run.
+        run_dir: gets `config.json`, `metrics.jsonl`, `tensorboard/`, `samples/`, `checkpoints/`.
+        model_directory: where tokenizer, frozen and warm-start components are.
+
+    Raises:
+        ValueError: `run_dir` belongs to another configuration (only `steps` may change).
+        FileNotFoundError: the model directory lacks what the task needs.
+    """
+    tokenizer = load_tokenizer(model_directory / "tokenizer")
+    task = make_task(config, model_directory, tokenizer)
+    _claim(run_dir, config)
+    mesh = sharding.make_mesh(config.mesh)
+    cache = config.data.latent_cache
+    source = LatentCache(Path(cache)) if cache else make_source(config, "train")
+    data = make_loader(
+        source,
+        config.batch_size // jax.process_count(),
+        config.seed,
+        tokenizer,
+        config.model.text_encoder.max_length,
+        num_threads=config.data.num_threads,
+        process_index=jax.process_index(),
+        process_count=jax.process_count(),
+    )
+    optimizer = make_optimizer(config.optim, config.steps)
+    return train(
+        task, optimizer, data, mesh, config.loop, run_dir, steps=config.steps, seed=config.seed
+    )
+
+
+def export_run(run_dir: Path, model_directory: Path, dtype: Any = None) -> list[str]:
+    """Writes the averaged parameters of a run's newest checkpoint into a model directory.
+
+    Args:
+        run_dir: a run directory of `train_run`.
+        model_directory: the one the run was started with; gets the components, and `config.json`.
+        dtype: of the files; None is float32.
+
+    Returns:
+        The names of the components written.
+
+    Raises:
+        ValueError: the model directory is another model's.
+        FileNotFoundError: no run, or no checkpoint in it.
+    """
+    config = config_file.load_config(run_dir / "config.json", RunConfig)
+    _write_model_config(model_directory, config.model)
+    task = make_task(config, model_directory, load_tokenizer(model_directory / "tokenizer"))
+    abstract = jax.eval_shape(task.init, jax.random.key(0))
+    with Checkpoints(run_dir / "checkpoints") as checkpoints:
+        params = checkpoints.restore_ema(abstract)
+    components = task.components(params)
+    for name, component in components.items():
+        model_dir.save_component(model_directory, name, component, dtype)
+    return list(components)
+
+
+def make_task(config: RunConfig, directory: Path, tokenizer: Tokenizer) -> Task:
+    """The task of `config.task`'s type, with its frozen and warm-start components loaded."""
+    model, task = config.model, config.task
+    null_tokens = tokenizer([""], model.text_encoder.max_length)[0]
+
+    def load(*names: str) -> Params:
+        return {name: model_dir.load_component(directory, name) for name in names}
+
+    def start(name: str) -> Params | None:
+        return model_dir.load_component(directory, name) if name else None
+
+    match task:
+        case AutoencoderTaskConfig():
+            images = fold_frames(_sheet(config)["video"])
+            return AutoencoderTask(task, model, images)
+        case TextEncoderTaskConfig():
+            return TextEncoderTask(task, model)
+        case TextToImageTaskConfig():
+            frozen = load("text_encoder", "autoencoder")
+            sheet = image_sheet(model, frozen, tokenizer, _sheet_captions(config))
+            return TextToImageTask(task, model, frozen, null_tokens, sheet)
+        case CascadeTaskConfig():
+            frozen = load("text_encoder", "autoencoder")
+            sheet = cascade_sheet(model, task.stage, frozen, tokenizer, _sheet_clips(config))
+            return CascadeTask(task, model, frozen, null_tokens, sheet, start(task.warm_start))
+        case FlowTaskConfig():
+            return FlowTask(task, model, load("autoencoder"), _sheet(config))
+        case RefinerTaskConfig():
+            frozen = load("text_encoder", "autoencoder", "flow")
+            sheet = refiner_sheet(model, frozen, tokenizer, _sheet_clips(config))
+            return RefinerTask(task, model, frozen, null_tokens, sheet, start(task.warm_start))
+        case VideoDecoderTaskConfig():
+            return VideoDecoderTask(task, model, load("autoencoder"), _sheet(config))
+
+
+def make_source(config: RunConfig, split: str, examples: int | None = None) -> Source:
+    """The examples that a task of this type trains on, from pixels."""
+    data = config.data
+    size = examples or data.examples
+    match config.task:
+        case FlowTaskConfig():
+            return sources.ShapesHighFps(split, size, resolution=data.resolution)
+        case _ if data.num_frames == 1:
+            return sources.ShapesImages(split, size, resolution=data.resolution)
+    clips = sources.ShapesClips(split, size, resolution=data.resolution, num_frames=data.num_frames)
+    match config.task:
+        case VideoDecoderTaskConfig():
+            return sources.DegradedClips(clips, data.degrade)
+        case _:
+            return clips
+
+
+def _sheet_clips(config: RunConfig) -> sources.ShapesClips:
+    data = config.data
+    return sources.ShapesClips(
+        "validation", SHEET_CLIPS, resolution=data.resolution, num_frames=data.num_frames
+    )
+
+
+def _sheet_captions(config: RunConfig) -> list[str]:
+    clips = _sheet_clips(config)
+    return [clips[i]["caption"] for i in range(len(clips))]
+
+
+def _sheet(config: RunConfig) -> dict[str, np.ndarray]:
+    """A batch of validation examples as the task trains on them."""
+    source = make_source(config, "validation", SHEET_CLIPS)
+    return next(make_loader(source, SHEET_CLIPS, config.seed, shuffle=False))
+
+
+def _claim(run_dir: Path, config: RunConfig) -> None:
+    """Writes the run's configuration, or checks that the run directory has the same."""
+    path = run_dir / "config.json"
+    if not path.exists():
+        run_dir.mkdir(parents=True, exist_ok=True)
+        config_file.save_config(path, config)
+        return
+    wanted = trees.flatten(config_file.to_dict(config))
+    there = trees.flatten(config_file.to_dict(config_file.load_config(path, RunConfig)))
+    differing = [
+        f"  {field}: {there.get(field)!r} there, {wanted.get(field)!r} now"
+        for field in sorted({*wanted, *there})
+        if wanted.get(field) != there.get(field) and field != "steps"
+    ]
+    if differing:
+        message = f"{path}: this run was begun with another configuration; differing fields:"
+        raise ValueError("\n".join([message, *differing]))
+
+
+def _write_model_config(directory: Path, model: ModelConfig) -> None:
+    path = directory / "config.json"
+    if not path.exists():
+        config_file.save_config(path, model)
+    elif config_file.load_config(path, ModelConfig) != model:
+        raise ValueError(f"{path}: the model there is not the one of this run ({model.name!r})")
+
+
+def copy_tokenizer(source: Path, model_directory: Path) -> None:
+    """Gives a new model directory its tokenizer files."""
+    shutil.copytree(source, model_directory / "tokenizer", dirs_exist_ok=True)

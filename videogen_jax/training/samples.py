@@ -1,0 +1,141 @@
+"""Sample sheets of the diffusion tasks: what a model makes of a few validation prompts right now.
+
+Letters: B clips, F frames, H height, W width, C channels, Z latent channels, T tokens.
+"""
+
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from videogen_jax.config import ModelConfig
+from videogen_jax.data.sources import ShapesClips
+from videogen_jax.data.tokenizer import Tokenizer
+from videogen_jax.data.transforms import to_float, to_uint8
+from videogen_jax.models.autoencoder import Autoencoder, unscale_latents
+from videogen_jax.models.layers import fold_frames, unfold_frames
+from videogen_jax.pipeline import noise
+from videogen_jax.pipeline.conditioning import reference_video, upsample
+from videogen_jax.pipeline.denoise import Conditions, Denoiser
+from videogen_jax.pipeline.frequency import merge_frequencies
+from videogen_jax.training.frozen import encode_frames, encode_text
+from videogen_jax.training.task import Params, SampleSheet
+from videogen_jax.training.tasks.temporal_sr import interpolate
+
+
+def image_sheet(
+    model: ModelConfig, frozen: Params, tokenizer: Tokenizer, prompts: Sequence[str]
+) -> SampleSheet:
+    """A row of pictures, one per prompt, by the image model's own sampler."""
+    denoiser = Denoiser(model.image, model.latent_size(model.image.resolution))
+    tokens_BT, null_BT = _tokens(model, tokenizer, prompts)
+
+    def sheet(params: Params, seed: int) -> np.ndarray:
+        given = Conditions(_text(model, frozen, tokens_BT), _text(model, frozen, null_BT))
+        latents = denoiser.sample(params, given, _keys(seed, len(prompts)), 1)
+        return _rows(_decode(model, frozen, latents).swapaxes(0, 1))
+
+    return sheet
+
+
+def cascade_sheet(
+    model: ModelConfig, stage: int, frozen: Params, tokenizer: Tokenizer, clips: ShapesClips
+) -> SampleSheet:
+    """A row of frames per clip, by one stage alone: true reference, true low-res, own motion.
+
+    Args:
+        model: the whole model's configuration.
+        stage: which stage, counted from 1.
+        frozen: parameters of `text_encoder` and `autoencoder`.
+        tokenizer: of the text encoder.
+        clips: the clips whose captions and first frames are given.
+    """
+    config = model.stages[stage - 1]
+    denoiser = Denoiser(config, model.latent_size(config.resolution))
+    examples = [clips[i] for i in range(len(clips))]
+    video = np.stack([example["video"] for example in examples])
+    fps_B = np.stack([example["fps"] for example in examples])
+    tokens_BT, null_BT = _tokens(model, tokenizer, [example["caption"] for example in examples])
+
+    def sheet(params: Params, seed: int) -> np.ndarray:
+        latents = _encode(model, frozen, video[:, :1], config.resolution)
+        below = None
+        if stage > 1:
+            below = upsample(_encode(model, frozen, video, model.stages[stage - 2].resolution))
+        given = Conditions(
+            _text(model, frozen, tokens_BT),
+            _text(model, frozen, null_BT),
+            reference_BFHWZ=reference_video(latents[:, 0], video.shape[1]),
+            low_res_BFHWZ=below,
+            fps_B=fps_B,
+            low_res_noise_B=jnp.zeros(len(examples), jnp.int32),
+        )
+        latents = denoiser.sample(params, given, _keys(seed, len(examples)), video.shape[1])
+        return _rows(_decode(model, frozen, latents))
+
+    return sheet
+
+
+def refiner_sheet(
+    model: ModelConfig, frozen: Params, tokenizer: Tokenizer, clips: ShapesClips
+) -> SampleSheet:
+    """A row of frames per clip of 2N − 1: the even ones true, the odd ones by flow and refiner."""
+    denoiser = Denoiser(model.refiner, model.latent_size(model.refiner.resolution))
+    examples = [clips[i] for i in range(len(clips))]
+    video = np.stack([example["video"] for example in examples])
+    fps_B = np.stack([example["fps"] for example in examples])
+    _, null_BT = _tokens(model, tokenizer, [""] * len(examples))
+
+    def sheet(params: Params, seed: int) -> np.ndarray:
+        latents = _encode(model, frozen, video, model.refiner.resolution)
+        warped = _interpolate(model, frozen["flow"], latents[:, ::2])
+        given = Conditions(
+            _text(model, frozen, null_BT),
+            reference_BFHWZ=jnp.zeros_like(warped),
+            low_res_BFHWZ=warped,
+            fps_B=fps_B,
+            low_res_noise_B=jnp.zeros(len(examples), jnp.int32),
+        )
+        refined = denoiser.sample(params, given, _keys(seed, len(examples)), warped.shape[1])
+        merged = merge_frequencies(fold_frames(warped), fold_frames(refined), model.lowpass_factor)
+        shown = latents.at[:, 1::2].set(unfold_frames(merged, warped.shape[1]))
+        return _rows(_decode(model, frozen, shown))
+
+    return sheet
+
+
+def _tokens(
+    model: ModelConfig, tokenizer: Tokenizer, prompts: Sequence[str]
+) -> tuple[np.ndarray, np.ndarray]:
+    length = model.text_encoder.max_length
+    return tokenizer(list(prompts), length), tokenizer([""] * len(prompts), length)
+
+
+def _keys(seed: int, number: int) -> jax.Array:
+    return noise.sample_keys(np.uint32(seed), np.arange(number))
+
+
+_text = jax.jit(encode_text, static_argnums=0)
+_interpolate = jax.jit(interpolate, static_argnums=0)
+
+
+@jax.jit(static_argnums=(0, 3))
+def _encode(
+    model: ModelConfig, frozen: Params, video_BFHWC: jax.Array, resolution: int
+) -> jax.Array:
+    return encode_frames(model, frozen, to_float(video_BFHWC), resolution)
+
+
+@jax.jit(static_argnums=0)
+def _decode(model: ModelConfig, frozen: Params, latents_BFHWZ: jax.Array) -> jax.Array:
+    raw = unscale_latents(model.autoencoder, fold_frames(latents_BFHWZ))
+    network = Autoencoder(model.autoencoder)
+    pixels = network.apply({"params": frozen["autoencoder"]}, raw, method="decode")
+    return unfold_frames(pixels, latents_BFHWZ.shape[1])
+
+
+def _rows(pixels_BFHWC: jax.Array) -> np.ndarray:
+    """One row of frames per clip, uint8 `[B · H, F · W, C]`."""
+    frames = to_uint8(pixels_BFHWC)
+    return np.concatenate([np.concatenate(list(clip), axis=1) for clip in frames])

@@ -1,0 +1,62 @@
+"""All parts of the shipped model, one after the other: what `make train-shapes` runs.
+
+Each part is a run of `runs.py`, in a folder of its own, exported to the model directory when done. A
+part whose run directory says so is skipped, an unfinished one continues.
+"""
+
+import dataclasses
+from pathlib import Path
+
+from videogen_jax.data.tokenizer import load_tokenizer
+from videogen_jax.training.cache import cache_shapes
+from videogen_jax.training.run import copy_tokenizer, export_run, train_run
+from videogen_jax.training.runs import RUNS, RunConfig
+from videogen_jax.training.tasks.cascade import CascadeTaskConfig
+from videogen_jax.training.tasks.text_to_image import TextToImageTaskConfig
+from videogen_jax.weights.model_dir import list_components
+
+# Latents of these clips are held in memory-mapped files: about 300 MB.
+CACHED_CLIPS = 12_000
+CACHED_IMAGES = 48_000
+
+PARTS = tuple(name for name, config in RUNS.items() if config.model.name == "shapes")
+
+
+def train_shapes(directory: Path, tokenizer: Path) -> Path:
+    """Trains what is not trained yet.
+
+    Args:
+        directory: gets a run directory per part, the latent caches, and `model/`.
+        tokenizer: the folder of tokenizer files to give the model.
+
+    Returns:
+        The model directory.
+    """
+    model = directory / "model"
+    load_tokenizer(tokenizer)
+    copy_tokenizer(tokenizer, model)
+    for name in PARTS:
+        exported = directory / name / "exported"
+        if exported.exists():
+            continue
+        config = _with_cache(RUNS[name], directory, model)
+        train_run(config, directory / name, model)
+        components = export_run(directory / name, model)
+        exported.write_text("\n".join(components) + "\n")
+    print(f"{model}: {', '.join(list_components(model))}")
+    return model
+
+
+def _with_cache(config: RunConfig, directory: Path, model: Path) -> RunConfig:
+    """The same run from cached latents, where the task can take them; makes the cache if missing."""
+    match config.task:
+        case TextToImageTaskConfig():
+            cache, clips, frames = directory / "latents-images", CACHED_IMAGES, 1
+        case CascadeTaskConfig():
+            cache, clips, frames = directory / "latents-clips", CACHED_CLIPS, 16
+        case _:
+            return config
+    if not cache.exists():
+        cache_shapes(model, cache, clips, frames)
+    data = dataclasses.replace(config.data, latent_cache=str(cache))
+    return dataclasses.replace(config, data=data)

@@ -1,0 +1,1 @@
+"""The tasks: what differs between the parts of the model in training."""

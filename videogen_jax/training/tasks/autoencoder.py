@@ -1,0 +1,110 @@
+"""Training the autoencoder (Rombach et al. 2022): L1 reconstruction and a light KL, at several sizes.
+
+The paper takes Stable Diffusion's; a small model that ships has none to download and trains its own.
+Every stage of the cascade encodes clips resized to its resolution, so it trains at all of them.
+
+Letters: B batch, F frames, H height, W width, C channels.
+"""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from videogen_jax.config import ModelConfig
+from videogen_jax.data.transforms import resize, to_float, to_uint8
+from videogen_jax.models.autoencoder import Autoencoder, LatentDistribution
+from videogen_jax.models.layers import fold_frames
+from videogen_jax.training.task import Batch, Metrics, Params
+
+
+@dataclasses.dataclass(frozen=True)
+class AutoencoderTaskConfig:
+    """What the autoencoder's loss weighs."""
+
+    resolutions: tuple[int, ...] = (64, 32)  # pixels; every batch is seen at each
+    kl_weight: float = 1e-6
+    squared_weight: float = (
+        4.0  # of the squared error: L1 alone first learns to ignore small objects
+    )
+
+
+class AutoencoderTask:
+    """The KL autoencoder on single frames, `video` of the batch taken frame by frame."""
+
+    def __init__(self, config: AutoencoderTaskConfig, model: ModelConfig, sheet: np.ndarray):
+        self.config, self._model = config, model
+        self._network = Autoencoder(model.autoencoder)
+        self._sheet_BFHWC = sheet
+        self.frozen: Params = {}
+
+    def init(self, key: jax.Array) -> Params:
+        size = self.config.resolutions[-1]
+        return self._network.init(key, jnp.zeros((1, size, size, 3)))["params"]
+
+    def warm_start(self, params: Params) -> Params:
+        return params
+
+    def loss(
+        self, params: Params, frozen: Params, batch: Batch, key: jax.Array
+    ) -> tuple[jax.Array, Metrics]:
+        images = fold_frames(to_float(batch["video"]))
+        total, metrics = jnp.zeros(()), {}
+        for i, size in enumerate(self.config.resolutions):
+            x = resize(images, size)
+            latents = self._encode(params, x)
+            decoded = self._decode(params, latents.sample(jax.random.fold_in(key, i)))
+            difference = decoded - x
+            error = jnp.abs(difference) + self.config.squared_weight * jnp.square(difference)
+            total += error.mean() + self.config.kl_weight * latents.kl().mean()
+            metrics[f"psnr_{size}"] = psnr(decoded, x)
+        return total / len(self.config.resolutions), metrics
+
+    def _encode(self, params: Params, x: jax.Array) -> LatentDistribution:
+        return self._network.apply({"params": params}, x, method="encode")
+
+    def _decode(self, params: Params, z: jax.Array) -> jax.Array:
+        return self._network.apply({"params": params}, z, method="decode")
+
+    def sample_sheet(self, params: Params, seed: int) -> np.ndarray:
+        rows = []
+        images = fold_frames(to_float(jnp.asarray(self._sheet_BFHWC)))
+        largest = max(self.config.resolutions)
+        for size in self.config.resolutions:
+            x = resize(images, size)
+            decoded = self._decode(params, self._encode(params, x).mean)
+            repeat = largest // size
+            rows += [
+                x.repeat(repeat, 1).repeat(repeat, 2),
+                decoded.repeat(repeat, 1).repeat(repeat, 2),
+            ]
+        return np.concatenate([np.concatenate(list(to_uint8(row)), axis=1) for row in rows])
+
+    def components(self, params: Params) -> dict[str, Params]:
+        images = fold_frames(to_float(jnp.asarray(self._sheet_BFHWC)))
+        latents = [self._encode(params, resize(images, s)).mean for s in self.config.resolutions]
+        flat = jnp.concatenate([z.reshape(-1, z.shape[-1]) for z in latents])
+        return {"autoencoder": standardise(params, flat.mean(0), flat.std(0))}
+
+
+def psnr(x: jax.Array, y: jax.Array) -> jax.Array:
+    """Peak signal-to-noise ratio in dB of images in [-1, 1] (peak 2), over the whole batch."""
+    return 10.0 * jnp.log10(4.0 / jnp.square(jnp.clip(x, -1, 1) - y).mean())
+
+
+def standardise(params: Params, mean: jax.Array, std: jax.Array) -> Params:
+    """The same autoencoder with latents `(z − mean) / std`, mean and std per latent channel.
+
+    Absorbed into the two 1×1 convolutions at the latents: what it decodes to stays the same.
+    """
+    channels = mean.shape[0]
+    quant, post = params["quant_conv"], params["post_quant_conv"]
+    scale = jnp.concatenate([1 / std, jnp.ones(channels)])
+    shift = jnp.concatenate([-mean / std, -2 * jnp.log(std)])
+    new_quant = {"kernel": quant["kernel"] * scale, "bias": quant["bias"] * scale + shift}
+    new_post = {
+        "kernel": post["kernel"] * std[:, None],
+        "bias": post["bias"] + mean @ post["kernel"][0, 0],
+    }
+    return {**params, "quant_conv": new_quant, "post_quant_conv": new_post}

@@ -1,0 +1,145 @@
+"""Training a stage of the reference-guided cascade (§3.2, §3.5).
+
+Letters: B clips, F frames, H height, W width, Z latent channels.
+"""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from videogen_jax import trees
+from videogen_jax.config import DenoiserConfig, ModelConfig
+from videogen_jax.diffusion.process import noise_tables
+from videogen_jax.models.unet import SpaceTimeUNet
+from videogen_jax.pipeline.conditioning import augment, network_input, reference_video, upsample
+from videogen_jax.training.frozen import clip_latents, encode_text
+from videogen_jax.training.losses import denoising_loss, drop_text
+from videogen_jax.training.task import Batch, Metrics, Params, SampleSheet
+
+
+@dataclasses.dataclass(frozen=True)
+class CascadeTaskConfig:
+    """Which stage trains, what it starts from, and what its loss drops and weighs."""
+
+    stage: int = 1  # counted from 1
+    warm_start: str = "image_unet"  # the component to start from; "" for none
+    text_dropout: float = 0.1
+    reference_dropout: float = 0.0  # Table 3's ablation: 1 trains without reference
+    low_res_noise: int = 0  # noise augmentation of the low-res latent up to this timestep
+    min_snr_gamma: float | None = None
+
+
+class CascadeTask:
+    """One stage's `SpaceTimeUNet`, from clips with captions and fps.
+
+    Args as for `TextToImageTask`; `warm_start_params` are those of the component the config names.
+    """
+
+    def __init__(
+        self,
+        config: CascadeTaskConfig,
+        model: ModelConfig,
+        frozen: Params,
+        null_tokens_T: np.ndarray,
+        sample_sheet: SampleSheet,
+        warm_start_params: Params | None,
+    ):
+        if not 1 <= config.stage <= len(model.stages):
+            raise ValueError(
+                f"task.stage is {config.stage}, expected 1 .. {len(model.stages)}, the stages of "
+                f"the model {model.name!r}"
+            )
+        self._config, self._model = config, model
+        self._stage: DenoiserConfig = model.stages[config.stage - 1]
+        self._unet = SpaceTimeUNet(self._stage.unet)
+        self.frozen = frozen
+        self._null_tokens_T = null_tokens_T
+        self.sample_sheet = sample_sheet
+        self._warm_start_params = warm_start_params
+
+    def init(self, key: jax.Array) -> Params:
+        return init_video_unet(key, self._model, self._stage)
+
+    def warm_start(self, params: Params) -> Params:
+        if self._warm_start_params is None:
+            return params
+        return warm_start_unet(params, self._warm_start_params)
+
+    def loss(
+        self, params: Params, frozen: Params, batch: Batch, key: jax.Array
+    ) -> tuple[jax.Array, Metrics]:
+        config, stage, model = self._config, self._stage, self._model
+        text_key, reference_key, low_res_key, loss_key = jax.random.split(key, 4)
+        tokens = drop_text(batch["tokens"], self._null_tokens_T, config.text_dropout, text_key)
+        text = encode_text(model, frozen, tokens)
+        x0 = clip_latents(model, frozen, batch, stage.resolution)
+        keep = 1.0 - config.reference_dropout
+        kept_B = jax.random.bernoulli(reference_key, keep, x0.shape[:1]).astype(x0.dtype)
+        # The first frame is the reference (§3.5).
+        reference = reference_video(x0[:, 0] * kept_B[:, None, None, None], x0.shape[1])
+        low_res, levels_B = self._low_res(frozen, batch, low_res_key)
+
+        def predict(x_t: jax.Array, timesteps_B: jax.Array) -> jax.Array:
+            return self._unet.apply(
+                {"params": params},
+                network_input(x_t, reference, low_res),
+                timesteps_B,
+                text.states_BTD,
+                pooled_BD=text.pooled_BD,
+                fps_B=batch["fps"],
+                low_res_noise_B=levels_B,
+            )
+
+        return denoising_loss(stage.schedule, predict, x0, loss_key, config.min_snr_gamma)
+
+    def _low_res(
+        self, frozen: Params, batch: Batch, key: jax.Array
+    ) -> tuple[jax.Array | None, jax.Array | None]:
+        """The clip one stage below, upsampled and noised, with its noise level; None at stage 1."""
+        if self._config.stage == 1:
+            return None, None
+        below = self._model.stages[self._config.stage - 2]
+        latents = upsample(clip_latents(self._model, frozen, batch, below.resolution))
+        level_key, noise_key = jax.random.split(key)
+        highest = self._config.low_res_noise
+        levels_B = jax.random.randint(level_key, latents.shape[:1], 0, highest + 1)
+        noise = jax.random.normal(noise_key, latents.shape)
+        return augment(noise_tables(self._stage.schedule), latents, levels_B, noise), levels_B
+
+    def components(self, params: Params) -> dict[str, Params]:
+        return {f"stage_{self._config.stage}": params}
+
+
+def init_video_unet(key: jax.Array, model: ModelConfig, denoiser: DenoiserConfig) -> Params:
+    """Fresh parameters of a stage or the refiner."""
+    size, width = model.latent_size(denoiser.resolution), model.text_encoder.hidden_size
+    return SpaceTimeUNet(denoiser.unet).init(
+        key,
+        jnp.zeros((1, 2, size, size, denoiser.unet.in_channels)),
+        jnp.zeros(1),
+        jnp.zeros((1, 1, width)),
+        pooled_BD=jnp.zeros((1, width)),
+        fps_B=jnp.zeros(1),
+        low_res_noise_B=jnp.zeros(1),
+    )["params"]
+
+
+def warm_start_unet(params: Params, source: Params) -> Params:
+    """Everything `source` has, in `params`; the rest of `params` as initialised (§3.5).
+
+    New are temporal layers, the low-res noise embedding and, from zero, input channels of the first
+    convolution. Prints what was copied and what is new.
+
+    Raises:
+        ValueError: a name or shape that this does not explain; lists every key.
+    """
+    merged, report = trees.merge(
+        params,
+        source,
+        allow_missing=(r".*temporal_.*|low_res_noise_embedding/.*",),
+        grow=("conv_in/kernel",),
+    )
+    print(report)
+    return merged

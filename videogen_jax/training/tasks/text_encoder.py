@@ -1,0 +1,114 @@
+"""Training the text encoder contrastively against clips (Radford et al. 2021, CLIP's symmetric loss).
+
+The paper takes CLIP's; a small model that ships has none to download and trains its own. It learns
+from clips and not from images, so that words of motion mean something before the cascade trains.
+
+Letters: B batch, F frames, H height, W width, C channels, T tokens, D embedding.
+"""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from einops import rearrange
+from flax import linen as nn
+
+from videogen_jax.config import ModelConfig
+from videogen_jax.data.transforms import resize, to_float
+from videogen_jax.models.blocks import Downsample, ResnetBlock
+from videogen_jax.models.layers import UNET_NORM_EPS, Conv
+from videogen_jax.models.text_encoder import TextEncoder
+from videogen_jax.training.task import Batch, Metrics, Params
+
+
+@dataclasses.dataclass(frozen=True)
+class TextEncoderTaskConfig:
+    """The clip tower that the text encoder is trained against, and thrown away after."""
+
+    resolution: int = 32  # pixels that the clip tower sees
+    num_frames: int = 4  # spread over the clip
+    tower_channels: tuple[int, ...] = (48, 96, 128)
+    embedding_dim: int = 128
+    initial_temperature: float = 0.07
+
+
+class ClipTower(nn.Module):
+    """A few frames, stacked as channels, to one embedding: a small residual network."""
+
+    channels: tuple[int, ...]
+    embedding_dim: int
+
+    @nn.compact
+    def __call__(self, x_BFHWC: jax.Array) -> jax.Array:
+        x = rearrange(x_BFHWC, "b f h w c -> b h w (f c)")
+        x = Conv(self.channels[0], stride=2, name="conv_in")(x)
+        for i, channels in enumerate(self.channels):
+            x = Downsample(name=f"downsample_{i}")(x) if i else x
+            x = ResnetBlock(channels, 8, UNET_NORM_EPS, name=f"resnet_{i}")(x)
+        return nn.Dense(self.embedding_dim, name="projection")(x.reshape(x.shape[0], -1))
+
+
+class TextEncoderTask:
+    """Text encoder, its projection and the clip tower, under the symmetric contrastive loss."""
+
+    def __init__(self, config: TextEncoderTaskConfig, model: ModelConfig):
+        self._config = config
+        self._encoder = TextEncoder(model.text_encoder)
+        self._max_length = model.text_encoder.max_length
+        self._tower = ClipTower(config.tower_channels, config.embedding_dim)
+        self._projection = nn.Dense(config.embedding_dim, use_bias=False)
+        self.frozen: Params = {}
+
+    def init(self, key: jax.Array) -> Params:
+        config, keys = self._config, jax.random.split(key, 3)
+        size = (1, config.num_frames, config.resolution, config.resolution, 3)
+        tokens = jnp.zeros((1, self._max_length), jnp.int32)
+        encoder, tower = (
+            self._encoder.init(keys[0], tokens),
+            self._tower.init(keys[1], jnp.zeros(size)),
+        )
+        pooled = jnp.zeros((1, self._encoder.config.hidden_size))
+        return {
+            "text_encoder": encoder["params"],
+            "clip_tower": tower["params"],
+            "text_projection": self._projection.init(keys[2], pooled)["params"],
+            "log_scale": jnp.log(1 / config.initial_temperature),
+        }
+
+    def warm_start(self, params: Params) -> Params:
+        return params
+
+    def loss(
+        self, params: Params, frozen: Params, batch: Batch, key: jax.Array
+    ) -> tuple[jax.Array, Metrics]:
+        text, clips = self._embed(params, batch)
+        # CLIP clips the temperature at 1/100, where training becomes unstable.
+        logits = jnp.exp(jnp.minimum(params["log_scale"], jnp.log(100.0))) * text @ clips.T
+        # Prompts may say the same of several clips of a batch; these count as wrong, and the loss
+        # has a floor above zero. Rankings are not affected.
+        labels = jnp.arange(logits.shape[0])
+        to_clips = -jnp.mean(jax.nn.log_softmax(logits, axis=1)[labels, labels])
+        to_text = -jnp.mean(jax.nn.log_softmax(logits, axis=0)[labels, labels])
+        accuracy = jnp.mean(logits.argmax(axis=1) == labels)
+        return 0.5 * (to_clips + to_text), {"accuracy": accuracy}
+
+    def _embed(self, params: Params, batch: Batch) -> tuple[jax.Array, jax.Array]:
+        """Unit embeddings of texts and clips, each `[B, D]`."""
+        config, video = self._config, batch["video"]
+        picked = np.linspace(0, video.shape[1] - 1, config.num_frames).round().astype(int)
+        frames = resize(to_float(video[:, picked]), config.resolution)
+        clips = self._tower.apply({"params": params["clip_tower"]}, frames)
+        states = self._encoder.apply({"params": params["text_encoder"]}, batch["tokens"])
+        text = self._projection.apply({"params": params["text_projection"]}, states.pooled_BD)
+        return _unit(text), _unit(clips)
+
+    def sample_sheet(self, params: Params, seed: int) -> np.ndarray | None:
+        return None
+
+    def components(self, params: Params) -> dict[str, Params]:
+        return {"text_encoder": params["text_encoder"]}
+
+
+def _unit(x: jax.Array) -> jax.Array:
+    return x * jax.lax.rsqrt(jnp.square(x).sum(-1, keepdims=True) + 1e-8)

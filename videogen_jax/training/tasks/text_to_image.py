@@ -1,0 +1,77 @@
+"""Training the text-to-image model (§3.1): latents of single frames, given their captions.
+
+The paper takes Stable Diffusion's; a small model that ships trains its own on first frames of clips.
+"""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from videogen_jax.config import ModelConfig
+from videogen_jax.models.unet import SpaceTimeUNet
+from videogen_jax.training.frozen import clip_latents, encode_text
+from videogen_jax.training.losses import denoising_loss, drop_text
+from videogen_jax.training.task import Batch, Metrics, Params, SampleSheet
+
+
+@dataclasses.dataclass(frozen=True)
+class TextToImageTaskConfig:
+    """What the text-to-image loss drops and weighs."""
+
+    text_dropout: float = 0.1
+    min_snr_gamma: float | None = None
+
+
+class TextToImageTask:
+    """The image UNet on the first frame of each clip of the batch.
+
+    Args:
+        config: dropout and weighting.
+        model: the whole model's configuration.
+        frozen: parameters of `text_encoder` and `autoencoder`.
+        null_tokens_T: the empty prompt's tokens.
+        sample_sheet: draws pictures of prompts from parameters and a seed.
+    """
+
+    def __init__(
+        self,
+        config: TextToImageTaskConfig,
+        model: ModelConfig,
+        frozen: Params,
+        null_tokens_T: np.ndarray,
+        sample_sheet: SampleSheet,
+    ):
+        self._config, self._model = config, model
+        self._unet = SpaceTimeUNet(model.image.unet)
+        self.frozen = frozen
+        self._null_tokens_T = null_tokens_T
+        self.sample_sheet = sample_sheet
+
+    def init(self, key: jax.Array) -> Params:
+        model = self._model
+        size = model.latent_size(model.image.resolution)
+        x = jnp.zeros((1, 1, size, size, model.image.unet.in_channels))
+        text = jnp.zeros((1, 1, model.text_encoder.hidden_size))
+        return self._unet.init(key, x, jnp.zeros(1), text)["params"]
+
+    def warm_start(self, params: Params) -> Params:
+        return params
+
+    def loss(
+        self, params: Params, frozen: Params, batch: Batch, key: jax.Array
+    ) -> tuple[jax.Array, Metrics]:
+        config, image = self._config, self._model.image
+        drop_key, loss_key = jax.random.split(key)
+        tokens = drop_text(batch["tokens"], self._null_tokens_T, config.text_dropout, drop_key)
+        text = encode_text(self._model, frozen, tokens).states_BTD
+        x0 = clip_latents(self._model, frozen, batch, image.resolution)[:, :1]
+
+        def predict(x_t: jax.Array, timesteps_B: jax.Array) -> jax.Array:
+            return self._unet.apply({"params": params}, x_t, timesteps_B, text)
+
+        return denoising_loss(image.schedule, predict, x0, loss_key, config.min_snr_gamma)
+
+    def components(self, params: Params) -> dict[str, Params]:
+        return {"image_unet": params}
