@@ -54,7 +54,7 @@ SD2 = {
 _STREAM_WRITERS = r"""(?x)
     embeddings | out_proj | fc2            # CLIP
     | (^|\.)conv_in | conv2                # UNet and autoencoder
-    | proj_in | to_out | net\.2            # their transformers
+    | proj_in | to_out                     # their transformers
 """
 
 

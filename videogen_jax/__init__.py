@@ -1,1 +1,16 @@
-"""VideoGen in JAX/Flax."""
+"""VideoGen (Li et al., 2023) in JAX and Flax: reference-guided text-to-video generation.
+
+from videogen_jax import VideoGen
+
+video = VideoGen.load("shapes")("a red circle moving left", seed=0)
+video.save("out.mp4")
+"""
+
+# From prompts to videos.
+# What a model is: its sizes, and those that come with the library by name.
+from videogen_jax.config import DenoiserConfig, ModelConfig
+from videogen_jax.pipeline.video import Video
+from videogen_jax.pipeline.videogen import VideoGen
+from videogen_jax.presets import MODELS
+
+__all__ = ["MODELS", "DenoiserConfig", "ModelConfig", "Video", "VideoGen"]

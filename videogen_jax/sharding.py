@@ -5,6 +5,7 @@ Everything is `jax.jit` with `NamedSharding` on a mesh of automatic axes; models
 
 import dataclasses
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -23,7 +24,7 @@ class MeshConfig:
     fsdp: int = 1  # devices share the batch and the parameters
 
 
-def make_mesh(config: MeshConfig, devices: list[jax.Device] | None = None) -> Mesh:
+def make_mesh(config: MeshConfig, devices: Sequence[Any] | None = None) -> Mesh:
     """The mesh with axes `data` and `fsdp` over `devices` (default: all of them).
 
     Raises:

@@ -9,16 +9,13 @@ Shape letters: F frames, H height, W width, K kernel size; a trailing 3 are RGB 
 """
 
 import io
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
 
 import av
 import cv2
 import numpy as np
 from PIL import Image
-
-from videogen_jax.data.loader import Source
 
 _INTERPOLATIONS = (cv2.INTER_LINEAR, cv2.INTER_CUBIC, cv2.INTER_AREA)
 _CODECS = ("jpeg", "h264", "none")
@@ -266,30 +263,3 @@ def h264_round_trip(video_FHW3: np.ndarray, crf: int) -> np.ndarray:
     if len(frames) != len(video_FHW3):
         raise ValueError(f"H.264 gave back {len(frames)} of {len(video_FHW3)} frames")
     return np.stack(frames)
-
-
-@dataclass(frozen=True)
-class DegradedClips:
-    """A source's examples with a degraded copy of each clip beside it.
-
-    The recipe is a function of seed and index, so a clip is degraded alike in every epoch.
-
-    Attributes:
-        source: of examples with `video`, uint8 [F, H, W, 3]; an even H and W, for H.264.
-        config: what recipes are drawn from.
-        seed: sources of different seeds degrade the same clips differently.
-    """
-
-    source: Source
-    config: DegradeConfig
-    _: KW_ONLY
-    seed: int = 0
-
-    def __len__(self) -> int:
-        return len(self.source)
-
-    def __getitem__(self, index: int) -> dict[str, Any]:
-        """The source's example and `degraded`, uint8 [F, H, W, 3]."""
-        example = self.source[index]
-        recipe = draw_recipe(self.config, np.random.default_rng([self.seed, index]))
-        return {**example, "degraded": degrade(example["video"], recipe)}

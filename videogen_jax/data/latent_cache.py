@@ -64,7 +64,7 @@ def write_latent_cache(
     partial = directory.with_name(directory.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    arrays: dict[int, np.ndarray] = {}
+    arrays: dict[int, np.memmap] = {}
     fps, captions = [], []
     progress = tqdm(total=len(source), desc=f"encoding {directory.name}", unit="clip")
     for start, clips in _batches(source, batch_size):

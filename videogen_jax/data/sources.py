@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 
 from videogen_jax.data import captions, shapes
+from videogen_jax.data.degrade import DegradeConfig, degrade, draw_recipe
+from videogen_jax.data.loader import Source
 
 Example = dict[str, Any]
 
@@ -117,6 +119,33 @@ class ShapesHighFps(_ShapesSource):
             "time": np.float32(0.5),
             **_labels(spec, index, spec.fps),
         }
+
+
+@dataclass(frozen=True)
+class DegradedClips:
+    """A source's examples with a degraded copy of each clip beside it.
+
+    The recipe is a function of seed and index, so a clip is degraded alike in every epoch.
+
+    Attributes:
+        source: of examples with `video`, uint8 [F, H, W, 3]; an even H and W, for H.264.
+        config: what recipes are drawn from.
+        seed: sources of different seeds degrade the same clips differently.
+    """
+
+    source: Source
+    config: DegradeConfig
+    _: KW_ONLY
+    seed: int = 0
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def __getitem__(self, index: int) -> Example:
+        """The source's example and `degraded`, uint8 [F, H, W, 3]."""
+        example = self.source[index]
+        recipe = draw_recipe(self.config, np.random.default_rng([self.seed, index]))
+        return {**example, "degraded": degrade(example["video"], recipe)}
 
 
 def _labels(spec: shapes.ClipSpec, index: int, fps: float) -> Example:

@@ -2,9 +2,9 @@
 
 The object is what differs from the background, which is a plane fitted to the border pixels. Its
 shape is the one whose outline, drawn at the object's centroid and area, overlaps it best over
-several frames; its motion is a straight line fitted to centroid and log radius over time. All
-6,000 true clips tried, 2,000 of each split, read right in all five; so do nine in ten under a
-Gaussian blur of 2 pixels.
+several frames; its motion is a straight line fitted to centroid and log radius over time. All of
+6,000 true clips, 2,000 of each split, read right in all five. Under a Gaussian blur of 1.5 pixels
+99 % of the shapes still do, under 2 pixels 86 %: small stars and rings become circles.
 
 Shape letters: F frames, H height, W width, N pixels; a trailing 2 is an (x, y) pair, a trailing 3
 are RGB channels.

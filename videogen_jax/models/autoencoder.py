@@ -76,7 +76,9 @@ class MidBlock(nn.Module):
             x_NHWC, num_frames=num_frames
         )
         if self.config.mid_attention:
-            x = SpatialAttention(self.config.norm_groups, self.dtype, name="attentions_0")(x)
+            x = SpatialAttention(
+                groups=self.config.norm_groups, dtype=self.dtype, name="attentions_0"
+            )(x)
         if self.temporal:
             x = TemporalAttention(1, self.dtype, name="temporal_attentions_0")(x, num_frames)
         last = resnet(self.config, channels, self.temporal, self.dtype, "resnets_1")

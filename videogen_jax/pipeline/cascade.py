@@ -7,13 +7,13 @@ Letters: B samples, F frames, H height, W width, C = 3 colour channels, Z latent
 """
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
-from videogen_jax.config import ModelConfig
+from videogen_jax.config import DenoiserConfig, ModelConfig
 from videogen_jax.data.transforms import resize, to_float
 from videogen_jax.diffusion.process import noise_tables
 from videogen_jax.models.autoencoder import Autoencoder, scale_latents, unscale_latents
@@ -36,13 +36,14 @@ class Cascade:
     """Text encoder, image model and stages of `config`, each compiled once for a batch size."""
 
     def __init__(self, config: ModelConfig, dtype: DTypeLike = jnp.float32):
-        def denoiser(part) -> Denoiser:
+        def denoiser(part: DenoiserConfig) -> Denoiser:
             return Denoiser(part, config.latent_size(part.resolution), dtype)
 
         self.config = config
         self._image, self._stages = denoiser(config.image), tuple(map(denoiser, config.stages))
-        self._autoencoder = Autoencoder(config.autoencoder, dtype)
-        text_encoder = TextEncoder(config.text_encoder, dtype)
+        # Any: flax types what `apply` gives as a union.
+        self._autoencoder: Any = Autoencoder(config.autoencoder, dtype)
+        text_encoder: Any = TextEncoder(config.text_encoder, dtype)
         self._encode_text = jax.jit(lambda params, x: text_encoder.apply({"params": params}, x))
         self._decode_picture = jax.jit(self._picture)
         self._condition = jax.jit(self._conditions, static_argnames=("stage", "num_frames"))

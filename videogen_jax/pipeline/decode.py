@@ -52,7 +52,9 @@ class FrameDecoder:
         if not 0 <= overlap < window:
             raise ValueError(f"overlap is {overlap} and window {window}, 0 <= overlap < window")
         self._config, self._window, self._overlap = config, window, overlap
-        self._video, self._image = VideoDecoder(config, dtype), Autoencoder(config, dtype)
+        # Any: flax types what `apply` gives as a union.
+        self._video: Any = VideoDecoder(config, dtype)
+        self._image: Any = Autoencoder(config, dtype)
         self._decode = {
             "video": jax.jit(self._decode_video),
             "image": jax.jit(self._decode_image),
@@ -81,9 +83,7 @@ class FrameDecoder:
         video_BFHWC = None
         for start, weight_F, end in zip(starts, weights, [*starts[1:], num_frames], strict=True):
             frames = slice(start, start + window)
-            pixels = np.asarray(
-                self._decode[decoder](params[component], latents_BFHWZ[:, frames])
-            )
+            pixels = np.asarray(self._decode[decoder](params[component], latents_BFHWZ[:, frames]))
             if video_BFHWC is None:
                 batch, _, *image_shape = pixels.shape
                 video_BFHWC = np.zeros((batch, num_frames, *image_shape), np.float32)

@@ -61,7 +61,7 @@ class Denoiser:
     def __init__(self, config: DenoiserConfig, latent_size: int, dtype: DTypeLike = jnp.float32):
         self.config = config
         self._frame_shape = (latent_size, latent_size, config.unet.out_channels)
-        self._unet = SpaceTimeUNet(config.unet, dtype)
+        self._unet: Any = SpaceTimeUNet(config.unet, dtype)  # Any: flax types `apply` as a union
         self._begin = jax.jit(self._initial_state, static_argnames="num_frames")
         self._take_steps = jax.jit(self._sample)
 

@@ -32,7 +32,9 @@ def load_references(
     if isinstance(reference, str | os.PathLike | np.ndarray):
         return np.stack([_load(reference, size)] * num_prompts)
     if len(reference) != num_prompts:
-        raise ValueError(f"{len(reference)} references for {num_prompts} prompts, one each expected")
+        raise ValueError(
+            f"{len(reference)} references for {num_prompts} prompts, one each expected"
+        )
     return np.stack([_load(one, size) for one in reference])
 
 

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, get_args
+from typing import Any, TypedDict, get_args
 
 from videogen_jax.config import ModelConfig
 from videogen_jax.pipeline.decode import DecoderName
@@ -12,6 +12,38 @@ from videogen_jax.pipeline.temporal_sr import Interpolation
 
 _MAX_SEED = 2**32 - 1
 _FPS_RANGE = (0.01, 1000.0)  # that a video file can have
+
+
+class Options(TypedDict, total=False):
+    """The options of a call of `VideoGen`. What is left out or None is the model's own choice.
+
+    Attributes:
+        seed: of all noise, from 0 (the default) to 2³² − 1.
+        negative_prompt: text that guidance leads away from, empty by default.
+        fps: frames per second that the cascade is asked for (§3.2), before temporal
+            super-resolution, which doubles it with each round.
+        steps: of the samplers: for all, or for the image model, each stage and the refiner.
+        guidance: classifier-free guidance scale: for all, or for the image model and each stage;
+            1 is none.
+        stages: runs only so many, and decodes at the last one's resolution.
+        temporal_sr: rounds of N → 2N − 1 frames (§3.3); 0 with fewer stages.
+        num_frames: N of the cascade's clip.
+        interpolation: "slerp" instead of "flow" is the ablation of Fig. 6.
+        refine: False leaves out the refiner of temporal super-resolution.
+        decoder: "image" instead of "video" is the ablation of Fig. 7.
+    """
+
+    seed: int
+    negative_prompt: str
+    fps: float | None
+    steps: int | Sequence[int] | None
+    guidance: float | Sequence[float] | None
+    stages: int | None
+    temporal_sr: int | None
+    num_frames: int | None
+    interpolation: Interpolation
+    refine: bool
+    decoder: DecoderName
 
 
 @dataclass(frozen=True)
@@ -46,19 +78,19 @@ def make_request(
     config: ModelConfig,
     prompt: str | Sequence[str],
     *,
-    seed: int,
-    negative_prompt: str,
-    fps: float | None,
-    steps: int | Sequence[int] | None,
-    guidance: float | Sequence[float] | None,
-    stages: int | None,
-    temporal_sr: int | None,
-    num_frames: int | None,
-    interpolation: Interpolation,
-    refine: bool,
-    decoder: DecoderName,
+    seed: int = 0,
+    negative_prompt: str = "",
+    fps: float | None = None,
+    steps: int | Sequence[int] | None = None,
+    guidance: float | Sequence[float] | None = None,
+    stages: int | None = None,
+    temporal_sr: int | None = None,
+    num_frames: int | None = None,
+    interpolation: Interpolation = "flow",
+    refine: bool = True,
+    decoder: DecoderName = "video",
 ) -> Request:
-    """Checks the arguments of `VideoGen.__call__`, where they are explained.
+    """Checks the prompts and the `Options`, and fills in what is not given from `config`.
 
     Raises:
         ValueError: an argument is out of its range; names it, its value and the range.

@@ -10,7 +10,7 @@ channels.
 
 import functools
 from collections.abc import Mapping
-from typing import Literal
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -38,7 +38,7 @@ class TemporalSR:
     def __init__(self, config: ModelConfig, dtype: DTypeLike = jnp.float32):
         refiner = config.refiner
         self._config = config
-        self._flow = LatentFlow(config.flow, dtype)
+        self._flow: Any = LatentFlow(config.flow, dtype)  # Any: flax types `apply` as a union
         self._refiner = Denoiser(refiner, config.latent_size(refiner.resolution), dtype)
         self._interpolate = {
             "flow": jax.jit(self._flow_midpoints),

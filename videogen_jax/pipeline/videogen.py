@@ -5,6 +5,7 @@ Letters: B prompts, F frames, H height, W width, C = 3 colour channels, Z latent
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Unpack, overload
 
 import jax
 import jax.numpy as jnp
@@ -18,12 +19,12 @@ from videogen_jax.data.tokenizer import Tokenizer, load_tokenizer
 from videogen_jax.pipeline import noise
 from videogen_jax.pipeline.cascade import Cascade, PromptStates
 from videogen_jax.pipeline.components import init_components, load_components
-from videogen_jax.pipeline.decode import DecoderName, FrameDecoder
+from videogen_jax.pipeline.decode import FrameDecoder
 from videogen_jax.pipeline.denoise import Params
 from videogen_jax.pipeline.progress import bar
 from videogen_jax.pipeline.references import Reference, load_references
-from videogen_jax.pipeline.request import Request, make_request
-from videogen_jax.pipeline.temporal_sr import Interpolation, TemporalSR
+from videogen_jax.pipeline.request import Options, Request, make_request
+from videogen_jax.pipeline.temporal_sr import TemporalSR
 from videogen_jax.pipeline.video import Video
 
 _ASSETS = Path(__file__).parent.parent / "assets"
@@ -110,68 +111,50 @@ class VideoGen:
         """A model with fresh parameters, which makes noise: to try out sizes and speed."""
         return cls(config, init_components(config, jax.random.key(seed)), tokenizer)
 
+    @overload
+    def __call__(
+        self,
+        prompt: str,
+        *,
+        reference: Reference | None = None,
+        progress: bool = False,
+        **options: Unpack[Options],
+    ) -> Video: ...
+
+    @overload
+    def __call__(
+        self,
+        prompt: list[str] | tuple[str, ...],
+        *,
+        reference: Reference | Sequence[Reference] | None = None,
+        progress: bool = False,
+        **options: Unpack[Options],
+    ) -> list[Video]: ...
+
     def __call__(
         self,
         prompt: str | Sequence[str],
         *,
-        seed: int = 0,
         reference: Reference | Sequence[Reference] | None = None,
-        negative_prompt: str = "",
-        fps: float | None = None,
-        steps: int | Sequence[int] | None = None,
-        guidance: float | Sequence[float] | None = None,
-        stages: int | None = None,
-        temporal_sr: int | None = None,
-        num_frames: int | None = None,
-        interpolation: Interpolation = "flow",
-        refine: bool = True,
-        decoder: DecoderName = "video",
         progress: bool = False,
+        **options: Unpack[Options],
     ) -> Video | list[Video]:
         """Makes a video of a prompt, or a list of videos of a list of prompts.
-
-        What is None is the configuration's.
 
         Args:
             prompt: one text, or a list of texts that are sampled together. A video does not depend
                 on what it is batched with, but on its place: place 0 is also that of one text.
-            seed: of all noise, from 0 to 2³² − 1.
             reference: image file or uint8 array `[H, W, 3]` of any size in place of a generated
                 image (§3.1); one for all prompts or a list of one for each.
-            negative_prompt: text that guidance leads away from.
-            fps: frames per second that the cascade is asked for (§3.2), before temporal
-                super-resolution, which doubles it with each round.
-            steps: of the samplers: for all, or for the image model, each stage and the refiner.
-            guidance: classifier-free guidance scale: for all, or for the image model and each
-                stage; 1 is none.
-            stages: runs only so many, and decodes at the last one's resolution.
-            temporal_sr: rounds of N → 2N − 1 frames (§3.3); with fewer stages 0.
-            num_frames: N of the cascade's clip.
-            interpolation: "slerp" instead of "flow" is the ablation of Fig. 6.
-            refine: False leaves out the refiner of temporal super-resolution.
-            decoder: "image" instead of "video" is the ablation of Fig. 7.
             progress: shows bars over steps and frames.
+            **options: seed, steps, guidance and so on, see `Options`.
 
         Raises:
             ValueError: an argument is out of its range, or a reference is not an image.
             FileNotFoundError: no such reference, or the model lacks a component that this call
                 needs.
         """
-        request = make_request(
-            self.config,
-            prompt,
-            seed=seed,
-            negative_prompt=negative_prompt,
-            fps=fps,
-            steps=steps,
-            guidance=guidance,
-            stages=stages,
-            temporal_sr=temporal_sr,
-            num_frames=num_frames,
-            interpolation=interpolation,
-            refine=refine,
-            decoder=decoder,
-        )
+        request = make_request(self.config, prompt, **options)
         self._check_components(request, generates_reference=reference is None)
         pictures_BHWC = None
         if reference is not None:
@@ -241,7 +224,7 @@ class VideoGen:
         keys_B: jax.Array,
         progress: bool,
     ) -> jax.Array:
-        latents_BFHWZ = None
+        latents_BFHWZ: jax.Array | None = None
         for stage in range(1, request.stages + 1):
             steps, scale = request.steps[stage], request.guidance[stage]
             with bar(progress, f"stage {stage}", steps, "step") as tick:
@@ -258,6 +241,7 @@ class VideoGen:
                     guidance_scale=scale,
                     tick=tick,
                 )
+        assert latents_BFHWZ is not None  # a request has at least one stage
         return latents_BFHWZ
 
     def _super_resolve(

@@ -10,9 +10,9 @@ from videogen_jax.data.latent_cache import write_latent_cache
 from videogen_jax.data.shapes import REFERENCE_RESOLUTION
 from videogen_jax.data.sources import ShapesClips, ShapesImages
 from videogen_jax.data.transforms import to_float
-from videogen_jax.training.frozen import encode_frames, load_frozen
+from videogen_jax.training.frozen import encode_frames
 from videogen_jax.training.task import Params
-from videogen_jax.weights import config_file
+from videogen_jax.weights import config_file, model_dir
 
 BATCH_FRAMES = 128  # encoded at once
 
@@ -31,7 +31,7 @@ def cache_shapes(model_directory: Path, out: Path, clips: int, num_frames: int) 
         FileNotFoundError: the model directory has no autoencoder.
     """
     model = config_file.load_config(model_directory / "config.json", ModelConfig)
-    frozen = load_frozen(model_directory, ("autoencoder",))
+    frozen = {"autoencoder": model_dir.load_component(model_directory, "autoencoder")}
     resolutions = {model.image.resolution}
     if num_frames > 1:
         resolutions |= {stage.resolution for stage in model.stages}

@@ -59,9 +59,11 @@ class Checkpoints:
         step = self.latest_step()
         if step is None:
             raise FileNotFoundError(f"{self._manager.directory}: no complete checkpoint there")
-        item = ocp.args.PyTreeRestore(
+        here = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+        wanted = jax.tree.map(
+            lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=here),
             {"ema": abstract_ema},
-            restore_args=jax.tree.map(lambda _: ocp.RestoreArgs(), {"ema": abstract_ema}),
-            partial_restore=True,
         )
+        restore_args = ocp.checkpoint_utils.construct_restore_args(wanted)
+        item = ocp.args.PyTreeRestore(wanted, restore_args=restore_args, partial_restore=True)
         return self._manager.restore(step, args=ocp.args.Composite(state=item))["state"]["ema"]

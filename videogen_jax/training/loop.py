@@ -74,7 +74,9 @@ def train(
             log.step(done, metrics, every=config.log_every)
             last = done == steps
             if config.sample_every and (done % config.sample_every == 0 or last):
-                writer.picture(done, task.sample_sheet(state.ema, seed))
+                sheet = task.sample_sheet(state.ema, seed)
+                if sheet is not None:
+                    writer.picture(done, sheet)
             if done % config.checkpoint_every == 0 or last:
                 log.flush()
                 checkpoints.save(done, state, data)
@@ -97,7 +99,7 @@ def _begin(
     """The newest checkpoint's state, or a fresh one; either way created sharded."""
 
     def create(key: jax.Array) -> TrainState:
-        return init_state(task, optimizer, None, key)
+        return init_state(optimizer, task.init(key))
 
     abstract = jax.eval_shape(create, jax.random.key(seed))
     shardings = sharding.tree_shardings(mesh, abstract)
@@ -113,14 +115,12 @@ def _begin(
     params_init = jax.jit(task.init, out_shardings=shardings.params)
     params = task.warm_start(params_init(jax.random.key(seed)))
     params = jax.device_put(params, shardings.params)
-    wrap = jax.jit(
-        lambda params, key: init_state(task, optimizer, params, key), out_shardings=shardings
-    )
-    return wrap(params, jax.random.key(seed)), shardings
+    wrap = jax.jit(lambda params: init_state(optimizer, params), out_shardings=shardings)
+    return wrap(params), shardings
 
 
 class _Log:
-    """Averages nothing, fetches late: writes the metrics of one step in every `every`."""
+    """Writes the metrics of one step in every `every`, fetched a step late to keep devices busy."""
 
     def __init__(self, writer: MetricsWriter, progress: tqdm):
         self._writer, self._progress = writer, progress
@@ -147,6 +147,8 @@ class _Log:
             raise FloatingPointError(f"loss is {values['loss']} at step {step}")
         now, (then, before) = time.perf_counter(), self._since
         self._since = now, step
+        # A quarter of the timesteps that a small batch has no sample of has no error either.
+        values = {name: value for name, value in values.items() if math.isfinite(value)}
         values["steps_per_second"] = (step - before) / (now - then)
         self._writer.scalars(step, values)
         self._progress.set_postfix(loss=f"{values['loss']:.4f}")

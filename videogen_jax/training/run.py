@@ -5,6 +5,7 @@ result there: so the parts of a model train one after the other.
 """
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,6 @@ from videogen_jax.data import sources
 from videogen_jax.data.latent_cache import LatentCache
 from videogen_jax.data.loader import Source, make_loader
 from videogen_jax.data.tokenizer import Tokenizer, load_tokenizer
-from videogen_jax.models.layers import fold_frames
 from videogen_jax.training.checkpoint import Checkpoints
 from videogen_jax.training.loop import train
 from videogen_jax.training.optim import make_optimizer
@@ -38,16 +38,23 @@ from videogen_jax.training.tasks.text_to_image import TextToImageTask, TextToIma
 from videogen_jax.training.tasks.video_decoder import VideoDecoderTask, VideoDecoderTaskConfig
 from videogen_jax.weights import config_file, model_dir
 
+STANDARDISED_IMAGES = 256  # of which an autoencoder's latents get mean 0 and deviation 1
 SHEET_CLIPS = 8  # validation clips that sample sheets are drawn from
 
 
-def train_run(config: RunConfig, run_dir: Path, model_directory: Path) -> TrainState:
+def train_run(
+    config: RunConfig,
+    run_dir: Path,
+    model_directory: Path,
+    devices: Sequence[Any] | None = None,
+) -> TrainState:
     """Trains `config` in `run_dir`, from its newest checkpoint if there is one.
 
     Args:
         config: the run.
         run_dir: gets `config.json`, `metrics.jsonl`, `tensorboard/`, `samples/`, `checkpoints/`.
         model_directory: where tokenizer, frozen and warm-start components are.
+        devices: to train on, all by default.
 
     Raises:
         ValueError: `run_dir` belongs to another configuration (only `steps` may change).
@@ -56,7 +63,7 @@ def train_run(config: RunConfig, run_dir: Path, model_directory: Path) -> TrainS
     tokenizer = load_tokenizer(model_directory / "tokenizer")
     task = make_task(config, model_directory, tokenizer)
     _claim(run_dir, config)
-    mesh = sharding.make_mesh(config.mesh)
+    mesh = sharding.make_mesh(config.mesh, devices)
     cache = config.data.latent_cache
     source = LatentCache(Path(cache)) if cache else make_source(config, "train")
     data = make_loader(
@@ -115,7 +122,7 @@ def make_task(config: RunConfig, directory: Path, tokenizer: Tokenizer) -> Task:
 
     match task:
         case AutoencoderTaskConfig():
-            images = fold_frames(_sheet(config)["video"])
+            images = _sheet(config, STANDARDISED_IMAGES)["video"][:, 0]
             return AutoencoderTask(task, model, images)
         case TextEncoderTaskConfig():
             return TextEncoderTask(task, model)
@@ -166,10 +173,10 @@ def _sheet_captions(config: RunConfig) -> list[str]:
     return [clips[i]["caption"] for i in range(len(clips))]
 
 
-def _sheet(config: RunConfig) -> dict[str, np.ndarray]:
+def _sheet(config: RunConfig, examples: int = SHEET_CLIPS) -> dict[str, np.ndarray]:
     """A batch of validation examples as the task trains on them."""
-    source = make_source(config, "validation", SHEET_CLIPS)
-    return next(make_loader(source, SHEET_CLIPS, config.seed, shuffle=False))
+    source = make_source(config, "validation", examples)
+    return next(make_loader(source, examples, config.seed, shuffle=False))
 
 
 def _claim(run_dir: Path, config: RunConfig) -> None:

@@ -4,6 +4,7 @@ Letters: B clips, F frames, H height, W width, C channels, Z latent channels, T 
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -55,7 +56,7 @@ def cascade_sheet(
     denoiser = Denoiser(config, model.latent_size(config.resolution))
     examples = [clips[i] for i in range(len(clips))]
     video = np.stack([example["video"] for example in examples])
-    fps_B = np.stack([example["fps"] for example in examples])
+    fps_B = jnp.stack([example["fps"] for example in examples])
     tokens_BT, null_BT = _tokens(model, tokenizer, [example["caption"] for example in examples])
 
     def sheet(params: Params, seed: int) -> np.ndarray:
@@ -84,7 +85,7 @@ def refiner_sheet(
     denoiser = Denoiser(model.refiner, model.latent_size(model.refiner.resolution))
     examples = [clips[i] for i in range(len(clips))]
     video = np.stack([example["video"] for example in examples])
-    fps_B = np.stack([example["fps"] for example in examples])
+    fps_B = jnp.stack([example["fps"] for example in examples])
     _, null_BT = _tokens(model, tokenizer, [""] * len(examples))
 
     def sheet(params: Params, seed: int) -> np.ndarray:
@@ -131,7 +132,7 @@ def _encode(
 def _decode(model: ModelConfig, frozen: Params, latents_BFHWZ: jax.Array) -> jax.Array:
     raw = unscale_latents(model.autoencoder, fold_frames(latents_BFHWZ))
     network = Autoencoder(model.autoencoder)
-    pixels = network.apply({"params": frozen["autoencoder"]}, raw, method="decode")
+    pixels: Any = network.apply({"params": frozen["autoencoder"]}, raw, method="decode")
     return unfold_frames(pixels, latents_BFHWZ.shape[1])
 
 

@@ -19,11 +19,8 @@ class TrainState(NamedTuple):
     opt_state: optax.OptState
 
 
-def init_state(
-    task: Task, optimizer: optax.GradientTransformation, params: Params | None, key: jax.Array
-) -> TrainState:
-    """A fresh state around `params`, or around the task's own initial parameters."""
-    params = task.init(key) if params is None else params
+def init_state(optimizer: optax.GradientTransformation, params: Params) -> TrainState:
+    """A fresh state around `params`."""
     ema = jax.tree.map(jnp.copy, params)
     return TrainState(jnp.zeros((), jnp.int32), params, ema, optimizer.init(params))
 

@@ -36,7 +36,7 @@ class Task(Protocol):
         """Scalar loss and scalar metrics of one batch; all its randomness comes from `key`."""
         ...
 
-    def sample_sheet(self, params: Params, seed: int) -> np.ndarray | None:
+    def sample_sheet(self, params: Params, seed: int, /) -> np.ndarray | None:
         """What the part makes now, as one picture, uint8 `[height, width, 3]`, if it can be seen."""
         ...
 

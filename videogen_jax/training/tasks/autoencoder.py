@@ -7,6 +7,7 @@ Letters: B batch, F frames, H height, W width, C channels.
 """
 
 import dataclasses
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +18,8 @@ from videogen_jax.data.transforms import resize, to_float, to_uint8
 from videogen_jax.models.autoencoder import Autoencoder, LatentDistribution
 from videogen_jax.models.layers import fold_frames
 from videogen_jax.training.task import Batch, Metrics, Params
+
+SHEET_IMAGES = 12
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,12 +34,16 @@ class AutoencoderTaskConfig:
 
 
 class AutoencoderTask:
-    """The KL autoencoder on single frames, `video` of the batch taken frame by frame."""
+    """The KL autoencoder on single frames, `video` of the batch taken frame by frame.
 
-    def __init__(self, config: AutoencoderTaskConfig, model: ModelConfig, sheet: np.ndarray):
-        self.config, self._model = config, model
+    `images_NHWC`, uint8, are what sample sheets show the first of and what latents are standardised
+    over: some hundred.
+    """
+
+    def __init__(self, config: AutoencoderTaskConfig, model: ModelConfig, images_NHWC: np.ndarray):
+        self.config = config
         self._network = Autoencoder(model.autoencoder)
-        self._sheet_BFHWC = sheet
+        self._images_NHWC = images_NHWC
         self.frozen: Params = {}
 
     def init(self, key: jax.Array) -> Params:
@@ -62,14 +69,16 @@ class AutoencoderTask:
         return total / len(self.config.resolutions), metrics
 
     def _encode(self, params: Params, x: jax.Array) -> LatentDistribution:
-        return self._network.apply({"params": params}, x, method="encode")
+        latents: Any = self._network.apply({"params": params}, x, method="encode")
+        return latents
 
     def _decode(self, params: Params, z: jax.Array) -> jax.Array:
-        return self._network.apply({"params": params}, z, method="decode")
+        pixels: Any = self._network.apply({"params": params}, z, method="decode")
+        return pixels
 
     def sample_sheet(self, params: Params, seed: int) -> np.ndarray:
         rows = []
-        images = fold_frames(to_float(jnp.asarray(self._sheet_BFHWC)))
+        images = to_float(jnp.asarray(self._images_NHWC[:SHEET_IMAGES]))
         largest = max(self.config.resolutions)
         for size in self.config.resolutions:
             x = resize(images, size)
@@ -82,7 +91,7 @@ class AutoencoderTask:
         return np.concatenate([np.concatenate(list(to_uint8(row)), axis=1) for row in rows])
 
     def components(self, params: Params) -> dict[str, Params]:
-        images = fold_frames(to_float(jnp.asarray(self._sheet_BFHWC)))
+        images = to_float(jnp.asarray(self._images_NHWC))
         latents = [self._encode(params, resize(images, s)).mean for s in self.config.resolutions]
         flat = jnp.concatenate([z.reshape(-1, z.shape[-1]) for z in latents])
         return {"autoencoder": standardise(params, flat.mean(0), flat.std(0))}

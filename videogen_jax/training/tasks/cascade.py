@@ -4,6 +4,7 @@ Letters: B clips, F frames, H height, W width, Z latent channels.
 """
 
 import dataclasses
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -55,7 +56,7 @@ class CascadeTask:
         self._stage: DenoiserConfig = model.stages[config.stage - 1]
         self._unet = SpaceTimeUNet(self._stage.unet)
         self.frozen = frozen
-        self._null_tokens_T = null_tokens_T
+        self._null_tokens_T = jnp.asarray(null_tokens_T)
         self.sample_sheet = sample_sheet
         self._warm_start_params = warm_start_params
 
@@ -82,7 +83,7 @@ class CascadeTask:
         low_res, levels_B = self._low_res(frozen, batch, low_res_key)
 
         def predict(x_t: jax.Array, timesteps_B: jax.Array) -> jax.Array:
-            return self._unet.apply(
+            output: Any = self._unet.apply(
                 {"params": params},
                 network_input(x_t, reference, low_res),
                 timesteps_B,
@@ -91,6 +92,7 @@ class CascadeTask:
                 fps_B=batch["fps"],
                 low_res_noise_B=levels_B,
             )
+            return output
 
         return denoising_loss(stage.schedule, predict, x0, loss_key, config.min_snr_gamma)
 

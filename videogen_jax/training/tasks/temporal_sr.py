@@ -8,6 +8,7 @@ C pixel channels, T tokens; `2` is a flow's (x, y).
 
 import dataclasses
 from collections.abc import Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -40,10 +41,10 @@ class FlowTaskConfig:
 class FlowTask:
     """`LatentFlow` from triplets of frames with their true flows, as `ShapesHighFps` gives them.
 
-    A batch has `a`, `mid` and `b`, uint8 `[B, H, W, 3]`, with mid half-way in time, and `flow_a` and
-    `flow_b`, float32 `[B, H, W, 2]`, from mid to a and to b in pixels. The paper takes the flows from
-    a pixel-space IFRNet; either kind is resized and rescaled to the latents (§3.5), which are those
-    of the refiner's resolution.
+    A batch has `a`, `mid` and `b`, uint8 `[B, H, W, 3]`, with mid half-way in time, and `flow_a`
+    and `flow_b`, float32 `[B, H, W, 2]`, from mid to a and to b in pixels. The paper takes the
+    flows from a pixel-space IFRNet; either kind is resized and rescaled to the latents (§3.5),
+    which are those of the refiner's resolution.
 
     Args:
         config: weights of the losses.
@@ -78,7 +79,7 @@ class FlowTask:
     ) -> tuple[jax.Array, Metrics]:
         a, mid, b = self._latents(frozen, batch)
         output = self._apply(params, a, b)
-        features = self._network.apply({"params": params}, a, b, mid, method="target_features")
+        features: Any = self._network.apply({"params": params}, a, b, mid, method="target_features")
         flow_a, flow_b = (resize_flow(batch[name], mid.shape[1:3]) for name in ("flow_a", "flow_b"))
         loss, metrics = flow_loss(output, mid, features, flow_a, flow_b, self._config.loss)
         # What one gets without any flow: the number to beat by `charbonnier`.
@@ -104,7 +105,7 @@ class FlowTask:
         latents = jnp.stack([a, self._apply(params, a, b).merged_BHWC, b])
         network = Autoencoder(self._model.autoencoder)
         raw = unscale_latents(self._model.autoencoder, fold_frames(latents))
-        pixels = network.apply({"params": frozen["autoencoder"]}, raw, method="decode")
+        pixels: Any = network.apply({"params": frozen["autoencoder"]}, raw, method="decode")
         decoded_a, found, decoded_b = unfold_frames(pixels, a.shape[0])
         truth = resize(to_float(batch["mid"]), found.shape[1])
         return jnp.stack([decoded_a, found, truth, decoded_b])
@@ -124,12 +125,13 @@ class RefinerTaskConfig:
 class RefinerTask:
     """The `SpaceTimeUNet` that refines warped latents, from clips of high frame rate.
 
-    A batch has `video`, uint8 `[B, 2N − 1, H, W, 3]`, and `fps` `[B]`, that of these 2N − 1 frames;
-    `ShapesClips` with `num_frames=2 * N - 1` gives them. The even frames are the low-fps clip; the
-    odd ones are to be denoised, as one clip of N − 1 frames, given their warped latents in the place
-    of a stage's low-res latents and the empty prompt. There is no reference: its channels are zero.
+    A batch has `video`, uint8 `[B, 2N − 1, H, W, 3]`, and `fps` `[B]`, that of these 2N − 1
+    frames; `ShapesClips` with `num_frames=2 * N - 1` gives them. The even frames are the low-fps
+    clip; the odd ones are to be denoised, as one clip of N − 1 frames, given their warped latents
+    in the place of a stage's low-res latents and the empty prompt. There is no reference: its
+    channels are zero.
 
-    Args as for `CascadeTask`; `frozen` are the parameters of `text_encoder`, `autoencoder` and `flow`.
+    Args as for `CascadeTask`, but `frozen` has `flow` beside `text_encoder` and `autoencoder`.
     """
 
     def __init__(
@@ -167,7 +169,7 @@ class RefinerTask:
         clips = x0.shape[0]
 
         def predict(x_t: jax.Array, timesteps_B: jax.Array) -> jax.Array:
-            return self._unet.apply(
+            output: Any = self._unet.apply(
                 {"params": params},
                 network_input(x_t, jnp.zeros_like(x_t), warped),
                 timesteps_B,
@@ -176,6 +178,7 @@ class RefinerTask:
                 fps_B=batch["fps"],
                 low_res_noise_B=jnp.zeros(clips),
             )
+            return output
 
         gamma = self._config.min_snr_gamma
         loss, metrics = denoising_loss(refiner.schedule, predict, x0, key, gamma)
@@ -200,6 +203,5 @@ def _frame_half_way(
     model: ModelConfig, params: Params, a_BHWZ: jax.Array, b_BHWZ: jax.Array
 ) -> FlowOutput:
     time_B = jnp.full(a_BHWZ.shape[0], _HALF_WAY)
-    output = LatentFlow(model.flow).apply({"params": params}, a_BHWZ, b_BHWZ, time_B)
-    assert isinstance(output, FlowOutput)  # for the type checker: apply may return anything
+    output: Any = LatentFlow(model.flow).apply({"params": params}, a_BHWZ, b_BHWZ, time_B)
     return output

@@ -7,6 +7,7 @@ Letters: B batch, F frames, H height, W width, C channels, T tokens, D embedding
 """
 
 import dataclasses
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -98,9 +99,10 @@ class TextEncoderTask:
         config, video = self._config, batch["video"]
         picked = np.linspace(0, video.shape[1] - 1, config.num_frames).round().astype(int)
         frames = resize(to_float(video[:, picked]), config.resolution)
-        clips = self._tower.apply({"params": params["clip_tower"]}, frames)
-        states = self._encoder.apply({"params": params["text_encoder"]}, batch["tokens"])
-        text = self._projection.apply({"params": params["text_projection"]}, states.pooled_BD)
+        clips: Any = self._tower.apply({"params": params["clip_tower"]}, frames)
+        states: Any = self._encoder.apply({"params": params["text_encoder"]}, batch["tokens"])
+        projection = {"params": params["text_projection"]}
+        text: Any = self._projection.apply(projection, states.pooled_BD)
         return _unit(text), _unit(clips)
 
     def sample_sheet(self, params: Params, seed: int) -> np.ndarray | None:

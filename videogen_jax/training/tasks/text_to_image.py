@@ -4,6 +4,7 @@ The paper takes Stable Diffusion's; a small model that ships trains its own on f
 """
 
 import dataclasses
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -46,7 +47,7 @@ class TextToImageTask:
         self._config, self._model = config, model
         self._unet = SpaceTimeUNet(model.image.unet)
         self.frozen = frozen
-        self._null_tokens_T = null_tokens_T
+        self._null_tokens_T = jnp.asarray(null_tokens_T)
         self.sample_sheet = sample_sheet
 
     def init(self, key: jax.Array) -> Params:
@@ -69,7 +70,8 @@ class TextToImageTask:
         x0 = clip_latents(self._model, frozen, batch, image.resolution)[:, :1]
 
         def predict(x_t: jax.Array, timesteps_B: jax.Array) -> jax.Array:
-            return self._unet.apply({"params": params}, x_t, timesteps_B, text)
+            output: Any = self._unet.apply({"params": params}, x_t, timesteps_B, text)
+            return output
 
         return denoising_loss(image.schedule, predict, x0, loss_key, config.min_snr_gamma)
 

@@ -8,6 +8,7 @@ Letters: B clips, F frames, N images (B × F folded), H height, W width, C chann
 
 import dataclasses
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -44,9 +45,9 @@ class VideoDecoderTaskConfig:
 class VideoDecoderTask:
     """`VideoDecoder`, from pairs of clean and degraded clips as `DegradedClips` gives them.
 
-    A batch has `video` and `degraded`, both uint8 `[B, F, H, W, 3]`. The degraded clip is encoded by
-    the frozen image encoder at the last stage's resolution; what is decoded from it is compared with
-    the clean clip, so the decoder learns to take back what the degradations did.
+    A batch has `video` and `degraded`, both uint8 `[B, F, H, W, 3]`. The degraded clip is encoded
+    by the frozen image encoder at the last stage's resolution; what is decoded from it is compared
+    with the clean clip, so the decoder learns to take back what the degradations did.
 
     Args:
         config: weights of the losses.
@@ -123,13 +124,11 @@ class VideoDecoderTask:
         return unscale_latents(self._model.autoencoder, scaled)
 
     def _decode(self, params: Params, latents_BFHWC: jax.Array) -> jax.Array:
-        pixels = self._decoder.apply({"params": params}, latents_BFHWC)
-        assert isinstance(pixels, jax.Array)  # for the type checker: apply may return anything
+        pixels: Any = self._decoder.apply({"params": params}, latents_BFHWC)
         return pixels
 
     def _logits(self, params: Params, video_BFHWC: jax.Array) -> jax.Array:
-        logits = self._discriminator.apply({"params": params}, fold_frames(video_BFHWC))
-        assert isinstance(logits, jax.Array)
+        logits: Any = self._discriminator.apply({"params": params}, fold_frames(video_BFHWC))
         return logits
 
     def _fooling(self, params: Params, decoded_BFHWC: jax.Array) -> jax.Array:
@@ -143,7 +142,7 @@ class VideoDecoderTask:
         return 0.5 * (of_real + of_decoded)
 
     def _adaptive_weight(self, params: Params, latents: jax.Array, clean: jax.Array) -> jax.Array:
-        """Makes both losses pull equally hard at the last layer (Esser et al. 2021, VQGAN, eq. 7)."""
+        """Makes both losses pull equally hard at the last layer (VQGAN, Esser et al. 2021, eq. 7)."""
         params = jax.lax.stop_gradient(params)
         leaves = trees.flatten(params["video_decoder"])
 
@@ -170,10 +169,10 @@ class VideoDecoderTask:
         )
         latents = self._latents(frozen, batch)
         image_decoder = Autoencoder(self._model.autoencoder)
-        by_image = image_decoder.apply(
+        by_image: Any = image_decoder.apply(
             {"params": frozen["autoencoder"]}, fold_frames(latents), method="decode"
-        ).reshape(clean.shape)
-        return clean, degraded, by_image, self._decode(params, latents)
+        )
+        return clean, degraded, by_image.reshape(clean.shape), self._decode(params, latents)
 
     def components(self, params: Params) -> dict[str, Params]:
         return {"video_decoder": params["video_decoder"]}

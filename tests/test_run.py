@@ -1,0 +1,89 @@
+"""Training of every part of the tiny model through the production path: one run after the other.
+
+The runs go in the order in which the parts need each other; each is resumed from its middle and must
+come out the same, bit for bit.
+"""
+
+import dataclasses
+import json
+import shutil
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from videogen_jax.sharding import MeshConfig
+from videogen_jax.training.run import copy_tokenizer, export_run, train_run
+from videogen_jax.training.runs import RUNS, RunConfig
+from videogen_jax.weights import model_dir
+
+TOKENIZER = Path("videogen_jax/assets/shapes/tokenizer")
+WITH_SHEETS = ("tiny-autoencoder", "tiny-image", "tiny-stage-2", "tiny-refiner")
+PARTS = [name for name in RUNS if name.startswith("tiny-")]
+
+
+def _config(name: str) -> RunConfig:
+    config = RUNS[name]
+    data = dataclasses.replace(config.data, examples=32)
+    sample_every = 4 if name in WITH_SHEETS else 0
+    loop = dataclasses.replace(
+        config.loop, checkpoint_every=2, log_every=1, sample_every=sample_every
+    )
+    return dataclasses.replace(config, data=data, loop=loop)
+
+
+@pytest.fixture(scope="module")
+def chain(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a run per part, trained in order, and the model directory they export to."""
+    folder = tmp_path_factory.mktemp("chain")
+    jax.config.update("jax_compilation_cache_dir", str(folder / "compilation"))
+    copy_tokenizer(TOKENIZER, folder / "model")
+    for name in PARTS:
+        train_run(_config(name), folder / name, folder / "model", jax.devices()[:1])
+        export_run(folder / name, folder / "model")
+    return folder
+
+
+def test_the_parts_make_a_complete_model_directory(chain: Path):
+    assert model_dir.list_components(chain / "model") == sorted(
+        ["text_encoder", "autoencoder", "image_unet", "stage_1", "stage_2", "stage_3"]
+        + ["flow", "refiner", "video_decoder"]
+    )
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_resumed_equals_uninterrupted(chain: Path, tmp_path: Path, name: str):
+    run_dir = tmp_path / name
+    shutil.copytree(chain / name, run_dir)
+    config = _config(name)
+    uninterrupted = train_run(config, run_dir, chain / "model", jax.devices()[:1])
+    assert int(uninterrupted.step) == 4
+    shutil.rmtree(run_dir / "checkpoints" / "4")
+    resumed = train_run(config, run_dir, chain / "model", jax.devices()[:1])
+    jax.tree.map(np.testing.assert_array_equal, uninterrupted, resumed)
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_a_run_leaves_its_metrics_and_samples(chain: Path, name: str):
+    lines = (chain / name / "metrics.jsonl").read_text().splitlines()
+    assert [json.loads(line)["step"] for line in lines] == [1, 2, 3, 4]
+    assert all("loss" in json.loads(line) for line in lines)
+    sheets = [path.name for path in (chain / name / "samples").iterdir()]
+    assert sheets == (["step_00000004.png"] if name in WITH_SHEETS else [])
+
+
+def test_a_run_directory_of_another_configuration_is_refused(chain: Path):
+    name = "tiny-autoencoder"
+    other = dataclasses.replace(_config(name), batch_size=16)
+    with pytest.raises(ValueError, match=r"another configuration.*\n  batch_size: 8 there, 16 now"):
+        train_run(other, chain / name, chain / "model")
+
+
+def test_eight_devices_train_as_one(chain: Path, tmp_path: Path):
+    one = _config("tiny-autoencoder")
+    sharded = dataclasses.replace(one, mesh=MeshConfig(data=2, fsdp=4))
+    state = train_run(sharded, tmp_path / "sharded", chain / "model")
+    expected = train_run(one, chain / "tiny-autoencoder", chain / "model", jax.devices()[:1])
+    for a, b in zip(jax.tree.leaves(state.ema), jax.tree.leaves(expected.ema), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-4)  # Adam amplifies the order of summation
