@@ -129,3 +129,31 @@ def test_missing_file(tmp_path):
 def test_file_is_readable_json(tmp_path):
     save_config(tmp_path / "config.json", MODEL)
     assert json.loads((tmp_path / "config.json").read_text())["stages"][0]["channels"] == [64, 96]
+
+
+@dataclass(frozen=True)
+class Circle:
+    size: float = 1.0
+
+
+@dataclass(frozen=True)
+class Square:
+    size: float = 1.0
+
+
+@dataclass(frozen=True)
+class Drawing:
+    shape: Circle | Square
+
+
+def test_one_of_several_dataclasses_is_told_by_its_name(tmp_path):
+    # Both have the same fields: without a name the first would do for either.
+    save_config(tmp_path / "config.json", Drawing(Square(2.0)))
+    assert load_config(tmp_path / "config.json", Drawing) == Drawing(Square(2.0))
+    assert json.loads((tmp_path / "config.json").read_text()) == {
+        "shape": {"type": "Square", "size": 2.0}
+    }
+    with pytest.raises(ValueError, match=r"shape.type is 'Star', expected one of Circle, Square"):
+        from_dict({"shape": {"type": "Star"}}, Drawing)
+    with pytest.raises(ValueError, match=r"unknown shape.radius; Square has size"):
+        from_dict({"shape": {"type": "Square", "radius": 1}}, Drawing)

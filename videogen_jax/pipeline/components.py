@@ -1,33 +1,31 @@
 """The components of a model: what parameters each has, fresh ones, and those of a directory."""
 
 import functools
-from collections.abc import Callable
 from pathlib import Path
+from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
 
-from videogen_jax.config import DenoiserConfig, ModelConfig
-from videogen_jax.models.autoencoder import Autoencoder
-from videogen_jax.models.flow import LatentFlow
-from videogen_jax.models.text_encoder import TextEncoder
-from videogen_jax.models.unet import SpaceTimeUNet
+from videogen_jax.config import ModelConfig
+from videogen_jax.models.autoencoder import Autoencoder, AutoencoderConfig
+from videogen_jax.models.flow import FlowConfig, LatentFlow
+from videogen_jax.models.text_encoder import TextEncoder, TextEncoderConfig
+from videogen_jax.models.unet import SpaceTimeUNet, UNetConfig
 from videogen_jax.models.video_decoder import VideoDecoder
 from videogen_jax.pipeline.denoise import Params
 
 
 def component_shapes(config: ModelConfig) -> dict[str, Params]:
     """The parameters of every component as `jax.ShapeDtypeStruct`, by the component's name."""
-    key = jax.random.key(0)
-    return {name: jax.eval_shape(init, key) for name, init in _inits(config).items()}
+    return {name: _shapes(entry) for name, entry in _inits(config).items()}
 
 
 def init_components(config: ModelConfig, key: jax.Array) -> dict[str, Params]:
     """Fresh parameters of every component, float32, as training starts from without warm start."""
-    inits = _inits(config)
     return {
-        name: jax.jit(init)(jax.random.fold_in(key, i))
-        for i, (name, init) in enumerate(inits.items())
+        name: _init(entry, jax.random.fold_in(key, number))
+        for number, (name, entry) in enumerate(_inits(config).items())
     }
 
 
@@ -45,26 +43,42 @@ def load_components(directory: Path, config: ModelConfig) -> dict[str, Params]:
 
     present = model_dir.list_components(directory)
     params = {}
-    for name, shapes in component_shapes(config).items():
+    for name, entry in _inits(config).items():
         if name in present:
             params[name] = model_dir.load_component(directory, name)
-            model_dir.check_against(shapes, params[name], directory / f"{name}.safetensors")
+            model_dir.check_against(_shapes(entry), params[name], directory / f"{name}.safetensors")
     return params
 
 
-def _inits(config: ModelConfig) -> dict[str, Callable[[jax.Array], Params]]:
+# How a component is initialised: a function of a key and of the sizes that follow it.
+Init: TypeAlias = tuple[Any, ...]
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _init(entry: Init, key: jax.Array) -> Params:
+    function, *sizes = entry
+    return function(key, *sizes)
+
+
+@functools.cache  # tracing takes a second, and the refiner is often of the last stage's sizes
+def _shapes(entry: Init) -> Params:
+    return jax.eval_shape(functools.partial(_init, entry), jax.random.key(0))
+
+
+def _inits(config: ModelConfig) -> dict[str, Init]:
+    width = config.text_encoder.hidden_size
     stages = {
-        f"stage_{i}": functools.partial(_init_unet, config, stage)
+        f"stage_{i}": (_init_unet, stage.unet, width)
         for i, stage in enumerate(config.stages, start=1)
     }
     return {
-        "text_encoder": functools.partial(_init_text_encoder, config),
-        "image_unet": functools.partial(_init_unet, config, config.image),
-        "autoencoder": functools.partial(_init_autoencoder, config),
+        "text_encoder": (_init_text_encoder, config.text_encoder),
+        "image_unet": (_init_unet, config.image.unet, width),
+        "autoencoder": (_init_autoencoder, config.autoencoder),
         **stages,
-        "flow": functools.partial(_init_flow, config),
-        "refiner": functools.partial(_init_unet, config, config.refiner),
-        "video_decoder": functools.partial(_init_video_decoder, config),
+        "flow": (_init_flow, config.flow),
+        "refiner": (_init_unet, config.refiner.unet, width),
+        "video_decoder": (_init_video_decoder, config.autoencoder),
     }
 
 
@@ -72,36 +86,34 @@ def _inits(config: ModelConfig) -> dict[str, Callable[[jax.Array], Params]]:
 # channels: it is as small as the network takes.
 
 
-def _init_text_encoder(config: ModelConfig, key: jax.Array) -> Params:
-    tokens_BT = jnp.zeros((1, config.text_encoder.max_length), jnp.int32)
-    return TextEncoder(config.text_encoder).init(key, tokens_BT)["params"]
+def _init_text_encoder(key: jax.Array, config: TextEncoderConfig) -> Params:
+    tokens_BT = jnp.zeros((1, config.max_length), jnp.int32)
+    return TextEncoder(config).init(key, tokens_BT)["params"]
 
 
-def _init_unet(config: ModelConfig, denoiser: DenoiserConfig, key: jax.Array) -> Params:
-    unet, width = denoiser.unet, config.text_encoder.hidden_size
-    size = 2 ** (len(unet.block_out_channels) - 1)
-    return SpaceTimeUNet(unet).init(
+def _init_unet(key: jax.Array, config: UNetConfig, text_width: int) -> Params:
+    size = 2 ** (len(config.block_out_channels) - 1)
+    return SpaceTimeUNet(config).init(
         key,
-        jnp.zeros((1, 1, size, size, unet.in_channels)),
+        jnp.zeros((1, 1, size, size, config.in_channels)),
         jnp.zeros(1),
-        jnp.zeros((1, 1, width)),
-        pooled_BD=jnp.zeros((1, width)),
+        jnp.zeros((1, 1, text_width)),
+        pooled_BD=jnp.zeros((1, text_width)),
         fps_B=jnp.zeros(1),
         low_res_noise_B=jnp.zeros(1),
     )["params"]
 
 
-def _init_autoencoder(config: ModelConfig, key: jax.Array) -> Params:
-    size = config.autoencoder.factor
-    return Autoencoder(config.autoencoder).init(key, jnp.zeros((1, size, size, 3)))["params"]
+def _init_autoencoder(key: jax.Array, config: AutoencoderConfig) -> Params:
+    image_BHWC = jnp.zeros((1, config.factor, config.factor, config.in_channels))
+    return Autoencoder(config).init(key, image_BHWC)["params"]
 
 
-def _init_video_decoder(config: ModelConfig, key: jax.Array) -> Params:
-    latents_BFHWZ = jnp.zeros((1, 1, 1, 1, config.autoencoder.latent_channels))
-    return VideoDecoder(config.autoencoder).init(key, latents_BFHWZ)["params"]
+def _init_video_decoder(key: jax.Array, config: AutoencoderConfig) -> Params:
+    latents_BFHWZ = jnp.zeros((1, 1, 1, 1, config.latent_channels))
+    return VideoDecoder(config).init(key, latents_BFHWZ)["params"]
 
 
-def _init_flow(config: ModelConfig, key: jax.Array) -> Params:
-    size = config.flow.total_stride
-    frame_BHWZ = jnp.zeros((1, size, size, config.flow.in_channels))
-    return LatentFlow(config.flow).init(key, frame_BHWZ, frame_BHWZ, jnp.zeros(1))["params"]
+def _init_flow(key: jax.Array, config: FlowConfig) -> Params:
+    frame_BHWZ = jnp.zeros((1, config.total_stride, config.total_stride, config.in_channels))
+    return LatentFlow(config).init(key, frame_BHWZ, frame_BHWZ, jnp.zeros(1))["params"]

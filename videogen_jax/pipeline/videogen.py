@@ -77,9 +77,9 @@ class VideoGen:
             dict(params), sharding.tree_shardings(self._mesh, dict(params))
         )
         self._directory = directory
-        self._cascade = Cascade(config, dtype)
-        self._temporal_sr = TemporalSR(config, dtype)
-        self._decoder = FrameDecoder(config.autoencoder, dtype)
+        self.cascade = Cascade(config, dtype)
+        self.temporal_sr = TemporalSR(config, dtype)
+        self.decoder = FrameDecoder(config.autoencoder, dtype)
 
     @classmethod
     def load(
@@ -168,7 +168,7 @@ class VideoGen:
     ) -> list[Video]:
         batch = self._batch(request)
         keys_B = noise.sample_keys(np.uint32(request.seed), batch["sample"])
-        prompts = self._cascade.encode_prompts(self.params, batch["tokens"], batch["negative"])
+        prompts = self.cascade.encode_prompts(self.params, batch["tokens"], batch["negative"])
         if pictures_BHWC is None:
             reference_BHWC = self._sample_image(request, prompts, keys_B, progress)
         else:
@@ -179,7 +179,7 @@ class VideoGen:
         if request.rounds:
             latents_BFHWZ = self._super_resolve(request, latents_BFHWZ, batch, keys_B, progress)
         with bar(progress, "decoding", request.final_num_frames, "frame") as tick:
-            frames_BFHWC = self._decoder(self.params, latents_BFHWZ, request.decoder, tick)
+            frames_BFHWC = self.decoder(self.params, latents_BFHWZ, request.decoder, tick)
         references_BHWC = np.asarray(reference_BHWC)
         return [
             Video(frames, request.final_fps, text, picture, request.seed)
@@ -211,7 +211,7 @@ class VideoGen:
     ) -> jax.Array:
         steps, scale = request.steps[0], request.guidance[0]
         with bar(progress, "reference image", steps, "step") as tick:
-            return self._cascade.sample_image(
+            return self.cascade.sample_image(
                 self.params, prompts, keys_B, steps=steps, guidance_scale=scale, tick=tick
             )
 
@@ -228,7 +228,7 @@ class VideoGen:
         for stage in range(1, request.stages + 1):
             steps, scale = request.steps[stage], request.guidance[stage]
             with bar(progress, f"stage {stage}", steps, "step") as tick:
-                latents_BFHWZ = self._cascade.sample_stage(
+                latents_BFHWZ = self.cascade.sample_stage(
                     self.params,
                     stage,
                     prompts,
@@ -255,11 +255,11 @@ class VideoGen:
         steps = request.steps[-1]
         total = steps * (2**request.rounds - 1) if request.refine else 0
         with bar(progress, "temporal SR", total, "step") as tick:
-            return self._temporal_sr(
+            return self.temporal_sr(
                 self.params,
                 latents_BFHWZ,
                 batch["fps"],
-                self._cascade.encode_text(self.params, batch["empty"]),
+                self.cascade.encode_text(self.params, batch["empty"]),
                 noise.fold_in(keys_B, len(self.config.stages) + 1),
                 request.rounds,
                 interpolation=request.interpolation,

@@ -1,7 +1,8 @@
 """Trees of frozen dataclasses as JSON, strict in both directions.
 
 Fields may be bool, int, float, str, None, `Literal`, a dataclass, a union of these (such as
-`float | None`), and `tuple[X, ...]` or `tuple[X, Y]` of them. An int is accepted for a float and
+`float | None`), and `tuple[X, ...]` or `tuple[X, Y]` of them. Where a field may be one of several
+dataclasses, the file has a key `type` with the class's name beside its fields. An int is accepted for a float and
 nothing else is converted: a bool is no int, NaN and infinity are no floats. A field that is left
 out takes the dataclass's default.
 """
@@ -19,6 +20,8 @@ from typing import Any, Literal, TypeVar
 from videogen_jax.atomic import replacing
 
 Config = TypeVar("Config")
+
+_TYPE = "type"  # the key that tells which of several dataclasses it is
 
 
 def save_config(path: str | os.PathLike[str], config: Any) -> None:
@@ -54,7 +57,26 @@ def load_config(path: str | os.PathLike[str], cls: type[Config]) -> Config:
 
 def to_dict(config: Any) -> dict[str, Any]:
     """The dataclass tree as nested dicts with tuples as lists, ready for JSON."""
-    return json.loads(json.dumps(dataclasses.asdict(config)))
+    return json.loads(json.dumps(_plain(config)))
+
+
+def _plain(value: Any, expected: Any = None) -> Any:
+    """`value` without dataclasses; `expected` is the type of the field that it is in."""
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if not dataclasses.is_dataclass(value):
+        return value
+    hints = typing.get_type_hints(type(value))
+    plain = {name: _plain(getattr(value, name), hint) for name, hint in hints.items()}
+    is_choice = len(_dataclasses_of(expected)) > 1
+    return {_TYPE: type(value).__name__, **plain} if is_choice else plain
+
+
+def _dataclasses_of(expected: Any) -> list[type]:
+    """The dataclasses that a union offers; none for another type."""
+    if typing.get_origin(expected) not in (typing.Union, types.UnionType):
+        return []
+    return [choice for choice in typing.get_args(expected) if dataclasses.is_dataclass(choice)]
 
 
 def from_dict(data: Any, cls: type[Config], *, where: str = "config") -> Config:
@@ -109,6 +131,15 @@ def _parse_dataclass(value: Any, cls: Any, where: str, path: str) -> Any:
 def _parse_union(value: Any, expected: Any, arguments: tuple, where: str, path: str) -> Any:
     if value is None and type(None) in arguments:
         return None
+    classes = {cls.__name__: cls for cls in _dataclasses_of(expected)}
+    if len(classes) > 1 and isinstance(value, Mapping):
+        name = value.get(_TYPE)
+        if name not in classes:
+            raise ValueError(
+                f"{where}{path}.{_TYPE} is {name!r}, expected one of {', '.join(classes)}"
+            )
+        fields = {key: item for key, item in value.items() if key != _TYPE}
+        return _parse(fields, classes[name], where, path)
     choices = [argument for argument in arguments if argument is not type(None)]
     if len(choices) == 1:
         return _parse(value, choices[0], where, path)

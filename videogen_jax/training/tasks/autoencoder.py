@@ -45,6 +45,8 @@ class AutoencoderTask:
         self._network = Autoencoder(model.autoencoder)
         self._images_NHWC = images_NHWC
         self.frozen: Params = {}
+        self._means = jax.jit(lambda params, x: self._encode(params, x).mean)
+        self._decoded = jax.jit(self._decode)
 
     def init(self, key: jax.Array) -> Params:
         size = self.config.resolutions[-1]
@@ -82,7 +84,7 @@ class AutoencoderTask:
         largest = max(self.config.resolutions)
         for size in self.config.resolutions:
             x = resize(images, size)
-            decoded = self._decode(params, self._encode(params, x).mean)
+            decoded = self._decoded(params, self._means(params, x))
             repeat = largest // size
             rows += [
                 x.repeat(repeat, 1).repeat(repeat, 2),
@@ -92,7 +94,7 @@ class AutoencoderTask:
 
     def components(self, params: Params) -> dict[str, Params]:
         images = to_float(jnp.asarray(self._images_NHWC))
-        latents = [self._encode(params, resize(images, s)).mean for s in self.config.resolutions]
+        latents = [self._means(params, resize(images, size)) for size in self.config.resolutions]
         flat = jnp.concatenate([z.reshape(-1, z.shape[-1]) for z in latents])
         return {"autoencoder": standardise(params, flat.mean(0), flat.std(0))}
 
