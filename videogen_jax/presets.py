@@ -87,7 +87,7 @@ _SHAPES_IMAGE = DenoiserConfig(
     UNetConfig(
         in_channels=8,
         out_channels=8,
-        block_out_channels=(64, 128),
+        block_out_channels=(64, 80),
         layers_per_block=1,
         attention_levels=(True, True),
         num_heads=(4, 4),
@@ -131,7 +131,7 @@ SHAPES = ModelConfig(
     ),
     image=_SHAPES_IMAGE,
     stages=_SHAPES_STAGES,
-    flow=FlowConfig(in_channels=8, encoder_channels=(32, 48), side_channels=16, stem_stride=1),
+    flow=FlowConfig(in_channels=8, encoder_channels=(24, 36), side_channels=12, stem_stride=1),
     refiner=dataclasses.replace(
         _SHAPES_STAGES[-1],
         guidance_scale=1.0,
