@@ -1,0 +1,74 @@
+"""Arguments of a call: the model's own values where none are given, one clear message if wrong."""
+
+import math
+
+import pytest
+
+from videogen_jax.pipeline.request import make_request
+from videogen_jax.presets import SHAPES, TINY
+
+
+def test_what_is_not_given_is_the_models_own():
+    request = make_request(SHAPES, "a red circle")
+    assert request.prompts == ("a red circle",)
+    assert (request.num_frames, request.fps, request.stages) == (16, 8.0, 2)
+    assert request.steps == (30, 30, 12, 8)
+    assert request.guidance == (3.0, 3.0, 1.0)
+    assert (request.final_num_frames, request.final_fps) == (31, 16.0)
+
+
+def test_one_number_is_for_all_parts():
+    request = make_request(SHAPES, ["a", "b"], steps=5, guidance=2.0)
+    assert request.steps == (5, 5, 5, 5)
+    assert request.guidance == (2.0, 2.0, 2.0)
+
+
+def test_each_part_may_have_its_own():
+    request = make_request(SHAPES, "a", steps=(4, 3, 2, 1), guidance=[1, 2, 3])
+    assert (request.steps, request.guidance) == ((4, 3, 2, 1), (1, 2, 3))
+
+
+def test_frames_and_fps_after_each_round():
+    request = make_request(SHAPES, "a", temporal_sr=3, fps=8, num_frames=16)
+    assert (request.final_num_frames, request.final_fps) == (121, 64)
+
+
+def test_fewer_stages_leave_temporal_super_resolution_out():
+    assert make_request(SHAPES, "a", stages=1).rounds == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"prompt": []}, "the list of prompts is empty"),
+        ({"prompt": ["a", 3]}, "prompt is 3, expected a string"),
+        ({"num_frames": 0}, "num_frames is 0, expected an integer of at least 1"),
+        ({"num_frames": -16}, "num_frames is -16, expected an integer of at least 1"),
+        ({"num_frames": 2.5}, "num_frames is 2.5, expected an integer"),
+        ({"num_frames": 1}, "num_frames is 1, and temporal_sr needs 2 frames at least"),
+        ({"guidance": math.nan}, "guidance is nan, expected a finite number"),
+        ({"guidance": (1.0, math.inf, 1.0, 1.0)}, "guidance is inf, expected a finite number"),
+        ({"guidance": (1.0, 1.0)}, "guidance has 2 values, expected one, or 4: for the image"),
+        ({"steps": 0}, "steps is 0, expected an integer of at least 1"),
+        ({"steps": (1, 2, 3, 4, -5)}, "steps is -5, expected an integer of at least 1"),
+        ({"steps": (1, 2, 3, 4)}, "steps has 4 values, expected one, or 5: for the image model"),
+        ({"steps": 2000}, "cannot take 2000 steps of 1000 timesteps"),
+        ({"stages": 0}, "stages is 0, expected an integer from 1 to 3"),
+        ({"stages": 4}, "stages is 4, expected an integer from 1 to 3"),
+        ({"temporal_sr": -1}, "temporal_sr is -1, expected an integer of at least 0"),
+        ({"temporal_sr": 1, "stages": 2}, "temporal_sr is 1 but stages is 2: it follows stage 3"),
+        ({"fps": 0}, "fps is 0, expected a number from 0.01"),
+        ({"fps": -8.0}, "fps is -8.0, expected a number from 0.01"),
+        ({"fps": math.nan}, "fps is nan, expected a number from 0.01"),
+        ({"fps": 300, "temporal_sr": 2}, "fps is 300, which temporal_sr=2 makes 1200"),
+        ({"seed": -1}, "seed is -1, expected an integer from 0 to 4294967295"),
+        ({"seed": 2**32}, "seed is 4294967296, expected an integer from 0"),
+        ({"interpolation": "linear"}, "interpolation is 'linear', expected one of flow, slerp"),
+        ({"decoder": "none"}, "decoder is 'none', expected one of video, image"),
+    ],
+)
+def test_bad_input_is_one_clear_message(options, message):
+    with pytest.raises(ValueError) as caught:
+        make_request(TINY, **({"prompt": "a"} | options))
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)

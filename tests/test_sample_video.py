@@ -1,0 +1,143 @@
+"""The command line `python -m sample.video`."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import micro
+import numpy as np
+import pytest
+import tyro
+from PIL import Image
+
+from sample import video as door
+from videogen_jax import Video, VideoGen
+from videogen_jax.doors import run
+from videogen_jax.pipeline.output import FORMATS, check_format, check_output
+
+ARGUMENTS = ["--model", "micro", "--stages", "1", "--steps", "2"]
+
+
+@pytest.fixture
+def caches(monkeypatch) -> list[Path]:
+    """The micro model under its name; the directories the compilation cache was set to."""
+    directories: list[Path] = []
+    monkeypatch.setattr(VideoGen, "load", {"micro": micro.model()}.__getitem__)
+    monkeypatch.setattr(door, "enable_compilation_cache", directories.append)
+    return directories
+
+
+def call(*arguments: str | Path) -> None:
+    run(lambda: tyro.cli(door.main, args=[str(argument) for argument in arguments]))
+
+
+def test_a_prompt_becomes_an_mp4_and_a_contact_sheet(caches, tmp_path, capfd):
+    out = tmp_path / "new" / "out.mp4"
+    call("a red circle", "--out", out, "--cache-dir", tmp_path / "cache", *ARGUMENTS)
+    assert out.read_bytes()[4:8] == b"ftyp"
+    with Image.open(out.with_suffix(".png")) as sheet:
+        assert sheet.width > 5 * 96  # the reference and 4 frames
+    assert caches == [tmp_path / "cache"]
+    printed = capfd.readouterr()
+    assert "stage 1" in printed.err
+    assert f"{out} and {out.with_suffix('.png')}: Video('a red circle', 4 frames" in printed.out
+
+
+@pytest.fixture
+def seen(caches, monkeypatch) -> dict[str, Any]:
+    """What the door called the model with; the model gives black videos."""
+    seen: dict[str, Any] = {}
+
+    def model(prompts: tuple[str, ...], **options: Any) -> list[Video]:
+        seen.update(options, prompts=prompts)
+        return [Video(np.zeros((2, 16, 16, 3), np.uint8), 8.0, prompt) for prompt in prompts]
+
+    monkeypatch.setattr(VideoGen, "load", lambda name: model)
+    return seen
+
+
+def test_several_prompts_become_numbered_files(seen, tmp_path, capfd):
+    call("a red circle", "a ring", "--out", tmp_path / "out.gif")
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == ["out_0.gif", "out_0.png", "out_1.gif", "out_1.png"]
+    assert f"{tmp_path / 'out_1.png'}: Video('a ring'" in capfd.readouterr().out
+
+
+def test_every_argument_reaches_the_model(seen, tmp_path):
+    call(
+        *("a ring", "--out", tmp_path / "out.webp", "--seed", "3", "--reference", "image.png"),
+        *("--negative-prompt", "blue", "--fps", "4", "--steps", "1", "2", "3", "4"),
+        *("--guidance", "2.5", "--temporal-sr", "0", "--num-frames", "5"),
+    )
+    assert seen == {
+        "prompts": ("a ring",),
+        "seed": 3,
+        "reference": Path("image.png"),
+        "negative_prompt": "blue",
+        "fps": 4.0,
+        "steps": (1, 2, 3, 4),
+        "guidance": 2.5,
+        "stages": None,
+        "temporal_sr": 0,
+        "num_frames": 5,
+        "progress": True,
+    }
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["a ring", "--out", "out.avi"], "cannot write out.avi: unknown suffix '.avi'"),
+        (["a ring", "--out", "/dev/null/out.mp4"], "cannot write /dev/null/out.mp4"),
+        (["a ring", "--num-frames", "-4"], "num_frames is -4"),
+        (["a ring", "--guidance", "nan"], "guidance is nan"),
+        (["a ring", "--reference", "no.png"], "no image file no.png"),
+        ([], "the list of prompts is empty"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_1(
+    caches, tmp_path, monkeypatch, capfd, arguments, message
+):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as stopped:
+        call("--model", "micro", *arguments)
+    assert stopped.value.code == 1
+    (line,) = capfd.readouterr().err.splitlines()
+    assert line.startswith("error: ") and message in line
+
+
+def test_wrong_usage_is_exit_code_2(caches, capfd):
+    with pytest.raises(SystemExit) as stopped:
+        call("a ring", "--sed", "3")
+    assert stopped.value.code == 2
+
+
+def test_the_script_runs_by_itself(tmp_path):
+    """An unknown model: the script gets as far as loading, and says which there are."""
+    root = Path(__file__).parent.parent
+    command = [sys.executable, "-m", "sample.video", "a ring", "--model", "no-such-model"]
+    command += ["--out", str(tmp_path / "out.mp4"), "--cache-dir", str(tmp_path / "cache")]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True)
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert "error: no model 'no-such-model'" in done.stderr
+
+
+def test_the_formats_are_those_that_a_video_can_be_saved_in(tmp_path):
+    video = Video(np.zeros((2, 16, 16, 3), np.uint8), 8.0)
+    for suffix in FORMATS:
+        check_format(tmp_path / f"out{suffix}")
+        video.save(tmp_path / f"out{suffix}")
+    with pytest.raises(ValueError, match="unknown suffix"):
+        check_format(tmp_path / "out.avi")
+
+
+def test_what_stands_in_the_way_is_found(tmp_path):
+    (tmp_path / "folder.mp4").mkdir()
+    (tmp_path / "file").touch()
+    with pytest.raises(ValueError, match="folder.mp4: there is a folder of that name"):
+        check_output(tmp_path / "folder.mp4")
+    with pytest.raises(ValueError, match="file: there is a file of that name"):
+        check_output(tmp_path / "file")
+    check_output(tmp_path / "new" / "out.mp4")
+    assert not list((tmp_path / "new").iterdir())

@@ -1,0 +1,125 @@
+"""Temporal super-resolution: which frames are kept, and what the missing ones are made of."""
+
+import jax
+import jax.numpy as jnp
+import micro
+import numpy as np
+import pytest
+
+from videogen_jax.models.flow import LatentFlow
+from videogen_jax.models.text_encoder import TextStates
+from videogen_jax.pipeline import noise
+from videogen_jax.pipeline.denoise import Conditions, Denoiser
+from videogen_jax.pipeline.frequency import merge_frequencies, slerp
+from videogen_jax.pipeline.temporal_sr import TemporalSR
+
+TOLERANCE = 1e-4  # a network
+FRAMES, FPS = 4, 8.0
+
+
+@pytest.fixture(scope="module")
+def latents() -> jax.Array:
+    rng = np.random.default_rng(0)
+    return jnp.asarray(rng.standard_normal((1, FRAMES, 8, 8, 4)), jnp.float32)
+
+
+@pytest.fixture(scope="module")
+def empty_text() -> TextStates:
+    tokens = micro.TOKENIZER([""], micro.MICRO.text_encoder.max_length)
+    return micro.model().cascade.encode_text(micro.params(), jnp.asarray(tokens))
+
+
+@pytest.fixture(scope="module")
+def keys() -> jax.Array:
+    return noise.sample_keys(np.uint32(3), np.arange(1))
+
+
+@pytest.fixture(scope="module")
+def double(latents, empty_text, keys):
+    """Temporal super-resolution of the latents."""
+    network: TemporalSR = micro.model().temporal_sr
+    fps = jnp.full(1, FPS)
+
+    def run(rounds: int, **options) -> np.ndarray:
+        result = network(micro.params(), latents, fps, empty_text, keys, rounds, **options)
+        return np.asarray(result)
+
+    return run
+
+
+def by_flow(latents: jax.Array) -> np.ndarray:
+    """The frame halfway between each two, one pair at a time."""
+    flow = jax.jit(LatentFlow(micro.MICRO.flow).apply)
+    variables = {"params": micro.params()["flow"]}
+    pairs = zip(latents[0, :-1], latents[0, 1:], strict=True)
+    return np.stack(
+        [flow(variables, a[None], b[None], jnp.full(1, 0.5)).merged_BHWC[0] for a, b in pairs]
+    )[None]
+
+
+@pytest.mark.parametrize("rounds", [0, 1, 2])
+def test_n_frames_become_2n_minus_1_and_the_originals_are_kept_bit_for_bit(double, latents, rounds):
+    result = double(rounds)
+    assert result.shape == (1, (FRAMES - 1) * 2**rounds + 1, 8, 8, 4)
+    np.testing.assert_array_equal(result[:, :: 2**rounds], latents)
+
+
+def test_a_second_round_keeps_the_frames_of_the_first(double):
+    np.testing.assert_array_equal(double(2)[:, ::2], double(1))
+
+
+def test_without_refiner_missing_frames_are_the_flow_networks(double, latents):
+    missing = double(1, refine=False)[:, 1::2]
+    np.testing.assert_allclose(missing, by_flow(latents), atol=TOLERANCE)
+
+
+def test_slerp_interpolates_each_two_frames_on_the_sphere(double, latents):
+    missing = double(1, interpolation="slerp", refine=False)[:, 1::2]
+    for frame in range(FRAMES - 1):
+        expected = slerp(latents[:, frame], latents[:, frame + 1], jnp.asarray(0.5))
+        np.testing.assert_allclose(missing[:, frame], expected, atol=TOLERANCE)
+
+
+def test_the_refiner_is_told_the_warped_frames_the_empty_prompt_and_the_doubled_fps(
+    double, latents, empty_text, keys
+):
+    """§3.3, and that low frequencies stay the warped frames'."""
+    warped = jnp.asarray(by_flow(latents))
+    given = Conditions(
+        text=empty_text,
+        reference_BFHWZ=jnp.zeros_like(warped),
+        low_res_BFHWZ=warped,
+        fps_B=jnp.full(1, 2 * FPS),
+        low_res_noise_B=jnp.zeros(1, jnp.int32),
+    )
+    piece_keys = noise.fold_in(noise.fold_in(keys, 0), 0)
+    refiner = Denoiser(micro.MICRO.refiner, latent_size=8)
+    refined = refiner.sample(micro.params()["refiner"], given, piece_keys, FRAMES - 1)
+    expected = merge_frequencies(warped[0], refined[0], micro.MICRO.lowpass_factor)
+    np.testing.assert_allclose(
+        double(1)[0, 1::2], expected, atol=TOLERANCE * np.abs(expected).max()
+    )
+
+
+def test_each_piece_of_a_later_round_draws_its_own_noise(empty_text, keys):
+    """A still clip: pieces then differ in their noise alone."""
+    still = jnp.ones((1, FRAMES, 8, 8, 4))
+    fps = jnp.full(1, FPS)
+    network = micro.model().temporal_sr
+    result = np.asarray(
+        network(micro.params(), still, fps, empty_text, keys, 2, interpolation="slerp")
+    )
+    first, second = result[0, 1:6:2], result[0, 7:12:2]
+    assert np.abs(first - second).max() > 0.01
+
+
+def test_ticks_count_the_steps_of_all_rounds(double):
+    ticks: list[int] = []
+    double(2, steps=2, tick=ticks.append)
+    assert ticks == [1] * (2 * (2**2 - 1))
+
+
+def test_one_frame_has_nothing_between(empty_text, keys):
+    network = micro.model().temporal_sr
+    with pytest.raises(ValueError, match="needs a clip of 2 frames at least"):
+        network(micro.params(), jnp.zeros((1, 1, 8, 8, 4)), jnp.ones(1), empty_text, keys, 1)

@@ -1,0 +1,149 @@
+"""The flow and refiner tasks: their targets, what they are told, and that they learn."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import tiny
+
+from videogen_jax.data.sources import ShapesClips, ShapesHighFps
+from videogen_jax.data.transforms import resize, to_float
+from videogen_jax.models.warp import backward_warp
+from videogen_jax.presets import TINY
+from videogen_jax.training.flow_losses import FlowLossConfig
+from videogen_jax.training.tasks import temporal_sr
+from videogen_jax.training.tasks.temporal_sr import (
+    FlowTask,
+    FlowTaskConfig,
+    RefinerTask,
+    RefinerTaskConfig,
+    interpolate,
+)
+
+BLOCK_TOLERANCE = 1e-5
+NETWORK_TOLERANCE = 1e-4
+NUM_CLIPS = 4
+NUM_FRAMES = 3  # of the low-fps clip
+RESOLUTION = TINY.refiner.resolution
+Z = TINY.autoencoder.latent_channels
+
+_interpolate = jax.jit(interpolate, static_argnums=0)
+
+
+@pytest.fixture(scope="module")
+def triplets():
+    return tiny.batch_of(ShapesHighFps("train", NUM_CLIPS, resolution=64), NUM_CLIPS)
+
+
+@pytest.fixture(scope="module")
+def clips():
+    source = ShapesClips("train", NUM_CLIPS, resolution=64, num_frames=2 * NUM_FRAMES - 1)
+    return tiny.batch_of(source, NUM_CLIPS)
+
+
+def make_flow_task(triplets) -> FlowTask:
+    frozen = {"autoencoder": tiny.frozen()["autoencoder"]}
+    config = FlowTaskConfig(FlowLossConfig(census_patch_size=3, distillation_weight=0.1))
+    return FlowTask(config, TINY, frozen, triplets)
+
+
+def make_refiner_task(warm_start_params=None) -> RefinerTask:
+    arguments = (RefinerTaskConfig(), TINY, tiny.frozen(), tiny.NULL_TOKENS_T)
+    return RefinerTask(*arguments, lambda *_: None, warm_start_params)
+
+
+def test_flow_targets_lead_from_the_middle_latents_to_both(triplets, monkeypatch):
+    given = {}
+
+    def loss(output, target, features, flow_a, flow_b, config):
+        given.update(mid=target, features=features, flow_a=flow_a, flow_b=flow_b)
+        return jnp.zeros(()), {}
+
+    monkeypatch.setattr(temporal_sr, "flow_loss", loss)
+    task = make_flow_task(triplets)
+    params = tiny.random_params(task.init)
+
+    @jax.jit
+    def run(frozen, batch):
+        task.loss(params, frozen, batch, tiny.key())
+        return dict(given)
+
+    targets = run(task.frozen, triplets)
+    frames = to_float(np.stack([triplets["a"], triplets["mid"], triplets["b"]], axis=1))
+    latents = tiny.encode(frames, RESOLUTION)
+    np.testing.assert_allclose(targets["mid"], latents[:, 1], atol=NETWORK_TOLERANCE)
+    # Small pictures in the place of latents, since an untrained encoder does not keep motion.
+    a, mid, b = jnp.moveaxis(resize(frames, 8), 1, 0)
+    for frame, flow in ((a, targets["flow_a"]), (b, targets["flow_b"])):
+        right, none, back, far = (
+            jnp.abs(backward_warp(frame, scale * flow) - mid).mean() for scale in (1, 0, -1, 4)
+        )
+        assert right < 0.85 * none and right < back and right < far
+    features = task._network.apply(
+        {"params": params}, latents[:, 0], latents[:, 2], latents[:, 1], method="target_features"
+    )
+    for ours, expected in zip(targets["features"], features, strict=True):
+        np.testing.assert_allclose(ours, expected, atol=NETWORK_TOLERANCE)
+
+
+def test_flow_overfits_a_batch(triplets):
+    task = make_flow_task(triplets)
+    params = tiny.random_params(task.init)
+    params, metrics = tiny.overfit(task, params, triplets, 150, 3e-3)
+    last = metrics[-1]
+    assert last["loss"] < 0.5 * metrics[0]["loss"]
+    assert last["charbonnier"] < 0.6 * last["charbonnier_of_average"]
+    assert last["end_point_error"] < 0.6 * metrics[0]["end_point_error"]
+    assert task.components(params) == {"flow": params}
+
+    sheet = task.sample_sheet(params, seed=0)
+    assert sheet.dtype == np.uint8 and sheet.shape == (4 * RESOLUTION, NUM_CLIPS * RESOLUTION, 3)
+    third_row = sheet[2 * RESOLUTION : 3 * RESOLUTION, :RESOLUTION].astype(int)
+    halved = triplets["mid"][0].reshape(RESOLUTION, 2, RESOLUTION, 2, 3).mean((1, 3))
+    assert np.abs(third_row - halved).mean() < 10  # the true frame, resized otherwise
+
+
+def test_refiner_is_told_the_warped_frames_and_nothing_else(clips, monkeypatch):
+    seen = tiny.recorded(monkeypatch, temporal_sr, make_refiner_task, clips)
+    latents = tiny.encode(to_float(clips["video"]), RESOLUTION)
+    assert seen["x0"].shape == (NUM_CLIPS, NUM_FRAMES - 1, 8, 8, Z)
+    np.testing.assert_allclose(seen["x0"], latents[:, 1::2], atol=NETWORK_TOLERANCE)
+    noisy, reference, low_res = np.split(seen["x"], 3, axis=-1)
+    assert (noisy == tiny.NOISY).all() and not reference.any()
+    warped = _interpolate(TINY, tiny.frozen()["flow"], latents[:, ::2])
+    np.testing.assert_allclose(low_res, warped, atol=NETWORK_TOLERANCE)
+    null = tiny.text_of(np.stack([tiny.NULL_TOKENS_T] * NUM_CLIPS))
+    np.testing.assert_allclose(seen["text"], null.states_BTD, atol=BLOCK_TOLERANCE)
+    np.testing.assert_allclose(seen["pooled_BD"], null.pooled_BD, atol=BLOCK_TOLERANCE)
+    np.testing.assert_array_equal(seen["fps_B"], clips["fps"])
+    np.testing.assert_array_equal(seen["low_res_noise_B"], np.zeros(NUM_CLIPS))
+
+
+def test_interpolation_is_between_neighbours_of_one_clip():
+    latents = jax.random.normal(tiny.key(), (2, NUM_FRAMES, 8, 8, Z))
+    flow = tiny.frozen()["flow"]
+    warped = _interpolate(TINY, flow, latents)
+    assert warped.shape == (2, NUM_FRAMES - 1, 8, 8, Z)
+    changed = _interpolate(TINY, flow, latents.at[0, 2].add(1.0))
+    np.testing.assert_array_equal(changed[1], warped[1])
+    np.testing.assert_array_equal(changed[0, 0], warped[0, 0])
+    assert (changed[0, 1] != warped[0, 1]).any()
+
+
+def test_interpolation_passes_no_gradient_to_the_flow():
+    def total(flow):
+        return interpolate(TINY, flow, jnp.ones((1, 2, 8, 8, Z))).sum()
+
+    gradient = jax.jit(jax.grad(total))(tiny.frozen()["flow"])
+    assert not any(leaf.any() for leaf in jax.tree.leaves(gradient))
+
+
+def test_refiner_overfits_a_batch(clips):
+    stage = tiny.random_params(make_refiner_task().init)
+    task = make_refiner_task(stage)
+    params = task.warm_start(tiny.random_params(task.init, seed=1))
+    jax.tree.map(np.testing.assert_array_equal, params, stage)
+    params, metrics = tiny.overfit(task, params, clips, 100, 5e-3)
+    assert tiny.mean(metrics[-20:]) < 0.5 * tiny.mean(metrics[:10])
+    assert len({values["warp_error"] for values in metrics}) == 1
+    assert task.components(params) == {"refiner": params}

@@ -1,0 +1,68 @@
+"""The text encoder task: that texts find their clips, by motion too."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import tiny
+
+from videogen_jax.data.sources import ShapesClips
+from videogen_jax.presets import TINY
+from videogen_jax.training.tasks.text_encoder import TextEncoderTask, TextEncoderTaskConfig
+
+NUM_CLIPS = 8
+CONFIG = TextEncoderTaskConfig(16, 4, tower_channels=(8, 16), embedding_dim=16)
+
+
+@pytest.fixture(scope="module")
+def task() -> TextEncoderTask:
+    return TextEncoderTask(CONFIG, TINY)
+
+
+@pytest.fixture(scope="module")
+def params(task):
+    return tiny.compiled_init(task.init)
+
+
+@pytest.fixture(scope="module")
+def batch():
+    source = ShapesClips("train", NUM_CLIPS, resolution=32, num_frames=8)
+    return tiny.batch_of(source, NUM_CLIPS)
+
+
+def test_overfits_a_batch(task, params, batch):
+    params, metrics = tiny.overfit(task, params, batch, 100, 3e-3)
+    assert metrics[-1]["accuracy"] == 1.0
+    assert metrics[-1]["loss"] < 0.3 < 0.5 * metrics[0]["loss"]
+    assert task.components(params) == {"text_encoder": params["text_encoder"]}
+    assert task.sample_sheet(params, seed=0) is None
+
+
+def test_the_loss_is_symmetric_cross_entropy(task, params, batch):
+    loss, metrics = jax.jit(task.loss)(params, {}, batch, tiny.key())
+    text, clips = (np.asarray(x, np.float64) for x in jax.jit(task._embed)(params, batch))
+    np.testing.assert_allclose(np.linalg.norm(text, axis=1), 1, rtol=1e-5)
+    np.testing.assert_allclose(np.linalg.norm(clips, axis=1), 1, rtol=1e-5)
+    similarity = text @ clips.T / CONFIG.initial_temperature
+    of_clips = np.exp(similarity) / np.exp(similarity).sum(axis=1, keepdims=True)
+    of_texts = np.exp(similarity) / np.exp(similarity).sum(axis=0, keepdims=True)
+    expected = -(np.log(np.diag(of_clips)) + np.log(np.diag(of_texts))).mean() / 2
+    np.testing.assert_allclose(loss, expected, rtol=1e-4)
+    accuracy = np.mean(similarity.argmax(axis=1) == np.arange(NUM_CLIPS))
+    np.testing.assert_allclose(metrics["accuracy"], accuracy)
+
+
+def test_the_tower_sees_the_order_of_frames(task, params, batch):
+    embed = jax.jit(task._embed)
+    _, forwards = embed(params, batch)
+    _, backwards = embed(params, batch | {"video": batch["video"][:, ::-1]})
+    assert jnp.abs(forwards - backwards).max() > 0.01
+
+
+def test_the_temperature_is_bounded(task, params, batch):
+    loss = jax.jit(task.loss)
+    at_bound, beyond = (
+        loss(params | {"log_scale": jnp.log(scale)}, {}, batch, tiny.key())[0]
+        for scale in (100.0, 1000.0)
+    )
+    np.testing.assert_array_equal(at_bound, beyond)

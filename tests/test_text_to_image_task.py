@@ -1,0 +1,60 @@
+"""The text-to-image task: what its network is told, and that it learns pictures by their prompts."""
+
+import jax
+import numpy as np
+import pytest
+import tiny
+
+from videogen_jax.data.sources import ShapesClips
+from videogen_jax.data.transforms import to_float
+from videogen_jax.presets import TINY
+from videogen_jax.training.tasks import text_to_image
+from videogen_jax.training.tasks.text_to_image import TextToImageTask, TextToImageTaskConfig
+
+BLOCK_TOLERANCE = 1e-5
+NETWORK_TOLERANCE = 1e-4
+NUM_CLIPS = 4
+
+
+@pytest.fixture(scope="module")
+def batch():
+    source = ShapesClips("train", NUM_CLIPS, resolution=64, num_frames=2)
+    return tiny.batch_of(source, NUM_CLIPS)
+
+
+def make_task(text_dropout: float = 0.0) -> TextToImageTask:
+    config = TextToImageTaskConfig(text_dropout)
+    return TextToImageTask(config, TINY, tiny.frozen(), tiny.NULL_TOKENS_T, lambda *_: None)
+
+
+def test_the_network_is_told_the_prompt_and_denoises_the_first_frame(batch, monkeypatch):
+    seen = tiny.recorded(monkeypatch, text_to_image, make_task, batch)
+    x0 = tiny.encode(to_float(batch["video"][:, :1]), TINY.image.resolution)
+    assert x0.shape == (NUM_CLIPS, 1, 8, 8, 4)
+    np.testing.assert_allclose(seen["x0"], x0, atol=NETWORK_TOLERANCE)
+    np.testing.assert_array_equal(seen["x"], np.full(x0.shape, tiny.NOISY))
+    text = tiny.text_of(batch["tokens"])
+    np.testing.assert_allclose(seen["text"], text.states_BTD, atol=BLOCK_TOLERANCE)
+
+
+def test_dropped_prompts_are_the_empty_prompt(batch, monkeypatch):
+    seen = tiny.recorded(monkeypatch, text_to_image, lambda: make_task(text_dropout=1.0), batch)
+    null = tiny.text_of(np.stack([tiny.NULL_TOKENS_T] * NUM_CLIPS))
+    np.testing.assert_allclose(seen["text"], null.states_BTD, atol=BLOCK_TOLERANCE)
+
+
+def test_overfits_a_batch(batch):
+    latents = np.random.default_rng(0).normal(size=(NUM_CLIPS, 1, 8, 8, 4)).astype(np.float32)
+    cached = {"tokens": batch["tokens"], f"latents_{TINY.image.resolution}": latents}
+    task = make_task()
+    _, metrics = tiny.overfit(task, tiny.random_params(task.init), cached, 200, 5e-3)
+    assert tiny.mean(metrics[-20:]) < 0.5 * tiny.mean(metrics[:10])
+    # Where nothing is left of the picture, only the prompt tells which of the four it was; without
+    # it the best guess is their mean, at an error of 3/4 of the variance.
+    assert tiny.mean(metrics[-50:], "error_quarter_3") < 0.5 * 0.75 * latents.var()
+
+
+def test_components(batch):
+    task = make_task()
+    params = jax.eval_shape(task.init, tiny.key())
+    assert task.components(params) == {"image_unet": params}
