@@ -9,12 +9,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import micro
 import numpy as np
 import pytest
 from PIL import Image
 
 from videogen_jax import Video, VideoGen
+from videogen_jax.pipeline import noise
 from videogen_jax.weights.config_file import save_config
 from videogen_jax.weights.model_dir import save_component
 
@@ -237,6 +239,24 @@ def test_an_untrained_model_has_every_parameter():
     """By shape alone: to compile the initialisation takes half a minute."""
     params = jax.eval_shape(lambda: VideoGen.untrained(micro.MICRO, micro.TOKENIZER).params)
     assert jax.tree.map(np.shape, params) == jax.tree.map(np.shape, micro.params())
+
+
+def test_networks_compute_in_the_dtype_asked_for():
+    """By shape alone: sampling keeps its state in float32, whatever the networks compute in."""
+
+    def sample() -> tuple[jax.Array, jax.Array]:
+        model = VideoGen(micro.MICRO, micro.params(), micro.TOKENIZER, dtype=jnp.bfloat16)
+        tokens = jnp.zeros((1, micro.MICRO.text_encoder.max_length), jnp.int32)
+        prompts = model.cascade.encode_prompts(model.params, tokens, tokens)
+        reference = jnp.zeros((1, 16, 16, 3), jnp.uint8)
+        keys = noise.sample_keys(np.uint32(0), jnp.arange(1))
+        latents = model.cascade.sample_stage(
+            model.params, 1, prompts, reference, None, jnp.ones(1), keys, num_frames=4
+        )
+        return prompts.text.states_BTD, latents
+
+    states, latents = jax.eval_shape(sample)
+    assert (states.dtype, latents.dtype) == (jnp.bfloat16, jnp.float32)
 
 
 def test_importing_the_library_loads_no_heavy_module():

@@ -48,7 +48,8 @@ class Conditions(NamedTuple):
 @functools.cache
 def sampling_plan(config: DenoiserConfig, num_steps: int) -> Plan:
     """The sampler's coefficients for so many steps. Raises ValueError if it cannot take them."""
-    return plan(config.schedule, config.sampler, num_steps)
+    with jax.ensure_compile_time_eval():  # never a tracer, which would outlive its trace here
+        return plan(config.schedule, config.sampler, num_steps)
 
 
 class Denoiser:

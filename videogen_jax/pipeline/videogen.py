@@ -253,8 +253,8 @@ class VideoGen:
         progress: bool,
     ) -> jax.Array:
         steps = request.steps[-1]
-        total = steps * (2**request.rounds - 1) if request.refine else 0
-        with bar(progress, "temporal SR", total, "step") as tick:
+        total = steps * (2**request.rounds - 1)
+        with bar(progress and request.refine, "temporal SR", total, "step") as tick:
             return self.temporal_sr(
                 self.params,
                 latents_BFHWZ,

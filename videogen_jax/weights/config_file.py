@@ -2,9 +2,9 @@
 
 Fields may be bool, int, float, str, None, `Literal`, a dataclass, a union of these (such as
 `float | None`), and `tuple[X, ...]` or `tuple[X, Y]` of them. Where a field may be one of several
-dataclasses, the file has a key `type` with the class's name beside its fields. An int is accepted for a float and
-nothing else is converted: a bool is no int, NaN and infinity are no floats. A field that is left
-out takes the dataclass's default.
+dataclasses, the file has a key `type` with the class's name beside its fields. An int is accepted
+for a float and nothing else is converted: a bool is no int, NaN and infinity are no floats. A field
+that is left out takes the dataclass's default.
 """
 
 import dataclasses
