@@ -76,7 +76,12 @@ def _dataclasses_of(expected: Any) -> list[type]:
     """The dataclasses that a union offers; none for another type."""
     if typing.get_origin(expected) not in (typing.Union, types.UnionType):
         return []
-    return [choice for choice in typing.get_args(expected) if dataclasses.is_dataclass(choice)]
+    choices = typing.get_args(expected)
+    return [
+        choice
+        for choice in choices
+        if isinstance(choice, type) and dataclasses.is_dataclass(choice)
+    ]
 
 
 def from_dict(data: Any, cls: type[Config], *, where: str = "config") -> Config:
