@@ -11,7 +11,7 @@ import tiny
 
 from videogen_jax import trees
 from videogen_jax.models.unet import SpaceTimeUNet, UNetConfig
-from videogen_jax.presets import PAPER, SHAPES, TINY
+from videogen_jax.presets import TINY
 from videogen_jax.training.tasks.cascade import warm_start_unet
 
 NETWORK_TOLERANCE = 1e-4
@@ -21,7 +21,6 @@ IMAGE = TINY.image.unet
 VIDEO = dataclasses.replace(IMAGE, temporal=True, low_res_noise=True)
 STAGE = dataclasses.replace(VIDEO, in_channels=3 * IMAGE.in_channels)
 CLIPS, FRAMES, SIZE, TOKENS = 2, 3, 4, 5
-ADDED = r".*temporal_.*|low_res_noise_embedding/.*"
 
 RNG = np.random.default_rng(0)
 
@@ -101,24 +100,9 @@ def test_warm_started_stage_starts_as_the_image_model_whatever_it_is_told(fresh,
     np.testing.assert_allclose(output, expected, atol=NETWORK_TOLERANCE)
 
 
-@pytest.mark.parametrize("model", [PAPER, SHAPES, TINY], ids=lambda model: model.name)
-def test_trees_nest_from_the_image_model_to_the_last_stage(model):
-    """Name by name, shape by shape; only the first convolution grows, and only in its input."""
-    parts = [shapes(part.unet) for part in (model.image, *model.stages, model.refiner)]
-    for index, (smaller, larger) in enumerate(zip(parts, parts[1:], strict=False)):
-        found = trees.differences(smaller, larger)
-        assert not found.missing
-        added = trees.mask([ADDED], larger) if found.unexpected else None
-        assert all(trees.flatten(added)[path] for path in found.unexpected)
-        assert set(found.misshaped) <= {"conv_in/kernel"}
-        for before, after in found.misshaped.values():
-            assert before[:2] == after[:2] and before[2] < after[2] and before[3] == after[3]
-        assert bool(found.misshaped) == (index < 2)  # stage 1 adds reference, stage 2 low-res
-
-
 def test_every_3x3_convolution_has_a_temporal_one_of_the_same_name():
     leaves = trees.flatten(shapes(VIDEO))
-    kernels = [path for path, leaf in leaves.items() if leaf.shape[:2] == (3, 3)]
+    kernels = [path for path, leaf in leaves.items() if leaf.shape[:2] == (3, 3) and leaf.ndim == 4]
     assert len(kernels) > 10
     for path in kernels:
         *blocks, name, _ = path.split("/")
