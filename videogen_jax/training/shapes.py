@@ -15,8 +15,8 @@ from videogen_jax.training.tasks.cascade import CascadeTaskConfig
 from videogen_jax.training.tasks.text_to_image import TextToImageTaskConfig
 from videogen_jax.weights.model_dir import list_components
 
-# Latents of these clips are held in memory-mapped files: about 300 MB.
-CACHED_CLIPS = 12_000
+# Latents of these clips are held in memory-mapped files: about 150 MB.
+CACHED_CLIPS = 6_000
 CACHED_IMAGES = 48_000
 
 PARTS = tuple(name for name, config in RUNS.items() if config.model.name == "shapes")

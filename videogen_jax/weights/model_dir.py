@@ -64,7 +64,10 @@ def save_component(
     _check_finite(arrays, f"component {name!r}", dtype)
     manifest = _read_manifest(directory)
     with replacing(directory / (name + _SUFFIX)) as temporary:
+        temporary.touch()
+        mode = temporary.stat().st_mode
         save_file(arrays, temporary)
+        temporary.chmod(mode)  # safetensors makes files that only their owner can read
         manifest[name] = _Saved(temporary.stat().st_size, _sha256(temporary))
     data = {name: to_dict(saved) for name, saved in sorted(manifest.items())}
     with replacing(directory / _MANIFEST) as temporary:
