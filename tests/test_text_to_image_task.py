@@ -23,7 +23,7 @@ def batch():
 
 
 def make_task(text_dropout: float = 0.0) -> TextToImageTask:
-    config = TextToImageTaskConfig(text_dropout)
+    config = TextToImageTaskConfig(text_dropout=text_dropout)
     return TextToImageTask(config, TINY, tiny.frozen(), tiny.NULL_TOKENS_T, lambda *_: None)
 
 
@@ -52,6 +52,18 @@ def test_overfits_a_batch(batch):
     # Where nothing is left of the picture, only the prompt tells which of the four it was; without
     # it the best guess is their mean, at an error of 3/4 of the variance.
     assert tiny.mean(metrics[-50:], "error_quarter_3") < 0.5 * 0.75 * latents.var()
+
+
+def test_goes_on_from_the_parameters_given():
+    config = TextToImageTaskConfig(warm_start="image_unet")
+    args = config, TINY, tiny.frozen(), tiny.NULL_TOKENS_T, lambda *_: None
+    fresh, earlier = (tiny.random_params(make_task().init, seed) for seed in (0, 1))
+    assert TextToImageTask(*args).warm_start(fresh) is fresh
+    begun = TextToImageTask(*args, warm_start_params=earlier).warm_start(fresh)
+    jax.tree.map(np.testing.assert_array_equal, begun, earlier)
+    del earlier["conv_in"]
+    with pytest.raises(ValueError, match="missing conv_in/bias"):
+        TextToImageTask(*args, warm_start_params=earlier).warm_start(fresh)
 
 
 def test_components(batch):

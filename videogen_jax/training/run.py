@@ -129,7 +129,7 @@ def make_task(config: RunConfig, directory: Path, tokenizer: Tokenizer) -> Task:
         case TextToImageTaskConfig():
             frozen = load("text_encoder", "autoencoder")
             sheet = image_sheet(model, frozen, tokenizer, _sheet_captions(config))
-            return TextToImageTask(task, model, frozen, null_tokens, sheet)
+            return TextToImageTask(task, model, frozen, null_tokens, sheet, start(task.warm_start))
         case CascadeTaskConfig():
             frozen = load("text_encoder", "autoencoder")
             sheet = cascade_sheet(model, task.stage, frozen, tokenizer, _sheet_clips(config))

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from videogen_jax import trees
 from videogen_jax.config import ModelConfig
 from videogen_jax.models.unet import SpaceTimeUNet
 from videogen_jax.training.frozen import clip_latents, encode_text
@@ -19,8 +20,9 @@ from videogen_jax.training.task import Batch, Metrics, Params, SampleSheet
 
 @dataclasses.dataclass(frozen=True)
 class TextToImageTaskConfig:
-    """What the text-to-image loss drops and weighs."""
+    """What training starts from, and what its loss drops and weighs."""
 
+    warm_start: str = ""  # the component to go on from, such as image_unet; "" for none
     text_dropout: float = 0.1
     min_snr_gamma: float | None = None
 
@@ -34,6 +36,7 @@ class TextToImageTask:
         frozen: parameters of `text_encoder` and `autoencoder`.
         null_tokens_T: the empty prompt's tokens.
         sample_sheet: draws pictures of prompts from parameters and a seed.
+        warm_start_params: of the component that the config names, None for none.
     """
 
     def __init__(
@@ -43,12 +46,14 @@ class TextToImageTask:
         frozen: Params,
         null_tokens_T: np.ndarray,
         sample_sheet: SampleSheet,
+        warm_start_params: Params | None = None,
     ):
         self._config, self._model = config, model
         self._unet = SpaceTimeUNet(model.image.unet)
         self.frozen = frozen
         self._null_tokens_T = jnp.asarray(null_tokens_T)
         self.sample_sheet = sample_sheet
+        self._warm_start_params = warm_start_params
 
     def init(self, key: jax.Array) -> Params:
         model = self._model
@@ -58,7 +63,11 @@ class TextToImageTask:
         return self._unet.init(key, x, jnp.zeros(1), text)["params"]
 
     def warm_start(self, params: Params) -> Params:
-        return params
+        if self._warm_start_params is None:
+            return params
+        merged, report = trees.merge(params, self._warm_start_params)
+        print(report)
+        return merged
 
     def loss(
         self, params: Params, frozen: Params, batch: Batch, key: jax.Array
