@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from videogen_jax.data import shapes
+from videogen_jax.data import captions, shapes
 from videogen_jax.evaluation.shapes_analyser import Reading, accuracy, analyse
 
 FIELDS = ("colour", "shape", "motion", "size", "background")
@@ -94,6 +94,15 @@ def test_accuracy_counts_each_field():
     }
     with pytest.raises(ValueError, match="as many"):
         accuracy([right], [])
+
+
+def test_accuracy_leaves_out_what_a_caption_does_not_name():
+    read = Reading("red", "circle", "left", "small", "black")
+    asked = Reading(**captions.parse("a red square moving left"))
+    blank = Reading(None, None, None, None, None)
+    shares = accuracy([read, read], [asked, blank])
+    assert (shares["colour"], shares["shape"], shares["motion"]) == (1.0, 0.0, 1.0)
+    assert np.isnan(shares["size"]) and np.isnan(shares["background"])
 
 
 @pytest.mark.parametrize(

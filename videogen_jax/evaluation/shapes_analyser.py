@@ -44,13 +44,16 @@ _RADIUS_TRIALS = (0.88, 0.94, 1.0, 1.06, 1.12)
 
 @dataclass(frozen=True)
 class Reading:
-    """What a clip shows, in the vocabulary of `data.shapes`; None for what cannot be seen."""
+    """What a clip shows, in the vocabulary of `data.shapes`; None for what cannot be seen.
+
+    Also what a caption asks for (`Reading(**captions.parse(text))`), None for what it leaves open.
+    """
 
     colour: str | None
     shape: str | None
     motion: str | None
     size: str | None
-    background: str
+    background: str | None
 
 
 def analyse(video_FHW3: np.ndarray) -> Reading:
@@ -86,16 +89,27 @@ def analyse(video_FHW3: np.ndarray) -> Reading:
     return Reading(_nearest_hue(colour), shape, motion, size, background)
 
 
-def accuracy(readings: Sequence[Reading], specs: Sequence[ClipSpec]) -> dict[str, float]:
-    """Share of readings, 0..1, that agree with the specifications, for each field of `Reading`."""
-    if len(readings) != len(specs) or not specs:
-        raise ValueError(f"need as many readings as specs, got {len(readings)} and {len(specs)}")
-    pairs = list(zip(readings, specs, strict=True))
-    names = [field.name for field in fields(Reading)]
-    return {
-        name: sum(getattr(read, name) == getattr(spec, name) for read, spec in pairs) / len(pairs)
-        for name in names
-    }
+def accuracy(
+    readings: Sequence[Reading], expected: Sequence[ClipSpec | Reading]
+) -> dict[str, float]:
+    """Share of readings, 0..1, that agree with what is expected, for each field of `Reading`.
+
+    A field that is None in `expected`, such as one that a caption does not name, is not counted;
+    the share of a field that is always None is NaN.
+    """
+    if len(readings) != len(expected) or not expected:
+        raise ValueError(
+            f"need as many readings as expected, got {len(readings)} and {len(expected)}"
+        )
+    shares = {}
+    for field in fields(Reading):
+        pairs = [
+            (getattr(read, field.name), getattr(wanted, field.name))
+            for read, wanted in zip(readings, expected, strict=True)
+        ]
+        counted = [read == wanted for read, wanted in pairs if wanted is not None]
+        shares[field.name] = sum(counted) / len(counted) if counted else math.nan
+    return shares
 
 
 def _fit_background(video_FHW3: np.ndarray) -> np.ndarray:
