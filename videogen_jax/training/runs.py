@@ -142,9 +142,9 @@ _SHAPES_RUNS = _from_nothing(
         "image": (15000, 32, 1e-3),
         "stage-1": (3500, 16, 1e-3),
         "stage-2": (3600, 4, 1e-3),
-        "flow": (800, 32, 1e-3),
-        "refiner": (500, 4, 5e-4),
-        "video-decoder": (400, 2, 3e-4),
+        "flow": (400, 32, 1e-3),
+        "refiner": (1000, 8, 1e-3),
+        "video-decoder": (150, 2, 3e-4),
     },
 )
 _TINY_PARTS = _image_parts(
