@@ -1,14 +1,14 @@
 """Images through the public class: options, errors, and that no video component is needed."""
 
 import dataclasses
-from typing import Any
+from typing import Any, get_args
 
 import micro
 import numpy as np
 import pytest
 
 from videogen_jax import VideoGen
-from videogen_jax.diffusion.samplers import SamplerConfig
+from videogen_jax.diffusion.samplers import SamplerConfig, SamplerName
 from videogen_jax.pipeline.image_request import make_image_request
 
 PROMPT = "a red circle"
@@ -65,6 +65,16 @@ def test_a_prompt_that_is_too_long_is_cut_with_a_warning(model):
         cut = model.images(prompt)
     fits = "a red circle " * 7 + "a"
     np.testing.assert_array_equal(cut, model.images(fits))
+
+
+def test_only_the_first_sampler_that_draws_noise_compiles_again(model, picture):
+    model.images(PROMPT, sampler="ddpm")
+    with micro.counting_compilations() as compilations:
+        images = [model.images(PROMPT, sampler=name) for name in get_args(SamplerName)]
+        model.images("a ring", seed=2, steps=5, guidance=1.5, negative_prompt="a star")
+    assert not compilations
+    assert all((one != picture).any() for one in images if one is not images[1])
+    np.testing.assert_array_equal(images[1], picture)  # the model's own, ddim
 
 
 def test_the_progress_bar_changes_nothing(model, picture, capfd):
