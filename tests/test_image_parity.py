@@ -49,6 +49,7 @@ SPECS = {
     "SD1": {**SD1, "scheduler": {}},
     "SD2": {**SD2, "scheduler": {"prediction_type": "v_prediction"}},
 }
+PADDING = {"SD1": "<|endoftext|>", "SD2": "!"}  # what the hub's tokenizers pad with
 SCHEDULERS = {
     "ddim": "DDIMScheduler",
     "dpmpp_2m": "DPMSolverMultistepScheduler",
@@ -90,6 +91,15 @@ class Case:
         return self.model.images(prompts, as_float=True, **(options | changed))
 
 
+@pytest.fixture(scope="module", autouse=True)
+def one_torch_thread() -> Iterator[None]:
+    """Networks this small spend their time waiting for threads, the more so on a busy machine."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(scope="module", params=SPECS)
 def case(request, tmp_path_factory) -> Case:
     root = tmp_path_factory.mktemp(request.param)
@@ -102,6 +112,11 @@ def case(request, tmp_path_factory) -> Case:
     save_folder(models, spec, root / "source")
     path = root / "source" / "scheduler" / "scheduler_config.json"
     path.write_text(json.dumps(scheduler_file))
+    for name in ("tokenizer_config.json", "special_tokens_map.json"):
+        path = root / "source" / "tokenizer" / name
+        path.write_text(
+            json.dumps(json.loads(path.read_text()) | {"pad_token": PADDING[request.param]})
+        )
     convert_stable_diffusion(root / "source", root / "model", PAPER)
     pipeline = StableDiffusionPipeline(
         vae=models.vae,
@@ -114,7 +129,10 @@ def case(request, tmp_path_factory) -> Case:
         requires_safety_checker=False,
     )
     pipeline.set_progress_bar_config(disable=True)
-    return Case(pipeline, scheduler_file, VideoGen.load(root / "model"))
+    model = VideoGen.load(root / "model")
+    assert model.tokenizer.pad_id == pipeline.tokenizer.pad_token_id
+    assert (model.tokenizer.pad_id == 0) == (request.param == "SD2")
+    return Case(pipeline, scheduler_file, model)
 
 
 def to_torch(x_BHWC: np.ndarray) -> torch.Tensor:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 from torch_stable_diffusion import SD1, build_models, save_folder
 
 from videogen_jax import VideoGen, trees
+from videogen_jax.data.tokenizer import load_tokenizer
 from videogen_jax.models.autoencoder import Autoencoder
 from videogen_jax.models.layers import fold_frames, unfold_frames
 from videogen_jax.models.unet import SpaceTimeUNet
@@ -207,3 +209,12 @@ def test_saving_leaves_an_existing_directory_alone(tmp_path):
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     assert "exists already" in saving_error(tmp_path, micro.params())
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_saving_needs_the_tokenizer_s_files(tmp_path):
+    shutil.copytree(micro.TOKENIZER_DIR, tmp_path / "tokenizer")
+    model = VideoGen(micro.MICRO, {}, load_tokenizer(tmp_path / "tokenizer"))
+    shutil.rmtree(tmp_path / "tokenizer")
+    with pytest.raises(FileNotFoundError, match="no .*/tokenizer, which the tokenizer was loaded"):
+        model.save(tmp_path / "model")
+    assert not list(tmp_path.iterdir())

@@ -74,6 +74,8 @@ def save_model(
     if directory.exists() and not (directory.is_dir() and not any(directory.iterdir())):
         raise ValueError(f"{directory} exists already; give the name of a new directory")
     check_components(config, params)
+    if not tokenizer.directory.is_dir():
+        raise FileNotFoundError(f"no {tokenizer.directory}, which the tokenizer was loaded from")
     with replacing(directory) as temporary:
         for name, component in params.items():
             save_component(temporary, name, jax.device_get(component), dtype)
