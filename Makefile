@@ -24,8 +24,9 @@ setup: $(VENV)/.dev  ## .venv with everything, for development
 video: $(VENV)/.runtime  ## sample PROMPT="..." with SEED, MODEL (a shipped name or a folder) to OUT
 	$(RUN) -m sample.video "$$PROMPT" --seed "$$SEED" --model "$$MODEL" --out "$$OUT"
 
+# Two processes: most of the time is tracing and compiling, which one process does on one core.
 test: $(VENV)/.dev  ## all tests, on the CPU
-	JAX_PLATFORMS=cpu $(RUN) -m pytest
+	JAX_PLATFORMS=cpu $(RUN) -m pytest -n 2 --dist loadfile
 
 lint: $(VENV)/.dev  ## ruff and pyright
 	$(RUN) -m ruff check .

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from videogen_jax.pipeline.contact_sheet import contact_sheet
+from videogen_jax.pipeline.contact_sheet import contact_sheet, stack_sheets
 
 GAP = 4
 
@@ -64,3 +64,12 @@ def test_caption_is_wrapped_above_the_frames():
 def test_bad_options(options):
     with pytest.raises(ValueError, match="columns is .* and scale is .*, expected at least 1"):
         contact_sheet(clip(2), **options)
+
+
+def test_sheets_are_stacked_in_order_flush_left():
+    narrow, wide = contact_sheet(clip(1), scale=1), contact_sheet(clip(3), scale=1)
+    stacked = np.asarray(stack_sheets([narrow, wide]))
+    assert stacked.shape == (narrow.height + wide.height, wide.width, 3)
+    np.testing.assert_array_equal(stacked[: narrow.height, : narrow.width], narrow)
+    np.testing.assert_array_equal(stacked[: narrow.height, narrow.width :], 255)
+    np.testing.assert_array_equal(stacked[narrow.height :], wide)

@@ -119,6 +119,13 @@ def test_refiner_is_told_the_warped_frames_and_nothing_else(clips, monkeypatch):
     np.testing.assert_array_equal(seen["low_res_noise_B"], np.zeros(NUM_CLIPS))
 
 
+def test_refiner_takes_cached_latents(clips, monkeypatch):
+    latents = np.random.default_rng(0).normal(size=(NUM_CLIPS, 2 * NUM_FRAMES - 1, 8, 8, Z))
+    cached = {"fps": clips["fps"], f"latents_{RESOLUTION}": latents.astype(np.float16)}
+    seen = tiny.recorded(monkeypatch, temporal_sr, make_refiner_task, cached)
+    np.testing.assert_array_equal(seen["x0"], cached[f"latents_{RESOLUTION}"][:, 1::2])
+
+
 def test_interpolation_is_between_neighbours_of_one_clip():
     latents = jax.random.normal(tiny.key(), (2, NUM_FRAMES, 8, 8, Z))
     flow = tiny.frozen()["flow"]

@@ -12,13 +12,16 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from videogen_jax.atomic import replacing
 from videogen_jax.data import shapes
 from videogen_jax.data.captions import parse
 from videogen_jax.data.sources import ShapesClips
 from videogen_jax.evaluation.shapes_analyser import Reading, accuracy, analyse
+from videogen_jax.pipeline.contact_sheet import stack_sheets
 from videogen_jax.pipeline.video import Video
 from videogen_jax.pipeline.videogen import VideoGen
 
+SHEETS = 12  # videos whose frames are shown
 SHOWN: tuple[str, ...] = ("colour", "shape", "motion", "size", "background")
 
 
@@ -76,8 +79,8 @@ def evaluate_shapes(model: VideoGen, prompts: int, seed: int, out: Path) -> Repo
         model: of shapes, with 16 frames over the whole motion.
         prompts: how many; a multiple of 8 compiles for one batch size only.
         seed: of the noise.
-        out: folder for contact sheets of the first 12 videos, not chosen, with and without the
-            true first frame as the reference.
+        out: folder for contact sheets of the first 12 videos, not chosen: `generated.png`, and
+            `guided.png` with the true first frame as the reference.
     """
     source = ShapesClips("held_out", prompts, resolution=model.config.stages[-1].resolution)
     clips = [source[i] for i in range(prompts)]
@@ -88,8 +91,9 @@ def evaluate_shapes(model: VideoGen, prompts: int, seed: int, out: Path) -> Repo
     guided = list(_videos(model, captions, firsts, seed))
     out.mkdir(parents=True, exist_ok=True)
     for name, videos in (("generated", generated), ("guided", guided)):
-        for i, video in enumerate(videos[:12]):
-            video.contact_sheet(out / f"{name}_{i:02d}.png", caption=video.prompt)
+        rows = [video.contact_sheet(scale=1, caption=video.prompt) for video in videos[:SHEETS]]
+        with replacing(out / f"{name}.png") as temporary:
+            stack_sheets(rows).save(temporary, format="PNG")
     return Report(
         prompts,
         generated=accuracy([analyse(video.frames) for video in generated], asked),

@@ -4,6 +4,7 @@ Shape suffixes: F frames, H height, W width, C = 3 colour channels (RGB), uint8.
 """
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -67,6 +68,19 @@ def contact_sheet(
         cell = Image.fromarray(frame_HWC).resize((cell_w, cell_h), Image.Resampling.NEAREST)
         sheet.paste(cell, (left + column * step_w, top + row * step_h))
     return sheet
+
+
+def stack_sheets(sheets: Sequence["Image"]) -> "Image":
+    """Pictures below one another on white, flush left: the sheets of several clips in one file."""
+    from PIL import Image
+
+    height = sum(sheet.height for sheet in sheets)
+    stacked = Image.new("RGB", (max(sheet.width for sheet in sheets), height), "white")
+    top = 0
+    for sheet in sheets:
+        stacked.paste(sheet, (0, top))
+        top += sheet.height
+    return stacked
 
 
 def _font():

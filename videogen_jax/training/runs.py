@@ -74,92 +74,91 @@ def _run(
     )
 
 
-def _sd(task: TaskConfig) -> RunConfig:
-    """Stable Diffusion's settings: AdamW at a constant 1e-4, long average."""
-    return RunConfig(presets.PAPER, task, steps=100_000, batch_size=256)
+Part = tuple[TaskConfig, DataConfig]
 
 
-def _parts(
-    model: ModelConfig,
-    autoencoder: AutoencoderTaskConfig,
-    text_encoder: TextEncoderTaskConfig,
-    budget: Mapping[str, tuple[int, int, float]],
-    resolution: int,
-) -> dict[str, RunConfig]:
-    """The runs of all parts of a model, in the order in which they train.
+def _video_parts(model: ModelConfig, resolution: int | None = None) -> dict[str, Part]:
+    """Task and data of every part that Stable Diffusion has not, in the order of training (§3.5).
 
-    `budget` is (steps, batch size, learning rate) by part; stages are `stage-1`, `stage-2`, ….
+    Clips are of `resolution` pixels, by default of what the part makes.
     """
-    last = len(model.stages)
-    clips = DataConfig(resolution=resolution, num_frames=model.num_frames)
-    images = dataclasses.replace(clips, num_frames=1)
-    tasks: dict[str, tuple[TaskConfig, DataConfig]] = {
+
+    def clips(needed: int, num_frames: int = model.num_frames) -> DataConfig:
+        return DataConfig(resolution=resolution or needed, num_frames=num_frames)
+
+    parts: dict[str, Part] = {}
+    for number, stage in enumerate(model.stages, start=1):
+        # Noised further in training than the level sampling uses, which is then well inside.
+        noise = 2 * stage.low_res_noise
+        start = f"stage_{number - 1}" if number > 1 else "image_unet"
+        task = CascadeTaskConfig(number, start, low_res_noise=noise)
+        parts[f"stage-{number}"] = task, clips(stage.resolution)
+    last, refined = f"stage_{len(model.stages)}", model.refiner.resolution
+    high_fps = clips(refined, num_frames=2 * (model.num_frames // 2) + 1)
+    parts["flow"] = FlowTaskConfig(), clips(refined)
+    parts["refiner"] = RefinerTaskConfig(last), high_fps
+    parts["video-decoder"] = VideoDecoderTaskConfig(), clips(model.stages[-1].resolution)
+    return parts
+
+
+def _image_parts(
+    autoencoder: AutoencoderTaskConfig, text_encoder: TextEncoderTaskConfig, resolution: int
+) -> dict[str, Part]:
+    """Task and data of the parts that a model without Stable Diffusion's weights trains first."""
+    images = DataConfig(resolution=resolution, num_frames=1)
+    few_frames = DataConfig(resolution=text_encoder.resolution, num_frames=text_encoder.num_frames)
+    return {
         "autoencoder": (autoencoder, images),
-        "text-encoder": (
-            text_encoder,
-            dataclasses.replace(
-                clips, resolution=text_encoder.resolution, num_frames=text_encoder.num_frames
-            ),
-        ),
+        "text-encoder": (text_encoder, few_frames),
         "image": (TextToImageTaskConfig(), images),
     }
-    for stage in range(1, last + 1):
-        # Noised further in training than the level sampling uses, which is then well inside.
-        noise = 2 * model.stages[stage - 1].low_res_noise
-        start = f"stage_{stage - 1}" if stage > 1 else "image_unet"
-        tasks[f"stage-{stage}"] = CascadeTaskConfig(stage, start, low_res_noise=noise), clips
-    high_fps = dataclasses.replace(clips, num_frames=2 * (model.num_frames // 2) + 1)
-    tasks["flow"] = FlowTaskConfig(), clips
-    tasks["refiner"] = RefinerTaskConfig(f"stage_{last}"), high_fps
-    tasks["video-decoder"] = VideoDecoderTaskConfig(), clips
+
+
+def _from_nothing(
+    model: ModelConfig, parts: Mapping[str, Part], budget: Mapping[str, tuple[int, int, float]]
+) -> dict[str, RunConfig]:
+    """The runs of a small model; `budget` is (steps, batch size, learning rate) by part."""
     return {
         f"{model.name}-{part}": _run(model, task, *budget[part], data)
-        for part, (task, data) in tasks.items()
+        for part, (task, data) in parts.items()
     }
 
 
-_SHAPES_RUNS = _parts(
+def _from_stable_diffusion(model: ModelConfig) -> dict[str, RunConfig]:
+    """Stable Diffusion's settings for every part of video (§3.5): AdamW at 1e-4, long average."""
+    return {
+        f"{model.name}-{part}": RunConfig(model, task, steps=100_000, batch_size=256, data=data)
+        for part, (task, data) in _video_parts(model).items()
+    }
+
+
+_SHAPES_RUNS = _from_nothing(
     presets.SHAPES,
-    AutoencoderTaskConfig(),
-    TextEncoderTaskConfig(),
+    _image_parts(AutoencoderTaskConfig(), TextEncoderTaskConfig(), 64)
+    | _video_parts(presets.SHAPES, 64),
     {
         "autoencoder": (2500, 16, 1.5e-3),
         "text-encoder": (800, 64, 1e-3),
-        "image": (8000, 32, 1e-3),
+        "image": (15000, 32, 1e-3),
         "stage-1": (3500, 16, 1e-3),
-        "stage-2": (600, 4, 5e-4),
-        "flow": (400, 32, 1e-3),
-        "refiner": (200, 4, 5e-4),
-        "video-decoder": (150, 2, 3e-4),
+        "stage-2": (3600, 4, 1e-3),
+        "flow": (800, 32, 1e-3),
+        "refiner": (500, 4, 5e-4),
+        "video-decoder": (400, 2, 3e-4),
     },
-    resolution=64,
 )
-_TINY_RUNS = _parts(
-    presets.TINY,
+_TINY_PARTS = _image_parts(
     AutoencoderTaskConfig(resolutions=(32, 16)),
     TextEncoderTaskConfig(16, 4, tower_channels=(8, 16), embedding_dim=16),
-    dict.fromkeys(
-        (
-            "autoencoder",
-            "text-encoder",
-            "image",
-            "stage-1",
-            "stage-2",
-            "stage-3",
-            "flow",
-            "refiner",
-            "video-decoder",
-        ),
-        (4, 8, 1e-3),
-    ),
-    resolution=32,
+    32,
+) | _video_parts(presets.TINY, 32)
+_TINY_RUNS = _from_nothing(presets.TINY, _TINY_PARTS, dict.fromkeys(_TINY_PARTS, (4, 8, 1e-3)))
+RUNS = (
+    _SHAPES_RUNS
+    | _TINY_RUNS
+    | _from_stable_diffusion(presets.SMALL)
+    | _from_stable_diffusion(presets.PAPER)
 )
-_PAPER_RUNS = {
-    "paper-stage-1": _sd(CascadeTaskConfig(1)),
-    "paper-stage-2": _sd(CascadeTaskConfig(2, warm_start="stage_1")),
-    "paper-stage-3": _sd(CascadeTaskConfig(3, warm_start="stage_2")),
-}
-RUNS = _SHAPES_RUNS | _TINY_RUNS | _PAPER_RUNS
 """Every run by name, those of one model in the order in which they train."""
 
 

@@ -12,12 +12,14 @@ from videogen_jax.training.cache import cache_shapes
 from videogen_jax.training.run import copy_tokenizer, export_run, train_run
 from videogen_jax.training.runs import RUNS, RunConfig
 from videogen_jax.training.tasks.cascade import CascadeTaskConfig
+from videogen_jax.training.tasks.temporal_sr import RefinerTaskConfig
 from videogen_jax.training.tasks.text_to_image import TextToImageTaskConfig
 from videogen_jax.weights.model_dir import list_components
 
-# Latents of these clips are held in memory-mapped files: about 150 MB.
-CACHED_CLIPS = 6_000
+# Latents of these clips are held in memory-mapped files, about 300 MB in all.
 CACHED_IMAGES = 48_000
+CACHED_CLIPS = 6_000
+CACHED_HIGH_FPS_CLIPS = 3_000
 
 PARTS = tuple(name for name, config in RUNS.items() if config.model.name == "shapes")
 
@@ -51,12 +53,15 @@ def _with_cache(config: RunConfig, directory: Path, model: Path) -> RunConfig:
     """The same run from cached latents, where the task can take them; makes the cache if missing."""
     match config.task:
         case TextToImageTaskConfig():
-            cache, clips, frames = directory / "latents-images", CACHED_IMAGES, 1
+            name, clips = "latents-images", CACHED_IMAGES
         case CascadeTaskConfig():
-            cache, clips, frames = directory / "latents-clips", CACHED_CLIPS, 16
+            name, clips = "latents-clips", CACHED_CLIPS
+        case RefinerTaskConfig():
+            name, clips = "latents-high-fps", CACHED_HIGH_FPS_CLIPS
         case _:
             return config
+    cache = directory / name
     if not cache.exists():
-        cache_shapes(model, cache, clips, frames)
+        cache_shapes(model, cache, clips, config.data.num_frames)
     data = dataclasses.replace(config.data, latent_cache=str(cache))
     return dataclasses.replace(config, data=data)

@@ -24,7 +24,7 @@ from videogen_jax.models.warp import resize_flow
 from videogen_jax.pipeline.conditioning import network_input
 from videogen_jax.pipeline.warm_start import warm_start_unet
 from videogen_jax.training.flow_losses import FlowLossConfig, charbonnier_loss, flow_loss
-from videogen_jax.training.frozen import encode_frames, encode_text
+from videogen_jax.training.frozen import clip_latents, encode_frames, encode_text
 from videogen_jax.training.losses import denoising_loss
 from videogen_jax.training.task import Batch, Metrics, Params, SampleSheet
 from videogen_jax.training.tasks.cascade import init_video_unet
@@ -126,11 +126,11 @@ class RefinerTaskConfig:
 class RefinerTask:
     """The `SpaceTimeUNet` that refines warped latents, from clips of high frame rate.
 
-    A batch has `video`, uint8 `[B, 2N − 1, H, W, 3]`, and `fps` `[B]`, that of these 2N − 1
-    frames; `ShapesClips` with `num_frames=2 * N - 1` gives them. The even frames are the low-fps
-    clip; the odd ones are to be denoised, as one clip of N − 1 frames, given their warped latents
-    in the place of a stage's low-res latents and the empty prompt. There is no reference: its
-    channels are zero.
+    A batch has `video`, uint8 `[B, 2N − 1, H, W, 3]`, or its cached latents, and `fps` `[B]`, that
+    of these 2N − 1 frames; `ShapesClips` with `num_frames=2 * N - 1` gives them. The even frames
+    are the low-fps clip; the odd ones are to be denoised, as one clip of N − 1 frames, given their
+    warped latents in the place of a stage's low-res latents and the empty prompt. There is no
+    reference: its channels are zero.
 
     Args as for `CascadeTask`, but `frozen` has `flow` beside `text_encoder` and `autoencoder`.
     """
@@ -165,7 +165,7 @@ class RefinerTask:
         self, params: Params, frozen: Params, batch: Batch, key: jax.Array
     ) -> tuple[jax.Array, Metrics]:
         model, refiner = self._model, self._model.refiner
-        latents = encode_frames(model, frozen, to_float(batch["video"]), refiner.resolution)
+        latents = clip_latents(model, frozen, batch, refiner.resolution)
         x0 = latents[:, 1::2]
         warped = interpolate(model, frozen["flow"], latents[:, ::2])
         null = encode_text(model, frozen, jnp.asarray(self._null_tokens_T)[None])

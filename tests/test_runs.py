@@ -1,0 +1,39 @@
+"""The runs by name: what there is for each model, and that each trains on clips it can use."""
+
+import pytest
+
+from videogen_jax.presets import MODELS
+from videogen_jax.training.runs import RUNS, runs_of
+from videogen_jax.training.tasks.cascade import CascadeTaskConfig
+from videogen_jax.training.tasks.temporal_sr import FlowTaskConfig, RefinerTaskConfig
+
+OF_IMAGES = ["autoencoder", "text-encoder", "image"]
+AFTER_STAGES = ["flow", "refiner", "video-decoder"]
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_every_part_has_a_run_in_the_order_in_which_parts_need_each_other(name):
+    stages = [f"stage-{number}" for number in range(1, len(MODELS[name].stages) + 1)]
+    # With Stable Diffusion's weights the image side is there already.
+    first = OF_IMAGES if name in ("shapes", "tiny") else []
+    parts = [run.removeprefix(f"{name}-") for run in RUNS if run.startswith(f"{name}-")]
+    assert parts == [*first, *stages, *AFTER_STAGES]
+
+
+@pytest.mark.parametrize("name", runs_of(CascadeTaskConfig))
+def test_a_stages_clips_are_not_enlarged(name):
+    run = RUNS[name]
+    stage = run.model.stages[run.task.stage - 1]
+    assert run.data.resolution >= stage.resolution
+    assert run.data.num_frames == run.model.num_frames
+    before = f"stage_{run.task.stage - 1}" if run.task.stage > 1 else "image_unet"
+    assert run.task.warm_start == before
+
+
+@pytest.mark.parametrize("name", runs_of(FlowTaskConfig, RefinerTaskConfig))
+def test_temporal_super_resolution_trains_at_the_last_stages_size(name):
+    run = RUNS[name]
+    assert run.data.resolution >= run.model.refiner.resolution
+    if isinstance(run.task, RefinerTaskConfig):
+        assert run.data.num_frames % 2 == 1  # every second frame is to be interpolated
+        assert run.task.warm_start == f"stage_{len(run.model.stages)}"
