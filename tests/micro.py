@@ -4,8 +4,10 @@ Two stages of one-level UNets. Parameters are random, also those that training s
 that every condition has an effect.
 """
 
+import contextlib
 import dataclasses
 import functools
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -82,3 +84,17 @@ def params() -> dict[str, Any]:
 def model() -> VideoGen:
     """One instance for all tests of a process, since each instance compiles for itself."""
     return VideoGen(MICRO, params(), TOKENIZER)
+
+
+@contextlib.contextmanager
+def counting_compilations() -> Iterator[list[str]]:
+    """Lists the events of XLA compiling anything within the block."""
+    events: list[str] = []
+
+    def listen(event: str, duration_secs: float, **kwargs: str | int) -> None:
+        if "backend_compile" in event:
+            events.append(event)
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    yield events
+    jax.monitoring.unregister_event_duration_listener(listen)

@@ -11,8 +11,8 @@ import tiny
 
 from videogen_jax import trees
 from videogen_jax.models.unet import SpaceTimeUNet, UNetConfig
+from videogen_jax.pipeline.warm_start import warm_start_unet
 from videogen_jax.presets import TINY
-from videogen_jax.training.tasks.cascade import warm_start_unet
 
 NETWORK_TOLERANCE = 1e-4
 
@@ -93,7 +93,7 @@ def test_image_model_takes_frames_for_independent_images(image):
 def test_warm_started_stage_starts_as_the_image_model_whatever_it_is_told(fresh, image):
     kernel = normal(3, 3, STAGE.in_channels, STAGE.block_out_channels[0])
     stage = {**fresh, "conv_in": {**fresh["conv_in"], "kernel": kernel}}
-    params = warm_start_unet(stage, image)
+    params, _ = warm_start_unet(stage, image)
     conditions = normal(*X_BFHWC.shape[:-1], STAGE.in_channels - IMAGE.in_channels)
     output = run(STAGE, params, np.concatenate([X_BFHWC, conditions], axis=-1), GIVEN)
     expected = run(IMAGE, image, X_BFHWC, GIVEN)

@@ -1,11 +1,9 @@
 """From prompts to videos through the public class."""
 
-import contextlib
 import dataclasses
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import jax
@@ -50,20 +48,6 @@ def copy(saved, tmp_path) -> Path:
     return Path(shutil.copytree(saved, tmp_path / "broken"))
 
 
-@contextlib.contextmanager
-def counting_compilations() -> Iterator[list[str]]:
-    """Lists the events of XLA compiling anything within the block."""
-    events: list[str] = []
-
-    def listen(event: str, duration_secs: float, **kwargs: str | int) -> None:
-        if "backend_compile" in event:
-            events.append(event)
-
-    jax.monitoring.register_event_duration_secs_listener(listen)
-    yield events
-    jax.monitoring.unregister_event_duration_listener(listen)
-
-
 def test_a_prompt_becomes_a_video(video):
     """4 frames at 8 fps, and one round of temporal super-resolution."""
     assert video.frames.shape == (7, 16, 16, 3) and video.frames.dtype == np.uint8
@@ -78,7 +62,7 @@ def test_the_same_seed_is_the_same_video_and_another_is_another(model, video):
 
 
 def test_a_second_call_compiles_nothing(model, video):
-    with counting_compilations() as compilations:
+    with micro.counting_compilations() as compilations:
         jax.jit(lambda x: x + 1)(0.5)
         assert len(compilations) == 1  # it does count
         other = model(
@@ -181,7 +165,7 @@ def test_an_unknown_name_lists_the_models_that_ship(tmp_path, monkeypatch):
         VideoGen.load("shape")
     (tmp_path / "blobs").mkdir()
     (tmp_path / "blobs" / "config.json").write_text("{}")
-    monkeypatch.setattr("videogen_jax.pipeline.videogen._ASSETS", tmp_path)
+    monkeypatch.setattr("videogen_jax.pipeline.model_files._ASSETS", tmp_path)
     with pytest.raises(FileNotFoundError, match="those that ship, which are: blobs"):
         VideoGen.load("shape")
 
@@ -225,7 +209,7 @@ def test_a_tokenizer_of_another_vocabulary_is_refused():
     ],
 )
 def test_bad_input_costs_no_sampling(model, prompt, options, message):
-    with counting_compilations() as compilations, pytest.raises(ValueError, match=message):
+    with micro.counting_compilations() as compilations, pytest.raises(ValueError, match=message):
         model(prompt, **options)
     assert not compilations
 

@@ -37,10 +37,12 @@ class Tokenizer:
         pad_id: fills up to the length; end-of-text in Stable Diffusion 1 and in the shapes
             tokenizer.
         max_length: the text encoder's context length, as the tokenizer's files state it.
+        directory: of those files.
     """
 
-    def __init__(self, clip_tokenizer: "CLIPTokenizer"):
+    def __init__(self, clip_tokenizer: "CLIPTokenizer", directory: Path):
         self._clip_tokenizer = clip_tokenizer
+        self.directory = directory
         self.vocab_size: int = len(clip_tokenizer)
         vocab = clip_tokenizer.get_vocab()
         self.start_id: int = vocab[START_TOKEN]
@@ -115,7 +117,7 @@ def load_tokenizer(directory: str | Path) -> Tokenizer:
             f"{directory}: the files have {len(vocab)} tokens, but transformers loaded "
             f"{len(clip_tokenizer)} tokens or others"
         )
-    return Tokenizer(clip_tokenizer)
+    return Tokenizer(clip_tokenizer, directory)
 
 
 def _read_vocab(directory: Path) -> dict[str, int]:

@@ -37,6 +37,8 @@ TimestepSpacing: TypeAlias = Literal["leading", "linspace", "trailing"]
 ModelFn: TypeAlias = Callable[[jax.Array, jax.Array], jax.Array]
 NoiseFn: TypeAlias = Callable[[jax.Array], jax.Array]
 
+# The spacing that diffusers' schedulers of these names have by default; the others have "leading".
+_LINSPACED = ("dpmpp_2m", "euler", "euler_ancestral")
 # Stands in for ᾱ = 0 where a sampler needs a finite σ/α (diffusers' value).
 _SMALLEST_ALPHA_BAR = 2.0**-24
 
@@ -86,6 +88,23 @@ class SamplerConfig:
     def noise_amount(self) -> float:
         """η of the update: 0 follows the ODE, 1 the ancestral SDE."""
         return 1.0 if self.name in ("ddpm", "euler_ancestral") else self.eta
+
+    def renamed(self, name: SamplerName) -> "SamplerConfig":
+        """Another sampler for the same model, on the grid it has in diffusers by default.
+
+        This is what diffusers' `from_config` makes of Stable Diffusion's scheduler files, which do
+        not say where the steps fall. "trailing", no sampler's default, was chosen for the model
+        (as one with zero terminal SNR needs it) and is kept.
+
+        Raises:
+            ValueError: there is no such sampler.
+        """
+        if name == self.name:
+            return self
+        spacing = self.timestep_spacing
+        if spacing != "trailing":
+            spacing = "linspace" if name in _LINSPACED else "leading"
+        return replace(self, name=name, timestep_spacing=spacing, eta=0.0)
 
 
 class Plan(NamedTuple):
@@ -165,6 +184,11 @@ def init_state(noise: jax.Array, plan: Plan) -> SamplerState:
     """The state before step 0, from standard normal `noise` `[B, ...]`."""
     x = plan.init_scale * noise.astype(jnp.float32)
     return SamplerState(x=x, previous_x0=jnp.zeros_like(x))
+
+
+def loop_config(config: SamplerConfig) -> SamplerConfig:
+    """The one sampler of its kind, so that all of a kind share one compiled `sample`."""
+    return SamplerConfig("ddpm" if config.noise_amount > 0.0 else "ddim")
 
 
 def sample(

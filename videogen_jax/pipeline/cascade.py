@@ -16,12 +16,13 @@ from jax.typing import DTypeLike
 from videogen_jax.config import DenoiserConfig, ModelConfig
 from videogen_jax.data.transforms import resize, to_float
 from videogen_jax.diffusion.process import noise_tables
+from videogen_jax.diffusion.samplers import SamplerConfig
 from videogen_jax.models.autoencoder import Autoencoder, scale_latents, unscale_latents
 from videogen_jax.models.layers import fold_frames
 from videogen_jax.models.text_encoder import TextEncoder, TextStates
 from videogen_jax.pipeline import noise
 from videogen_jax.pipeline.conditioning import augment, reference_video, upsample
-from videogen_jax.pipeline.decode import quantise
+from videogen_jax.pipeline.decode import quantise, unit_range
 from videogen_jax.pipeline.denoise import Conditions, Denoiser, Params, Tick
 
 
@@ -45,7 +46,7 @@ class Cascade:
         self._autoencoder: Any = Autoencoder(config.autoencoder, dtype)
         text_encoder: Any = TextEncoder(config.text_encoder, dtype)
         self._encode_text = jax.jit(lambda params, x: text_encoder.apply({"params": params}, x))
-        self._decode_picture = jax.jit(self._picture)
+        self._decode_picture = jax.jit(self._picture, static_argnames="as_float")
         self._condition = jax.jit(self._conditions, static_argnames=("stage", "num_frames"))
 
     def encode_text(self, params: Mapping[str, Params], tokens_BT: jax.Array) -> TextStates:
@@ -68,12 +69,16 @@ class Cascade:
         *,
         steps: int | None = None,
         guidance_scale: float | None = None,
+        sampler: SamplerConfig | None = None,
+        latents_BHWZ: jax.Array | None = None,
+        as_float: bool = False,
         tick: Tick | None = None,
     ) -> jax.Array:
-        """Draws reference images (§3.1): uint8 `[B, H, W, 3]` at the image model's resolution.
+        """Draws images (§3.1): uint8 `[B, H, W, 3]` at the image model's resolution.
 
-        Uint8 already here, so that a saved picture given back as the reference gives the same video.
-        Options and errors are those of `Denoiser.sample`.
+        Uint8 already here, so that a saved picture given back as the reference gives the same video;
+        `as_float` leaves them float32 in [0, 1]. Other options and errors are those of
+        `Denoiser.sample`.
         """
         latents_BFHWZ = self._image.sample(
             params["image_unet"],
@@ -82,9 +87,11 @@ class Cascade:
             num_frames=1,
             steps=steps,
             guidance_scale=guidance_scale,
+            sampler=sampler,
+            latents_BFHWZ=None if latents_BHWZ is None else latents_BHWZ[:, None],
             tick=tick,
         )
-        return self._decode_picture(params["autoencoder"], latents_BFHWZ)
+        return self._decode_picture(params["autoencoder"], latents_BFHWZ, as_float=as_float)
 
     def sample_stage(
         self,
@@ -138,9 +145,10 @@ class Cascade:
             tick=tick,
         )
 
-    def _picture(self, params: Params, latents_BFHWZ: jax.Array) -> jax.Array:
+    def _picture(self, params: Params, latents_BFHWZ: jax.Array, as_float: bool) -> jax.Array:
         raw_BHWZ = unscale_latents(self.config.autoencoder, fold_frames(latents_BFHWZ))
-        return quantise(self._autoencoder.apply({"params": params}, raw_BHWZ, method="decode"))
+        pixels_BHWC = self._autoencoder.apply({"params": params}, raw_BHWZ, method="decode")
+        return unit_range(pixels_BHWC) if as_float else quantise(pixels_BHWC)
 
     def _conditions(
         self,

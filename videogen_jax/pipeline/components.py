@@ -1,12 +1,14 @@
 """The components of a model: what parameters each has, fresh ones, and those of a directory."""
 
 import functools
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
 
+from videogen_jax import trees
 from videogen_jax.config import ModelConfig
 from videogen_jax.models.autoencoder import Autoencoder, AutoencoderConfig
 from videogen_jax.models.flow import FlowConfig, LatentFlow
@@ -14,6 +16,9 @@ from videogen_jax.models.text_encoder import TextEncoder, TextEncoderConfig
 from videogen_jax.models.unet import SpaceTimeUNet, UNetConfig
 from videogen_jax.models.video_decoder import VideoDecoder
 from videogen_jax.pipeline.denoise import Params
+
+# A text-to-image model: what Stable Diffusion gives.
+IMAGE_COMPONENTS = ("text_encoder", "image_unet", "autoencoder")
 
 
 def component_shapes(config: ModelConfig) -> dict[str, Params]:
@@ -27,6 +32,43 @@ def init_components(config: ModelConfig, key: jax.Array) -> dict[str, Params]:
         name: _init(entry, jax.random.fold_in(key, number))
         for number, (name, entry) in enumerate(_inits(config).items())
     }
+
+
+def init_leaves(
+    config: ModelConfig, name: str, key: jax.Array, paths: tuple[str, ...]
+) -> dict[str, jax.Array]:
+    """Some of the fresh parameters of one component, by path: those `init_components` gives it."""
+    inits = _inits(config)
+    return _init_some(inits[name], paths, jax.random.fold_in(key, list(inits).index(name)))
+
+
+def check_components(config: ModelConfig, params: Mapping[str, Params]) -> None:
+    """Raises ValueError unless each of `params` is a component and fits the configuration."""
+    shapes = component_shapes(config)
+    if unknown := sorted(params.keys() - shapes.keys()):
+        raise ValueError(
+            f"no components of a model: {', '.join(unknown)}; expected: {', '.join(shapes)}"
+        )
+    for name, component in params.items():
+        if lines := trees.differences(shapes[name], component).lines():
+            message = f"the parameters of {name} do not fit the configuration:"
+            raise ValueError("\n".join([message, *lines]))
+
+
+def require_components(
+    params: Mapping[str, Params], needed: Mapping[str, str], directory: Path | None
+) -> None:
+    """Raises FileNotFoundError for a component that is needed and not there.
+
+    Args:
+        params: what is there.
+        needed: what each component is needed for.
+        directory: where `params` were read from, if they were.
+    """
+    for name, what in needed.items():
+        if name not in params:
+            where = "the parameters" if directory is None else str(directory)
+            raise FileNotFoundError(f"{where}: there is no {name}.safetensors, which {what} needs")
 
 
 def load_components(directory: Path, config: ModelConfig) -> dict[str, Params]:
@@ -58,6 +100,13 @@ Init: TypeAlias = tuple[Any, ...]
 def _init(entry: Init, key: jax.Array) -> Params:
     function, *sizes = entry
     return function(key, *sizes)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _init_some(entry: Init, paths: tuple[str, ...], key: jax.Array) -> dict[str, jax.Array]:
+    function, *sizes = entry
+    leaves = trees.flatten(function(key, *sizes))  # the others are dead code to the compiler
+    return {path: leaves[path] for path in paths}
 
 
 @functools.cache  # tracing takes a second, and the refiner is often of the last stage's sizes

@@ -29,6 +29,11 @@ def quantise(pixels: Any) -> Any:
     return ((pixels.clip(-1.0, 1.0) + 1.0) * 127.5).round().astype(np.uint8)
 
 
+def unit_range(pixels: Any) -> Any:
+    """Float in [-1, 1] (clipped) → float in [0, 1], for numpy and JAX arrays."""
+    return (pixels.clip(-1.0, 1.0) + 1.0) / 2.0
+
+
 class FrameDecoder:
     """The video decoder, and the image decoder that Fig. 7 compares it with, in windows of frames.
 

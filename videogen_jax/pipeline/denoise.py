@@ -3,6 +3,7 @@
 Letters: B samples, F frames, H height, W width, Z latent channels.
 """
 
+import dataclasses
 import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -17,8 +18,10 @@ from videogen_jax.diffusion.guidance import guided
 from videogen_jax.diffusion.samplers import (
     ModelFn,
     Plan,
+    SamplerConfig,
     SamplerState,
     init_state,
+    loop_config,
     plan,
     sample,
 )
@@ -55,8 +58,9 @@ def sampling_plan(config: DenoiserConfig, num_steps: int) -> Plan:
 class Denoiser:
     """One diffusion model: its network, schedule and sampler, and the one loop compiled for them.
 
-    Parameters, conditions, keys, guidance scale and the number of steps are data to the loop;
-    another batch size, number of frames or resolution compiles it again.
+    Parameters, conditions, keys, guidance scale, the number of steps and the sampler are data to
+    the loop; another batch size, number of frames or resolution compiles it again, and so does a
+    sampler that draws noise after one that does not.
     """
 
     def __init__(self, config: DenoiserConfig, latent_size: int, dtype: DTypeLike = jnp.float32):
@@ -64,7 +68,7 @@ class Denoiser:
         self._frame_shape = (latent_size, latent_size, config.unet.out_channels)
         self._unet: Any = SpaceTimeUNet(config.unet, dtype)  # Any: flax types `apply` as a union
         self._begin = jax.jit(self._initial_state, static_argnames="num_frames")
-        self._take_steps = jax.jit(self._sample)
+        self._take_steps = jax.jit(self._sample, static_argnames="loop")
 
     def sample(
         self,
@@ -75,6 +79,8 @@ class Denoiser:
         *,
         steps: int | None = None,
         guidance_scale: float | None = None,
+        sampler: SamplerConfig | None = None,
+        latents_BFHWZ: jax.Array | None = None,
         tick: Tick | None = None,
     ) -> jax.Array:
         """Draws latents given the conditions, float32 `[B, F, H, W, Z]`.
@@ -84,30 +90,40 @@ class Denoiser:
             given: the conditions, which decide whether there is guidance.
             keys_B: from which all noise is drawn.
             num_frames: F, 1 for an image.
-            steps: network evaluations, the config's by default.
+            steps: network evaluations, the sampler's by default.
             guidance_scale: the config's by default; without effect if there is no guidance.
+            sampler: the config's by default.
+            latents_BFHWZ: standard normal noise to start from, float32; by default from the keys.
             tick: called after each step, which then waits for its result.
 
         Raises:
             ValueError: the sampler cannot take that many steps.
         """
+        config = self.config
+        if sampler is not None:
+            config = dataclasses.replace(config, sampler=sampler)
         if steps is None:
-            steps = self.config.sampler.num_steps
+            steps = config.sampler.num_steps
         if guidance_scale is None:
-            guidance_scale = self.config.guidance_scale
-        table, scale = sampling_plan(self.config, steps), np.float32(guidance_scale)
-        state = self._begin(keys_B, table, num_frames=num_frames)
+            guidance_scale = config.guidance_scale
+        table, scale = sampling_plan(config, steps), np.float32(guidance_scale)
+        take_steps = functools.partial(self._take_steps, loop=loop_config(config.sampler))
+        state = self._begin(keys_B, latents_BFHWZ, table, num_frames=num_frames)
         if tick is None:
-            return self._take_steps(params, state, table, 0, steps, given, keys_B, scale).x
+            return take_steps(params, state, table, 0, steps, given, keys_B, scale).x
         for step in range(steps):
-            state = self._take_steps(params, state, table, step, step + 1, given, keys_B, scale)
+            state = take_steps(params, state, table, step, step + 1, given, keys_B, scale)
             jax.block_until_ready(state)
             tick(1)
         return state.x
 
-    def _initial_state(self, keys_B: jax.Array, table: Plan, num_frames: int) -> SamplerState:
-        shape = (num_frames, *self._frame_shape)
-        return init_state(noise.normal(noise.fold_in(keys_B, noise.INITIAL), shape), table)
+    def _initial_state(
+        self, keys_B: jax.Array, latents_BFHWZ: jax.Array | None, table: Plan, num_frames: int
+    ) -> SamplerState:
+        if latents_BFHWZ is None:
+            shape = (num_frames, *self._frame_shape)
+            latents_BFHWZ = noise.normal(noise.fold_in(keys_B, noise.INITIAL), shape)
+        return init_state(latents_BFHWZ, table)
 
     def _sample(
         self,
@@ -119,12 +135,13 @@ class Denoiser:
         given: Conditions,
         keys_B: jax.Array,
         guidance_scale: jax.Array,
+        loop: SamplerConfig,
     ) -> SamplerState:
         def noise_fn(step: jax.Array) -> jax.Array:
             return noise.normal(noise.fold_in(keys_B, noise.FIRST_STEP + step), state.x.shape[1:])
 
         model_fn = self._model_fn(params, given, guidance_scale)
-        return sample(self.config.sampler, model_fn, state, table, start, stop, noise_fn)
+        return sample(loop, model_fn, state, table, start, stop, noise_fn)
 
     def _model_fn(self, params: Params, given: Conditions, guidance_scale: jax.Array) -> ModelFn:
         def network(x: jax.Array, timesteps: jax.Array, given: Conditions) -> jax.Array:

@@ -10,7 +10,7 @@ from videogen_jax.pipeline.decode import DecoderName
 from videogen_jax.pipeline.denoise import sampling_plan
 from videogen_jax.pipeline.temporal_sr import Interpolation
 
-_MAX_SEED = 2**32 - 1
+MAX_SEED = 2**32 - 1
 _FPS_RANGE = (0.01, 1000.0)  # that a video file can have
 
 
@@ -73,6 +73,20 @@ class Request:
         """Frames per second after temporal super-resolution."""
         return self.fps * 2.0**self.rounds
 
+    def components(self, generates_reference: bool) -> dict[str, str]:
+        """The components that the call needs, and what each is for."""
+        needed = {"text_encoder": "every call", "autoencoder": "every call"}
+        if generates_reference:
+            needed["image_unet"] = "a call without a reference image"
+        needed |= {f"stage_{i}": f"stage {i}" for i in range(1, self.stages + 1)}
+        if self.rounds and self.interpolation == "flow":
+            needed["flow"] = "temporal_sr with interpolation='flow'"
+        if self.rounds and self.refine:
+            needed["refiner"] = "temporal_sr with refine=True"
+        if self.decoder == "video":
+            needed["video_decoder"] = "decoder='video'"
+        return needed
+
 
 def make_request(
     config: ModelConfig,
@@ -96,12 +110,13 @@ def make_request(
         ValueError: an argument is out of its range; names it, its value and the range.
     """
     num_stages = len(config.stages)
-    stages = _count("stages", num_stages if stages is None else stages, 1, num_stages)
+    stages = check_count("stages", num_stages if stages is None else stages, 1, num_stages)
+    num_frames = config.num_frames if num_frames is None else num_frames
     request = Request(
-        prompts=_prompts(prompt),
+        prompts=check_prompts(prompt),
         negative_prompt=negative_prompt,
-        seed=_count("seed", seed, 0, _MAX_SEED),
-        num_frames=_count("num_frames", config.num_frames if num_frames is None else num_frames, 1),
+        seed=check_count("seed", seed, 0, MAX_SEED),
+        num_frames=check_count("num_frames", num_frames, 1),
         fps=config.fps if fps is None else fps,
         steps=_steps(config, steps),
         guidance=_guidance(config, guidance),
@@ -113,7 +128,7 @@ def make_request(
     )
     if request.rounds and request.num_frames == 1:
         raise ValueError("num_frames is 1, and temporal_sr needs 2 frames at least or to be 0")
-    if not (_is_finite(request.fps) and _FPS_RANGE[0] <= request.fps):
+    if not (is_finite(request.fps) and _FPS_RANGE[0] <= request.fps):
         raise ValueError(f"fps is {request.fps}, expected a number from {_FPS_RANGE[0]}")
     if request.final_fps > _FPS_RANGE[1]:
         raise ValueError(
@@ -123,7 +138,8 @@ def make_request(
     return request
 
 
-def _prompts(prompt: str | Sequence[str]) -> tuple[str, ...]:
+def check_prompts(prompt: str | Sequence[str]) -> tuple[str, ...]:
+    """One text or several as a tuple. Raises ValueError for none, or for what is no text."""
     prompts = (prompt,) if isinstance(prompt, str) else tuple(prompt)
     if not prompts:
         raise ValueError("the list of prompts is empty, at least one prompt expected")
@@ -137,7 +153,7 @@ def _steps(config: ModelConfig, steps: int | Sequence[int] | None) -> tuple[int,
     default = tuple(part.sampler.num_steps for part in parts)
     values = _per_part("steps", steps, default, "the image model, each stage and the refiner")
     for part, value in zip(parts, values, strict=True):
-        _count("steps", value, 1)
+        check_count("steps", value, 1)
         sampling_plan(part, value)  # which knows what its sampler cannot take
     return values
 
@@ -146,7 +162,7 @@ def _guidance(config: ModelConfig, guidance: float | Sequence[float] | None) -> 
     default = tuple(part.guidance_scale for part in (config.image, *config.stages))
     values = _per_part("guidance", guidance, default, "the image model and each stage")
     for value in values:
-        if not _is_finite(value):
+        if not is_finite(value):
             raise ValueError(f"guidance is {value}, expected a finite number")
     return values
 
@@ -156,7 +172,7 @@ def _rounds(config: ModelConfig, temporal_sr: int | None, stages: int) -> int:
     all_stages = stages == len(config.stages)
     if temporal_sr is None:
         return config.temporal_sr_rounds if all_stages else 0
-    rounds = _count("temporal_sr", temporal_sr, 0)
+    rounds = check_count("temporal_sr", temporal_sr, 0)
     if rounds and not all_stages:
         raise ValueError(
             f"temporal_sr is {rounds} but stages is {stages}: it follows stage "
@@ -178,7 +194,8 @@ def _per_part(name: str, value: Any, default: tuple, parts: str) -> tuple:
     return tuple(value)
 
 
-def _count(name: str, value: int, lowest: int, highest: int | None = None) -> int:
+def check_count(name: str, value: int, lowest: int, highest: int | None = None) -> int:
+    """`value`. Raises ValueError unless it is an integer in the range; names it."""
     if not isinstance(value, int) or value < lowest or (highest is not None and value > highest):
         wanted = f"of at least {lowest}" if highest is None else f"from {lowest} to {highest}"
         raise ValueError(f"{name} is {value!r}, expected an integer {wanted}")
@@ -191,5 +208,6 @@ def _choice(name: str, value: Any, choices: Any) -> Any:
     return value
 
 
-def _is_finite(value: Any) -> bool:
+def is_finite(value: Any) -> bool:
+    """Whether `value` is a number, and neither infinite nor NaN."""
     return isinstance(value, int | float) and math.isfinite(value)

@@ -1,11 +1,11 @@
-"""`VideoGen`: from prompts to videos, every part of the paper's Figure 2 in order.
+"""`VideoGen`: from prompts to videos and images, every part of the paper's Figure 2 in order.
 
 Letters: B prompts, F frames, H height, W width, C = 3 colour channels, Z latent channels, T tokens.
 """
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Unpack, overload
+from typing import TYPE_CHECKING, Unpack, overload
 
 import jax
 import jax.numpy as jnp
@@ -15,19 +15,23 @@ from jax.typing import DTypeLike
 
 from videogen_jax import sharding
 from videogen_jax.config import ModelConfig
-from videogen_jax.data.tokenizer import Tokenizer, load_tokenizer
+from videogen_jax.data.tokenizer import Tokenizer
 from videogen_jax.pipeline import noise
 from videogen_jax.pipeline.cascade import Cascade, PromptStates
-from videogen_jax.pipeline.components import init_components, load_components
+from videogen_jax.pipeline.components import IMAGE_COMPONENTS, init_components, require_components
 from videogen_jax.pipeline.decode import FrameDecoder
 from videogen_jax.pipeline.denoise import Params
+from videogen_jax.pipeline.model_files import load_model, save_model
 from videogen_jax.pipeline.progress import bar
 from videogen_jax.pipeline.references import Reference, load_references
 from videogen_jax.pipeline.request import Options, Request, make_request
 from videogen_jax.pipeline.temporal_sr import TemporalSR
+from videogen_jax.pipeline.text_to_image import TextToImage
 from videogen_jax.pipeline.video import Video
+from videogen_jax.pipeline.warm_start import warm_start_model
 
-_ASSETS = Path(__file__).parent.parent / "assets"
+if TYPE_CHECKING:
+    from videogen_jax.weights.model_dir import DType
 
 
 class VideoGen:
@@ -36,9 +40,11 @@ class VideoGen:
         model = VideoGen.load("shapes")
         video = model("a red circle moving left", seed=0)
         video.save("out.mp4")
+        pictures = model.images(["a red circle", "a blue ring"])  # uint8 [2, H, W, 3]
 
     The first call compiles for its number of prompts, frames and stages; calls that differ only in
-    prompts, reference, seed, steps, guidance or fps do not compile again.
+    prompts, reference, seed, steps, guidance or fps do not compile again. `images` is a
+    `TextToImage`, the image model alone: it needs no video component.
 
     Args:
         config: the configuration.
@@ -80,6 +86,7 @@ class VideoGen:
         self.cascade = Cascade(config, dtype)
         self.temporal_sr = TemporalSR(config, dtype)
         self.decoder = FrameDecoder(config.autoencoder, dtype)
+        self.images = TextToImage(self.cascade, self.params, tokenizer, self._mesh, directory)
 
     @classmethod
     def load(
@@ -97,19 +104,50 @@ class VideoGen:
             ValueError: a file is damaged, has an unknown field, or does not fit the configuration;
                 names it.
         """
-        # Here, so that `import videogen_jax` needs no safetensors.
-        from videogen_jax.weights.config_file import load_config
+        directory, config, tokenizer, params = load_model(model)
+        return cls(config, params, tokenizer, mesh=mesh, dtype=dtype, directory=directory)
 
-        directory = _find_model(model)
-        config = load_config(directory / "config.json", ModelConfig)
-        tokenizer = load_tokenizer(directory / "tokenizer")
-        params = load_components(directory, config)
+    @classmethod
+    def from_stable_diffusion(
+        cls,
+        model_dir: str | Path,
+        *,
+        seed: int = 0,
+        mesh: Mesh | None = None,
+        dtype: DTypeLike = jnp.float32,
+    ) -> "VideoGen":
+        """The untrained video model around a converted Stable Diffusion (§3.5), ready to train.
+
+        Stages and refiner are the image UNet and the video decoder is the image decoder, frame by
+        frame: their temporal layers are the identity. The flow is fresh. Prints what each component
+        copied, what is new in it and what it left unused.
+
+        Args:
+            model_dir: with the components `text_encoder`, `image_unet` and `autoencoder`.
+            seed: of the new parameters that do not start from zero.
+            mesh, dtype: as for the class.
+
+        Raises:
+            FileNotFoundError: there is no such directory, or a file is missing in it.
+            ValueError: it has video components already, or as for `load`.
+        """
+        directory, config, tokenizer, given = load_model(model_dir)
+        require_components(given, dict.fromkeys(IMAGE_COMPONENTS, "a warm start"), directory)
+        if more := sorted(given.keys() - set(IMAGE_COMPONENTS)):
+            raise ValueError(f"{directory} has {', '.join(more)} already: VideoGen.load keeps them")
+        params, reports = warm_start_model(config, given, jax.random.key(seed))
+        for name, report in reports.items():
+            print(f"{name}: {report}")
         return cls(config, params, tokenizer, mesh=mesh, dtype=dtype, directory=directory)
 
     @classmethod
     def untrained(cls, config: ModelConfig, tokenizer: Tokenizer, seed: int = 0) -> "VideoGen":
         """A model with fresh parameters, which makes noise: to try out sizes and speed."""
         return cls(config, init_components(config, jax.random.key(seed)), tokenizer)
+
+    def save(self, directory: str | Path, dtype: "DType | None" = None) -> None:
+        """Writes a model directory, which appears whole or not at all: see `save_model`."""
+        save_model(directory, self.config, self.tokenizer, self.params, dtype)
 
     @overload
     def __call__(
@@ -155,7 +193,8 @@ class VideoGen:
                 needs.
         """
         request = make_request(self.config, prompt, **options)
-        self._check_components(request, generates_reference=reference is None)
+        needed = request.components(generates_reference=reference is None)
+        require_components(self.params, needed, self._directory)
         pictures_BHWC = None
         if reference is not None:
             size = self.config.image.resolution
@@ -166,18 +205,17 @@ class VideoGen:
     def _sample(
         self, request: Request, pictures_BHWC: np.ndarray | None, progress: bool
     ) -> list[Video]:
-        batch = self._batch(request)
-        keys_B = noise.sample_keys(np.uint32(request.seed), batch["sample"])
-        prompts = self.cascade.encode_prompts(self.params, batch["tokens"], batch["negative"])
+        keys_B, prompts = self.images.encode(request.prompts, request.negative_prompt, request.seed)
+        fps_B = self._put({"fps": np.full(len(request.prompts), request.fps, np.float32)})["fps"]
         if pictures_BHWC is None:
             reference_BHWC = self._sample_image(request, prompts, keys_B, progress)
         else:
             reference_BHWC = self._put({"reference": pictures_BHWC})["reference"]
         latents_BFHWZ = self._sample_stages(
-            request, prompts, reference_BHWC, batch["fps"], keys_B, progress
+            request, prompts, reference_BHWC, fps_B, keys_B, progress
         )
         if request.rounds:
-            latents_BFHWZ = self._super_resolve(request, latents_BFHWZ, batch, keys_B, progress)
+            latents_BFHWZ = self._super_resolve(request, latents_BFHWZ, fps_B, keys_B, progress)
         with bar(progress, "decoding", request.final_num_frames, "frame") as tick:
             frames_BFHWC = self.decoder(self.params, latents_BFHWZ, request.decoder, tick)
         references_BHWC = np.asarray(reference_BHWC)
@@ -187,21 +225,6 @@ class VideoGen:
                 frames_BFHWC, request.prompts, references_BHWC, strict=True
             )
         ]
-
-    def _batch(self, request: Request) -> dict[str, jax.Array]:
-        """What a call is about as arrays, split over the devices."""
-        count, length = len(request.prompts), self.config.text_encoder.max_length
-        texts = [*request.prompts, request.negative_prompt, ""]
-        *tokens, negative_T, empty_T = self.tokenizer(texts, max_length=length)
-        return self._put(
-            {
-                "tokens": np.stack(tokens),
-                "negative": np.stack([negative_T] * count),
-                "empty": np.stack([empty_T] * count),
-                "fps": np.full(count, request.fps, np.float32),
-                "sample": np.arange(count, dtype=np.int32),
-            }
-        )
 
     def _put(self, batch: dict[str, np.ndarray]) -> dict[str, jax.Array]:
         return sharding.put_batch(self._mesh, batch)
@@ -248,18 +271,20 @@ class VideoGen:
         self,
         request: Request,
         latents_BFHWZ: jax.Array,
-        batch: dict[str, jax.Array],
+        fps_B: jax.Array,
         keys_B: jax.Array,
         progress: bool,
     ) -> jax.Array:
+        empty_BT = self.tokenizer([""] * len(request.prompts), self.config.text_encoder.max_length)
+        empty = self.cascade.encode_text(self.params, self._put({"tokens": empty_BT})["tokens"])
         steps = request.steps[-1]
         total = steps * (2**request.rounds - 1)
         with bar(progress and request.refine, "temporal SR", total, "step") as tick:
             return self.temporal_sr(
                 self.params,
                 latents_BFHWZ,
-                batch["fps"],
-                self.cascade.encode_text(self.params, batch["empty"]),
+                fps_B,
+                empty,
                 noise.fold_in(keys_B, len(self.config.stages) + 1),
                 request.rounds,
                 interpolation=request.interpolation,
@@ -267,34 +292,3 @@ class VideoGen:
                 steps=steps,
                 tick=tick,
             )
-
-    def _check_components(self, request: Request, generates_reference: bool) -> None:
-        """Raises FileNotFoundError for a component that the call needs and the model has not."""
-        needed = {"text_encoder": "every call", "autoencoder": "every call"}
-        if generates_reference:
-            needed["image_unet"] = "a call without a reference image"
-        needed |= {f"stage_{i}": f"stage {i}" for i in range(1, request.stages + 1)}
-        if request.rounds and request.interpolation == "flow":
-            needed["flow"] = "temporal_sr with interpolation='flow'"
-        if request.rounds and request.refine:
-            needed["refiner"] = "temporal_sr with refine=True"
-        if request.decoder == "video":
-            needed["video_decoder"] = "decoder='video'"
-        for name, what in needed.items():
-            if name not in self.params:
-                file = f"{name}.safetensors"
-                where = "the parameters" if self._directory is None else str(self._directory)
-                raise FileNotFoundError(f"{where}: there is no {file}, which {what} needs")
-
-
-def _find_model(model: str | Path) -> Path:
-    """The directory of a model that ships or of the user's; names come before directories."""
-    shipped = sorted(path.parent.name for path in _ASSETS.glob("*/config.json"))
-    if model in shipped:
-        return _ASSETS / model
-    if not Path(model).is_dir():
-        raise FileNotFoundError(
-            f"no model {str(model)!r}: neither a model directory nor one of those that ship, "
-            f"which are: {', '.join(shipped) or 'none'}"
-        )
-    return Path(model)

@@ -10,11 +10,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from videogen_jax import trees
 from videogen_jax.config import DenoiserConfig, ModelConfig
 from videogen_jax.diffusion.process import noise_tables
 from videogen_jax.models.unet import SpaceTimeUNet
 from videogen_jax.pipeline.conditioning import augment, network_input, reference_video, upsample
+from videogen_jax.pipeline.warm_start import warm_start_unet
 from videogen_jax.training.frozen import clip_latents, encode_text
 from videogen_jax.training.losses import denoising_loss, drop_text
 from videogen_jax.training.task import Batch, Metrics, Params, SampleSheet
@@ -66,7 +66,9 @@ class CascadeTask:
     def warm_start(self, params: Params) -> Params:
         if self._warm_start_params is None:
             return params
-        return warm_start_unet(params, self._warm_start_params)
+        merged, report = warm_start_unet(params, self._warm_start_params)
+        print(report)
+        return merged
 
     def loss(
         self, params: Params, frozen: Params, batch: Batch, key: jax.Array
@@ -126,22 +128,3 @@ def init_video_unet(key: jax.Array, model: ModelConfig, denoiser: DenoiserConfig
         fps_B=jnp.zeros(1),
         low_res_noise_B=jnp.zeros(1),
     )["params"]
-
-
-def warm_start_unet(params: Params, source: Params) -> Params:
-    """Everything `source` has, in `params`; the rest of `params` as initialised (§3.5).
-
-    New are temporal layers, the low-res noise embedding and, from zero, input channels of the first
-    convolution. Prints what was copied and what is new.
-
-    Raises:
-        ValueError: a name or shape that this does not explain; lists every key.
-    """
-    merged, report = trees.merge(
-        params,
-        source,
-        allow_missing=(r".*temporal_.*|low_res_noise_embedding/.*",),
-        grow=("conv_in/kernel",),
-    )
-    print(report)
-    return merged

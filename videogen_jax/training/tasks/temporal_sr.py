@@ -22,11 +22,12 @@ from videogen_jax.models.layers import fold_frames, unfold_frames
 from videogen_jax.models.unet import SpaceTimeUNet
 from videogen_jax.models.warp import resize_flow
 from videogen_jax.pipeline.conditioning import network_input
+from videogen_jax.pipeline.warm_start import warm_start_unet
 from videogen_jax.training.flow_losses import FlowLossConfig, charbonnier_loss, flow_loss
 from videogen_jax.training.frozen import clip_latents, encode_frames, encode_text
 from videogen_jax.training.losses import denoising_loss
 from videogen_jax.training.task import Batch, Metrics, Params, SampleSheet
-from videogen_jax.training.tasks.cascade import init_video_unet, warm_start_unet
+from videogen_jax.training.tasks.cascade import init_video_unet
 
 _HALF_WAY = 0.5
 
@@ -156,7 +157,9 @@ class RefinerTask:
     def warm_start(self, params: Params) -> Params:
         if self._warm_start_params is None:
             return params
-        return warm_start_unet(params, self._warm_start_params)
+        merged, report = warm_start_unet(params, self._warm_start_params)
+        print(report)
+        return merged
 
     def loss(
         self, params: Params, frozen: Params, batch: Batch, key: jax.Array

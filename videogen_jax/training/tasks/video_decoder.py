@@ -21,6 +21,7 @@ from videogen_jax.models.autoencoder import Autoencoder, unscale_latents
 from videogen_jax.models.discriminator import DiscriminatorConfig, PatchDiscriminator
 from videogen_jax.models.layers import fold_frames
 from videogen_jax.models.video_decoder import VideoDecoder
+from videogen_jax.pipeline.warm_start import warm_start_video_decoder
 from videogen_jax.training.frozen import encode_frames
 from videogen_jax.training.task import Batch, Metrics, Params
 from videogen_jax.training.tasks.autoencoder import psnr
@@ -92,9 +93,8 @@ class VideoDecoderTask:
         Raises:
             ValueError: another name or shape differs; lists every key.
         """
-        source = {name: self.frozen["autoencoder"][name] for name in ("decoder", "post_quant_conv")}
-        merged, report = trees.merge(
-            params["video_decoder"], source, allow_missing=(r".*temporal_.*",)
+        merged, report = warm_start_video_decoder(
+            params["video_decoder"], self.frozen["autoencoder"]
         )
         print(report)
         return {**params, "video_decoder": merged}

@@ -1,0 +1,96 @@
+"""A model as it lies on disk: the whole of a model directory, read and written."""
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import jax
+
+from videogen_jax.atomic import replacing
+from videogen_jax.config import ModelConfig
+from videogen_jax.data.tokenizer import Tokenizer, load_tokenizer
+from videogen_jax.pipeline.components import check_components, load_components
+from videogen_jax.pipeline.denoise import Params
+
+if TYPE_CHECKING:
+    from videogen_jax.weights.model_dir import DType
+
+_ASSETS = Path(__file__).parent.parent / "assets"
+
+
+class Model(NamedTuple):
+    """What a model directory holds; `params` has the components that are there."""
+
+    directory: Path
+    config: ModelConfig
+    tokenizer: Tokenizer
+    params: dict[str, Params]
+
+
+def load_model(model: str | Path) -> Model:
+    """Reads a model that ships, by its name, or a model directory.
+
+    Raises:
+        FileNotFoundError: there is no such model (lists those that ship), or its configuration or
+            tokenizer is missing.
+        ValueError: a file is damaged, has an unknown field, or does not fit the configuration;
+            names it.
+    """
+    # Here, so that `import videogen_jax` needs no safetensors.
+    from videogen_jax.weights.config_file import load_config
+
+    directory = _find_model(model)
+    config = load_config(directory / "config.json", ModelConfig)
+    tokenizer = load_tokenizer(directory / "tokenizer")
+    return Model(directory, config, tokenizer, load_components(directory, config))
+
+
+def save_model(
+    directory: str | Path,
+    config: ModelConfig,
+    tokenizer: Tokenizer,
+    params: Mapping[str, Params],
+    dtype: "DType | None" = None,
+) -> None:
+    """Writes a model directory that `load_model` reads; it appears whole or not at all.
+
+    Args:
+        directory: must not exist, or be empty.
+        config: the configuration.
+        tokenizer: of a folder that is still there.
+        params: all components of `config`, or some.
+        dtype: of the weights on disk; None keeps each as it is.
+
+    Raises:
+        ValueError: there is something at `directory` or it cannot be written, `params` do not fit
+            `config`, or have values that are not finite in `dtype`; names them all.
+        FileNotFoundError: the tokenizer's files are gone.
+    """
+    from videogen_jax.weights.config_file import save_config
+    from videogen_jax.weights.model_dir import save_component
+
+    directory = Path(directory)
+    if directory.exists() and not (directory.is_dir() and not any(directory.iterdir())):
+        raise ValueError(f"{directory} exists already; give the name of a new directory")
+    check_components(config, params)
+    if not tokenizer.directory.is_dir():
+        raise FileNotFoundError(f"no {tokenizer.directory}, which the tokenizer was loaded from")
+    with replacing(directory) as temporary:
+        for name, component in params.items():
+            save_component(temporary, name, jax.device_get(component), dtype)
+        shutil.copytree(tokenizer.directory, temporary / "tokenizer")
+        save_config(temporary / "config.json", config)
+
+
+def _find_model(model: str | Path) -> Path:
+    """The directory of a model that ships or of the user's; names come before directories."""
+    shipped = sorted(path.parent.name for path in _ASSETS.glob("*/config.json"))
+    if model in shipped:
+        return _ASSETS / model
+    if not Path(model).is_dir():
+        raise FileNotFoundError(
+            f"no model {str(model)!r}: neither a model directory nor one of those that ship, "
+            f"which are: {', '.join(shipped) or 'none'}"
+        )
+    return Path(model)

@@ -1,0 +1,123 @@
+"""From prompts to images: the text encoder and the image model alone (§3.1).
+
+Letters: B prompts, H height, W width, C = 3 colour channels, T tokens.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple, Unpack
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+
+from videogen_jax import sharding
+from videogen_jax.data.tokenizer import Tokenizer
+from videogen_jax.pipeline import noise
+from videogen_jax.pipeline.cascade import Cascade, PromptStates
+from videogen_jax.pipeline.components import IMAGE_COMPONENTS, require_components
+from videogen_jax.pipeline.denoise import Params
+from videogen_jax.pipeline.image_request import ImageOptions, make_image_request
+from videogen_jax.pipeline.progress import bar
+
+
+class Encoded(NamedTuple):
+    """What the samples of a call start from: their keys `[B]` and the encoded prompts."""
+
+    keys_B: jax.Array
+    prompts: PromptStates
+
+
+class TextToImage:
+    """Makes images of prompts: what `VideoGen.images` is.
+
+        model = VideoGen.load(MODEL_DIR)
+        pictures = model.images(["a red circle", "a ring"], seed=0, sampler="dpmpp_2m")
+
+    A call that differs from an earlier one in prompts, seed, steps, guidance or sampler does not
+    compile again, but for the first sampler that draws noise and the first that does not.
+
+    Args:
+        cascade: which has the image model.
+        params: `{component: parameters}`, with `text_encoder`, `image_unet` and `autoencoder` by
+            the time of a call.
+        tokenizer: of the text encoder's vocabulary.
+        mesh: devices that share the prompts of a call.
+        directory: where `params` were read from, for messages.
+    """
+
+    def __init__(
+        self,
+        cascade: Cascade,
+        params: Mapping[str, Params],
+        tokenizer: Tokenizer,
+        mesh: Mesh,
+        directory: Path | None = None,
+    ):
+        self._cascade, self._params, self._tokenizer = cascade, params, tokenizer
+        self._mesh, self._directory = mesh, directory
+
+    def __call__(
+        self,
+        prompt: str | Sequence[str],
+        *,
+        as_float: bool = False,
+        progress: bool = False,
+        **options: Unpack[ImageOptions],
+    ) -> np.ndarray:
+        """Makes an image of each prompt.
+
+        With the same prompt and seed it is the reference image that `VideoGen` makes for its video.
+
+        Args:
+            prompt: one text, or a list of texts that are sampled together. An image does not depend
+                on what it is batched with, but on its place: place 0 is also that of one text.
+            as_float: float32 in [0, 1] instead of uint8.
+            progress: shows a bar over steps.
+            **options: seed, negative_prompt, steps, guidance, sampler, latents: see `ImageOptions`.
+
+        Returns:
+            `[B, H, W, 3]`, with B = 1 for one text.
+
+        Raises:
+            ValueError: an argument is out of its range.
+            FileNotFoundError: the model lacks one of the three components.
+        """
+        request = make_image_request(self._cascade.config, prompt, **options)
+        needed = dict.fromkeys(map(str, IMAGE_COMPONENTS), "text to image")
+        require_components(self._params, needed, self._directory)
+        encoded = self.encode(request.prompts, request.negative_prompt, request.seed)
+        with bar(progress, "text to image", request.steps, "step") as tick:
+            pictures_BHWC = self._cascade.sample_image(
+                self._params,
+                encoded.prompts,
+                encoded.keys_B,
+                steps=request.steps,
+                guidance_scale=request.guidance,
+                sampler=request.sampler,
+                latents_BHWZ=self._put_latents(request.latents_BHWZ),
+                as_float=as_float,
+                tick=tick,
+            )
+        return np.asarray(pictures_BHWC)
+
+    def encode(self, prompts: Sequence[str], negative_prompt: str, seed: int) -> Encoded:
+        """Tokenises and encodes, split over the devices. A text that is too long is cut, with a
+        warning that quotes what was cut."""
+        count, length = len(prompts), self._cascade.config.text_encoder.max_length
+        *tokens, negative_T = self._tokenizer([*prompts, negative_prompt], max_length=length)
+        batch = {
+            "tokens": np.stack(tokens),
+            "negative": np.stack([negative_T] * count),
+            "sample": np.arange(count, dtype=np.int32),
+        }
+        batch = sharding.put_batch(self._mesh, batch)
+        return Encoded(
+            noise.sample_keys(np.uint32(seed), batch["sample"]),
+            self._cascade.encode_prompts(self._params, batch["tokens"], batch["negative"]),
+        )
+
+    def _put_latents(self, latents_BHWZ: np.ndarray | None) -> jax.Array | None:
+        if latents_BHWZ is None:
+            return None
+        return sharding.put_batch(self._mesh, {"latents": latents_BHWZ})["latents"]
