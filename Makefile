@@ -26,7 +26,7 @@ video: $(VENV)/.runtime  ## sample PROMPT="..." with SEED, MODEL (a shipped name
 
 # Two processes: most of the time is tracing and compiling, which one process does on one core.
 test: $(VENV)/.dev  ## all tests, on the CPU
-	JAX_PLATFORMS=cpu $(RUN) -m pytest -n 2 --dist loadfile
+	JAX_PLATFORMS=cpu $(RUN) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: $(VENV)/.dev  ## ruff and pyright
 	$(RUN) -m ruff check .
