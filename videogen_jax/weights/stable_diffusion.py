@@ -16,6 +16,7 @@ import jax.numpy as jnp
 
 from videogen_jax.atomic import replacing
 from videogen_jax.config import DenoiserConfig, ModelConfig
+from videogen_jax.diffusion.schedule import Prediction
 from videogen_jax.models.autoencoder import Autoencoder, AutoencoderConfig
 from videogen_jax.models.text_encoder import TextEncoder, TextEncoderConfig
 from videogen_jax.models.unet import SpaceTimeUNet, UNetConfig
@@ -28,6 +29,7 @@ from videogen_jax.weights.diffusers_folder import (
 )
 from videogen_jax.weights.model_dir import DType, save_component
 from videogen_jax.weights.reading import ComponentReport, mapping_lines, read_component, to_json
+from videogen_jax.weights.single_file import open_single_file
 from videogen_jax.weights.sources import (
     COMPONENTS,
     Component,
@@ -57,11 +59,19 @@ class ConversionOptions:
         only: Components to convert; () for all. The configuration tells of all in any case.
         variant: "fp16" takes a folder's half-precision files. Without it they are taken only where
             there are no others.
+        prediction: What the UNet of a single file predicts, which such a file does not say. If None,
+            the noise ("eps") for Stable Diffusion 1 and velocity ("v") for 2, as its 768-v models
+            do; its base models need "eps".
+        ema: Takes the UNet's averaged weights of a single file.
+        tokenizer: Folder with the tokenizer of a single file, which has none.
     """
 
     dtype: DType | None = None
     only: tuple[Component, ...] = ()
     variant: Variant | None = None
+    prediction: Prediction | None = None
+    ema: bool = False
+    tokenizer: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -168,7 +178,7 @@ def convert_stable_diffusion(
     One network is in memory at a time.
 
     Args:
-        source: Diffusers folder of Stable Diffusion 1 or 2.
+        source: Diffusers folder or single file of Stable Diffusion 1 or 2.
         model_dir: Must not exist, or be empty.
         base: What Stable Diffusion does not say: see `with_stable_diffusion`.
         dtype: Of the weights on disk, where `options` does not say.
@@ -187,6 +197,7 @@ def convert_stable_diffusion(
     if model_dir.exists() and not (model_dir.is_dir() and not any(model_dir.iterdir())):
         raise ValueError(f"{model_dir} exists already; give the name of a new directory")
     opened = _open_source(source, options)
+    log(f"{source}: {opened.form}")
     config = replace(with_stable_diffusion(base, opened.configs), name=model_dir.name)
     reports = {}
     with replacing(model_dir) as temporary:
@@ -214,6 +225,7 @@ def describe_conversion(
     Raises: as `convert_stable_diffusion`.
     """
     opened = _open_source(source, options)
+    log(f"{source}: {opened.form}")
     with_stable_diffusion(base, opened.configs)
     for name, _, report in _read_components(opened, options):
         log("\n".join([f"{name}: {report.summary()}", *mapping_lines(report)]))
@@ -221,6 +233,10 @@ def describe_conversion(
 
 def _open_source(source: Path, options: ConversionOptions) -> _Source:
     components = options.only or COMPONENTS
+    if source.is_file():
+        return _open_single_file(source, options, components)
+    if options.ema or options.prediction or options.tokenizer:
+        raise ValueError(f"{source}: ema, prediction and tokenizer are options of single files")
     configs = stable_diffusion_configs(source)
     tokenizer = source / "tokenizer" if "text_encoder" in components else None
     if tokenizer is not None:
@@ -231,6 +247,23 @@ def _open_source(source: Path, options: ConversionOptions) -> _Source:
         folder_components(source, components, options.variant),
         tokenizer,
     )
+
+
+def _open_single_file(
+    source: Path, options: ConversionOptions, components: tuple[Component, ...]
+) -> _Source:
+    if options.variant is not None:
+        raise ValueError(f"{source}: variant is an option of diffusers folders")
+    tokenizer = options.tokenizer if "text_encoder" in components else None
+    if tokenizer is not None:
+        _check_tokenizer(tokenizer)
+    elif "text_encoder" in components:
+        raise ValueError(f"{source} has no tokenizer in it; give its folder as option tokenizer")
+    opened = open_single_file(source, components, options.prediction, options.ema)
+    schedule = opened[0].schedule
+    told = "given" if options.prediction else "the default of its family, the file does not say"
+    form = f"single file, prediction {schedule.prediction} ({told})"
+    return _Source(form, *opened, tokenizer)
 
 
 def _read_components(
