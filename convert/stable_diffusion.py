@@ -26,7 +26,7 @@ def main(
     configuration with the paper's cascade, whose stages can start warm from the image UNet.
 
     Args:
-        source: diffusers folder, or single file (.ckpt, .safetensors).
+        source: diffusers folder, hub id, or single file (.ckpt, .safetensors).
         model_dir: directory to make.
         options: how to convert.
         dry_run: check everything and print where each weight would go; write nothing.

@@ -27,6 +27,7 @@ from videogen_jax.weights.diffusers_folder import (
     folder_components,
     stable_diffusion_configs,
 )
+from videogen_jax.weights.hub import download, is_hub_id
 from videogen_jax.weights.model_dir import DType, save_component
 from videogen_jax.weights.reading import ComponentReport, mapping_lines, read_component, to_json
 from videogen_jax.weights.single_file import open_single_file
@@ -178,7 +179,7 @@ def convert_stable_diffusion(
     One network is in memory at a time.
 
     Args:
-        source: Diffusers folder or single file of Stable Diffusion 1 or 2.
+        source: Diffusers folder, hub id or single file of Stable Diffusion 1 or 2.
         model_dir: Must not exist, or be empty.
         base: What Stable Diffusion does not say: see `with_stable_diffusion`.
         dtype: Of the weights on disk, where `options` does not say.
@@ -235,6 +236,10 @@ def _open_source(source: Path, options: ConversionOptions) -> _Source:
     components = options.only or COMPONENTS
     if source.is_file():
         return _open_single_file(source, options, components)
+    form = "diffusers folder"
+    if not source.exists() and is_hub_id(source.as_posix()):
+        form = f"hub, {source}"
+        source = download(source.as_posix(), components, options.variant)
     if options.ema or options.prediction or options.tokenizer:
         raise ValueError(f"{source}: ema, prediction and tokenizer are options of single files")
     configs = stable_diffusion_configs(source)
@@ -242,7 +247,7 @@ def _open_source(source: Path, options: ConversionOptions) -> _Source:
     if tokenizer is not None:
         _check_tokenizer(tokenizer)
     return _Source(
-        "diffusers folder",
+        form,
         configs,
         folder_components(source, components, options.variant),
         tokenizer,
