@@ -1,65 +1,146 @@
-"""Reading other libraries' files: diffusers folders and safetensors, one tensor at a time.
-
-A diffusers folder is what `save_pretrained` of a diffusers pipeline writes:
-
-    model_index.json                           {"unet": ["diffusers", "UNet2DConditionModel"], ...}
-    unet/config.json
-    unet/diffusion_pytorch_model.safetensors
-    text_encoder/config.json
-    text_encoder/model.safetensors
-"""
+"""Reading other libraries' files: JSON, safetensors and PyTorch's pickles, one tensor at a time."""
 
 import json
+import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
-_INDEX = "model_index.json"
-_WEIGHTS = ("diffusion_pytorch_model.safetensors", "model.safetensors")
+_PICKLE_SUFFIXES = (".bin", ".ckpt", ".pt", ".pth")
+
+_DTYPES: Mapping[str, Any] = {
+    "F64": np.float64,
+    "F32": np.float32,
+    "F16": np.float16,
+    "BF16": ml_dtypes.bfloat16,
+    "I64": np.int64,
+    "I32": np.int32,
+    "I16": np.int16,
+    "I8": np.int8,
+    "U8": np.uint8,
+    "BOOL": np.bool_,
+}
 
 
-class LazyTensors(Mapping[str, np.ndarray]):
-    """The tensors of an open safetensors file, each read when asked for.
+class Tensors(Mapping[str, np.ndarray]):
+    """Tensors by name, each read when asked for; their shapes are known without reading."""
 
-    bfloat16 tensors are numpy arrays of `ml_dtypes.bfloat16`.
+    def shape(self, name: str) -> tuple[int, ...]:
+        """The shape of a tensor. Raises KeyError if there is none of that name."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """Where a tensor lies in a safetensors file: `offset` in bytes from the file's start."""
+
+    dtype: Any
+    shape: tuple[int, ...]
+    offset: int
+
+
+class SafeTensors(Tensors):
+    """The tensors of a safetensors file; bfloat16 as numpy arrays of `ml_dtypes.bfloat16`.
+
+    Each is read with plain reads: a memory map would keep the whole file resident beside the
+    arrays that are made of it.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: It is not a safetensors file, is cut off, has a header that lies about its
+            content, or a tensor of a type that numpy has not.
     """
 
-    def __init__(self, file: Any) -> None:
-        self._file = file
-        self._names = frozenset(file.keys())
+    def __init__(self, path: Path) -> None:
+        if not path.is_file():
+            raise FileNotFoundError(f"no file {path}")
+        try:
+            with safe_open(path, framework="numpy") as file:  # checks sizes, offsets and overlaps
+                self.metadata: dict[str, str] = file.metadata() or {}
+        except SafetensorError as error:
+            raise ValueError(f"{path} is not a safetensors file: {error}") from error
+        self._path = path
+        self._entries = _read_header(path)
 
     def __getitem__(self, name: str) -> np.ndarray:
-        if name not in self._names:
-            raise KeyError(name)
-        return self._file.get_tensor(name)
+        entry = self._entries[name]
+        count = int(np.prod(entry.shape, dtype=np.int64))
+        try:
+            array = np.fromfile(self._path, entry.dtype, count, offset=entry.offset)
+        except OSError as error:
+            raise ValueError(f"cannot read {self._path}: {error.strerror}") from error
+        if array.size != count:
+            raise ValueError(f"{self._path} ends within {name}")
+        return array.reshape(entry.shape)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(sorted(self._names))
+        return iter(sorted(self._entries))
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        return self._entries[name].shape
+
+
+class PrefixedTensors(Tensors):
+    """The tensors whose names start with `prefix`, without it."""
+
+    def __init__(self, tensors: Tensors, prefix: str) -> None:
+        self._tensors, self._prefix = tensors, prefix
+        self._names = [name[len(prefix) :] for name in tensors if name.startswith(prefix)]
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        return self._tensors[self._prefix + name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
 
     def __len__(self) -> int:
         return len(self._names)
 
+    def shape(self, name: str) -> tuple[int, ...]:
+        return self._tensors.shape(self._prefix + name)
 
-@contextmanager
-def open_tensors(path: Path) -> Iterator[LazyTensors]:
-    """Opens a safetensors file for reading tensors by name.
+
+class ShardedTensors(Tensors):
+    """Tensors spread over several files: name -> the file's tensors that it is in."""
+
+    def __init__(self, shards: Mapping[str, Tensors]) -> None:
+        self._shards = shards
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        return self._shards[name][name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(sorted(self._shards))
+
+    def __len__(self) -> int:
+        return len(self._shards)
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        return self._shards[name].shape(name)
+
+
+def open_tensors(path: Path) -> Tensors:
+    """The tensors of a safetensors file, of a PyTorch pickle, or of an index of several of them.
 
     Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: It is not a safetensors file.
+        FileNotFoundError: There is no such file, or an index names a file that does not exist.
+        ValueError: It is none of these, is damaged, or would run code; names the file.
     """
-    if not path.is_file():
-        raise FileNotFoundError(f"no file {path}")
-    try:
-        file = safe_open(path, framework="numpy")
-    except SafetensorError as error:
-        raise ValueError(f"{path} is not a safetensors file: {error}") from error
-    with file as opened:
-        yield LazyTensors(opened)
+    if path.suffix == ".json":
+        return _open_index(path)
+    if path.suffix in _PICKLE_SUFFIXES:
+        from videogen_jax.weights.torch_files import open_pickle
+
+        return open_pickle(path)
+    return SafeTensors(path)
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -80,53 +161,46 @@ def read_json(path: Path) -> dict[str, Any]:
     return data
 
 
-def check_diffusers_folder(folder: Path, classes: Mapping[str, str]) -> None:
-    """Checks that a folder is a diffusers pipeline with the expected components.
-
-    Args:
-        folder: What should be a diffusers folder.
-        classes: Class name that each needed component must have, such as
-            {"unet": "UNet2DConditionModel"}.
+def index_files(path: Path) -> dict[str, str]:
+    """Tensor name -> file name, of an `*.index.json` of weights in several files.
 
     Raises:
-        FileNotFoundError: There is no such folder.
-        ValueError: It is a file, another kind of folder, or a pipeline whose components are missing
-            or of another class; names all of them.
+        FileNotFoundError: There is no such file.
+        ValueError: It has no `weight_map` of names to files beside it.
     """
-    kind = "a diffusers folder with safetensors weights is read"
-    if folder.is_file():
-        raise ValueError(f"{folder} is a file; {kind}")
-    if not folder.is_dir():
-        raise FileNotFoundError(f"no folder {folder}")
-    if not (folder / _INDEX).is_file():
-        raise ValueError(f"{folder} has no {_INDEX}, it has {_listing(folder)}; {kind}")
-    index = read_json(folder / _INDEX)
-    problems = []
-    for name, expected in classes.items():
-        entry = index.get(name)
-        if not isinstance(entry, list) or entry[-1:] != [expected]:
-            problems.append(f"{name} is {json.dumps(entry)}, expected a {expected}")
-        elif not (folder / name).is_dir():
-            problems.append(f"the folder {name} is missing")
-    if problems:
-        raise ValueError(f"{folder / _INDEX}: {'; '.join(problems)}")
+    files = read_json(path).get("weight_map")
+    if not isinstance(files, dict) or not files or not all(map(_is_file_name, files.values())):
+        raise ValueError(f"{path} has no weight_map of tensors to files beside it")
+    return files
 
 
-def find_weights(folder: Path) -> Path:
-    """The safetensors file of a component's folder.
-
-    Raises:
-        FileNotFoundError: There is none; names what there is instead.
-    """
-    for name in _WEIGHTS:
-        if (folder / name).is_file():
-            return folder / name
-    expected = " or ".join(_WEIGHTS)
-    raise FileNotFoundError(
-        f"no {expected} in {folder}, which has {_listing(folder)}; "
-        "weights in several files, in variants or as .bin are not read"
-    )
+def _is_file_name(value: Any) -> bool:
+    return isinstance(value, str) and re.fullmatch(r"[\w.-]+", value) is not None
 
 
-def _listing(folder: Path) -> str:
-    return ", ".join(sorted(path.name for path in folder.iterdir())) or "nothing"
+def _open_index(path: Path) -> Tensors:
+    files = index_files(path)
+    names = sorted(set(files.values()))
+    if missing := [name for name in names if not (path.parent / name).is_file()]:
+        raise FileNotFoundError(f"{path} needs {', '.join(missing)}, which are not there")
+    shards = {name: open_tensors(path.parent / name) for name in names}
+    held = {(tensor, name) for name, shard in shards.items() for tensor in shard}
+    if held != set(files.items()):
+        wrong = sorted({tensor for tensor, _ in held ^ set(files.items())})
+        raise ValueError(f"{path} and its files disagree on where {', '.join(wrong)} are")
+    return ShardedTensors({tensor: shards[name] for tensor, name in files.items()})
+
+
+def _read_header(path: Path) -> dict[str, _Entry]:
+    """Reads the header of a safetensors file that `safe_open` has found valid."""
+    with path.open("rb") as file:
+        size = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(size))
+    header.pop("__metadata__", None)
+    if foreign := sorted({entry["dtype"] for entry in header.values()} - _DTYPES.keys()):
+        raise ValueError(f"{path} has tensors of type {', '.join(foreign)}, which are not read")
+    return {
+        name: _Entry(_DTYPES[entry["dtype"]], tuple(entry["shape"]), 8 + size + start)
+        for name, entry in header.items()
+        for start in entry["data_offsets"][:1]
+    }

@@ -142,7 +142,7 @@ def _cast(array: np.ndarray, dtype: DType | None) -> np.ndarray:
     if dtype is None or not jnp.issubdtype(array.dtype, jnp.floating):
         return array
     with np.errstate(over="ignore"):  # an overflow is reported with its path by _check_finite
-        return array.astype(dtype)
+        return array.astype(dtype, copy=False)
 
 
 def _check_finite(arrays: dict[str, np.ndarray], what: str, dtype: DType | None) -> None:

@@ -64,6 +64,9 @@ POINTWISE = Transform((2, 4), _pointwise_to_target, _oi_first)
 class Rule:
     """One parameter, or one for each index: `source` name, `target` path, `transform` of layout.
 
+    `part` is for sources that hold several parameters in one array, such as a fused projection:
+    (index, count), which of `count` equal pieces along the source's first axis this one is.
+
     Raises:
         ValueError: If the two do not have the same placeholders.
     """
@@ -71,6 +74,7 @@ class Rule:
     source: str
     target: str
     transform: Transform
+    part: tuple[int, int] = (0, 1)
 
     def __post_init__(self) -> None:
         if sorted(_PLACEHOLDER.findall(self.source)) != sorted(_PLACEHOLDER.findall(self.target)):
@@ -103,7 +107,7 @@ class Table:
     """All rules of a network.
 
     Attributes:
-        rules: No two of them may match the same name.
+        rules: No two of them may match the same name, unless they take its several parts.
         aliases: (old, new) pieces of source names, replaced before rules are matched: spellings
             that mean the same. Export writes the new ones.
         ignored: Source names (after aliases) that carry no weights, such as constant buffers.
@@ -152,18 +156,21 @@ def import_weights(
             every parameter that is not filled or filled twice, and every wrong shape.
     """
     shapes = {path: tuple(leaf.shape) for path, leaf in flatten(expected).items()}
-    filled, problems = _assign(table, source, shapes)
-    params = {}
-    for path, (key, rule) in filled.items():
-        array, transform = source[key], rule.transform
-        fits = array.ndim in transform.ranks
-        ours = transform.to_target(array, shapes[path]) if fits else array
+    assignment = assign(table, source, expected)
+    params, misshaped = {}, {}
+    for path, (key, rule) in assignment.filled.items():
+        array, transform, (index, count) = source[key], rule.transform, rule.part
+        fits = array.ndim in transform.ranks and array.shape[0] % count == 0
+        ours = array
+        if fits:
+            ours = transform.to_target(np.split(array, count)[index], shapes[path])
         if fits and ours.shape == shapes[path]:
             params[path] = np.ascontiguousarray(ours)
         else:
             wanted = transform.to_source(np.broadcast_to(np.float32(0), shapes[path])).shape
-            problems.append(f"  ! {key} has shape {array.shape}, expected {wanted}")
-    if problems:
+            wanted = (wanted[0] * count, *wanted[1:])
+            misshaped[key] = f"  ! {key} has shape {array.shape}, expected {wanted}"
+    if problems := [*assignment.problems, *misshaped.values()]:
         raise ValueError("\n".join([f"{name} does not fit the configuration:", *problems]))
     return unflatten(params)
 
@@ -182,44 +189,80 @@ def export_weights(table: Table, params: Tree) -> dict[str, np.ndarray]:
         ValueError: Names every parameter that no rule or more than one rule takes, or whose name is
             another's too.
     """
-    weights, problems = {}, []
+    parts: dict[str, dict[tuple[int, int], np.ndarray]] = {}
+    problems = []
     for path, leaf in flatten(params).items():
         match table.sources_of(path):
-            case [(_, key)] if key in weights:
+            case [(rule, key)] if rule.part in parts.get(key, {}):
                 problems.append(f"  + {path} is not the only one with the name {key}")
             case [(rule, key)]:
-                weights[key] = np.ascontiguousarray(rule.transform.to_source(np.asarray(leaf)))
+                array = rule.transform.to_source(np.asarray(leaf))
+                parts.setdefault(key, {})[rule.part] = array
             case []:
                 problems.append(f"  + no rule takes {path}")
             case several:
                 problems.append(f"  + {path} is taken by {_names(several)}")
+    for key, arrays in parts.items():
+        if not _are_whole(arrays):
+            problems.append(f"  - {key} has not all of its parts")
     if problems:
         raise ValueError("\n".join(["parameters that have no name to export by:", *problems]))
-    return weights
+    return {
+        key: _joined([arrays[part] for part in sorted(arrays)]) for key, arrays in parts.items()
+    }
 
 
-def _assign(
-    table: Table, keys: Iterable[str], shapes: Mapping[str, Shape]
-) -> tuple[dict[str, tuple[str, Rule]], list[str]]:
-    """Which source key fills each path, by which rule; and a line for all that has no place."""
+@dataclass(frozen=True)
+class Assignment:
+    """Which source key goes where.
+
+    Attributes:
+        filled: Our path -> the source key that fills it and the rule that says so.
+        ignored: Source keys that the table declares to carry no weights.
+        problems: A line for every key and path that has no partner or several, sorted.
+    """
+
+    filled: Mapping[str, tuple[str, Rule]]
+    ignored: tuple[str, ...]
+    problems: tuple[str, ...]
+
+
+def assign(table: Table, keys: Iterable[str], expected: Tree) -> Assignment:
+    """Matches source keys with the paths of `expected`, without reading any weight."""
+    shapes = flatten(expected)
     filled: dict[str, tuple[str, Rule]] = {}
-    problems = []
+    ignored, problems = [], []
     for key in keys:
         if table.canonical(key) in table.ignored:
+            ignored.append(key)
             continue
-        match table.targets_of(key):
-            case [(_, path)] if path in filled:
+        matches = table.targets_of(key)
+        if len(matches) > 1 and not _are_whole([rule.part for rule, _ in matches]):
+            problems.append(f"  + {key} goes to {_names(matches)}")
+            continue
+        if not matches:
+            problems.append(f"  + unexpected {key}")
+        for rule, path in matches:
+            if path in filled:
                 problems.append(f"  + {key} and {filled[path][0]} are the same parameter, {path}")
-            case [(rule, path)] if path in shapes:
+            elif path in shapes:
                 filled[path] = (key, rule)
-            case [_, _, *_] as several:
-                problems.append(f"  + {key} goes to {_names(several)}")
-            case _:
+            else:
                 problems.append(f"  + unexpected {key}")
     for path in shapes.keys() - filled.keys():
         sources = _names(table.sources_of(path)) or "which no rule gives"
         problems.append(f"  - missing {path}, {sources}")
-    return filled, sorted(problems)
+    return Assignment(filled, tuple(ignored), tuple(sorted(set(problems))))
+
+
+def _are_whole(parts: Iterable[tuple[int, int]]) -> bool:
+    """Whether these are all the parts of one array, each once."""
+    found = sorted(parts)
+    return found == [(index, len(found)) for index in range(len(found))]
+
+
+def _joined(arrays: list[np.ndarray]) -> np.ndarray:
+    return np.ascontiguousarray(arrays[0] if len(arrays) == 1 else np.concatenate(arrays))
 
 
 def _names(matches: list[tuple[Rule, str]]) -> str:

@@ -1,13 +1,13 @@
 """Stable Diffusion weights into a model directory (§3.1; the warm start of §3.5).
 
-Reads a diffusers folder of Stable Diffusion 1 or 2 (see `files`); writes the components
-`text_encoder`, `image_unet` and `autoencoder`, the tokenizer and the configuration.
+Writes the components `text_encoder`, `image_unet` and `autoencoder`, the tokenizer, the
+configuration, and `conversion.json`: what was read, written and left out.
 """
 
+import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,108 +16,110 @@ import jax.numpy as jnp
 
 from videogen_jax.atomic import replacing
 from videogen_jax.config import DenoiserConfig, ModelConfig
-from videogen_jax.diffusion.schedule import ScheduleConfig
+from videogen_jax.diffusion.schedule import Prediction
 from videogen_jax.models.autoencoder import Autoencoder, AutoencoderConfig
 from videogen_jax.models.text_encoder import TextEncoder, TextEncoderConfig
 from videogen_jax.models.unet import SpaceTimeUNet, UNetConfig
 from videogen_jax.trees import Tree
-from videogen_jax.weights import diffusers_configs
 from videogen_jax.weights.config_file import save_config
-from videogen_jax.weights.files import check_diffusers_folder, find_weights, open_tensors
+from videogen_jax.weights.diffusers_folder import (
+    Variant,
+    folder_components,
+    stable_diffusion_configs,
+)
+from videogen_jax.weights.hub import download, is_hub_id
 from videogen_jax.weights.model_dir import DType, save_component
-from videogen_jax.weights.rules import Table, import_weights
-from videogen_jax.weights.tables.autoencoder import AUTOENCODER
-from videogen_jax.weights.tables.text_encoder import TEXT_ENCODER
-from videogen_jax.weights.tables.unet import UNET
+from videogen_jax.weights.reading import ComponentReport, mapping_lines, read_component, to_json
+from videogen_jax.weights.single_file import open_single_file
+from videogen_jax.weights.sources import (
+    COMPONENTS,
+    Component,
+    ComponentSource,
+    StableDiffusionConfigs,
+)
 
-_CLASSES = {
-    "text_encoder": "CLIPTextModel",
-    "unet": "UNet2DConditionModel",
-    "vae": "AutoencoderKL",
-}
-_TOKENIZER_FILES = ("vocab.json", "merges.txt", "tokenizer_config.json")
+REPORT = "conversion.json"
+
+_VOCABULARIES = (("vocab.json", "merges.txt"), ("tokenizer.json",))
+_TOKENIZER_CONFIG = "tokenizer_config.json"
+_TOKENIZER_FILES = (
+    "vocab.json",
+    "merges.txt",
+    "tokenizer.json",
+    _TOKENIZER_CONFIG,
+    "special_tokens_map.json",  # only older transformers wrote it
+)
 
 
 @dataclass(frozen=True)
-class StableDiffusionConfigs:
-    """What the networks of a Stable Diffusion folder are.
+class ConversionOptions:
+    """How to convert.
 
     Attributes:
-        text_encoder, unet, autoencoder: Configs of the networks.
-        schedule: The noise schedule and prediction the UNet was trained with.
-        sample_size: Latents per side it was trained at, None if the folder does not say.
+        dtype: Of the weights on disk; None keeps the source's.
+        only: Components to convert; () for all. The configuration tells of all in any case.
+        variant: "fp16" takes a folder's half-precision files. Without it they are taken only where
+            there are no others.
+        prediction: What the UNet of a single file predicts, which such a file does not say. If None,
+            the noise ("eps") for Stable Diffusion 1 and velocity ("v") for 2, as its 768-v models
+            do; its base models need "eps".
+        ema: Takes the UNet's averaged weights of a single file.
+        tokenizer: Folder with the tokenizer of a single file, which has none.
     """
 
-    text_encoder: TextEncoderConfig
-    unet: UNetConfig
-    autoencoder: AutoencoderConfig
-    schedule: ScheduleConfig
-    sample_size: int | None
-
-    def __post_init__(self) -> None:
-        latents, channels = self.autoencoder.latent_channels, self.unet.in_channels
-        if not latents == channels == self.unet.out_channels:
-            raise ValueError(
-                f"the UNet has {channels} input and {self.unet.out_channels} output channels, "
-                f"expected the autoencoder's {latents} latent channels: not a text-to-image model"
-            )
-        if self.unet.cross_attention_dim != self.text_encoder.hidden_size:
-            raise ValueError(
-                f"the UNet attends to text of width {self.unet.cross_attention_dim}, "
-                f"the text encoder gives {self.text_encoder.hidden_size}"
-            )
+    dtype: DType | None = None
+    only: tuple[Component, ...] = ()
+    variant: Variant | None = None
+    prediction: Prediction | None = None
+    ema: bool = False
+    tokenizer: Path | None = None
 
 
-def stable_diffusion_configs(folder: Path) -> StableDiffusionConfigs:
-    """Reads the configs of a diffusers folder.
+@dataclass(frozen=True)
+class _Source:
+    """A source whose configs are read and whose weights are open.
 
-    Raises:
-        FileNotFoundError: The folder or one of its config files does not exist.
-        ValueError: It is not a Stable Diffusion 1 or 2 text-to-image folder; names the file, all of
-            its fields that are not supported, and what was expected.
+    Attributes:
+        form: What kind of source it is, for the report.
+        configs: Of all networks.
+        components: Weights of the networks that are converted.
+        tokenizer: Folder with its files; None if it is not converted.
     """
-    check_diffusers_folder(folder, _CLASSES)
-    configs = (
-        diffusers_configs.text_encoder_config(folder / "text_encoder" / "config.json"),
-        diffusers_configs.unet_config(folder / "unet" / "config.json"),
-        diffusers_configs.autoencoder_config(folder / "vae" / "config.json"),
-        diffusers_configs.schedule_config(folder / "scheduler" / "scheduler_config.json"),
-        diffusers_configs.unet_sample_size(folder / "unet" / "config.json"),
-    )
-    try:
-        return StableDiffusionConfigs(*configs)
-    except ValueError as error:
-        raise ValueError(f"{folder}: {error}") from error
+
+    form: str
+    configs: StableDiffusionConfigs
+    components: Mapping[Component, ComponentSource]
+    tokenizer: Path | None
 
 
-def import_text_encoder(folder: Path, config: TextEncoderConfig) -> dict[str, Any]:
-    """Parameters of `TextEncoder(config)` from the folder of a transformers `CLIPTextModel`.
-
-    Arrays are numpy and keep the file's dtype.
-
-    Raises:
-        FileNotFoundError: No weights file that is read; names what there is.
-        ValueError: Not a safetensors file, or its weights do not fit `config`; names the file and
-            every weight that is unexpected, missing, given twice or of the wrong shape.
-    """
-    tokens_BT = jax.ShapeDtypeStruct((1, 1), jnp.int32)
-    return _import(TEXT_ENCODER, folder, TextEncoder(config).init, tokens_BT)
+def parameter_shapes(component: Component, configs: StableDiffusionConfigs) -> Tree:
+    """The parameters of one of the networks, as nested dict of `jax.ShapeDtypeStruct`."""
+    if component == "text_encoder":
+        return _text_encoder_shapes(configs.text_encoder)
+    if component == "image_unet":
+        return _unet_shapes(configs.unet)
+    return _autoencoder_shapes(configs.autoencoder)
 
 
-def import_unet(folder: Path, config: UNetConfig) -> dict[str, Any]:
-    """As `import_text_encoder`, for `SpaceTimeUNet(config)`, a diffusers `UNet2DConditionModel`."""
+def _text_encoder_shapes(config: TextEncoderConfig) -> Tree:
+    return _shapes(TextEncoder(config).init, jax.ShapeDtypeStruct((1, 1), jnp.int32))
+
+
+def _unet_shapes(config: UNetConfig) -> Tree:
     size = 2 ** (len(config.block_out_channels) - 1)
     x_BFHWC = jax.ShapeDtypeStruct((1, 1, size, size, config.in_channels), jnp.float32)
     timesteps_B = jax.ShapeDtypeStruct((1,), jnp.float32)
     text_BTD = jax.ShapeDtypeStruct((1, 1, config.cross_attention_dim), jnp.float32)
-    return _import(UNET, folder, SpaceTimeUNet(config).init, x_BFHWC, timesteps_B, text_BTD)
+    return _shapes(SpaceTimeUNet(config).init, x_BFHWC, timesteps_B, text_BTD)
 
 
-def import_autoencoder(folder: Path, config: AutoencoderConfig) -> dict[str, Any]:
-    """As `import_text_encoder`, for `Autoencoder(config)` and a diffusers `AutoencoderKL`."""
+def _autoencoder_shapes(config: AutoencoderConfig) -> Tree:
     shape = (1, config.factor, config.factor, config.in_channels)
-    x_BHWC = jax.ShapeDtypeStruct(shape, jnp.float32)
-    return _import(AUTOENCODER, folder, Autoencoder(config).init, x_BHWC)
+    return _shapes(Autoencoder(config).init, jax.ShapeDtypeStruct(shape, jnp.float32))
+
+
+def _shapes(init: Callable[..., Any], *inputs: Any) -> Tree:
+    return jax.eval_shape(init, jax.random.key(0), *inputs)["params"]
 
 
 def with_stable_diffusion(base: ModelConfig, configs: StableDiffusionConfigs) -> ModelConfig:
@@ -164,17 +166,25 @@ def with_stable_diffusion(base: ModelConfig, configs: StableDiffusionConfigs) ->
 
 
 def convert_stable_diffusion(
-    source: Path, model_dir: Path, base: ModelConfig, dtype: DType | None = None
+    source: Path,
+    model_dir: Path,
+    base: ModelConfig,
+    dtype: DType | None = None,
+    *,
+    options: ConversionOptions | None = None,
+    log: Callable[[str], object] = lambda line: None,
 ) -> ModelConfig:
-    """Converts a diffusers folder into a model directory, which appears whole or not at all.
+    """Converts Stable Diffusion weights into a model directory, which appears whole or not at all.
 
     One network is in memory at a time.
 
     Args:
-        source: Diffusers folder of Stable Diffusion 1 or 2.
+        source: Diffusers folder, hub id or single file of Stable Diffusion 1 or 2.
         model_dir: Must not exist, or be empty.
         base: What Stable Diffusion does not say: see `with_stable_diffusion`.
-        dtype: Of the weights on disk; None keeps the source's.
+        dtype: Of the weights on disk, where `options` does not say.
+        options: How to convert.
+        log: Called with the report, a few lines for each network.
 
     Returns:
         The configuration written to `config.json`.
@@ -184,36 +194,103 @@ def convert_stable_diffusion(
         ValueError: A file of `source` is not what it should be, or `model_dir` is in use or cannot
             be written; names the file and all that is wrong with it.
     """
+    options = options or ConversionOptions(dtype)
     if model_dir.exists() and not (model_dir.is_dir() and not any(model_dir.iterdir())):
         raise ValueError(f"{model_dir} exists already; give the name of a new directory")
-    configs = stable_diffusion_configs(source)
-    config = replace(with_stable_diffusion(base, configs), name=model_dir.name)
-    components = {
-        "text_encoder": partial(import_text_encoder, source / "text_encoder", configs.text_encoder),
-        "image_unet": partial(import_unet, source / "unet", configs.unet),
-        "autoencoder": partial(import_autoencoder, source / "vae", configs.autoencoder),
-    }
+    opened = _open_source(source, options)
+    log(f"{source}: {opened.form}")
+    config = replace(with_stable_diffusion(base, opened.configs), name=model_dir.name)
+    reports = {}
     with replacing(model_dir) as temporary:
-        for name, read in components.items():
-            save_component(temporary, name, read(), dtype)
-        _copy_tokenizer(source / "tokenizer", temporary / "tokenizer")
+        for name, params, report in _read_components(opened, options):
+            save_component(temporary, name, params)
+            log(f"{name}: {report.summary()}")
+            reports[name] = to_json(report)
+            del params  # before the next network is read
+        if opened.tokenizer is not None:
+            _copy_tokenizer(opened.tokenizer, temporary / "tokenizer")
         save_config(temporary / "config.json", config)
+        content = {"source": str(source), "form": opened.form, "components": reports}
+        (temporary / REPORT).write_text(json.dumps(content, indent=2) + "\n")
     return config
 
 
-def _import(table: Table, folder: Path, init: Callable[..., Any], *inputs: Any) -> dict[str, Any]:
-    expected: Tree = jax.eval_shape(init, jax.random.key(0), *inputs)["params"]
-    path = find_weights(folder)
-    with open_tensors(path) as tensors:
-        return import_weights(table, tensors, expected, name=str(path))
+def describe_conversion(
+    source: Path, base: ModelConfig, options: ConversionOptions, log: Callable[[str], object]
+) -> None:
+    """Reads and checks everything as `convert_stable_diffusion` does, and writes nothing.
+
+    Args:
+        log: Called with the report and where each weight would go.
+
+    Raises: as `convert_stable_diffusion`.
+    """
+    opened = _open_source(source, options)
+    log(f"{source}: {opened.form}")
+    with_stable_diffusion(base, opened.configs)
+    for name, _, report in _read_components(opened, options):
+        log("\n".join([f"{name}: {report.summary()}", *mapping_lines(report)]))
+
+
+def _open_source(source: Path, options: ConversionOptions) -> _Source:
+    components = options.only or COMPONENTS
+    if source.is_file():
+        return _open_single_file(source, options, components)
+    form = "diffusers folder"
+    if not source.exists() and is_hub_id(source.as_posix()):
+        form = f"hub, {source}"
+        source = download(source.as_posix(), components, options.variant)
+    if options.ema or options.prediction or options.tokenizer:
+        raise ValueError(f"{source}: ema, prediction and tokenizer are options of single files")
+    configs = stable_diffusion_configs(source)
+    tokenizer = source / "tokenizer" if "text_encoder" in components else None
+    if tokenizer is not None:
+        _check_tokenizer(tokenizer)
+    return _Source(
+        form,
+        configs,
+        folder_components(source, components, options.variant),
+        tokenizer,
+    )
+
+
+def _open_single_file(
+    source: Path, options: ConversionOptions, components: tuple[Component, ...]
+) -> _Source:
+    if options.variant is not None:
+        raise ValueError(f"{source}: variant is an option of diffusers folders")
+    tokenizer = options.tokenizer if "text_encoder" in components else None
+    if tokenizer is not None:
+        _check_tokenizer(tokenizer)
+    elif "text_encoder" in components:
+        raise ValueError(f"{source} has no tokenizer in it; give its folder as option tokenizer")
+    opened = open_single_file(source, components, options.prediction, options.ema)
+    schedule = opened[0].schedule
+    told = "given" if options.prediction else "the default of its family, the file does not say"
+    form = f"single file, prediction {schedule.prediction} ({told})"
+    return _Source(form, *opened, tokenizer)
+
+
+def _read_components(
+    source: _Source, options: ConversionOptions
+) -> Iterator[tuple[Component, dict[str, Any], ComponentReport]]:
+    for name, weights in source.components.items():
+        expected = parameter_shapes(name, source.configs)
+        yield name, *read_component(weights, expected, options.dtype)
+
+
+def _check_tokenizer(folder: Path) -> None:
+    """Raises unless the files of a CLIP tokenizer are there, in its old form or its new one."""
+    missing = [
+        [name for name in (*files, _TOKENIZER_CONFIG) if not (folder / name).is_file()]
+        for files in _VOCABULARIES
+    ]
+    if all(missing):
+        raise FileNotFoundError(f"no {', '.join(missing[0])} in {folder}")
 
 
 def _copy_tokenizer(source: Path, target: Path) -> None:
-    """Copies CLIP's files; only older transformers wrote a `special_tokens_map.json`."""
-    missing = [name for name in _TOKENIZER_FILES if not (source / name).is_file()]
-    if missing:
-        raise FileNotFoundError(f"no {', '.join(missing)} in {source}")
     target.mkdir()
-    for name in (*_TOKENIZER_FILES, "special_tokens_map.json"):
+    for name in _TOKENIZER_FILES:
         if (source / name).is_file():
             shutil.copyfile(source / name, target / name)

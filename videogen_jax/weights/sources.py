@@ -1,0 +1,59 @@
+"""What a source of Stable Diffusion weights gives, whatever its form."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from videogen_jax.diffusion.schedule import ScheduleConfig
+from videogen_jax.models.autoencoder import AutoencoderConfig
+from videogen_jax.models.text_encoder import TextEncoderConfig
+from videogen_jax.models.unet import UNetConfig
+from videogen_jax.weights.files import Tensors
+from videogen_jax.weights.rules import Table
+
+Component = Literal["text_encoder", "image_unet", "autoencoder"]
+COMPONENTS: tuple[Component, ...] = ("text_encoder", "image_unet", "autoencoder")
+
+
+@dataclass(frozen=True)
+class StableDiffusionConfigs:
+    """What the networks of Stable Diffusion weights are.
+
+    Attributes:
+        text_encoder, unet, autoencoder: Configs of the networks.
+        schedule: The noise schedule and prediction the UNet was trained with.
+        sample_size: Latents per side it was trained at, None if the source does not say.
+    """
+
+    text_encoder: TextEncoderConfig
+    unet: UNetConfig
+    autoencoder: AutoencoderConfig
+    schedule: ScheduleConfig
+    sample_size: int | None
+
+    def __post_init__(self) -> None:
+        latents, channels = self.autoencoder.latent_channels, self.unet.in_channels
+        if not latents == channels == self.unet.out_channels:
+            raise ValueError(
+                f"the UNet has {channels} input and {self.unet.out_channels} output channels, "
+                f"expected the autoencoder's {latents} latent channels: not a text-to-image model"
+            )
+        if self.unet.cross_attention_dim != self.text_encoder.hidden_size:
+            raise ValueError(
+                f"the UNet attends to text of width {self.unet.cross_attention_dim}, "
+                f"the text encoder gives {self.text_encoder.hidden_size}"
+            )
+
+
+@dataclass(frozen=True)
+class ComponentSource:
+    """The weights of one network.
+
+    Attributes:
+        table: How they are called.
+        tensors: The weights, read when asked for.
+        name: The file they come from, for messages and the report.
+    """
+
+    table: Table
+    tensors: Tensors
+    name: str
