@@ -1,0 +1,136 @@
+"""IFRNet checkpoints into a model directory, as the component `pixel_flow` (§3.3).
+
+`pixel_flow` is `LatentFlow` on pixels. It serves training only, as the source of target flows, so
+its configuration stands beside it in `pixel_flow.json` instead of in `config.json`: a directory may
+then hold it alone, and no model's configuration has a part that sampling never uses.
+"""
+
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from videogen_jax.atomic import replacing
+from videogen_jax.models.flow import FlowConfig, LatentFlow
+from videogen_jax.weights.config_file import load_config, save_config
+from videogen_jax.weights.model_dir import (
+    DType,
+    check_against,
+    list_components,
+    load_component,
+    save_component,
+)
+from videogen_jax.weights.rules import import_weights
+from videogen_jax.weights.tables.ifrnet import IFRNET
+
+COMPONENT = "pixel_flow"
+_CONFIG_FILE = f"{COMPONENT}.json"
+_LEVELS = (1, 2, 3, 4)
+
+
+def convert_ifrnet(source: Path, model_dir: Path, dtype: DType | None = None) -> FlowConfig:
+    """Adds the component `pixel_flow` to a model directory, which is made if it does not exist.
+
+    Args:
+        source: Checkpoint (`.pth`) of IFRNet, IFRNet-S or IFRNet-L, or of another width.
+        model_dir: New or existing, without a `pixel_flow`.
+        dtype: Of the weights on disk; None keeps the source's.
+
+    Raises:
+        FileNotFoundError: There is no such checkpoint.
+        ValueError: It is no IFRNet checkpoint, holds more than tensors (nothing in it is executed),
+            or `model_dir` has a `pixel_flow` already or cannot be written.
+    """
+    present = list_components(model_dir) if model_dir.is_dir() else []
+    if COMPONENT in present or (model_dir / _CONFIG_FILE).exists():
+        raise ValueError(f"{model_dir} has a {COMPONENT} already")
+    weights = _read_checkpoint(source)
+    config = ifrnet_config(weights, name=str(source))
+    params = import_weights(IFRNET, weights, _shapes(config), name=str(source))
+    if model_dir.is_dir():
+        _save(model_dir, config, params, dtype)
+    else:
+        with replacing(model_dir) as temporary:
+            _save(temporary, config, params, dtype)
+    return config
+
+
+def load_pixel_flow(model_dir: Path) -> tuple[FlowConfig, dict[str, Any]]:
+    """The configuration and the float32 parameters that `convert_ifrnet` wrote.
+
+    Raises:
+        FileNotFoundError: The directory has no `pixel_flow`.
+        ValueError: A file is damaged, or the two do not fit.
+    """
+    params = load_component(model_dir, COMPONENT)
+    config = load_config(model_dir / _CONFIG_FILE, FlowConfig)
+    check_against(_shapes(config), params, model_dir / f"{COMPONENT}.safetensors")
+    return config, params
+
+
+def ifrnet_config(weights: Mapping[str, np.ndarray], *, name: str) -> FlowConfig:
+    """The sizes that the shapes of an IFRNet checkpoint tell; `name` heads the messages.
+
+    Raises:
+        ValueError: A weight that tells a size is missing or has another number of axes, or the
+            sizes are none that the network can have.
+    """
+    by_name = {IFRNET.canonical(key): array.shape for key, array in weights.items()}
+    firsts = [f"encoder.pyramid{level}.0.0.weight" for level in _LEVELS]
+    side = "decoder1.convblock.1.conv2.0.weight"
+    bad = [key for key in (*firsts, side) if len(by_name.get(key, ())) != 4]
+    if bad:
+        raise ValueError(f"{name} is no IFRNet checkpoint: no convolution {', '.join(bad)}")
+    _, channels, stem_kernel, _ = by_name[firsts[0]]
+    try:
+        return FlowConfig(
+            in_channels=channels,
+            encoder_channels=tuple(by_name[key][0] for key in firsts),
+            side_channels=by_name[side][0],
+            stem_kernel=stem_kernel,
+        )
+    except ValueError as error:
+        raise ValueError(f"{name} is no IFRNet checkpoint: {error}") from error
+
+
+def _read_checkpoint(path: Path) -> dict[str, np.ndarray]:
+    """The tensors of a state dict; torch's safe reader builds tensors and plain containers only."""
+    import torch
+
+    if not path.is_file():
+        raise FileNotFoundError(f"no file {path}")
+    try:
+        data = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(
+            f"{path} is refused, nothing in it was executed: it is damaged or holds other objects "
+            f"than tensors, which could run code ({reason})"
+        ) from error
+    except (RuntimeError, EOFError) as error:
+        raise ValueError(f"{path} is not a torch checkpoint: {error}") from error
+    if not isinstance(data, Mapping) or not all(isinstance(x, torch.Tensor) for x in data.values()):
+        raise ValueError(f"{path} is no state dict, expected tensors by name")
+    return {key: tensor.detach().numpy() for key, tensor in data.items()}
+
+
+def _shapes(config: FlowConfig) -> dict[str, Any]:
+    size = config.total_stride
+    frame_BHWC = jax.ShapeDtypeStruct((1, size, size, config.in_channels), jnp.float32)
+    time_B = jax.ShapeDtypeStruct((1,), jnp.float32)
+    init = LatentFlow(config).init
+    return jax.eval_shape(init, jax.random.key(0), frame_BHWC, frame_BHWC, time_B)["params"]
+
+
+def _save(directory: Path, config: FlowConfig, params: dict[str, Any], dtype: DType | None) -> None:
+    """The component last: only with it there is a `pixel_flow`."""
+    save_config(directory / _CONFIG_FILE, config)
+    try:
+        save_component(directory, COMPONENT, params, dtype)
+    except ValueError:
+        (directory / _CONFIG_FILE).unlink()
+        raise
