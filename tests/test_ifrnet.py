@@ -82,9 +82,9 @@ def test_what_is_no_ifrnet_checkpoint(tmp_path):
     torch.save(torch.nn.Linear(2, 2).state_dict(), source)
     assert "is no IFRNet checkpoint: no convolution" in refused(source, model_dir)
     torch.save([1, 2], source)
-    assert "is no state dict" in refused(source, model_dir)
+    assert "holds a list, expected tensors by name" in refused(source, model_dir)
     torch.save({"a": Bomb(tmp_path / "executed")}, source)
-    assert "nothing in it was executed" in refused(source, model_dir)
+    assert "none of its code was run" in refused(source, model_dir)
     assert not (tmp_path / "executed").exists()
 
 

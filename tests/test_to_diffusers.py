@@ -9,6 +9,7 @@ from diffusers import StableDiffusionPipeline
 from safetensors.numpy import load_file
 from torch_stable_diffusion import SD1, SD2, build_models, save_folder
 
+from videogen_jax import VideoGen
 from videogen_jax.presets import PAPER
 from videogen_jax.trees import flatten
 from videogen_jax.weights.stable_diffusion import convert_stable_diffusion, stable_diffusion_configs
@@ -55,6 +56,18 @@ def test_pipeline_gives_the_same_image(tmp_path, spec):
         images.append(pipeline("a red circle", **given).images)
     assert images[0].std() > 0
     np.testing.assert_array_equal(*images)
+
+
+def test_a_stages_spatial_weights_are_the_image_models_it_started_from(tmp_path):
+    save_folder(build_models(SD1), SD1, tmp_path / "source")
+    convert_stable_diffusion(tmp_path / "source", tmp_path / "image", PAPER)
+    VideoGen.from_stable_diffusion(tmp_path / "image").save(tmp_path / "video")
+    export_to_diffusers(tmp_path / "video", tmp_path / "out", "stage_2", "float16")
+    file = "unet/diffusion_pytorch_model.safetensors"
+    ours, theirs = load_file(tmp_path / "out" / file), load_file(tmp_path / "source" / file)
+    assert ours.keys() == theirs.keys()
+    for key, weight in theirs.items():
+        np.testing.assert_array_equal(ours[key], weight.astype(np.float16))
 
 
 def test_spatial_params_are_the_image_models():

@@ -21,7 +21,7 @@ from videogen_jax.weights.files import read_json
 
 
 @dataclass(frozen=True)
-class _Fields:
+class Fields:
     """What becomes of each field of a class.
 
     Attributes:
@@ -35,7 +35,7 @@ class _Fields:
     without_effect: tuple[str, ...] = ()
 
 
-_TEXT_ENCODER = _Fields(
+TEXT_ENCODER_FIELDS = Fields(
     read={
         "vocab_size": ("vocab_size", 49408),
         "max_position_embeddings": ("max_length", 77),
@@ -63,7 +63,7 @@ _TEXT_ENCODER = _Fields(
     ),
 )
 
-_UNET = _Fields(
+UNET_FIELDS = Fields(
     read={
         "in_channels": ("in_channels", 4),
         "out_channels": ("out_channels", 4),
@@ -105,7 +105,7 @@ _UNET = _Fields(
     ),
 )
 
-_AUTOENCODER = _Fields(
+AUTOENCODER_FIELDS = Fields(
     read={
         "in_channels": ("in_channels", 3),
         "out_channels": ("out_channels", 3),
@@ -125,7 +125,7 @@ _AUTOENCODER = _Fields(
 # Stable Diffusion's files say so; transformers then takes the highest id for end-of-text.
 _LEGACY_EOS_TOKEN_ID = 2
 
-_SCHEDULE_FIELDS = {
+SCHEDULE_FIELDS = {
     "num_train_timesteps": ("num_train_timesteps", 1000),
     "beta_start": ("beta_start", 0.0001),
     "beta_end": ("beta_end", 0.02),
@@ -133,12 +133,12 @@ _SCHEDULE_FIELDS = {
     "prediction_type": ("prediction", "epsilon"),
     "rescale_betas_zero_snr": ("zero_terminal_snr", False),
 }
-_BETA_SCHEDULES = {
+BETA_SCHEDULES = {
     "linear": "linear",
     "scaled_linear": "scaled_linear",
     "squaredcos_cap_v2": "cosine",
 }
-_PREDICTIONS = {"epsilon": "eps", "v_prediction": "v", "sample": "x0"}
+PREDICTIONS = {"epsilon": "eps", "v_prediction": "v", "sample": "x0"}
 
 
 def text_encoder_config(path: Path) -> TextEncoderConfig:
@@ -152,7 +152,7 @@ def text_encoder_config(path: Path) -> TextEncoderConfig:
         ValueError: A field is unknown or has a value that our network is not written for; names the
             file and all such fields.
     """
-    config = from_dict(_read(path, _TEXT_ENCODER), TextEncoderConfig, where=str(path))
+    config = from_dict(_read(path, TEXT_ENCODER_FIELDS), TextEncoderConfig, where=str(path))
     if config.eos_token_id == _LEGACY_EOS_TOKEN_ID:
         return dataclasses.replace(config, eos_token_id=config.vocab_size - 1)
     return config
@@ -160,7 +160,7 @@ def text_encoder_config(path: Path) -> TextEncoderConfig:
 
 def unet_config(path: Path) -> UNetConfig:
     """The config of a diffusers `UNet2DConditionModel`. Arguments and errors as above."""
-    data = _read(path, _UNET)
+    data = _read(path, UNET_FIELDS)
     down_types = {"CrossAttnDownBlock2D": True, "DownBlock2D": False}
     up_types = {"CrossAttnUpBlock2D": True, "UpBlock2D": False}
     down = _choices(path, "down_block_types", data.pop("down"), down_types)
@@ -188,7 +188,7 @@ def unet_sample_size(path: Path) -> int | None:
 
 def autoencoder_config(path: Path) -> AutoencoderConfig:
     """The config of a diffusers `AutoencoderKL`. Arguments and errors as above."""
-    data = _read(path, _AUTOENCODER)
+    data = _read(path, AUTOENCODER_FIELDS)
     _choices(path, "down_block_types", data.pop("down"), {"DownEncoderBlock2D": True})
     _choices(path, "up_block_types", data.pop("up"), {"UpDecoderBlock2D": True})
     if data.pop("out_channels") != data["in_channels"]:
@@ -211,13 +211,13 @@ def schedule_config(path: Path) -> ScheduleConfig:
     given = read_json(path)
     if given.get("trained_betas") is not None:
         raise ValueError(f"{path}: trained_betas are not supported, expected null")
-    data = {ours: given.get(name, value) for name, (ours, value) in _SCHEDULE_FIELDS.items()}
-    data["beta_schedule"] = _choice(path, "beta_schedule", data["beta_schedule"], _BETA_SCHEDULES)
-    data["prediction"] = _choice(path, "prediction_type", data["prediction"], _PREDICTIONS)
+    data = {ours: given.get(name, value) for name, (ours, value) in SCHEDULE_FIELDS.items()}
+    data["beta_schedule"] = _choice(path, "beta_schedule", data["beta_schedule"], BETA_SCHEDULES)
+    data["prediction"] = _choice(path, "prediction_type", data["prediction"], PREDICTIONS)
     return from_dict(data, ScheduleConfig, where=str(path))
 
 
-def _read(path: Path, fields: _Fields) -> dict[str, Any]:
+def _read(path: Path, fields: Fields) -> dict[str, Any]:
     """The fields that are read, by our names; raises for all that are not as they must be."""
     given = read_json(path)
     problems = []

@@ -5,7 +5,6 @@ its configuration stands beside it in `pixel_flow.json` instead of in `config.js
 then hold it alone, and no model's configuration has a part that sampling never uses.
 """
 
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,7 @@ from videogen_jax.weights.model_dir import (
 )
 from videogen_jax.weights.rules import import_weights
 from videogen_jax.weights.tables.ifrnet import IFRNET
+from videogen_jax.weights.torch_files import open_pickle
 
 COMPONENT = "pixel_flow"
 _CONFIG_FILE = f"{COMPONENT}.json"
@@ -48,7 +48,7 @@ def convert_ifrnet(source: Path, model_dir: Path, dtype: DType | None = None) ->
     present = list_components(model_dir) if model_dir.is_dir() else []
     if COMPONENT in present or (model_dir / _CONFIG_FILE).exists():
         raise ValueError(f"{model_dir} has a {COMPONENT} already")
-    weights = _read_checkpoint(source)
+    weights = open_pickle(source)
     config = ifrnet_config(weights, name=str(source))
     params = import_weights(IFRNET, weights, _shapes(config), name=str(source))
     if model_dir.is_dir():
@@ -95,27 +95,6 @@ def ifrnet_config(weights: Mapping[str, np.ndarray], *, name: str) -> FlowConfig
         )
     except ValueError as error:
         raise ValueError(f"{name} is no IFRNet checkpoint: {error}") from error
-
-
-def _read_checkpoint(path: Path) -> dict[str, np.ndarray]:
-    """The tensors of a state dict; torch's safe reader builds tensors and plain containers only."""
-    import torch
-
-    if not path.is_file():
-        raise FileNotFoundError(f"no file {path}")
-    try:
-        data = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        reason = str(error).splitlines()[0]
-        raise ValueError(
-            f"{path} is refused, nothing in it was executed: it is damaged or holds other objects "
-            f"than tensors, which could run code ({reason})"
-        ) from error
-    except (RuntimeError, EOFError) as error:
-        raise ValueError(f"{path} is not a torch checkpoint: {error}") from error
-    if not isinstance(data, Mapping) or not all(isinstance(x, torch.Tensor) for x in data.values()):
-        raise ValueError(f"{path} is no state dict, expected tensors by name")
-    return {key: tensor.detach().numpy() for key, tensor in data.items()}
 
 
 def _shapes(config: FlowConfig) -> dict[str, Any]:

@@ -10,6 +10,7 @@ model/
 import hashlib
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -64,14 +65,24 @@ def save_component(
     _check_finite(arrays, f"component {name!r}", dtype)
     manifest = _read_manifest(directory)
     with replacing(directory / (name + _SUFFIX)) as temporary:
-        temporary.touch()
-        mode = temporary.stat().st_mode
-        save_file(arrays, temporary)
-        temporary.chmod(mode)  # safetensors makes files that only their owner can read
+        write_tensors(temporary, arrays)
         manifest[name] = _Saved(temporary.stat().st_size, _sha256(temporary))
     data = {name: to_dict(saved) for name, saved in sorted(manifest.items())}
     with replacing(directory / _MANIFEST) as temporary:
         temporary.write_text(json.dumps(data, indent=2) + "\n")
+
+
+def write_tensors(
+    path: Path, arrays: Mapping[str, np.ndarray], metadata: dict[str, str] | None = None
+) -> None:
+    """Writes a safetensors file with the permissions that any new file gets.
+
+    safetensors itself makes files that only their owner can read.
+    """
+    path.touch()
+    mode = path.stat().st_mode
+    save_file(dict(arrays), path, metadata)
+    path.chmod(mode)
 
 
 def load_component(

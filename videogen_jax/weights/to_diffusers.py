@@ -3,7 +3,6 @@
 The configurations are written from the field tables that `diffusers_configs` reads them by.
 """
 
-import dataclasses
 import json
 import re
 import shutil
@@ -11,14 +10,23 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors.numpy import save_file
 
 from videogen_jax import trees
 from videogen_jax.atomic import replacing
 from videogen_jax.config import DenoiserConfig, ModelConfig
-from videogen_jax.weights import diffusers_configs as fields
+from videogen_jax.diffusion.schedule import ScheduleConfig
+from videogen_jax.models.autoencoder import AutoencoderConfig
 from videogen_jax.weights.config_file import load_config, to_dict
-from videogen_jax.weights.model_dir import DType, list_components, load_component
+from videogen_jax.weights.diffusers_configs import (
+    AUTOENCODER_FIELDS,
+    BETA_SCHEDULES,
+    PREDICTIONS,
+    SCHEDULE_FIELDS,
+    TEXT_ENCODER_FIELDS,
+    UNET_FIELDS,
+    Fields,
+)
+from videogen_jax.weights.model_dir import DType, list_components, load_component, write_tensors
 from videogen_jax.weights.rules import Table, export_weights
 from videogen_jax.weights.tables.autoencoder import AUTOENCODER
 from videogen_jax.weights.tables.text_encoder import TEXT_ENCODER
@@ -79,7 +87,8 @@ def export_to_diffusers(
             if folder == "unet":
                 params = spatial_params(params, config.autoencoder.latent_channels)
             weights = export_weights(table, params)
-            save_file(weights, temporary / folder / f"{stem}.safetensors", {"format": "pt"})
+            path = temporary / folder / f"{stem}.safetensors"
+            write_tensors(path, weights, {"format": "pt"})
 
 
 def spatial_params(params: trees.Tree, latent_channels: int) -> dict[str, Any]:
@@ -99,37 +108,59 @@ def _denoiser(config: ModelConfig, component: str) -> DenoiserConfig:
 
 def _configs(config: ModelConfig, denoiser: DenoiserConfig, where: str) -> dict[str, Any]:
     """The JSON files by path."""
-    schedule = denoiser.schedule
-    if schedule.shift != 1:
-        raise ValueError(f"{where}: diffusers has no schedule with shift {schedule.shift}")
+    if denoiser.schedule.shift != 1:
+        shift = denoiser.schedule.shift
+        raise ValueError(f"{where}: diffusers has no schedule with shift {shift}, expected 1")
     if config.text_encoder.skip_last_layers:
-        raise ValueError(f"{where}: diffusers' pipeline cannot leave out text layers")
-    latents = config.autoencoder.latent_channels
-    unet = to_dict(dataclasses.replace(denoiser.unet, in_channels=latents))
-    cross = denoiser.unet.attention_levels
-    unet["down"] = ["CrossAttnDownBlock2D" if x else "DownBlock2D" for x in cross]
-    unet["up"] = ["CrossAttnUpBlock2D" if x else "UpBlock2D" for x in reversed(cross)]
-    vae, levels = to_dict(config.autoencoder), len(config.autoencoder.block_out_channels)
-    vae["out_channels"] = vae["in_channels"]
-    vae |= {"down": ["DownEncoderBlock2D"] * levels, "up": ["UpDecoderBlock2D"] * levels}
-    values = to_dict(schedule)
-    beta = {ours: theirs for theirs, ours in fields._BETA_SCHEDULES.items()}
-    kind = {ours: theirs for theirs, ours in fields._PREDICTIONS.items()}
-    values |= {"beta_schedule": beta[schedule.beta_schedule]}
-    values |= {"prediction": kind[schedule.prediction]}
-    scheduler = {k: values[ours] for k, (ours, _) in fields._SCHEDULE_FIELDS.items()}
-    scheduler |= {"clip_sample": False, "set_alpha_to_one": False, "steps_offset": 1}
-    size = {"sample_size": config.latent_size(denoiser.resolution)}
-    text = _written(fields._TEXT_ENCODER, to_dict(config.text_encoder))
+        raise ValueError(
+            f"{where}: text_encoder.skip_last_layers is {config.text_encoder.skip_last_layers}, "
+            "which diffusers' pipeline cannot express, expected 0"
+        )
+    text = _written(TEXT_ENCODER_FIELDS, to_dict(config.text_encoder))
     return {
         "model_index.json": _INDEX,
-        "scheduler/scheduler_config.json": {"_class_name": "DDIMScheduler", **scheduler},
+        "scheduler/scheduler_config.json": _scheduler(denoiser.schedule),
         "text_encoder/config.json": {"architectures": ["CLIPTextModel"], **text},
-        "unet/config.json": _written(fields._UNET, unet) | size,
-        "vae/config.json": _written(fields._AUTOENCODER, vae)
-        | {"sample_size": denoiser.resolution},
+        "unet/config.json": _unet(config, denoiser),
+        "vae/config.json": _autoencoder(config.autoencoder, denoiser.resolution),
     }
 
 
-def _written(table: fields._Fields, values: dict[str, Any]) -> dict[str, Any]:
-    return {k: values[ours] for k, (ours, _) in table.read.items()} | dict(table.fixed)
+def _scheduler(schedule: ScheduleConfig) -> dict[str, Any]:
+    beta = {ours: theirs for theirs, ours in BETA_SCHEDULES.items()}
+    prediction = {ours: theirs for theirs, ours in PREDICTIONS.items()}
+    values = to_dict(schedule) | {
+        "beta_schedule": beta[schedule.beta_schedule],
+        "prediction": prediction[schedule.prediction],
+    }
+    return {
+        "_class_name": "DDIMScheduler",
+        **{theirs: values[ours] for theirs, (ours, _) in SCHEDULE_FIELDS.items()},
+        "clip_sample": False,
+        "set_alpha_to_one": False,
+        "steps_offset": 1,
+    }
+
+
+def _unet(config: ModelConfig, denoiser: DenoiserConfig) -> dict[str, Any]:
+    values = to_dict(denoiser.unet) | {"in_channels": config.autoencoder.latent_channels}
+    crossed = denoiser.unet.attention_levels
+    values["down"] = ["CrossAttnDownBlock2D" if cross else "DownBlock2D" for cross in crossed]
+    values["up"] = ["CrossAttnUpBlock2D" if cross else "UpBlock2D" for cross in crossed[::-1]]
+    size = config.latent_size(denoiser.resolution)
+    return _written(UNET_FIELDS, values) | {"sample_size": size}
+
+
+def _autoencoder(config: AutoencoderConfig, resolution: int) -> dict[str, Any]:
+    levels = len(config.block_out_channels)
+    values = to_dict(config) | {
+        "out_channels": config.in_channels,
+        "down": ["DownEncoderBlock2D"] * levels,
+        "up": ["UpDecoderBlock2D"] * levels,
+    }
+    return _written(AUTOENCODER_FIELDS, values) | {"sample_size": resolution}
+
+
+def _written(table: Fields, values: dict[str, Any]) -> dict[str, Any]:
+    """`values` by their names of diffusers, and what diffusers has fixed."""
+    return {theirs: values[ours] for theirs, (ours, _) in table.read.items()} | dict(table.fixed)
