@@ -1,11 +1,15 @@
 """The runs by name: what there is for each model, and that each trains on clips it can use."""
 
+import dataclasses
+
 import pytest
 
 from videogen_jax.presets import MODELS
+from videogen_jax.training.run import with_model_of
 from videogen_jax.training.runs import RUNS, runs_of
 from videogen_jax.training.tasks.cascade import CascadeTaskConfig
 from videogen_jax.training.tasks.temporal_sr import FlowTaskConfig, RefinerTaskConfig
+from videogen_jax.weights.config_file import save_config
 
 OF_IMAGES = ["autoencoder", "text-encoder", "image"]
 AFTER_STAGES = ["flow", "refiner", "video-decoder"]
@@ -18,6 +22,17 @@ def test_every_part_has_a_run_in_the_order_in_which_parts_need_each_other(name):
     first = OF_IMAGES if name in ("shapes", "tiny") else []
     parts = [run.removeprefix(f"{name}-") for run in RUNS if run.startswith(f"{name}-")]
     assert parts == [*first, *stages, *AFTER_STAGES]
+
+
+def test_a_run_takes_the_model_of_the_directory_it_trains_for(tmp_path):
+    run = RUNS["tiny-stage-1"]
+    assert with_model_of(run, tmp_path) == run
+    converted = dataclasses.replace(run.model, name="converted", fps=7.0)
+    save_config(tmp_path / "config.json", converted)
+    assert with_model_of(run, tmp_path) == dataclasses.replace(run, model=converted)
+    changed = dataclasses.replace(run, model=dataclasses.replace(converted, fps=6.0))
+    with pytest.raises(ValueError, match=r"differing fields:\n  fps: 7.0 there, 6.0 now$"):
+        with_model_of(changed, tmp_path)
 
 
 @pytest.mark.parametrize("name", runs_of(CascadeTaskConfig))

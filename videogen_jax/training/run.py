@@ -4,6 +4,7 @@ A run reads the frozen and warm-start components of a model directory, and `expo
 result there: so the parts of a model train one after the other.
 """
 
+import dataclasses
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,6 +19,7 @@ from videogen_jax.data import sources
 from videogen_jax.data.latent_cache import LatentCache
 from videogen_jax.data.loader import Source, make_loader
 from videogen_jax.data.tokenizer import Tokenizer, load_tokenizer
+from videogen_jax.presets import MODELS
 from videogen_jax.training.checkpoint import Checkpoints
 from videogen_jax.training.loop import train
 from videogen_jax.training.optim import make_optimizer
@@ -53,13 +55,15 @@ def train_run(
     Args:
         config: the run.
         run_dir: gets `config.json`, `metrics.jsonl`, `tensorboard/`, `samples/`, `checkpoints/`.
-        model_directory: where tokenizer, frozen and warm-start components are.
+        model_directory: where tokenizer, frozen and warm-start components are; see `with_model_of`.
         devices: to train on, all by default.
 
     Raises:
-        ValueError: `run_dir` belongs to another configuration (only `steps` may change).
+        ValueError: `run_dir` belongs to another configuration (only `steps` may change), or `config`
+            changes a model that `model_directory` has otherwise.
         FileNotFoundError: the model directory lacks what the task needs.
     """
+    config = with_model_of(config, model_directory)
     tokenizer = load_tokenizer(model_directory / "tokenizer")
     task = make_task(config, model_directory, tokenizer)
     _claim(run_dir, config)
@@ -80,6 +84,26 @@ def train_run(
     return train(
         task, optimizer, data, mesh, config.loop, run_dir, steps=config.steps, seed=config.seed
     )
+
+
+def with_model_of(config: RunConfig, model_directory: Path) -> RunConfig:
+    """The run with the model of the directory it trains for, if that has a configuration.
+
+    So a preset's task and settings train on whatever was converted, such as Stable Diffusion 2.
+
+    Raises:
+        ValueError: `config.model` is no preset but changed by hand, and the directory has another;
+            names the fields that differ.
+    """
+    path = model_directory / "config.json"
+    if not path.exists():
+        return config
+    model = config_file.load_config(path, ModelConfig)
+    if model != config.model and config.model not in MODELS.values():
+        differing = _differing_fields(there=model, now=config.model)
+        message = f"{path}: the model there is not the one asked for; differing fields:"
+        raise ValueError("\n".join([message, *differing]))
+    return dataclasses.replace(config, model=model)
 
 
 def export_run(run_dir: Path, model_directory: Path, dtype: Any = None) -> list[str]:
@@ -186,16 +210,21 @@ def _claim(run_dir: Path, config: RunConfig) -> None:
         run_dir.mkdir(parents=True, exist_ok=True)
         config_file.save_config(path, config)
         return
-    wanted = trees.flatten(config_file.to_dict(config))
-    there = trees.flatten(config_file.to_dict(config_file.load_config(path, RunConfig)))
-    differing = [
-        f"  {field}: {there.get(field)!r} there, {wanted.get(field)!r} now"
-        for field in sorted({*wanted, *there})
-        if wanted.get(field) != there.get(field) and field != "steps"
-    ]
+    there = config_file.load_config(path, RunConfig)
+    differing = _differing_fields(there=there, now=dataclasses.replace(config, steps=there.steps))
     if differing:
         message = f"{path}: this run was begun with another configuration; differing fields:"
         raise ValueError("\n".join([message, *differing]))
+
+
+def _differing_fields(*, there: object, now: object) -> list[str]:
+    """A line for each field that two configurations of one type do not share."""
+    old, new = (trees.flatten(config_file.to_dict(config)) for config in (there, now))
+    return [
+        f"  {field}: {old.get(field)!r} there, {new.get(field)!r} now"
+        for field in sorted({*old, *new})
+        if old.get(field) != new.get(field)
+    ]
 
 
 def _write_model_config(directory: Path, model: ModelConfig) -> None:
