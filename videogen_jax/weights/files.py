@@ -2,6 +2,7 @@
 
 import json
 import re
+from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,9 +31,9 @@ _DTYPES: Mapping[str, Any] = {
 class Tensors(Mapping[str, np.ndarray]):
     """Tensors by name, each read when asked for; their shapes are known without reading."""
 
+    @abstractmethod
     def shape(self, name: str) -> tuple[int, ...]:
         """The shape of a tensor. Raises KeyError if there is none of that name."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True)
