@@ -1,6 +1,6 @@
 import pytest
 
-from videogen_jax.atomic import replacing
+from videogen_jax.atomic import replacing, require_new_directory
 
 
 def test_writes_a_file_and_its_parents(tmp_path):
@@ -46,3 +46,12 @@ def test_names_the_path_that_cannot_be_written(tmp_path):
         ):
             temporary.touch()
     assert (tmp_path / "folder" / "below").exists()
+
+
+def test_a_new_directory_may_be_there_if_it_is_empty(tmp_path):
+    require_new_directory(tmp_path / "absent")
+    require_new_directory(tmp_path)
+    (tmp_path / "file").touch()
+    for taken in (tmp_path, tmp_path / "file"):
+        with pytest.raises(ValueError, match="exists already; give the name of a new directory"):
+            require_new_directory(taken)

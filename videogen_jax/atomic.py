@@ -38,5 +38,11 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
+def require_new_directory(path: Path) -> None:
+    """Raises ValueError if there is anything at `path` but an empty folder."""
+    if path.exists() and not (path.is_dir() and not any(path.iterdir())):
+        raise ValueError(f"{path} exists already; give the name of a new directory")
+
+
 def _cannot_write(path: Path, error: OSError) -> ValueError:
     return ValueError(f"cannot write {path}: {error.strerror or error}")

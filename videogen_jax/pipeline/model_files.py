@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import jax
 
-from videogen_jax.atomic import replacing
+from videogen_jax.atomic import replacing, require_new_directory
 from videogen_jax.config import ModelConfig
 from videogen_jax.data.tokenizer import Tokenizer, load_tokenizer
 from videogen_jax.pipeline.components import check_components, load_components
@@ -71,8 +71,7 @@ def save_model(
     from videogen_jax.weights.model_dir import save_component
 
     directory = Path(directory)
-    if directory.exists() and not (directory.is_dir() and not any(directory.iterdir())):
-        raise ValueError(f"{directory} exists already; give the name of a new directory")
+    require_new_directory(directory)
     check_components(config, params)
     if not tokenizer.directory.is_dir():
         raise FileNotFoundError(f"no {tokenizer.directory}, which the tokenizer was loaded from")

@@ -6,10 +6,27 @@ from typing import Any, Protocol
 import jax
 import numpy as np
 
+from videogen_jax.trees import Report
+
 Params = Any  # a nested dict of arrays
 Batch = Mapping[str, jax.Array]
 Metrics = dict[str, jax.Array]
 SampleSheet = Callable[[Params, int], np.ndarray]  # (parameters, seed) -> uint8 picture
+# A strict merge of a warm start: (fresh parameters, source) -> (merged, report).
+Merge = Callable[[Params, Params], tuple[Params, Report]]
+
+
+def begin_from(params: Params, source: Params | None, merge: Merge) -> Params:
+    """Fresh `params` warm-started from `source` (§3.5); prints the report. As they are for None.
+
+    Raises:
+        ValueError: a name or shape that `merge` does not explain; lists every key.
+    """
+    if source is None:
+        return params
+    merged, report = merge(params, source)
+    print(report)
+    return merged
 
 
 class Task(Protocol):

@@ -3,7 +3,7 @@
 import dataclasses
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import jax.numpy as jnp
@@ -27,7 +27,6 @@ class ComponentReport:
         copied: Our path -> the name in the source.
         ignored: Source names that carry no weights of the network, all on a declared list.
         created: Our paths that the source does not give.
-        merged: LoRA file -> number of tensors that it changed.
     """
 
     file: str
@@ -38,7 +37,6 @@ class ComponentReport:
     copied: Mapping[str, str]
     ignored: tuple[str, ...]
     created: tuple[str, ...] = ()
-    merged: Mapping[str, int] = field(default_factory=dict)
 
     def summary(self) -> str:
         """Two lines or more for people."""
@@ -49,7 +47,6 @@ class ComponentReport:
         ]
         if self.ignored:
             lines.append(f"ignored: {', '.join(self.ignored)}")
-        lines += [f"merged {name} into {count} tensors" for name, count in self.merged.items()]
         return "\n  ".join(lines)
 
 

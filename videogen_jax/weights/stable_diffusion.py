@@ -14,7 +14,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from videogen_jax.atomic import replacing
+from videogen_jax.atomic import replacing, require_new_directory
 from videogen_jax.config import DenoiserConfig, ModelConfig
 from videogen_jax.diffusion.schedule import Prediction
 from videogen_jax.models.autoencoder import Autoencoder, AutoencoderConfig
@@ -169,9 +169,8 @@ def convert_stable_diffusion(
     source: Path,
     model_dir: Path,
     base: ModelConfig,
-    dtype: DType | None = None,
     *,
-    options: ConversionOptions | None = None,
+    options: ConversionOptions = ConversionOptions(),
     log: Callable[[str], object] = lambda line: None,
 ) -> ModelConfig:
     """Converts Stable Diffusion weights into a model directory, which appears whole or not at all.
@@ -182,7 +181,6 @@ def convert_stable_diffusion(
         source: Diffusers folder, hub id or single file of Stable Diffusion 1 or 2.
         model_dir: Must not exist, or be empty.
         base: What Stable Diffusion does not say: see `with_stable_diffusion`.
-        dtype: Of the weights on disk, where `options` does not say.
         options: How to convert.
         log: Called with the report, a few lines for each network.
 
@@ -194,9 +192,7 @@ def convert_stable_diffusion(
         ValueError: A file of `source` is not what it should be, or `model_dir` is in use or cannot
             be written; names the file and all that is wrong with it.
     """
-    options = options or ConversionOptions(dtype)
-    if model_dir.exists() and not (model_dir.is_dir() and not any(model_dir.iterdir())):
-        raise ValueError(f"{model_dir} exists already; give the name of a new directory")
+    require_new_directory(model_dir)
     opened = _open_source(source, options)
     log(f"{source}: {opened.form}")
     config = replace(with_stable_diffusion(base, opened.configs), name=model_dir.name)

@@ -17,7 +17,7 @@ from videogen_jax.pipeline.conditioning import augment, network_input, reference
 from videogen_jax.pipeline.warm_start import warm_start_unet
 from videogen_jax.training.frozen import clip_latents, encode_text
 from videogen_jax.training.losses import denoising_loss, drop_text
-from videogen_jax.training.task import Batch, Metrics, Params, SampleSheet
+from videogen_jax.training.task import Batch, Metrics, Params, SampleSheet, begin_from
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,11 +64,7 @@ class CascadeTask:
         return init_video_unet(key, self._model, self._stage)
 
     def warm_start(self, params: Params) -> Params:
-        if self._warm_start_params is None:
-            return params
-        merged, report = warm_start_unet(params, self._warm_start_params)
-        print(report)
-        return merged
+        return begin_from(params, self._warm_start_params, warm_start_unet)
 
     def loss(
         self, params: Params, frozen: Params, batch: Batch, key: jax.Array

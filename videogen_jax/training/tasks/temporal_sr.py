@@ -26,7 +26,7 @@ from videogen_jax.pipeline.warm_start import warm_start_unet
 from videogen_jax.training.flow_losses import FlowLossConfig, charbonnier_loss, flow_loss
 from videogen_jax.training.frozen import clip_latents, encode_frames, encode_text
 from videogen_jax.training.losses import denoising_loss
-from videogen_jax.training.task import Batch, Metrics, Params, SampleSheet
+from videogen_jax.training.task import Batch, Metrics, Params, SampleSheet, begin_from
 from videogen_jax.training.tasks.cascade import init_video_unet
 
 _HALF_WAY = 0.5
@@ -155,11 +155,7 @@ class RefinerTask:
         return init_video_unet(key, self._model, self._model.refiner)
 
     def warm_start(self, params: Params) -> Params:
-        if self._warm_start_params is None:
-            return params
-        merged, report = warm_start_unet(params, self._warm_start_params)
-        print(report)
-        return merged
+        return begin_from(params, self._warm_start_params, warm_start_unet)
 
     def loss(
         self, params: Params, frozen: Params, batch: Batch, key: jax.Array

@@ -15,7 +15,7 @@ from videogen_jax.config import ModelConfig
 from videogen_jax.models.unet import SpaceTimeUNet
 from videogen_jax.training.frozen import clip_latents, encode_text
 from videogen_jax.training.losses import denoising_loss, drop_text
-from videogen_jax.training.task import Batch, Metrics, Params, SampleSheet
+from videogen_jax.training.task import Batch, Metrics, Params, SampleSheet, begin_from
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,11 +63,7 @@ class TextToImageTask:
         return self._unet.init(key, x, jnp.zeros(1), text)["params"]
 
     def warm_start(self, params: Params) -> Params:
-        if self._warm_start_params is None:
-            return params
-        merged, report = trees.merge(params, self._warm_start_params)
-        print(report)
-        return merged
+        return begin_from(params, self._warm_start_params, trees.merge)
 
     def loss(
         self, params: Params, frozen: Params, batch: Batch, key: jax.Array

@@ -23,7 +23,7 @@ from videogen_jax.models.layers import fold_frames
 from videogen_jax.models.video_decoder import VideoDecoder
 from videogen_jax.pipeline.warm_start import warm_start_video_decoder
 from videogen_jax.training.frozen import encode_frames
-from videogen_jax.training.task import Batch, Metrics, Params
+from videogen_jax.training.task import Batch, Metrics, Params, begin_from
 from videogen_jax.training.tasks.autoencoder import psnr
 
 _LAST_LAYER = "decoder/conv_out/kernel"
@@ -93,11 +93,10 @@ class VideoDecoderTask:
         Raises:
             ValueError: another name or shape differs; lists every key.
         """
-        merged, report = warm_start_video_decoder(
-            params["video_decoder"], self.frozen["autoencoder"]
+        decoder = begin_from(
+            params["video_decoder"], self.frozen["autoencoder"], warm_start_video_decoder
         )
-        print(report)
-        return {**params, "video_decoder": merged}
+        return {**params, "video_decoder": decoder}
 
     def loss(
         self, params: Params, frozen: Params, batch: Batch, key: jax.Array
