@@ -245,7 +245,9 @@ def _open_source(source: Path, options: ConversionOptions) -> _Source:
     opened = _open_weights(source, options)
     if not options.lora and not options.lora_scale:
         return opened
-    shapes = {name: parameter_shapes(name, opened.configs) for name in LORA_COMPONENTS}
+    shapes: dict[Component, Tree] = {
+        name: parameter_shapes(name, opened.configs) for name in LORA_COMPONENTS
+    }
     loras = open_loras(options.lora, options.lora_scale, shapes, tuple(opened.components))
     return replace(opened, loras=loras)
 
