@@ -29,7 +29,8 @@ def main(
         source: diffusers folder, hub id, or single file (.ckpt, .safetensors).
         model_dir: directory to make.
         options: how to convert.
-        dry_run: check everything and print where each weight would go; write nothing.
+        dry_run: check everything and print where each weight would go, and the shapes; write
+            nothing.
     """
     if dry_run:
         describe_conversion(source, PAPER, options, print)
@@ -39,4 +40,5 @@ def main(
 
 
 if __name__ == "__main__":
-    doors.run(lambda: tyro.cli(main, config=(tyro.conf.FlagCreatePairsOff,)))
+    config = (tyro.conf.FlagCreatePairsOff, tyro.conf.UseAppendAction)
+    doors.run(lambda: tyro.cli(main, config=config))

@@ -177,7 +177,8 @@ def test_only_some_components(folder):
 def test_dry_run_checks_and_writes_nothing(folder):
     lines = []
     describe_conversion(folder, PAPER, ConversionOptions(), lines.append)
-    assert "conv_in.weight -> conv_in/kernel" in "\n".join(lines)
+    mapped = "conv_in.weight (16, 4, 3, 3) -> conv_in/kernel (3, 3, 4, 16)"
+    assert mapped in "\n".join(lines)
     assert [path.name for path in folder.parent.iterdir()] == ["source"]
     (folder / VAE).unlink()
     with pytest.raises(FileNotFoundError, match="no weights in"):

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,9 +11,25 @@ import numpy as np
 
 from videogen_jax.trees import Tree, flatten
 from videogen_jax.weights.files import Tensors
+from videogen_jax.weights.lora import Lora
 from videogen_jax.weights.model_dir import DType
 from videogen_jax.weights.rules import assign, import_weights
-from videogen_jax.weights.sources import ComponentSource
+from videogen_jax.weights.sources import Component, ComponentSource
+
+
+@dataclass(frozen=True)
+class MergedLora:
+    """What a LoRA file changed of one network.
+
+    Attributes:
+        file: Where it comes from.
+        scale: What its pairs were multiplied with.
+        layers: Our path of each changed tensor -> the layer's name in the file.
+    """
+
+    file: str
+    scale: float
+    layers: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -27,6 +43,7 @@ class ComponentReport:
         copied: Our path -> the name in the source.
         ignored: Source names that carry no weights of the network, all on a declared list.
         created: Our paths that the source does not give.
+        loras: What was merged.
     """
 
     file: str
@@ -37,6 +54,7 @@ class ComponentReport:
     copied: Mapping[str, str]
     ignored: tuple[str, ...]
     created: tuple[str, ...] = ()
+    loras: tuple[MergedLora, ...] = ()
 
     def summary(self) -> str:
         """Two lines or more for people."""
@@ -47,25 +65,33 @@ class ComponentReport:
         ]
         if self.ignored:
             lines.append(f"ignored: {', '.join(self.ignored)}")
+        for lora in self.loras:
+            lines.append(f"merged {lora.scale:g} × {lora.file} into {len(lora.layers)} tensors")
         return "\n  ".join(lines)
 
 
 def read_component(
-    source: ComponentSource, expected: Tree, dtype: DType | None
+    name: Component,
+    source: ComponentSource,
+    expected: Tree,
+    dtype: DType | None,
+    loras: Sequence[Lora] = (),
 ) -> tuple[dict[str, Any], ComponentReport]:
     """Reads a network, one tensor at a time; the parameters returned are the only copy of all.
 
     Args:
-        source: The network's weights.
+        name: Of the network.
+        source: Its weights.
         expected: Nested dict of leaves with a `shape`: the network's parameters.
         dtype: Of the parameters; None keeps the source's.
+        loras: What is merged into it, in float32, before the change of dtype.
 
     Raises:
         ValueError: The weights do not fit (every name that is unexpected, missing, given twice or
             of the wrong shape), or are not finite; names the file.
     """
-    reader = _Reader(source, dtype)
-    params = import_weights(source.table, reader, expected, name=source.name)
+    reader = _Reader(name, source, dtype, loras)
+    params = import_weights(source.table, reader, expected, name=source.name, finish=reader.finish)
     reader.check_finite()
     assignment = assign(source.table, source.tensors, expected)
     arrays = flatten(params)
@@ -77,13 +103,28 @@ def read_component(
         written_dtypes=dict(Counter(array.dtype.name for array in arrays.values())),
         copied={path: key for path, (key, _) in sorted(assignment.filled.items())},
         ignored=assignment.ignored,
+        loras=tuple(
+            MergedLora(lora.file, lora.scale, lora.layers[name])
+            for lora in loras
+            if name in lora.layers
+        ),
     )
     return params, report
 
 
-def mapping_lines(report: ComponentReport) -> list[str]:
-    """What was copied, one line for each parameter: "source name -> our path"."""
-    return [f"  {key} -> {path}" for path, key in report.copied.items()]
+def mapping_lines(source: ComponentSource, params: Tree, report: ComponentReport) -> list[str]:
+    """What was copied and merged, a line for each: "source name (shape) -> our path (shape)"."""
+    shapes = {path: leaf.shape for path, leaf in flatten(params).items()}
+    lines = [
+        f"  {key} {source.tensors.shape(key)} -> {path} {shapes[path]}"
+        for path, key in report.copied.items()
+    ]
+    for lora in report.loras:
+        lines += [
+            f"  {lora.scale:g} × {lora.file}: {layer} -> {path} {shapes[path]}"
+            for path, layer in lora.layers.items()
+        ]
+    return lines
 
 
 def to_json(report: ComponentReport) -> dict[str, Any]:
@@ -92,25 +133,41 @@ def to_json(report: ComponentReport) -> dict[str, Any]:
 
 
 class _Reader(Tensors):
-    """Casts what is read, and notes its type and whether it is finite."""
+    """Merges and casts what is read, and notes its type and whether it is finite."""
 
-    def __init__(self, source: ComponentSource, dtype: DType | None) -> None:
-        self._tensors, self._name, self._dtype = source.tensors, source.name, dtype
+    def __init__(
+        self,
+        name: Component,
+        source: ComponentSource,
+        dtype: DType | None,
+        loras: Sequence[Lora],
+    ) -> None:
+        self._tensors, self._file, self._dtype = source.tensors, source.name, dtype
+        self._component: Component = name
+        self._loras = loras
         self.dtypes: dict[str, str] = {}
         self._infinite: dict[str, str] = {}
 
     def __getitem__(self, name: str) -> np.ndarray:
         array = self._tensors[name]
         self.dtypes[name] = array.dtype.name
-        if not jnp.issubdtype(array.dtype, jnp.floating):
-            return array
-        if not np.isfinite(array).all():
+        if _is_floating(array) and not np.isfinite(array).all():
             self._infinite[name] = "NaN or infinity"
-        elif self._dtype is not None:
-            with np.errstate(over="ignore"):  # an overflow is reported with all others
-                array = array.astype(self._dtype, copy=False)
-            if not np.isfinite(array).all():
-                self._infinite[name] = f"values that {self._dtype} cannot hold"
+        return array
+
+    def finish(self, path: str, key: str, array: np.ndarray) -> np.ndarray:
+        """The parameter as it is written, of what was read in our layout."""
+        if not _is_floating(array):
+            return array
+        dtype = self._dtype or array.dtype
+        for lora in self._loras:
+            delta = lora.delta(self._component, path)
+            if delta is not None:
+                array = array + delta  # in float32 at least, whatever is read and written
+        with np.errstate(over="ignore"):  # an overflow is reported with all others
+            array = array.astype(dtype, copy=False)
+        if not np.isfinite(array).all():
+            self._infinite.setdefault(key, f"values that {array.dtype} cannot hold")
         return array
 
     def __iter__(self) -> Iterator[str]:
@@ -127,8 +184,12 @@ class _Reader(Tensors):
         if self._infinite:
             lines = [f"{name} has {what}" for name, what in self._infinite.items()]
             raise ValueError(
-                "\n  ".join([f"{self._name} has weights that are not finite:", *lines])
+                "\n  ".join([f"{self._file} has weights that are not finite:", *lines])
             )
+
+
+def _is_floating(array: np.ndarray) -> bool:
+    return jnp.issubdtype(array.dtype, jnp.floating)
 
 
 def _counts(dtypes: Mapping[str, int]) -> str:

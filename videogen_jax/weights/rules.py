@@ -136,17 +136,23 @@ class Table:
 
 
 def import_weights(
-    table: Table, source: Mapping[str, np.ndarray], expected: Tree, *, name: str
+    table: Table,
+    source: Mapping[str, np.ndarray],
+    expected: Tree,
+    *,
+    name: str,
+    finish: Callable[[str, str, np.ndarray], np.ndarray] = lambda path, key, array: array,
 ) -> dict[str, Any]:
     """Turns another library's weights into our parameters.
 
-    Arrays are taken from `source` one at a time and keep their dtype.
+    Arrays are taken from `source` one at a time and keep their dtype unless `finish` changes it.
 
     Args:
         table: Which weight goes where, and how.
         source: Weights by name; may read each from disk when asked.
         expected: Nested dict of leaves with a `shape`, as from `jax.eval_shape(module.init, ...)`.
         name: Of the weights (a file), which heads the error message.
+        finish: Called with (our path, source key, array in our layout); gives the array to keep.
 
     Returns:
         Nested dict of numpy arrays with exactly the paths and shapes of `expected`.
@@ -165,7 +171,7 @@ def import_weights(
         if fits:
             ours = transform.to_target(np.split(array, count)[index], shapes[path])
         if fits and ours.shape == shapes[path]:
-            params[path] = np.ascontiguousarray(ours)
+            params[path] = np.ascontiguousarray(finish(path, key, ours))
         else:
             wanted = transform.to_source(np.broadcast_to(np.float32(0), shapes[path])).shape
             wanted = (wanted[0] * count, *wanted[1:])

@@ -5,9 +5,9 @@ configuration, and `conversion.json`: what was read, written and left out.
 """
 
 import json
-import shutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from videogen_jax.weights.diffusers_folder import (
     stable_diffusion_configs,
 )
 from videogen_jax.weights.hub import download, is_hub_id
+from videogen_jax.weights.lora import LORA_COMPONENTS, Lora, open_loras
 from videogen_jax.weights.model_dir import DType, save_component
 from videogen_jax.weights.reading import ComponentReport, mapping_lines, read_component, to_json
 from videogen_jax.weights.single_file import open_single_file
@@ -37,18 +38,9 @@ from videogen_jax.weights.sources import (
     ComponentSource,
     StableDiffusionConfigs,
 )
+from videogen_jax.weights.tokenizer_files import check_tokenizer, copy_tokenizer
 
 REPORT = "conversion.json"
-
-_VOCABULARIES = (("vocab.json", "merges.txt"), ("tokenizer.json",))
-_TOKENIZER_CONFIG = "tokenizer_config.json"
-_TOKENIZER_FILES = (
-    "vocab.json",
-    "merges.txt",
-    "tokenizer.json",
-    _TOKENIZER_CONFIG,
-    "special_tokens_map.json",  # only older transformers wrote it
-)
 
 
 @dataclass(frozen=True)
@@ -65,6 +57,8 @@ class ConversionOptions:
             do; its base models need "eps".
         ema: Takes the UNet's averaged weights of a single file.
         tokenizer: Folder with the tokenizer of a single file, which has none.
+        lora: LoRA files to merge into the weights.
+        lora_scale: How much of each LoRA file: one for each, or one for all; () for 1.
     """
 
     dtype: DType | None = None
@@ -73,6 +67,8 @@ class ConversionOptions:
     prediction: Prediction | None = None
     ema: bool = False
     tokenizer: Path | None = None
+    lora: tuple[Path, ...] = ()
+    lora_scale: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -84,12 +80,23 @@ class _Source:
         configs: Of all networks.
         components: Weights of the networks that are converted.
         tokenizer: Folder with its files; None if it is not converted.
+        loras: What is merged into the weights.
     """
 
     form: str
     configs: StableDiffusionConfigs
     components: Mapping[Component, ComponentSource]
     tokenizer: Path | None
+    loras: tuple[Lora, ...] = ()
+
+    def left_out(self) -> list[str]:
+        """What of the LoRA files is not taken, for people."""
+        return [
+            f"{len(layers)} layers of {name} in {lora.file} left out: it is not converted"
+            for lora in self.loras
+            for name, layers in lora.layers.items()
+            if name not in self.components
+        ]
 
 
 def parameter_shapes(component: Component, configs: StableDiffusionConfigs) -> Tree:
@@ -101,10 +108,12 @@ def parameter_shapes(component: Component, configs: StableDiffusionConfigs) -> T
     return _autoencoder_shapes(configs.autoencoder)
 
 
+@cache
 def _text_encoder_shapes(config: TextEncoderConfig) -> Tree:
     return _shapes(TextEncoder(config).init, jax.ShapeDtypeStruct((1, 1), jnp.int32))
 
 
+@cache
 def _unet_shapes(config: UNetConfig) -> Tree:
     size = 2 ** (len(config.block_out_channels) - 1)
     x_BFHWC = jax.ShapeDtypeStruct((1, 1, size, size, config.in_channels), jnp.float32)
@@ -113,6 +122,7 @@ def _unet_shapes(config: UNetConfig) -> Tree:
     return _shapes(SpaceTimeUNet(config).init, x_BFHWC, timesteps_B, text_BTD)
 
 
+@cache
 def _autoencoder_shapes(config: AutoencoderConfig) -> Tree:
     shape = (1, config.factor, config.factor, config.in_channels)
     return _shapes(Autoencoder(config).init, jax.ShapeDtypeStruct(shape, jnp.float32))
@@ -194,7 +204,7 @@ def convert_stable_diffusion(
     """
     require_new_directory(model_dir)
     opened = _open_source(source, options)
-    log(f"{source}: {opened.form}")
+    log("\n  ".join([f"{source}: {opened.form}", *opened.left_out()]))
     config = replace(with_stable_diffusion(base, opened.configs), name=model_dir.name)
     reports = {}
     with replacing(model_dir) as temporary:
@@ -204,9 +214,10 @@ def convert_stable_diffusion(
             reports[name] = to_json(report)
             del params  # before the next network is read
         if opened.tokenizer is not None:
-            _copy_tokenizer(opened.tokenizer, temporary / "tokenizer")
+            copy_tokenizer(opened.tokenizer, temporary / "tokenizer")
         save_config(temporary / "config.json", config)
         content = {"source": str(source), "form": opened.form, "components": reports}
+        content["left_out_of_loras"] = opened.left_out()
         (temporary / REPORT).write_text(json.dumps(content, indent=2) + "\n")
     return config
 
@@ -222,13 +233,26 @@ def describe_conversion(
     Raises: as `convert_stable_diffusion`.
     """
     opened = _open_source(source, options)
-    log(f"{source}: {opened.form}")
+    log("\n  ".join([f"{source}: {opened.form}", *opened.left_out()]))
     with_stable_diffusion(base, opened.configs)
-    for name, _, report in _read_components(opened, options):
-        log("\n".join([f"{name}: {report.summary()}", *mapping_lines(report)]))
+    for name, params, report in _read_components(opened, options):
+        lines = mapping_lines(opened.components[name], params, report)
+        log("\n".join([f"{name}: {report.summary()}", *lines]))
+        del params  # before the next network is read
 
 
 def _open_source(source: Path, options: ConversionOptions) -> _Source:
+    opened = _open_weights(source, options)
+    if not options.lora and not options.lora_scale:
+        return opened
+    shapes: dict[Component, Tree] = {
+        name: parameter_shapes(name, opened.configs) for name in LORA_COMPONENTS
+    }
+    loras = open_loras(options.lora, options.lora_scale, shapes, tuple(opened.components))
+    return replace(opened, loras=loras)
+
+
+def _open_weights(source: Path, options: ConversionOptions) -> _Source:
     components = options.only or COMPONENTS
     if source.is_file():
         return _open_single_file(source, options, components)
@@ -241,7 +265,7 @@ def _open_source(source: Path, options: ConversionOptions) -> _Source:
     configs = stable_diffusion_configs(source)
     tokenizer = source / "tokenizer" if "text_encoder" in components else None
     if tokenizer is not None:
-        _check_tokenizer(tokenizer)
+        check_tokenizer(tokenizer)
     return _Source(
         form,
         configs,
@@ -257,7 +281,7 @@ def _open_single_file(
         raise ValueError(f"{source}: variant is an option of diffusers folders")
     tokenizer = options.tokenizer if "text_encoder" in components else None
     if tokenizer is not None:
-        _check_tokenizer(tokenizer)
+        check_tokenizer(tokenizer)
     elif "text_encoder" in components:
         raise ValueError(f"{source} has no tokenizer in it; give its folder as option tokenizer")
     opened = open_single_file(source, components, options.prediction, options.ema)
@@ -272,21 +296,4 @@ def _read_components(
 ) -> Iterator[tuple[Component, dict[str, Any], ComponentReport]]:
     for name, weights in source.components.items():
         expected = parameter_shapes(name, source.configs)
-        yield name, *read_component(weights, expected, options.dtype)
-
-
-def _check_tokenizer(folder: Path) -> None:
-    """Raises unless the files of a CLIP tokenizer are there, in its old form or its new one."""
-    missing = [
-        [name for name in (*files, _TOKENIZER_CONFIG) if not (folder / name).is_file()]
-        for files in _VOCABULARIES
-    ]
-    if all(missing):
-        raise FileNotFoundError(f"no {', '.join(missing[0])} in {folder}")
-
-
-def _copy_tokenizer(source: Path, target: Path) -> None:
-    target.mkdir()
-    for name in _TOKENIZER_FILES:
-        if (source / name).is_file():
-            shutil.copyfile(source / name, target / name)
+        yield name, *read_component(name, weights, expected, options.dtype, source.loras)

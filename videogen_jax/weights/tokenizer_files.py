@@ -1,0 +1,32 @@
+"""The files of a CLIP tokenizer: checked, and copied into model directories."""
+
+import shutil
+from pathlib import Path
+
+_VOCABULARIES = (("vocab.json", "merges.txt"), ("tokenizer.json",))
+_CONFIG = "tokenizer_config.json"
+_FILES = (
+    "vocab.json",
+    "merges.txt",
+    "tokenizer.json",
+    _CONFIG,
+    "special_tokens_map.json",  # only older transformers wrote it
+)
+
+
+def check_tokenizer(folder: Path) -> None:
+    """Raises FileNotFoundError unless there is a CLIP tokenizer, in its old form or its new one."""
+    missing = [
+        [name for name in (*files, _CONFIG) if not (folder / name).is_file()]
+        for files in _VOCABULARIES
+    ]
+    if all(missing):
+        raise FileNotFoundError(f"no {', '.join(missing[0])} in {folder}")
+
+
+def copy_tokenizer(source: Path, target: Path) -> None:
+    """Copies the files that there are into a new folder."""
+    target.mkdir()
+    for name in _FILES:
+        if (source / name).is_file():
+            shutil.copyfile(source / name, target / name)
