@@ -155,8 +155,14 @@ def import_weights(
         ValueError: Names every source key that no rule, more than one rule or no parameter takes,
             every parameter that is not filled or filled twice, and every wrong shape.
     """
+    return fill(assign(table, source, expected), source, expected, name=name)
+
+
+def fill(
+    assignment: "Assignment", source: Mapping[str, np.ndarray], expected: Tree, *, name: str
+) -> dict[str, Any]:
+    """Does what an assignment of `source` to `expected` says, see `import_weights`."""
     shapes = {path: tuple(leaf.shape) for path, leaf in flatten(expected).items()}
-    assignment = assign(table, source, expected)
     params, misshaped = {}, {}
     for path, (key, rule) in assignment.filled.items():
         array, transform, (index, count) = source[key], rule.transform, rule.part
