@@ -195,6 +195,17 @@ def export_weights(table: Table, params: Tree) -> dict[str, np.ndarray]:
         ValueError: Names every parameter that no rule or more than one rule takes, or whose name is
             another's too.
     """
+    parts = _by_source(table, params)
+    del params  # each array is freed when it is copied, if the caller keeps none
+    exported = {}
+    for key in list(parts):
+        arrays = parts.pop(key)
+        exported[key] = _joined([arrays[part] for part in sorted(arrays)])
+    return exported
+
+
+def _by_source(table: Table, params: Tree) -> dict[str, dict[tuple[int, int], np.ndarray]]:
+    """Source name -> part of it -> the array in the source's layout, not copied yet."""
     parts: dict[str, dict[tuple[int, int], np.ndarray]] = {}
     problems = []
     for path, leaf in flatten(params).items():
@@ -213,9 +224,7 @@ def export_weights(table: Table, params: Tree) -> dict[str, np.ndarray]:
             problems.append(f"  - {key} has not all of its parts")
     if problems:
         raise ValueError("\n".join(["parameters that have no name to export by:", *problems]))
-    return {
-        key: _joined([arrays[part] for part in sorted(arrays)]) for key, arrays in parts.items()
-    }
+    return parts
 
 
 @dataclass(frozen=True)
