@@ -1,3 +1,5 @@
+import os
+
 import pytest
 
 from videogen_jax.atomic import replacing, require_new_directory
@@ -55,3 +57,12 @@ def test_a_new_directory_may_be_there_if_it_is_empty(tmp_path):
     for taken in (tmp_path, tmp_path / "file"):
         with pytest.raises(ValueError, match="exists already; give the name of a new directory"):
             require_new_directory(taken)
+
+
+def test_what_a_killed_process_left_is_not_taken_up(tmp_path):
+    left = tmp_path / f".model.{os.getpid()}"  # in a container the id may come again
+    left.mkdir()
+    (left / "half").touch()
+    with replacing(tmp_path / "model") as temporary:
+        temporary.mkdir(exist_ok=True)
+    assert list((tmp_path / "model").iterdir()) == []

@@ -19,6 +19,7 @@ from safetensors.numpy import save_file
 from torch_stable_diffusion import MAX_LENGTH, SD1, SD2, VOCAB, TorchModels, save_folder
 from transformers import CLIPTextConfig, CLIPTextModel
 
+from videogen_jax.data.tokenizer import save_clip_format
 from videogen_jax.presets import PAPER
 from videogen_jax.weights.model_dir import load_component
 from videogen_jax.weights.rules import export_weights
@@ -192,3 +193,17 @@ def test_what_is_refused(case, tmp_path):
     save_file(weights, path)
     with pytest.raises(ValueError, match="has no tokenizer in it"):
         convert_stable_diffusion(path, tmp_path / "model", PAPER)
+
+
+def test_the_tokenizer_must_be_of_the_text_encoders_vocabulary(case, tmp_path):
+    path, tokenizer = tmp_path / "checkpoint.safetensors", tmp_path / "tokenizer"
+    save_file(case.weights, path)
+    options = ConversionOptions(tokenizer=tokenizer)
+    for vocab in [dict(list(VOCAB.items())[10:]), {"more": len(VOCAB), **VOCAB}]:
+        save_clip_format(tokenizer, vocab, [], MAX_LENGTH)
+        with pytest.raises(ValueError) as caught:
+            convert_stable_diffusion(path, tmp_path / "model", PAPER, options=options)
+        message = f"{tokenizer} has {len(vocab)} tokens, end-of-text {len(VOCAB) - 1}; expected"
+        assert str(caught.value).startswith(message)
+        assert f"the text encoder's {len(VOCAB)}, end-of-text {len(VOCAB) - 1}" in str(caught.value)
+        assert not (tmp_path / "model").exists()

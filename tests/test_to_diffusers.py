@@ -1,13 +1,16 @@
 """Export to diffusers is the inverse of import, bit for bit."""
 
 import dataclasses
+import json
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from diffusers import StableDiffusionPipeline
 from safetensors.numpy import load_file
-from torch_stable_diffusion import SD1, SD2, build_models, save_folder
+from torch_stable_diffusion import SD1, SD2, build_models, respell, save_folder
 
 from videogen_jax import VideoGen
 from videogen_jax.presets import PAPER
@@ -83,3 +86,70 @@ def test_spatial_params_are_the_image_models():
     found = flatten(spatial_params(video, 4))
     assert found.keys() == flatten(image).keys()
     assert all(np.array_equal(found[path], leaf) for path, leaf in flatten(image).items())
+
+
+@pytest.mark.parametrize("spec", [SD1, SD2])
+def test_imported_again_it_is_the_same_model(tmp_path, spec):
+    first, again = tmp_path / "first" / "model", tmp_path / "again" / "model"
+    save_folder(build_models(spec), spec, tmp_path / "source")
+    if spec is SD1:
+        respell(tmp_path / "source")
+    convert_stable_diffusion(tmp_path / "source", first, PAPER)
+    export_to_diffusers(first, tmp_path / "out")
+    convert_stable_diffusion(tmp_path / "out", again, PAPER)
+    files = {path.relative_to(first) for path in first.rglob("*") if path.is_file()}
+    assert files == {path.relative_to(again) for path in again.rglob("*") if path.is_file()}
+    assert len([path for path in files if path.suffix == ".safetensors"]) == 3
+    for path in files - {Path("conversion.json")}:  # which names the source
+        assert (first / path).read_bytes() == (again / path).read_bytes(), path
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory) -> Path:
+    root = tmp_path_factory.mktemp("refused")
+    save_folder(build_models(SD1), SD1, root / "source")
+    convert_stable_diffusion(root / "source", root / "model", PAPER)
+    return root / "model"
+
+
+def no_tokenizer(model: Path) -> None:
+    shutil.rmtree(model / "tokenizer")
+
+
+def shifted(model: Path) -> None:
+    edit_config(model, ("image", "schedule", "shift"), 2.0)
+
+
+def skipping(model: Path) -> None:
+    edit_config(model, ("text_encoder", "skip_last_layers"), 1)
+
+
+def edit_config(model: Path, keys: tuple[str, ...], value: float) -> None:
+    content = json.loads((model / "config.json").read_text())
+    *parents, last = keys
+    node = content
+    for key in parents:
+        node = node[key]
+    assert last in node
+    node[last] = value
+    (model / "config.json").write_text(json.dumps(content))
+
+
+@pytest.mark.parametrize(
+    ("change", "component", "message"),
+    [
+        (no_tokenizer, "image_unet", "no tokenizer in"),
+        (shifted, "image_unet", "config.json: diffusers has no schedule with shift 2.0"),
+        (skipping, "image_unet", "text_encoder.skip_last_layers is 1, .* expected 0"),
+        (None, "autoencoder", "component 'autoencoder' is no UNet, expected one of .*'image_unet'"),
+        (None, "flow", "no component 'flow' in .*, there are .*'image_unet'"),
+    ],
+)
+def test_what_cannot_be_exported(model, tmp_path, change, component, message):
+    copy = Path(shutil.copytree(model, tmp_path / "model"))
+    if change:
+        change(copy)
+    with pytest.raises((ValueError, FileNotFoundError), match=message) as caught:
+        export_to_diffusers(copy, tmp_path / "out", component)
+    assert "\n" not in str(caught.value)
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]

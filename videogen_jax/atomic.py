@@ -1,6 +1,7 @@
 """Files that exist whole or not at all."""
 
 import os
+import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,7 +20,8 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         ValueError: `path` cannot be written; names it and the reason.
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    # Not the process id, which containers repeat: what a killed process left must not be taken up.
+    temporary = path.with_name(f".{path.stem}.{secrets.token_hex(4)}{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:

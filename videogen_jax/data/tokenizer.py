@@ -120,6 +120,26 @@ def load_tokenizer(directory: str | Path) -> Tokenizer:
     return Tokenizer(clip_tokenizer, directory)
 
 
+def check_vocabulary(directory: Path, vocab_size: int, end_id: int) -> None:
+    """Raises unless a tokenizer is of a text encoder's vocabulary; loads no transformers.
+
+    Args:
+        directory: As of `load_tokenizer`.
+        vocab_size: Number of tokens that the text encoder has.
+        end_id: The token that it takes for the end of text.
+
+    Raises:
+        FileNotFoundError: A file is missing.
+        ValueError: A file is damaged, or its vocabulary is another.
+    """
+    vocab = _read_vocab(directory)
+    if (len(vocab), vocab[END_TOKEN]) != (vocab_size, end_id):
+        raise ValueError(
+            f"{directory} has {len(vocab)} tokens, end-of-text {vocab[END_TOKEN]}; "
+            f"expected the text encoder's {vocab_size}, end-of-text {end_id}"
+        )
+
+
 def _read_vocab(directory: Path) -> dict[str, int]:
     if (directory / "tokenizer.json").is_file():
         path = directory / "tokenizer.json"

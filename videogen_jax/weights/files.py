@@ -71,13 +71,7 @@ class SafeTensors(Tensors):
     def __getitem__(self, name: str) -> np.ndarray:
         entry = self._entries[name]
         count = int(np.prod(entry.shape, dtype=np.int64))
-        try:
-            array = np.fromfile(self._path, entry.dtype, count, offset=entry.offset)
-        except OSError as error:
-            raise ValueError(f"cannot read {self._path}: {error.strerror}") from error
-        if array.size != count:
-            raise ValueError(f"{self._path} ends within {name}")
-        return array.reshape(entry.shape)
+        return read_array(self._path, name, entry.dtype, count, entry.offset).reshape(entry.shape)
 
     def __iter__(self) -> Iterator[str]:
         return iter(sorted(self._entries))
@@ -142,6 +136,21 @@ def open_tensors(path: Path) -> Tensors:
 
         return open_pickle(path)
     return SafeTensors(path)
+
+
+def read_array(path: Path, name: str, dtype: Any, count: int, offset: int) -> np.ndarray:
+    """Reads `count` numbers that lie `offset` bytes from the start of a file; `name` is for errors.
+
+    Raises:
+        ValueError: The file cannot be read, or ends before.
+    """
+    try:
+        array = np.fromfile(path, dtype, count, offset=offset)
+    except OSError as error:
+        raise ValueError(f"cannot read {path}: {error.strerror}") from error
+    if array.size != count:
+        raise ValueError(f"{path} ends within {name}")
+    return array
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -17,12 +17,12 @@ from typing import Any, Literal
 
 import jax.numpy as jnp
 import numpy as np
-from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from videogen_jax import trees
 from videogen_jax.atomic import replacing
 from videogen_jax.weights.config_file import from_dict, to_dict
+from videogen_jax.weights.files import SafeTensors
 
 DType = Literal["float32", "bfloat16", "float16"]
 PathLike = str | os.PathLike[str]
@@ -111,11 +111,8 @@ def load_component(
         raise FileNotFoundError(f"no component {name!r} in {directory}; there are: {there_are}")
     path = directory / (name + _SUFFIX)
     _verify(path, _read_manifest(directory).get(name))
-    try:
-        with safe_open(path, framework="numpy") as file:
-            arrays = {key: _cast(file.get_tensor(key), dtype) for key in file.keys()}
-    except SafetensorError as error:
-        raise ValueError(f"{path} is not a safetensors file: {error}") from error
+    tensors = SafeTensors(path)
+    arrays = {key: _cast(tensors[key], dtype) for key in tensors}
     if check_finite:
         _check_finite(arrays, str(path), dtype)
     return trees.unflatten(arrays)

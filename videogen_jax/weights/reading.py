@@ -13,7 +13,7 @@ from videogen_jax.trees import Tree, flatten
 from videogen_jax.weights.files import Tensors
 from videogen_jax.weights.lora import Lora
 from videogen_jax.weights.model_dir import DType
-from videogen_jax.weights.rules import assign, import_weights
+from videogen_jax.weights.rules import assign, fill
 from videogen_jax.weights.sources import Component, ComponentSource
 
 
@@ -91,9 +91,9 @@ def read_component(
             of the wrong shape), or are not finite; names the file.
     """
     reader = _Reader(name, source, dtype, loras)
-    params = import_weights(source.table, reader, expected, name=source.name, finish=reader.finish)
+    assignment = assign(source.table, reader, expected)
+    params = fill(assignment, reader, expected, name=source.name, finish=reader.finish)
     reader.check_finite()
-    assignment = assign(source.table, source.tensors, expected)
     arrays = flatten(params)
     report = ComponentReport(
         file=source.name,

@@ -136,23 +136,17 @@ class Table:
 
 
 def import_weights(
-    table: Table,
-    source: Mapping[str, np.ndarray],
-    expected: Tree,
-    *,
-    name: str,
-    finish: Callable[[str, str, np.ndarray], np.ndarray] = lambda path, key, array: array,
+    table: Table, source: Mapping[str, np.ndarray], expected: Tree, *, name: str
 ) -> dict[str, Any]:
     """Turns another library's weights into our parameters.
 
-    Arrays are taken from `source` one at a time and keep their dtype unless `finish` changes it.
+    Arrays are taken from `source` one at a time and keep their dtype.
 
     Args:
         table: Which weight goes where, and how.
         source: Weights by name; may read each from disk when asked.
         expected: Nested dict of leaves with a `shape`, as from `jax.eval_shape(module.init, ...)`.
         name: Of the weights (a file), which heads the error message.
-        finish: Called with (our path, source key, array in our layout); gives the array to keep.
 
     Returns:
         Nested dict of numpy arrays with exactly the paths and shapes of `expected`.
@@ -161,8 +155,22 @@ def import_weights(
         ValueError: Names every source key that no rule, more than one rule or no parameter takes,
             every parameter that is not filled or filled twice, and every wrong shape.
     """
+    return fill(assign(table, source, expected), source, expected, name=name)
+
+
+def fill(
+    assignment: "Assignment",
+    source: Mapping[str, np.ndarray],
+    expected: Tree,
+    *,
+    name: str,
+    finish: Callable[[str, str, np.ndarray], np.ndarray] = lambda path, key, array: array,
+) -> dict[str, Any]:
+    """Does what an assignment of `source` to `expected` says, see `import_weights`.
+
+    `finish` is called with (our path, source key, array in our layout) and gives the array to keep.
+    """
     shapes = {path: tuple(leaf.shape) for path, leaf in flatten(expected).items()}
-    assignment = assign(table, source, expected)
     params, misshaped = {}, {}
     for path, (key, rule) in assignment.filled.items():
         array, transform, (index, count) = source[key], rule.transform, rule.part
@@ -195,6 +203,17 @@ def export_weights(table: Table, params: Tree) -> dict[str, np.ndarray]:
         ValueError: Names every parameter that no rule or more than one rule takes, or whose name is
             another's too.
     """
+    parts = _by_source(table, params)
+    del params  # each array is freed when it is copied, if the caller keeps none
+    exported = {}
+    for key in list(parts):
+        arrays = parts.pop(key)
+        exported[key] = _joined([arrays[part] for part in sorted(arrays)])
+    return exported
+
+
+def _by_source(table: Table, params: Tree) -> dict[str, dict[tuple[int, int], np.ndarray]]:
+    """Source name -> part of it -> the array in the source's layout, not copied yet."""
     parts: dict[str, dict[tuple[int, int], np.ndarray]] = {}
     problems = []
     for path, leaf in flatten(params).items():
@@ -213,9 +232,7 @@ def export_weights(table: Table, params: Tree) -> dict[str, np.ndarray]:
             problems.append(f"  - {key} has not all of its parts")
     if problems:
         raise ValueError("\n".join(["parameters that have no name to export by:", *problems]))
-    return {
-        key: _joined([arrays[part] for part in sorted(arrays)]) for key, arrays in parts.items()
-    }
+    return parts
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 
 from videogen_jax.atomic import replacing, require_new_directory
 from videogen_jax.config import DenoiserConfig, ModelConfig
+from videogen_jax.data.tokenizer import check_vocabulary
 from videogen_jax.diffusion.schedule import Prediction
 from videogen_jax.models.autoencoder import Autoencoder, AutoencoderConfig
 from videogen_jax.models.text_encoder import TextEncoder, TextEncoderConfig
@@ -285,6 +286,9 @@ def _open_single_file(
     elif "text_encoder" in components:
         raise ValueError(f"{source} has no tokenizer in it; give its folder as option tokenizer")
     opened = open_single_file(source, components, options.prediction, options.ema)
+    if tokenizer is not None:
+        text = opened[0].text_encoder
+        check_vocabulary(tokenizer, text.vocab_size, text.eos_token_id)
     schedule = opened[0].schedule
     told = "given" if options.prediction else "the default of its family, the file does not say"
     form = f"single file, prediction {schedule.prediction} ({told})"

@@ -83,12 +83,19 @@ def export_to_diffusers(
             (temporary / path).parent.mkdir(exist_ok=True)
             (temporary / path).write_text(json.dumps(data, indent=2) + "\n")
         for folder, name, table, stem in networks:
-            params = load_component(model_dir, name, dtype)
-            if folder == "unet":
-                params = spatial_params(params, config.autoencoder.latent_channels)
-            weights = export_weights(table, params)
-            path = temporary / folder / f"{stem}.safetensors"
-            write_tensors(path, weights, {"format": "pt"})
+            channels = config.autoencoder.latent_channels if folder == "unet" else None
+            # No name is given to the parameters, so that none outlives its copy.
+            weights = export_weights(table, _load(model_dir, name, dtype, channels))
+            write_tensors(temporary / folder / f"{stem}.safetensors", weights, {"format": "pt"})
+            del weights
+
+
+def _load(
+    model_dir: Path, name: str, dtype: DType | None, latent_channels: int | None
+) -> dict[str, Any]:
+    """A component, of a UNet (which `latent_channels` are given for) the image model's part."""
+    params = load_component(model_dir, name, dtype)
+    return params if latent_channels is None else spatial_params(params, latent_channels)
 
 
 def spatial_params(params: trees.Tree, latent_channels: int) -> dict[str, Any]:

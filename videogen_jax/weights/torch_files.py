@@ -1,15 +1,22 @@
-"""PyTorch's pickles, read by torch's restricted unpickler: tensors only, no code is run."""
+"""PyTorch's pickles, read by torch's restricted unpickler: tensors only, no code is run.
+
+The pickle of a zip file (torch 1.6 and later) is loaded without the bytes of its tensors, which are
+read one by one when asked for: a memory map would keep the whole file resident beside the arrays
+that are made of it. Older files are no zip files and are held in memory as a whole.
+"""
 
 import pickle
 import zipfile
+from collections import OrderedDict
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import ml_dtypes
 import numpy as np
 
-from videogen_jax.weights.files import Tensors
+from videogen_jax.weights.files import Tensors, read_array
 
 
 class _TrainingRecord:
@@ -20,16 +27,62 @@ class _TrainingRecord:
     def __setstate__(self, state: Any) -> None: ...
 
 
-# What the trainers of Stable Diffusion left beside the weights in their checkpoints.
-_RECORDS = (
-    "pytorch_lightning.callbacks.model_checkpoint.ModelCheckpoint",
-    "lightning.pytorch.callbacks.model_checkpoint.ModelCheckpoint",
-    "pytorch_lightning.utilities.parsing.AttributeDict",
-)
+# What the trainers of Stable Diffusion left beside the weights in their checkpoints, and what it is
+# read as: the first is a key in sd-v1-4.ckpt's "callbacks", with scores that numpy may have made.
+_RECORDS: Mapping[str, Any] = {
+    "pytorch_lightning.callbacks.model_checkpoint.ModelCheckpoint": _TrainingRecord,
+    "lightning.pytorch.callbacks.model_checkpoint.ModelCheckpoint": _TrainingRecord,
+    "pytorch_lightning.utilities.parsing.AttributeDict": OrderedDict,
+    "numpy.core.multiarray.scalar": _TrainingRecord,
+    "numpy._core.multiarray.scalar": _TrainingRecord,
+    "numpy.dtype": _TrainingRecord,
+}
+
+_LOCAL_HEADER = 30  # bytes of a zip entry before its name, which ends with the two lengths
 
 
-class PickledTensors(Tensors):
-    """The tensors of a state dict, as numpy arrays on request."""
+@dataclass(frozen=True)
+class _Array:
+    """Where a tensor lies in a zip file: `offset` in bytes from its start, `strides` in bytes."""
+
+    dtype: Any
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+    offset: int
+
+    @property
+    def span(self) -> int:
+        """How many elements there are from the first to the last, both included."""
+        if 0 in self.shape:
+            return 0
+        steps = zip(self.shape, self.strides, strict=True)
+        return 1 + sum((n - 1) * stride for n, stride in steps) // np.dtype(self.dtype).itemsize
+
+
+class ZippedTensors(Tensors):
+    """The tensors of a zip file that `torch.save` wrote, each read from disk when asked for."""
+
+    def __init__(self, path: Path, arrays: Mapping[str, _Array]) -> None:
+        self._path, self._arrays = path, arrays
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        entry = self._arrays[name]
+        array = read_array(self._path, name, entry.dtype, entry.span, entry.offset)
+        view = np.lib.stride_tricks.as_strided(array, entry.shape, entry.strides, writeable=False)
+        return np.ascontiguousarray(view).reshape(entry.shape)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(sorted(self._arrays))
+
+    def __len__(self) -> int:
+        return len(self._arrays)
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        return self._arrays[name].shape
+
+
+class LoadedTensors(Tensors):
+    """The tensors of a state dict in memory, as numpy arrays."""
 
     def __init__(self, tensors: Mapping[str, Any]) -> None:
         self._tensors = tensors
@@ -77,16 +130,21 @@ def open_pickle(path: Path) -> Tensors:
         raise ValueError(f"{path} holds a {type(content).__name__}, expected tensors by name")
     if others := [str(name) for name, value in content.items() if not torch.is_tensor(value)]:
         raise ValueError(f"{path} holds {', '.join(others[:5])}, which are not tensors")
-    return PickledTensors(content)
+    if not zipfile.is_zipfile(path):
+        return LoadedTensors(content)
+    records = _records(path)
+    return ZippedTensors(
+        path, {name: _locate(torch, path, name, value, records) for name, value in content.items()}
+    )
 
 
 def _load(torch: Any, path: Path) -> Any:
-    """`torch.load` without code. Files of torch before 1.6 are no zip files and are not mapped."""
-    records = [(_TrainingRecord, name) for name in _RECORDS]
+    """`torch.load` without code, and of a zip file without the tensors' bytes."""
+    records = [(stand_in, name) for name, stand_in in _RECORDS.items()]
     try:
         with torch.serialization.safe_globals(records):
-            mapped = zipfile.is_zipfile(path)
-            return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
+            device = "meta" if zipfile.is_zipfile(path) else "cpu"
+            return torch.load(path, map_location=device, weights_only=True)
     except pickle.UnpicklingError as error:
         # torch's message advises to load the file without protection, so it is not passed on.
         raise ValueError(
@@ -102,5 +160,48 @@ def _refers_to(torch: Any, path: Path) -> str:
     if not zipfile.is_zipfile(path):
         return ""
     names = torch.serialization.get_unsafe_globals_in_checkpoint(path)
-    foreign = sorted(set(names) - set(_RECORDS))
+    foreign = sorted(set(names) - _RECORDS.keys())
     return f", it refers to {', '.join(foreign)}" if foreign else ""
+
+
+def _records(path: Path) -> dict[int, int]:
+    """Where the entries of a zip file lie that are not compressed: offset -> size in bytes."""
+    found = {}
+    with zipfile.ZipFile(path) as archive, path.open("rb") as file:
+        for entry in archive.infolist():
+            file.seek(entry.header_offset + _LOCAL_HEADER - 4)
+            lengths = [int.from_bytes(file.read(2), "little") for _ in ("name", "extra field")]
+            if entry.compress_type == zipfile.ZIP_STORED:
+                found[entry.header_offset + _LOCAL_HEADER + sum(lengths)] = entry.file_size
+    return found
+
+
+def _locate(torch: Any, path: Path, name: str, tensor: Any, records: Mapping[int, int]) -> _Array:
+    """Where a tensor on the meta device lies in the file."""
+    dtypes = {
+        torch.bfloat16: ml_dtypes.bfloat16,
+        **{
+            getattr(torch, plain): getattr(np, plain)
+            for plain in ("float64", "float32", "float16", "int64", "int32", "int16", "int8")
+        },
+        torch.uint8: np.uint8,
+        torch.bool: np.bool_,
+    }
+    if tensor.layout != torch.strided or tensor.dtype not in dtypes:
+        raise ValueError(
+            f"{path} has {name} as {tensor.layout} of {tensor.dtype}, which is not read"
+        )
+    storage, size = tensor.untyped_storage(), tensor.element_size()
+    start = storage._checkpoint_offset
+    if start is None:
+        raise ValueError(f"{path} cannot be read by torch {torch.__version__}; install a newer one")
+    array = _Array(
+        dtypes[tensor.dtype],
+        tuple(tensor.shape),
+        tuple(stride * size for stride in tensor.stride()),
+        start + tensor.storage_offset() * size,
+    )
+    end = array.offset - start + array.span * size
+    if records.get(start) != storage.nbytes() or end > storage.nbytes():
+        raise ValueError(f"{path} is damaged: {name} is not where the file says")
+    return array
