@@ -12,7 +12,7 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax.experimental import mesh_utils
+from jax.experimental import mesh_utils, multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from videogen_jax import trees
@@ -226,6 +226,13 @@ def put_batch(mesh: Mesh, batch: Mapping[str, np.ndarray]) -> dict[str, jax.Arra
         return jax.make_array_from_callback((size * count, *array.shape[1:]), sharding, read)
 
     return {name: put(name, array) for name, array in batch.items()}
+
+
+def to_host(array: jax.Array) -> np.ndarray:
+    """The values of an array, also of one that several processes share: then all have to ask."""
+    if array.is_fully_addressable:
+        return np.asarray(array)
+    return multihost_utils.process_allgather(array, tiled=True)
 
 
 def check_frames(mesh: Mesh, num_frames: int) -> None:
