@@ -14,7 +14,13 @@ from jax.typing import DTypeLike
 
 from videogen_jax.models.attention import Attention
 from videogen_jax.models.blocks import Downsample, ResnetBlock, Upsample
-from videogen_jax.models.layers import AUTOENCODER_NORM_EPS, Conv, GroupNorm, PointwiseConv
+from videogen_jax.models.layers import (
+    AUTOENCODER_NORM_EPS,
+    Conv,
+    GroupNorm,
+    PointwiseConv,
+    constrain_images,
+)
 from videogen_jax.models.temporal import TemporalAttention, TemporalConv
 
 
@@ -159,7 +165,7 @@ class Encoder(nn.Module):
     @nn.compact
     def __call__(self, x_NHWC: jax.Array) -> jax.Array:
         config, channels = self.config, self.config.block_out_channels
-        x = Conv(channels[0], dtype=self.dtype, name="conv_in")(x_NHWC)
+        x = Conv(channels[0], dtype=self.dtype, name="conv_in")(constrain_images(x_NHWC, 1))
         for i, features in enumerate(channels):
             downsample = i < len(channels) - 1
             x = DownBlock(config, features, downsample, self.dtype, name=f"down_blocks_{i}")(x)
@@ -180,7 +186,7 @@ class Decoder(nn.Module):
         config, channels = self.config, self.config.block_out_channels[::-1]
 
         def conv(features: int, name: str, x: jax.Array) -> jax.Array:
-            x = Conv(features, dtype=self.dtype, name=name)(x)
+            x = constrain_images(Conv(features, dtype=self.dtype, name=name)(x), num_frames)
             if self.temporal:
                 x = TemporalConv(self.dtype, name=f"temporal_{name}")(x, num_frames)
             return x

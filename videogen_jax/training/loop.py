@@ -14,9 +14,11 @@ import optax
 from jax.sharding import Mesh
 from tqdm import tqdm
 
-from videogen_jax import sharding
+from videogen_jax import layout, sharding
+from videogen_jax.sharding import MeshConfig
 from videogen_jax.training.checkpoint import Checkpoints
-from videogen_jax.training.metrics import MetricsWriter
+from videogen_jax.training.distributed import is_main
+from videogen_jax.training.metrics import MetricsWriter, NoMetrics
 from videogen_jax.training.step import TrainState, init_state, make_step
 from videogen_jax.training.task import Metrics, Task
 
@@ -42,22 +44,25 @@ def train(
     *,
     steps: int,
     seed: int,
+    mesh_config: MeshConfig = MeshConfig(),
 ) -> TrainState:
     """Trains up to `steps` steps in all, continuing from the run directory's newest checkpoint.
 
     The same call on the same directory resumes: parameters, average, optimizer, data order and
-    randomness go on as if uninterrupted.
+    randomness go on as if uninterrupted. Every process of a run on several makes this call; one of
+    them writes. `mesh_config` says where parameters go on `mesh`.
 
     Raises:
         FloatingPointError: if the loss stops being finite; the checkpoints before it are intact.
     """
     with contextlib.ExitStack() as stack:
+        stack.enter_context(layout.activate(mesh))
         checkpoints = stack.enter_context(
             Checkpoints(run_dir / "checkpoints", config.keep_checkpoints)
         )
-        writer = stack.enter_context(MetricsWriter(run_dir))
-        state, shardings = _begin(task, optimizer, mesh, checkpoints, data, seed)
-        frozen = jax.device_put(task.frozen, sharding.tree_shardings(mesh, task.frozen))
+        writer = stack.enter_context(MetricsWriter(run_dir) if is_main() else NoMetrics())
+        state, shardings = _begin(task, optimizer, mesh, mesh_config, checkpoints, data, seed)
+        frozen = sharding.put_tree(task.frozen, sharding.tree_shardings(mesh, task.frozen))
         step_fn = jax.jit(
             make_step(task, optimizer, config.ema_decay),
             donate_argnums=0,
@@ -65,7 +70,13 @@ def train(
         )
         key = jax.random.key(seed)
         first = int(state.step)
-        progress = tqdm(range(first, steps), initial=first, total=steps, desc=run_dir.name)
+        progress = tqdm(
+            range(first, steps),
+            initial=first,
+            total=steps,
+            desc=run_dir.name,
+            disable=not is_main(),
+        )
         log = _Log(writer, progress)
         for step, batch in zip(progress, _batches(data, mesh), strict=False):
             state, metrics = step_fn(state, frozen, batch, key)
@@ -92,6 +103,7 @@ def _begin(
     task: Task,
     optimizer: optax.GradientTransformation,
     mesh: Mesh,
+    mesh_config: MeshConfig,
     checkpoints: Checkpoints,
     data: grain.DatasetIterator,
     seed: int,
@@ -102,7 +114,7 @@ def _begin(
         return init_state(optimizer, task.init(key))
 
     abstract = jax.eval_shape(create, jax.random.key(seed))
-    shardings = sharding.tree_shardings(mesh, abstract)
+    shardings = sharding.state_shardings(mesh, abstract, abstract.params, mesh_config)
     step = checkpoints.latest_step()
     if step is not None:
         like = jax.tree.map(
@@ -110,11 +122,12 @@ def _begin(
             abstract,
             shardings,
         )
-        print(f"resuming from the checkpoint of step {step}")
+        if is_main():
+            print(f"resuming from the checkpoint of step {step}")
         return checkpoints.restore(step, like, data), shardings
     params_init = jax.jit(task.init, out_shardings=shardings.params)
     params = task.warm_start(params_init(jax.random.key(seed)))
-    params = jax.device_put(params, shardings.params)
+    params = sharding.put_tree(params, shardings.params)
     wrap = jax.jit(lambda params: init_state(optimizer, params), out_shardings=shardings)
     return wrap(params), shardings
 
@@ -122,7 +135,7 @@ def _begin(
 class _Log:
     """Writes the metrics of one step in every `every`, fetched a step late to keep devices busy."""
 
-    def __init__(self, writer: MetricsWriter, progress: tqdm):
+    def __init__(self, writer: MetricsWriter | NoMetrics, progress: tqdm):
         self._writer, self._progress = writer, progress
         self._pending: tuple[int, Metrics] | None = None
         self._since = time.perf_counter(), progress.initial

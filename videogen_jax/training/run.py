@@ -12,6 +12,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.sharding import Mesh
 
 from videogen_jax import sharding, trees
 from videogen_jax.config import ModelConfig
@@ -21,6 +22,7 @@ from videogen_jax.data.loader import Source, make_loader
 from videogen_jax.data.tokenizer import Tokenizer, load_tokenizer
 from videogen_jax.presets import MODELS
 from videogen_jax.training.checkpoint import Checkpoints
+from videogen_jax.training.distributed import is_main
 from videogen_jax.training.loop import train
 from videogen_jax.training.optim import make_optimizer
 from videogen_jax.training.runs import RunConfig
@@ -59,30 +61,40 @@ def train_run(
         devices: to train on, all by default.
 
     Raises:
-        ValueError: `run_dir` belongs to another configuration (only `steps` may change), or `config`
-            changes a model that `model_directory` has otherwise.
+        ValueError: `run_dir` belongs to another configuration (only `steps` and `mesh` may change),
+            `config` changes a model that `model_directory` has otherwise, or the mesh does not
+            divide devices, batch, frames or parameters.
         FileNotFoundError: the model directory lacks what the task needs.
     """
     config = with_model_of(config, model_directory)
     tokenizer = load_tokenizer(model_directory / "tokenizer")
     task = make_task(config, model_directory, tokenizer)
-    _claim(run_dir, config)
     mesh = sharding.make_mesh(config.mesh, devices)
+    _check_frames(config, mesh)
+    positions = sharding.batch_positions(mesh, config.batch_size)
+    _claim(run_dir, config)
     cache = config.data.latent_cache
     source = LatentCache(Path(cache)) if cache else make_source(config, "train")
     data = make_loader(
         source,
-        config.batch_size // jax.process_count(),
+        config.batch_size,
         config.seed,
         tokenizer,
         config.model.text_encoder.max_length,
         num_threads=config.data.num_threads,
-        process_index=jax.process_index(),
-        process_count=jax.process_count(),
+        positions=positions,
     )
     optimizer = make_optimizer(config.optim, config.steps)
     return train(
-        task, optimizer, data, mesh, config.loop, run_dir, steps=config.steps, seed=config.seed
+        task,
+        optimizer,
+        data,
+        mesh,
+        config.loop,
+        run_dir,
+        steps=config.steps,
+        seed=config.seed,
+        mesh_config=config.mesh,
     )
 
 
@@ -142,7 +154,7 @@ def make_task(config: RunConfig, directory: Path, tokenizer: Tokenizer) -> Task:
         return {name: model_dir.load_component(directory, name) for name in names}
 
     def start(name: str) -> Params | None:
-        return model_dir.load_component(directory, name) if name else None
+        return model_dir.open_component(directory, name) if name else None
 
     match task:
         case AutoencoderTaskConfig():
@@ -207,14 +219,25 @@ def _claim(run_dir: Path, config: RunConfig) -> None:
     """Writes the run's configuration, or checks that the run directory has the same."""
     path = run_dir / "config.json"
     if not path.exists():
-        run_dir.mkdir(parents=True, exist_ok=True)
-        config_file.save_config(path, config)
+        if is_main():
+            run_dir.mkdir(parents=True, exist_ok=True)
+            config_file.save_config(path, config)
         return
     there = config_file.load_config(path, RunConfig)
-    differing = _differing_fields(there=there, now=dataclasses.replace(config, steps=there.steps))
+    now = dataclasses.replace(config, steps=there.steps, mesh=there.mesh)
+    differing = _differing_fields(there=there, now=now)
     if differing:
         message = f"{path}: this run was begun with another configuration; differing fields:"
         raise ValueError("\n".join([message, *differing]))
+
+
+def _check_frames(config: RunConfig, mesh: Mesh) -> None:
+    """Raises ValueError if a clip cannot be spread over the mesh as the task takes it."""
+    match config.task:
+        case CascadeTaskConfig() | VideoDecoderTaskConfig():
+            sharding.check_frames(mesh, config.data.num_frames)
+        case RefinerTaskConfig():  # every other frame is denoised
+            sharding.check_frames(mesh, config.data.num_frames // 2)
 
 
 def _differing_fields(*, there: object, now: object) -> list[str]:

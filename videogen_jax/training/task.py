@@ -25,7 +25,8 @@ def begin_from(params: Params, source: Params | None, merge: Merge) -> Params:
     if source is None:
         return params
     merged, report = merge(params, source)
-    print(report)
+    if jax.process_index() == 0:
+        print(report)
     return merged
 
 

@@ -19,7 +19,7 @@ from videogen_jax.config import ModelConfig
 from videogen_jax.data.transforms import resize, to_float, to_uint8
 from videogen_jax.models.autoencoder import Autoencoder, unscale_latents
 from videogen_jax.models.discriminator import DiscriminatorConfig, PatchDiscriminator
-from videogen_jax.models.layers import fold_frames
+from videogen_jax.models.layers import fold_frames, unfold_frames
 from videogen_jax.models.video_decoder import VideoDecoder
 from videogen_jax.pipeline.warm_start import warm_start_video_decoder
 from videogen_jax.training.frozen import encode_frames
@@ -171,7 +171,8 @@ class VideoDecoderTask:
         by_image: Any = image_decoder.apply(
             {"params": frozen["autoencoder"]}, fold_frames(latents), method="decode"
         )
-        return clean, degraded, by_image.reshape(clean.shape), self._decode(params, latents)
+        by_image = unfold_frames(by_image, latents.shape[1])
+        return clean, degraded, by_image, self._decode(params, latents)
 
     def components(self, params: Params) -> dict[str, Params]:
         return {"video_decoder": params["video_decoder"]}
