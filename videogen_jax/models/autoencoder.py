@@ -54,7 +54,11 @@ class LatentDistribution(NamedTuple):
 
     def sample(self, key: jax.Array) -> jax.Array:
         """One draw, `[N, H, W, Z]`. The mean is what inference uses."""
-        return self.mean + jnp.exp(0.5 * self.logvar) * jax.random.normal(key, self.mean.shape)
+        return self.at(jax.random.normal(key, self.mean.shape))
+
+    def at(self, eps_NHWZ: jax.Array) -> jax.Array:
+        """The draw that standard normal noise `eps` is turned into, `[N, H, W, Z]`."""
+        return self.mean + jnp.exp(0.5 * self.logvar) * eps_NHWZ
 
     def kl(self) -> jax.Array:
         """KL divergence to the standard normal per image, in nats, `[N]`."""

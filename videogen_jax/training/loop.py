@@ -17,8 +17,11 @@ from tqdm import tqdm
 from videogen_jax import sharding
 from videogen_jax.training.checkpoint import Checkpoints
 from videogen_jax.training.metrics import MetricsWriter
-from videogen_jax.training.step import TrainState, init_state, make_step
-from videogen_jax.training.task import Metrics, Task
+from videogen_jax.training.step import StepOptions, TrainState, init_state, make_step
+from videogen_jax.training.task import Task
+
+Scalars = dict[str, jax.Array]
+SKIPPED = ("skipped", "skipped_in_a_row")  # counts among a step's metrics
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,6 +33,7 @@ class LoopConfig:
     sample_every: int = 1000  # 0: no sample sheets
     checkpoint_every: int = 1000
     keep_checkpoints: int = 2
+    max_skipped: int = 10  # steps in a row with a loss or gradient that is not finite: then stop
 
 
 def train(
@@ -42,6 +46,7 @@ def train(
     *,
     steps: int,
     seed: int,
+    options: StepOptions = StepOptions(),
 ) -> TrainState:
     """Trains up to `steps` steps in all, continuing from the run directory's newest checkpoint.
 
@@ -49,8 +54,11 @@ def train(
     randomness go on as if uninterrupted.
 
     Raises:
-        FloatingPointError: if the loss stops being finite; the checkpoints before it are intact.
+        FloatingPointError: `config.max_skipped` steps in a row had a loss or gradient that is not
+            finite. It is found out at the next step logged or checkpointed; until then nothing
+            changes any more, and no checkpoint is written.
     """
+    options = dataclasses.replace(options, max_skipped=config.max_skipped)
     with contextlib.ExitStack() as stack:
         checkpoints = stack.enter_context(
             Checkpoints(run_dir / "checkpoints", config.keep_checkpoints)
@@ -59,14 +67,14 @@ def train(
         state, shardings = _begin(task, optimizer, mesh, checkpoints, data, seed)
         frozen = jax.device_put(task.frozen, sharding.tree_shardings(mesh, task.frozen))
         step_fn = jax.jit(
-            make_step(task, optimizer, config.ema_decay),
+            make_step(task, optimizer, config.ema_decay, options),
             donate_argnums=0,
             out_shardings=(shardings, sharding.replicated(mesh)),
         )
         key = jax.random.key(seed)
         first = int(state.step)
         progress = tqdm(range(first, steps), initial=first, total=steps, desc=run_dir.name)
-        log = _Log(writer, progress)
+        log = _Log(writer, progress, config.max_skipped)
         for step, batch in zip(progress, _batches(data, mesh), strict=False):
             state, metrics = step_fn(state, frozen, batch, key)
             done = step + 1
@@ -122,33 +130,55 @@ def _begin(
 class _Log:
     """Writes the metrics of one step in every `every`, fetched a step late to keep devices busy."""
 
-    def __init__(self, writer: MetricsWriter, progress: tqdm):
-        self._writer, self._progress = writer, progress
-        self._pending: tuple[int, Metrics] | None = None
+    def __init__(self, writer: MetricsWriter, progress: tqdm, max_skipped: int):
+        self._writer, self._progress, self._max_skipped = writer, progress, max_skipped
+        self._pending: tuple[int, Scalars] | None = None
+        self._newest: tuple[int, Scalars] | None = None
+        self._skipped = 0
         self._since = time.perf_counter(), progress.initial
 
-    def step(self, done: int, metrics: Metrics, every: int) -> None:
-        self.flush()
+    def step(self, done: int, metrics: Scalars, every: int) -> None:
+        self._write()
+        self._newest = done, metrics
         if done % every == 0:
             self._pending = done, metrics
 
     def flush(self) -> None:
-        """Writes what is pending; waits for that step's result.
+        """Writes what is pending and looks at the newest step; waits for its result.
 
         Raises:
-            FloatingPointError: if its loss is not finite.
+            FloatingPointError: too many steps in a row were skipped.
         """
+        self._write()
+        if self._newest is not None:
+            self._check(*self._newest)
+
+    def _check(self, step: int, metrics: Scalars) -> None:
+        skipped, in_a_row = (
+            int(value) for value in jax.device_get([metrics[name] for name in SKIPPED])
+        )
+        if in_a_row >= self._max_skipped:
+            raise FloatingPointError(
+                f"loss or gradient not finite in {in_a_row} steps in a row, up to step {step}; "
+                f"the last checkpoint is from before them (loop.max_skipped is {self._max_skipped})"
+            )
+        if skipped > self._skipped:
+            self._progress.write(
+                f"step {step}: {skipped} updates skipped so far, loss or gradient not finite"
+            )
+        self._skipped = skipped
+
+    def _write(self) -> None:
         if self._pending is None:
             return
         step, metrics = self._pending
         self._pending = None
+        self._check(step, metrics)
         values = {name: float(value) for name, value in jax.device_get(metrics).items()}
-        if not math.isfinite(values["loss"]):
-            raise FloatingPointError(f"loss is {values['loss']} at step {step}")
         now, (then, before) = time.perf_counter(), self._since
         self._since = now, step
         # A quarter of the timesteps that a small batch has no sample of has no error either.
         values = {name: value for name, value in values.items() if math.isfinite(value)}
         values["steps_per_second"] = (step - before) / (now - then)
         self._writer.scalars(step, values)
-        self._progress.set_postfix(loss=f"{values['loss']:.4f}")
+        self._progress.set_postfix(loss=f"{values.get('loss', math.nan):.4f}")

@@ -22,10 +22,10 @@ from videogen_jax.data.tokenizer import Tokenizer, load_tokenizer
 from videogen_jax.presets import MODELS
 from videogen_jax.training.checkpoint import Checkpoints
 from videogen_jax.training.loop import train
-from videogen_jax.training.optim import make_optimizer
+from videogen_jax.training.optim import learning_rate, make_optimizer
 from videogen_jax.training.runs import RunConfig
 from videogen_jax.training.samples import cascade_sheet, image_sheet, refiner_sheet
-from videogen_jax.training.step import TrainState
+from videogen_jax.training.step import StepOptions, TrainState
 from videogen_jax.training.task import Params, Task
 from videogen_jax.training.tasks.autoencoder import AutoencoderTask, AutoencoderTaskConfig
 from videogen_jax.training.tasks.cascade import CascadeTask, CascadeTaskConfig
@@ -81,8 +81,21 @@ def train_run(
         process_count=jax.process_count(),
     )
     optimizer = make_optimizer(config.optim, config.steps)
+    options = StepOptions(
+        accumulate=config.accumulate,
+        freeze=config.optim.freeze,
+        learning_rate=learning_rate(config.optim, config.steps),
+    )
     return train(
-        task, optimizer, data, mesh, config.loop, run_dir, steps=config.steps, seed=config.seed
+        task,
+        optimizer,
+        data,
+        mesh,
+        config.loop,
+        run_dir,
+        steps=config.steps,
+        seed=config.seed,
+        options=options,
     )
 
 

@@ -47,11 +47,19 @@ class RunConfig:
     task: TaskConfig
     steps: int
     batch_size: int
+    accumulate: int = 1  # micro-batches of batch_size / accumulate, for one update
     seed: int = 0
     data: DataConfig = DataConfig()
     optim: OptimConfig = OptimConfig()
     mesh: MeshConfig = MeshConfig()
     loop: LoopConfig = LoopConfig()
+
+    def __post_init__(self):
+        if self.accumulate < 1 or self.batch_size % self.accumulate:
+            raise ValueError(
+                f"accumulate is {self.accumulate}, expected a divisor of batch_size, which is "
+                f"{self.batch_size}"
+            )
 
 
 def _run(

@@ -1,7 +1,7 @@
 """What a task gives to the loop. The parts of VideoGen differ in this and in nothing else."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import numpy as np
@@ -10,7 +10,16 @@ from videogen_jax.trees import Report
 
 Params = Any  # a nested dict of arrays
 Batch = Mapping[str, jax.Array]
-Metrics = dict[str, jax.Array]
+
+
+class Mean(NamedTuple):
+    """A metric that is a mean over some samples of a batch: totals and counts add up over batches."""
+
+    total: jax.Array
+    count: jax.Array
+
+
+Metrics = dict[str, jax.Array | Mean]
 SampleSheet = Callable[[Params, int], np.ndarray]  # (parameters, seed) -> uint8 picture
 # A strict merge of a warm start: (fresh parameters, source) -> (merged, report).
 Merge = Callable[[Params, Params], tuple[Params, Report]]
@@ -35,6 +44,9 @@ class Task(Protocol):
     `frozen` is a tree of arrays that the loss needs and that does not train (text encoder,
     autoencoder): it goes through the step as an argument, sharded like the parameters, because a
     constant in the program would be copied to every device and compiled in.
+
+    The loss is a mean over samples, each drawing from its own key, so that a batch may be taken in
+    micro-batches. A task that is otherwise says why in an attribute `couples_samples`.
     """
 
     frozen: Params
@@ -48,9 +60,9 @@ class Task(Protocol):
         ...
 
     def loss(
-        self, params: Params, frozen: Params, batch: Batch, key: jax.Array
+        self, params: Params, frozen: Params, batch: Batch, keys_B: jax.Array
     ) -> tuple[jax.Array, Metrics]:
-        """Scalar loss and scalar metrics of one batch; all its randomness comes from `key`."""
+        """Scalar loss and metrics of one batch; all randomness of a sample comes from its key."""
         ...
 
     def sample_sheet(self, params: Params, seed: int, /) -> np.ndarray | None:

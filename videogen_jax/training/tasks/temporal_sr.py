@@ -76,7 +76,7 @@ class FlowTask:
         return params
 
     def loss(
-        self, params: Params, frozen: Params, batch: Batch, key: jax.Array
+        self, params: Params, frozen: Params, batch: Batch, keys_B: jax.Array
     ) -> tuple[jax.Array, Metrics]:
         a, mid, b = self._latents(frozen, batch)
         output = self._apply(params, a, b)
@@ -158,7 +158,7 @@ class RefinerTask:
         return begin_from(params, self._warm_start_params, warm_start_unet)
 
     def loss(
-        self, params: Params, frozen: Params, batch: Batch, key: jax.Array
+        self, params: Params, frozen: Params, batch: Batch, keys_B: jax.Array
     ) -> tuple[jax.Array, Metrics]:
         model, refiner = self._model, self._model.refiner
         latents = clip_latents(model, frozen, batch, refiner.resolution)
@@ -180,7 +180,7 @@ class RefinerTask:
             return output
 
         gamma = self._config.min_snr_gamma
-        loss, metrics = denoising_loss(refiner.schedule, predict, x0, key, gamma)
+        loss, metrics = denoising_loss(refiner.schedule, predict, x0, keys_B, gamma)
         # How far the refiner's condition is from its target, in the latents' units.
         return loss, {**metrics, "warp_error": jnp.square(warped - x0).mean()}
 

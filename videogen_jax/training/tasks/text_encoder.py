@@ -53,6 +53,8 @@ class ClipTower(nn.Module):
 class TextEncoderTask:
     """Text encoder, its projection and the clip tower, under the symmetric contrastive loss."""
 
+    couples_samples = "the contrastive loss compares every sample with all of its batch"
+
     def __init__(self, config: TextEncoderTaskConfig, model: ModelConfig):
         self._config = config
         self._encoder = TextEncoder(model.text_encoder)
@@ -81,7 +83,7 @@ class TextEncoderTask:
         return params
 
     def loss(
-        self, params: Params, frozen: Params, batch: Batch, key: jax.Array
+        self, params: Params, frozen: Params, batch: Batch, keys_B: jax.Array
     ) -> tuple[jax.Array, Metrics]:
         text, clips = self._embed(params, batch)
         # CLIP clips the temperature at 1/100, where training becomes unstable.

@@ -29,6 +29,7 @@ from videogen_jax.training.tasks.autoencoder import psnr
 _LAST_LAYER = "decoder/conv_out/kernel"
 _MAX_ADAPTIVE_WEIGHT = 1e4  # both from taming-transformers
 _ADAPTIVE_EPSILON = 1e-4
+_ADVERSARIAL_COUPLES = "the discriminator and its weight normalise over the whole batch"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,6 +70,7 @@ class VideoDecoderTask:
                 f"task.adversarial_weight is {config.adversarial_weight}, expected 0 or more"
             )
         self._config, self._model = config, model
+        self.couples_samples = _ADVERSARIAL_COUPLES if config.adversarial_weight else ""
         self._decoder = VideoDecoder(model.autoencoder)
         self._discriminator = PatchDiscriminator(config.discriminator)
         self._resolution = model.stages[-1].resolution
@@ -99,7 +101,7 @@ class VideoDecoderTask:
         return {**params, "video_decoder": decoder}
 
     def loss(
-        self, params: Params, frozen: Params, batch: Batch, key: jax.Array
+        self, params: Params, frozen: Params, batch: Batch, keys_B: jax.Array
     ) -> tuple[jax.Array, Metrics]:
         latents = self._latents(frozen, batch)
         clean = resize(to_float(batch["video"]), self._resolution)
