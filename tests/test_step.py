@@ -11,11 +11,13 @@ import tiny
 from micro import MICRO, params
 from micro import TOKENIZER as MICRO_TOKENIZER
 
+from videogen_jax.training.flops import jaxpr_flops
 from videogen_jax.training.optim import OptimConfig, learning_rate, make_optimizer
 from videogen_jax.training.step import StepOptions, init_state, make_step
-from videogen_jax.training.task import Mean
+from videogen_jax.training.task import ComputeConfig, Mean
 from videogen_jax.training.tasks.cascade import CascadeTask, CascadeTaskConfig
 from videogen_jax.training.tasks.text_encoder import TextEncoderTask, TextEncoderTaskConfig
+from videogen_jax.training.tasks.video_decoder import VideoDecoderTask, VideoDecoderTaskConfig
 
 LOSS_TOLERANCE, PARAMETER_TOLERANCE = 1e-5, 1e-6
 SAMPLES = 8
@@ -62,7 +64,7 @@ def assert_equal(a, b):
 
 
 @functools.cache
-def stage_1() -> tuple[CascadeTask, dict[str, np.ndarray]]:
+def stage(compute: ComputeConfig = ComputeConfig()) -> tuple[CascadeTask, dict[str, np.ndarray]]:
     """A stage with everything random that it can have, and a batch of cached latents."""
     config = CascadeTaskConfig(2, text_dropout=0.5, reference_dropout=0.5, low_res_noise=500)
     frozen = {name: params()[name] for name in ("text_encoder", "autoencoder")}
@@ -78,13 +80,13 @@ def stage_1() -> tuple[CascadeTask, dict[str, np.ndarray]]:
     prompts = [f"a red circle {i}" for i in range(SAMPLES)]
     batch["tokens"] = MICRO_TOKENIZER(prompts, MICRO.text_encoder.max_length)
     batch["fps"] = np.full(SAMPLES, 8.0, np.float32)
-    return CascadeTask(config, MICRO, frozen, null, lambda *_: None, None), batch
+    return CascadeTask(config, MICRO, frozen, null, lambda *_: None, None, compute), batch
 
 
-def stage_step(options: StepOptions, task: CascadeTask | None = None):
+def stage_step(options: StepOptions, compute: ComputeConfig = ComputeConfig()):
     """One step of SGD on the stage: the parameters after it, and the metrics."""
-    default, batch = stage_1()
-    task, optimizer = task or default, optax.sgd(1e-2)
+    task, batch = stage(compute)
+    optimizer = optax.sgd(1e-2)
     state = init_state(optimizer, params()["stage_2"])
     step = jax.jit(make_step(task, optimizer, 0.9, options))
     state, metrics = step(state, task.frozen, batch, KEY)
@@ -96,18 +98,65 @@ def whole_batch():
     return stage_step(StepOptions())
 
 
-def test_four_micro_batches_are_one_batch():
+def assert_as_whole_batch(found, metrics):
     expected, of_batch = whole_batch()
-    found, metrics = stage_step(StepOptions(accumulate=4))
     assert of_batch.keys() == metrics.keys()
     for name, value in of_batch.items():
         np.testing.assert_allclose(metrics[name], value, rtol=LOSS_TOLERANCE, err_msg=name)
-    before = params()["stage_2"]
-    changes = jax.tree.map(lambda new, old: np.abs(new - old).max(), expected, before)
-    assert max(jax.tree.leaves(changes)) > 100 * PARAMETER_TOLERANCE
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, atol=PARAMETER_TOLERANCE), found, expected
     )
+
+
+def test_four_micro_batches_are_one_batch():
+    expected, _ = whole_batch()
+    before = params()["stage_2"]
+    changes = jax.tree.map(lambda new, old: np.abs(new - old).max(), expected, before)
+    assert max(jax.tree.leaves(changes)) > 100 * PARAMETER_TOLERANCE
+    assert_as_whole_batch(*stage_step(StepOptions(accumulate=4)))
+
+
+@pytest.mark.parametrize("policy", ["blocks", "dots"])
+def test_recomputing_activations_changes_no_number(policy):
+    assert_as_whole_batch(*stage_step(StepOptions(), ComputeConfig(remat=policy)))
+
+
+def test_policies_compute_more_the_less_they_keep():
+    def flops(loss, *args) -> float:
+        return jaxpr_flops(jax.grad(lambda *args: loss(*args)[0]), *args).total
+
+    policies = ("none", "dots", "blocks")
+    of_stage, of_decoder = [], []
+    for policy in policies:
+        compute = ComputeConfig(remat=policy)
+        task, batch = stage(compute)
+        keys = tiny.keys(KEY, batch)
+        of_stage.append(flops(task.loss, params()["stage_2"], task.frozen, batch, keys))
+        decoder = VideoDecoderTask(VideoDecoderTaskConfig(), MICRO, task.frozen, {}, compute)
+        clips = {name: np.zeros((1, 2, 16, 16, 3), np.uint8) for name in ("video", "degraded")}
+        of_decoder.append(
+            flops(decoder.loss, jax.eval_shape(decoder.init, KEY), task.frozen, clips, keys[:1])
+        )
+    for counts in (of_stage, of_decoder):
+        assert counts[0] <= counts[1] < counts[2] < 1.5 * counts[0]
+
+
+def test_bfloat16_computes_the_same_roughly_and_keeps_float32_parameters():
+    compute = ComputeConfig("bfloat16")
+    _, whole = whole_batch()
+    task, batch = stage(compute)
+    keys_B = jax.vmap(jax.random.fold_in, (None, 0))(jax.random.fold_in(KEY, 0), np.arange(SAMPLES))
+    loss, _ = jax.jit(task.loss)(params()["stage_2"], task.frozen, batch, keys_B)
+    assert loss.dtype == jnp.float32 and loss != whole["loss"]
+    np.testing.assert_allclose(loss, whole["loss"], rtol=0.02)
+    assert {x.dtype for x in jax.tree.leaves(jax.eval_shape(task.init, KEY))} == {
+        jnp.dtype(jnp.float32)
+    }
+
+
+def test_a_network_without_blocks_recomputes_nothing():
+    with pytest.raises(ValueError, match="compute.remat is 'dots', but the text encoder has no"):
+        TextEncoderTask(TextEncoderTaskConfig(16, 4), MICRO, ComputeConfig(remat="dots"))
 
 
 def test_a_mean_over_some_samples_is_one_over_the_batch():

@@ -120,7 +120,7 @@ def recorded(
         predict(jnp.full_like(x0, NOISY), jnp.arange(x0.shape[0]))
         return jnp.zeros(()), {}
 
-    monkeypatch.setattr(module, "SpaceTimeUNet", lambda config: Network())
+    monkeypatch.setattr(module, "SpaceTimeUNet", lambda *_: Network())
     monkeypatch.setattr(module, "denoising_loss", loss)
     task = make_task()
 

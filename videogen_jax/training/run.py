@@ -148,7 +148,7 @@ def export_run(run_dir: Path, model_directory: Path, dtype: Any = None) -> list[
 
 def make_task(config: RunConfig, directory: Path, tokenizer: Tokenizer) -> Task:
     """The task of `config.task`'s type, with its frozen and warm-start components loaded."""
-    model, task = config.model, config.task
+    model, task, compute = config.model, config.task, config.compute
     null_tokens = tokenizer([""], model.text_encoder.max_length)[0]
 
     def load(*names: str) -> Params:
@@ -160,25 +160,28 @@ def make_task(config: RunConfig, directory: Path, tokenizer: Tokenizer) -> Task:
     match task:
         case AutoencoderTaskConfig():
             images = _sheet(config, STANDARDISED_IMAGES)["video"][:, 0]
-            return AutoencoderTask(task, model, images)
+            return AutoencoderTask(task, model, images, compute)
         case TextEncoderTaskConfig():
-            return TextEncoderTask(task, model)
+            return TextEncoderTask(task, model, compute)
         case TextToImageTaskConfig():
             frozen = load("text_encoder", "autoencoder")
             sheet = image_sheet(model, frozen, tokenizer, _sheet_captions(config))
-            return TextToImageTask(task, model, frozen, null_tokens, sheet, start(task.warm_start))
+            begin = start(task.warm_start)
+            return TextToImageTask(task, model, frozen, null_tokens, sheet, begin, compute)
         case CascadeTaskConfig():
             frozen = load("text_encoder", "autoencoder")
             sheet = cascade_sheet(model, task.stage, frozen, tokenizer, _sheet_clips(config))
-            return CascadeTask(task, model, frozen, null_tokens, sheet, start(task.warm_start))
+            begin = start(task.warm_start)
+            return CascadeTask(task, model, frozen, null_tokens, sheet, begin, compute)
         case FlowTaskConfig():
-            return FlowTask(task, model, load("autoencoder"), _sheet(config))
+            return FlowTask(task, model, load("autoencoder"), _sheet(config), compute)
         case RefinerTaskConfig():
             frozen = load("text_encoder", "autoencoder", "flow")
             sheet = refiner_sheet(model, frozen, tokenizer, _sheet_clips(config))
-            return RefinerTask(task, model, frozen, null_tokens, sheet, start(task.warm_start))
+            begin = start(task.warm_start)
+            return RefinerTask(task, model, frozen, null_tokens, sheet, begin, compute)
         case VideoDecoderTaskConfig():
-            return VideoDecoderTask(task, model, load("autoencoder"), _sheet(config))
+            return VideoDecoderTask(task, model, load("autoencoder"), _sheet(config), compute)
 
 
 def make_source(config: RunConfig, split: str, examples: int | None = None) -> Source:

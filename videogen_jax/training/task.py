@@ -1,11 +1,13 @@
 """What a task gives to the loop. The parts of VideoGen differ in this and in nothing else."""
 
+import dataclasses
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import jax
 import numpy as np
 
+from videogen_jax.models.remat import Remat
 from videogen_jax.trees import Report
 
 Params = Any  # a nested dict of arrays
@@ -23,6 +25,29 @@ Metrics = dict[str, jax.Array | Mean]
 SampleSheet = Callable[[Params, int], np.ndarray]  # (parameters, seed) -> uint8 picture
 # A strict merge of a warm start: (fresh parameters, source) -> (merged, report).
 Merge = Callable[[Params, Params], tuple[Params, Report]]
+
+
+@dataclasses.dataclass(frozen=True)
+class ComputeConfig:
+    """How the network that trains computes. Its parameters, their gradients and average and the loss
+    are float32 in any case, and so are the frozen networks."""
+
+    dtype: Literal["float32", "bfloat16"] = "float32"  # of activations and products
+    remat: Remat = "none"  # see `models.remat`; UNets and the video decoder have it
+
+
+def without_remat(compute: ComputeConfig, network: str) -> ComputeConfig:
+    """`compute` as it is, for a network that recomputes nothing.
+
+    Raises:
+        ValueError: it asks for recomputation.
+    """
+    if compute.remat != "none":
+        raise ValueError(
+            f"compute.remat is {compute.remat!r}, but the {network} has no blocks to recompute: "
+            "use 'none'"
+        )
+    return compute
 
 
 def begin_from(params: Params, source: Params | None, merge: Merge) -> Params:

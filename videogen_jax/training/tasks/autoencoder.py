@@ -18,7 +18,7 @@ from videogen_jax.data.transforms import resize, to_float, to_uint8
 from videogen_jax.models.autoencoder import Autoencoder, LatentDistribution
 from videogen_jax.models.layers import fold_frames
 from videogen_jax.pipeline import noise
-from videogen_jax.training.task import Batch, Metrics, Params
+from videogen_jax.training.task import Batch, ComputeConfig, Metrics, Params, without_remat
 
 SHEET_IMAGES = 12
 
@@ -41,9 +41,15 @@ class AutoencoderTask:
     over: some hundred.
     """
 
-    def __init__(self, config: AutoencoderTaskConfig, model: ModelConfig, images_NHWC: np.ndarray):
+    def __init__(
+        self,
+        config: AutoencoderTaskConfig,
+        model: ModelConfig,
+        images_NHWC: np.ndarray,
+        compute: ComputeConfig = ComputeConfig(),
+    ):
         self.config = config
-        self._network = Autoencoder(model.autoencoder)
+        self._network = Autoencoder(model.autoencoder, without_remat(compute, "autoencoder").dtype)
         self._images_NHWC = images_NHWC
         self.frozen: Params = {}
         self._means = jax.jit(lambda params, x: self._encode(params, x).mean)

@@ -18,7 +18,14 @@ from videogen_jax.pipeline.conditioning import augment, network_input, reference
 from videogen_jax.pipeline.warm_start import warm_start_unet
 from videogen_jax.training.frozen import clip_latents, encode_text
 from videogen_jax.training.losses import chance, denoising_loss, drop_text, integers
-from videogen_jax.training.task import Batch, Metrics, Params, SampleSheet, begin_from
+from videogen_jax.training.task import (
+    Batch,
+    ComputeConfig,
+    Metrics,
+    Params,
+    SampleSheet,
+    begin_from,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,6 +54,7 @@ class CascadeTask:
         null_tokens_T: np.ndarray,
         sample_sheet: SampleSheet,
         warm_start_params: Params | None,
+        compute: ComputeConfig = ComputeConfig(),
     ):
         if not 1 <= config.stage <= len(model.stages):
             raise ValueError(
@@ -55,7 +63,7 @@ class CascadeTask:
             )
         self._config, self._model = config, model
         self._stage: DenoiserConfig = model.stages[config.stage - 1]
-        self._unet = SpaceTimeUNet(self._stage.unet)
+        self._unet = SpaceTimeUNet(self._stage.unet, compute.dtype, compute.remat)
         self.frozen = frozen
         self._null_tokens_T = jnp.asarray(null_tokens_T)
         self.sample_sheet = sample_sheet

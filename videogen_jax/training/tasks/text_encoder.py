@@ -20,7 +20,7 @@ from videogen_jax.data.transforms import resize, to_float
 from videogen_jax.models.blocks import Downsample, ResnetBlock
 from videogen_jax.models.layers import UNET_NORM_EPS, Conv
 from videogen_jax.models.text_encoder import TextEncoder
-from videogen_jax.training.task import Batch, Metrics, Params
+from videogen_jax.training.task import Batch, ComputeConfig, Metrics, Params, without_remat
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,9 +55,16 @@ class TextEncoderTask:
 
     couples_samples = "the contrastive loss compares every sample with all of its batch"
 
-    def __init__(self, config: TextEncoderTaskConfig, model: ModelConfig):
+    def __init__(
+        self,
+        config: TextEncoderTaskConfig,
+        model: ModelConfig,
+        compute: ComputeConfig = ComputeConfig(),
+    ):
         self._config = config
-        self._encoder = TextEncoder(model.text_encoder)
+        self._encoder = TextEncoder(
+            model.text_encoder, without_remat(compute, "text encoder").dtype
+        )
         self._max_length = model.text_encoder.max_length
         self._tower = ClipTower(config.tower_channels, config.embedding_dim)
         self._projection = nn.Dense(config.embedding_dim, use_bias=False)

@@ -16,7 +16,14 @@ from videogen_jax.models.unet import SpaceTimeUNet
 from videogen_jax.pipeline import noise
 from videogen_jax.training.frozen import clip_latents, encode_text
 from videogen_jax.training.losses import denoising_loss, drop_text
-from videogen_jax.training.task import Batch, Metrics, Params, SampleSheet, begin_from
+from videogen_jax.training.task import (
+    Batch,
+    ComputeConfig,
+    Metrics,
+    Params,
+    SampleSheet,
+    begin_from,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,6 +45,7 @@ class TextToImageTask:
         null_tokens_T: the empty prompt's tokens.
         sample_sheet: draws pictures of prompts from parameters and a seed.
         warm_start_params: of the component that the config names, None for none.
+        compute: how the UNet computes.
     """
 
     def __init__(
@@ -48,9 +56,10 @@ class TextToImageTask:
         null_tokens_T: np.ndarray,
         sample_sheet: SampleSheet,
         warm_start_params: Params | None = None,
+        compute: ComputeConfig = ComputeConfig(),
     ):
         self._config, self._model = config, model
-        self._unet = SpaceTimeUNet(model.image.unet)
+        self._unet = SpaceTimeUNet(model.image.unet, compute.dtype, compute.remat)
         self.frozen = frozen
         self._null_tokens_T = jnp.asarray(null_tokens_T)
         self.sample_sheet = sample_sheet

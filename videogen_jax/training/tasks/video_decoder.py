@@ -23,7 +23,7 @@ from videogen_jax.models.layers import fold_frames
 from videogen_jax.models.video_decoder import VideoDecoder
 from videogen_jax.pipeline.warm_start import warm_start_video_decoder
 from videogen_jax.training.frozen import encode_frames
-from videogen_jax.training.task import Batch, Metrics, Params, begin_from
+from videogen_jax.training.task import Batch, ComputeConfig, Metrics, Params, begin_from
 from videogen_jax.training.tasks.autoencoder import psnr
 
 _LAST_LAYER = "decoder/conv_out/kernel"
@@ -56,6 +56,7 @@ class VideoDecoderTask:
         model: the whole model's configuration.
         frozen: parameters of `autoencoder`; its decoder is what the video decoder starts from.
         sheet: a batch to draw sample sheets of.
+        compute: how decoder and discriminator compute.
     """
 
     def __init__(
@@ -64,6 +65,7 @@ class VideoDecoderTask:
         model: ModelConfig,
         frozen: Params,
         sheet: Mapping[str, np.ndarray],
+        compute: ComputeConfig = ComputeConfig(),
     ):
         if config.adversarial_weight < 0:
             raise ValueError(
@@ -71,8 +73,8 @@ class VideoDecoderTask:
             )
         self._config, self._model = config, model
         self.couples_samples = _ADVERSARIAL_COUPLES if config.adversarial_weight else ""
-        self._decoder = VideoDecoder(model.autoencoder)
-        self._discriminator = PatchDiscriminator(config.discriminator)
+        self._decoder = VideoDecoder(model.autoencoder, compute.dtype, compute.remat)
+        self._discriminator = PatchDiscriminator(config.discriminator, compute.dtype)
         self._resolution = model.stages[-1].resolution
         self.frozen = frozen
         self._sheet = sheet
