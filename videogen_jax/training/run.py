@@ -49,6 +49,7 @@ def train_run(
     run_dir: Path,
     model_directory: Path,
     devices: Sequence[Any] | None = None,
+    profile: tuple[int, int] | None = None,
 ) -> TrainState:
     """Trains `config` in `run_dir`, from its newest checkpoint if there is one.
 
@@ -57,6 +58,7 @@ def train_run(
         run_dir: gets `config.json`, `metrics.jsonl`, `tensorboard/`, `samples/`, `checkpoints/`.
         model_directory: where tokenizer, frozen and warm-start components are; see `with_model_of`.
         devices: to train on, all by default.
+        profile: the first and last step to trace into `profile/`, counted from 1.
 
     Raises:
         ValueError: `run_dir` belongs to another configuration (only `steps` may change), or `config`
@@ -96,6 +98,7 @@ def train_run(
         steps=config.steps,
         seed=config.seed,
         options=options,
+        profile=profile,
     )
 
 
