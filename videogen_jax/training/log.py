@@ -67,7 +67,7 @@ class RunLog:
         if in_a_row >= self._max_skipped:
             raise FloatingPointError(
                 f"loss or gradient not finite in {in_a_row} steps in a row, up to step {step}; "
-                f"the last checkpoint has what was before them (loop.max_skipped is {self._max_skipped})"
+                f"the last checkpoint has what was before (loop.max_skipped is {self._max_skipped})"
             )
         if skipped > self._skipped:
             self._say(f"step {step}: {skipped} updates skipped so far, loss or gradient not finite")
