@@ -30,6 +30,7 @@ from videogen_jax.models.layers import (
     sinusoidal_embedding,
     unfold_frames,
 )
+from videogen_jax.models.remat import Remat, remat
 from videogen_jax.models.temporal import FrameEmbedding, TemporalAttention, TemporalConv
 
 
@@ -88,10 +89,11 @@ class LayerBuilder(nn.Module):
     features: int
     heads: int
     dtype: DTypeLike = jnp.float32
+    remat: Remat = "none"
 
     def resnet(self, index: int, x_NHWC: jax.Array, given: Conditions) -> jax.Array:
         config = self.config
-        block = ResnetBlock(
+        block = remat(ResnetBlock, self.remat, static_argnums=(3,))(
             self.features,
             config.norm_groups,
             UNET_NORM_EPS,
@@ -104,7 +106,7 @@ class LayerBuilder(nn.Module):
     def attend(self, index: int, x_NHWC: jax.Array, given: Conditions) -> jax.Array:
         """Spatial transformer, then attention over frames (§3.2)."""
         config = self.config
-        spatial = SpatialTransformer(
+        spatial = remat(SpatialTransformer, self.remat)(
             self.heads,
             config.transformer_layers,
             config.norm_groups,
@@ -115,7 +117,8 @@ class LayerBuilder(nn.Module):
         x = spatial(x_NHWC, given.text_BTD)
         if config.temporal:
             name = f"temporal_attentions_{index}"
-            x = TemporalAttention(self.heads, self.dtype, name=name)(x, given.num_frames)
+            temporal = remat(TemporalAttention, self.remat, static_argnums=(2,))
+            x = temporal(self.heads, self.dtype, name=name)(x, given.num_frames)
         return x
 
 
@@ -189,6 +192,7 @@ class SpaceTimeUNet(nn.Module):
 
     config: UNetConfig
     dtype: DTypeLike = jnp.float32
+    remat: Remat = "none"
 
     @nn.compact
     def __call__(
@@ -231,6 +235,7 @@ class SpaceTimeUNet(nn.Module):
             "features": config.block_out_channels[level],
             "heads": config.num_heads[level],
             "dtype": self.dtype,
+            "remat": self.remat,
         }
         return fields if mid else fields | {"attention": config.attention_levels[level]}
 

@@ -11,6 +11,7 @@ from jax.typing import DTypeLike
 from videogen_jax.layout import constrain
 from videogen_jax.models.autoencoder import AutoencoderConfig, Decoder
 from videogen_jax.models.layers import PointwiseConv, fold_frames, unfold_frames
+from videogen_jax.models.remat import Remat
 
 
 class VideoDecoder(nn.Module):
@@ -23,9 +24,10 @@ class VideoDecoder(nn.Module):
 
     config: AutoencoderConfig
     dtype: DTypeLike = jnp.float32
+    remat: Remat = "none"
 
     def setup(self):
-        self.decoder = Decoder(self.config, True, self.dtype)
+        self.decoder = Decoder(self.config, True, self.dtype, self.remat)
         self.post_quant_conv = PointwiseConv(self.config.latent_channels, dtype=self.dtype)
 
     def __call__(self, z_BFHWC: jax.Array) -> jax.Array:

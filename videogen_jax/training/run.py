@@ -24,10 +24,10 @@ from videogen_jax.presets import MODELS
 from videogen_jax.training.checkpoint import Checkpoints
 from videogen_jax.training.distributed import is_main
 from videogen_jax.training.loop import train
-from videogen_jax.training.optim import make_optimizer
+from videogen_jax.training.optim import learning_rate, make_optimizer
 from videogen_jax.training.runs import RunConfig
 from videogen_jax.training.samples import cascade_sheet, image_sheet, refiner_sheet
-from videogen_jax.training.step import TrainState
+from videogen_jax.training.step import StepOptions, TrainState
 from videogen_jax.training.task import Params, Task
 from videogen_jax.training.tasks.autoencoder import AutoencoderTask, AutoencoderTaskConfig
 from videogen_jax.training.tasks.cascade import CascadeTask, CascadeTaskConfig
@@ -51,6 +51,7 @@ def train_run(
     run_dir: Path,
     model_directory: Path,
     devices: Sequence[Any] | None = None,
+    profile: tuple[int, int] | None = None,
 ) -> TrainState:
     """Trains `config` in `run_dir`, from its newest checkpoint if there is one.
 
@@ -59,6 +60,7 @@ def train_run(
         run_dir: gets `config.json`, `metrics.jsonl`, `tensorboard/`, `samples/`, `checkpoints/`.
         model_directory: where tokenizer, frozen and warm-start components are; see `with_model_of`.
         devices: to train on, all by default.
+        profile: the first and last step to trace into `profile/`, counted from 1.
 
     Raises:
         ValueError: `run_dir` belongs to another configuration (only `steps` and `mesh` may change),
@@ -85,6 +87,11 @@ def train_run(
         positions=positions,
     )
     optimizer = make_optimizer(config.optim, config.steps)
+    options = StepOptions(
+        accumulate=config.accumulate,
+        freeze=config.optim.freeze,
+        learning_rate=learning_rate(config.optim, config.steps),
+    )
     return train(
         task,
         optimizer,
@@ -95,6 +102,8 @@ def train_run(
         steps=config.steps,
         seed=config.seed,
         mesh_config=config.mesh,
+        options=options,
+        profile=profile,
     )
 
 
@@ -147,7 +156,7 @@ def export_run(run_dir: Path, model_directory: Path, dtype: Any = None) -> list[
 
 def make_task(config: RunConfig, directory: Path, tokenizer: Tokenizer) -> Task:
     """The task of `config.task`'s type, with its frozen and warm-start components loaded."""
-    model, task = config.model, config.task
+    model, task, compute = config.model, config.task, config.compute
     null_tokens = tokenizer([""], model.text_encoder.max_length)[0]
 
     def load(*names: str) -> Params:
@@ -159,25 +168,28 @@ def make_task(config: RunConfig, directory: Path, tokenizer: Tokenizer) -> Task:
     match task:
         case AutoencoderTaskConfig():
             images = _sheet(config, STANDARDISED_IMAGES)["video"][:, 0]
-            return AutoencoderTask(task, model, images)
+            return AutoencoderTask(task, model, images, compute)
         case TextEncoderTaskConfig():
-            return TextEncoderTask(task, model)
+            return TextEncoderTask(task, model, compute)
         case TextToImageTaskConfig():
             frozen = load("text_encoder", "autoencoder")
             sheet = image_sheet(model, frozen, tokenizer, _sheet_captions(config))
-            return TextToImageTask(task, model, frozen, null_tokens, sheet, start(task.warm_start))
+            begin = start(task.warm_start)
+            return TextToImageTask(task, model, frozen, null_tokens, sheet, begin, compute)
         case CascadeTaskConfig():
             frozen = load("text_encoder", "autoencoder")
             sheet = cascade_sheet(model, task.stage, frozen, tokenizer, _sheet_clips(config))
-            return CascadeTask(task, model, frozen, null_tokens, sheet, start(task.warm_start))
+            begin = start(task.warm_start)
+            return CascadeTask(task, model, frozen, null_tokens, sheet, begin, compute)
         case FlowTaskConfig():
-            return FlowTask(task, model, load("autoencoder"), _sheet(config))
+            return FlowTask(task, model, load("autoencoder"), _sheet(config), compute)
         case RefinerTaskConfig():
             frozen = load("text_encoder", "autoencoder", "flow")
             sheet = refiner_sheet(model, frozen, tokenizer, _sheet_clips(config))
-            return RefinerTask(task, model, frozen, null_tokens, sheet, start(task.warm_start))
+            begin = start(task.warm_start)
+            return RefinerTask(task, model, frozen, null_tokens, sheet, begin, compute)
         case VideoDecoderTaskConfig():
-            return VideoDecoderTask(task, model, load("autoencoder"), _sheet(config))
+            return VideoDecoderTask(task, model, load("autoencoder"), _sheet(config), compute)
 
 
 def make_source(config: RunConfig, split: str, examples: int | None = None) -> Source:
