@@ -65,7 +65,9 @@ def test_the_kl_weight_pulls_latents_to_a_standard_normal(batch):
 
     def loss(bias):
         quant_conv = {**params["quant_conv"], "bias": bias}
-        return task.loss({**params, "quant_conv": quant_conv}, {}, batch, tiny.key())[0]
+        return task.loss(
+            {**params, "quant_conv": quant_conv}, {}, batch, tiny.keys(tiny.key(), batch)
+        )[0]
 
     # At means and log-variances far too large the KL outweighs all else.
     assert (jax.jit(jax.grad(loss))(jnp.full(8, 5.0)) > 1).all()

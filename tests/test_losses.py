@@ -8,13 +8,14 @@ import pytest
 from videogen_jax.diffusion import process
 from videogen_jax.diffusion.schedule import ScheduleConfig
 from videogen_jax.training.losses import denoising_loss, drop_text
+from videogen_jax.training.step import as_scalar
 
 # α and σ are rounded to float32, and a perfect ε is a difference divided by a small σ.
 PERFECT_TOLERANCE = 1e-4
 BLOCK_TOLERANCE = 1e-5
 STEPS = 100
 X0 = np.random.default_rng(0).standard_normal((64, 2, 3, 3, 4), np.float32)
-KEY = jax.random.key(0)
+KEYS = jax.random.split(jax.random.key(0), 64)
 
 
 def schedule(prediction: str) -> ScheduleConfig:
@@ -48,14 +49,14 @@ def recorded(config: ScheduleConfig, gamma: float | None):
         asked.append((x_t, timesteps_B))
         return jnp.zeros_like(x_t)
 
-    loss, metrics = denoising_loss(config, predict, X0, KEY, gamma)
+    loss, metrics = denoising_loss(config, predict, X0, KEYS, gamma)
     return loss, metrics, *asked[0]
 
 
 @pytest.mark.parametrize("prediction", ["eps", "v", "x0"])
 def test_a_perfect_network_costs_nothing(prediction):
     config = schedule(prediction)
-    loss, metrics = denoising_loss(config, perfect(config), X0, KEY)
+    loss, metrics = denoising_loss(config, perfect(config), X0, KEYS)
     assert 0 <= loss < PERFECT_TOLERANCE
     assert set(metrics) == {f"error_quarter_{quarter}" for quarter in range(4)}
 
@@ -83,18 +84,20 @@ def test_loss_and_metrics_are_means_over_samples(prediction, gamma):
     for quarter in range(4):
         chosen = (timesteps >= quarter * STEPS / 4) & (timesteps < (quarter + 1) * STEPS / 4)
         np.testing.assert_allclose(
-            metrics[f"error_quarter_{quarter}"], error_B[np.asarray(chosen)].mean(), rtol=1e-3
+            as_scalar(metrics[f"error_quarter_{quarter}"]),
+            error_B[np.asarray(chosen)].mean(),
+            rtol=1e-3,
         )
 
 
 def test_a_quarter_without_samples_has_no_error():
     one = X0[:1]
-    _, metrics = denoising_loss(schedule("eps"), lambda x, _: x, one, KEY)
-    values = np.array(list(metrics.values()))
+    _, metrics = denoising_loss(schedule("eps"), lambda x, _: x, one, KEYS[:1])
+    values = np.array([as_scalar(metric) for metric in metrics.values()])
     assert np.isnan(values).sum() == 3
 
 
-def test_draws_cover_all_timesteps_and_depend_on_the_key_alone():
+def test_draws_cover_all_timesteps_and_depend_on_the_keys_alone():
     config = ScheduleConfig(num_train_timesteps=8)
     asked = []
 
@@ -103,9 +106,10 @@ def test_draws_cover_all_timesteps_and_depend_on_the_key_alone():
         return x_t
 
     many = jnp.zeros((4000, 1))
-    first, _ = denoising_loss(config, predict, many, KEY)
-    again, _ = denoising_loss(config, predict, many, KEY)
-    denoising_loss(config, predict, many, jax.random.key(1))
+    keys = jax.random.split(jax.random.key(0), 4000)
+    first, _ = denoising_loss(config, predict, many, keys)
+    again, _ = denoising_loss(config, predict, many, keys)
+    denoising_loss(config, predict, many, jax.random.split(jax.random.key(1), 4000))
     np.testing.assert_array_equal(first, again)
     np.testing.assert_array_equal(asked[0], asked[1])
     assert (asked[0] != asked[2]).any()
@@ -130,7 +134,8 @@ def test_timesteps_and_noise_are_drawn_apart():
 def test_prompts_are_dropped_whole(probability, low, high):
     tokens_BT = np.arange(5000).reshape(1000, 5) + 10
     null_T = np.arange(5)
-    dropped = np.asarray(drop_text(tokens_BT, null_T, probability, KEY))
+    keys = jax.random.split(jax.random.key(0), 1000)
+    dropped = np.asarray(drop_text(tokens_BT, null_T, probability, keys))
     is_null, is_kept = (dropped == null_T).all(axis=1), (dropped == tokens_BT).all(axis=1)
     assert (is_null ^ is_kept).all()
     assert low <= is_null.sum() <= high

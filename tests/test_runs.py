@@ -4,13 +4,17 @@ import dataclasses
 
 import pytest
 
+from videogen_jax import trees
+from videogen_jax.pipeline.components import component_shapes
 from videogen_jax.presets import MODELS
+from videogen_jax.training.optim import trainable
 from videogen_jax.training.run import with_model_of
 from videogen_jax.training.runs import RUNS, runs_of
 from videogen_jax.training.tasks.cascade import CascadeTaskConfig
 from videogen_jax.training.tasks.temporal_sr import FlowTaskConfig, RefinerTaskConfig
 from videogen_jax.weights.config_file import save_config
 
+leaves = lambda tree: trees.flatten(tree).items()
 OF_IMAGES = ["autoencoder", "text-encoder", "image"]
 AFTER_STAGES = ["flow", "refiner", "video-decoder"]
 
@@ -20,8 +24,19 @@ def test_every_part_has_a_run_in_the_order_in_which_parts_need_each_other(name):
     stages = [f"stage-{number}" for number in range(1, len(MODELS[name].stages) + 1)]
     # With Stable Diffusion's weights the image side is there already.
     first = OF_IMAGES if name in ("shapes", "tiny") else []
+    last = [] if first else ["stage-1-temporal"]
     parts = [run.removeprefix(f"{name}-") for run in RUNS if run.startswith(f"{name}-")]
-    assert parts == [*first, *stages, *AFTER_STAGES]
+    assert parts == [*first, *stages, *AFTER_STAGES, *last]
+
+
+def test_temporal_training_freezes_what_the_image_model_has():
+    """All of it but the first convolution, which takes the reference in."""
+    shapes = component_shapes(MODELS["small"])
+    freeze = RUNS["small-stage-1-temporal"].optim.freeze
+    trained = {path for path, _ in leaves(trainable(freeze, shapes["stage_1"]))}
+    of_image = {path for path, _ in leaves(shapes["image_unet"])}
+    new = {path for path, _ in leaves(shapes["stage_1"])} - of_image
+    assert trained == new | {"conv_in/kernel", "conv_in/bias"}
 
 
 def test_a_run_takes_the_model_of_the_directory_it_trains_for(tmp_path):

@@ -150,7 +150,7 @@ def test_refiner_overfits_a_batch(clips):
     task = make_refiner_task(stage)
     params = task.warm_start(tiny.random_params(task.init, seed=1))
     jax.tree.map(np.testing.assert_array_equal, params, stage)
-    params, metrics = tiny.overfit(task, params, clips, 100, 5e-3)
+    params, metrics = tiny.overfit(task, params, clips, 170, 5e-3)
     assert tiny.mean(metrics[-20:]) < 0.5 * tiny.mean(metrics[:10])
     assert len({values["warp_error"] for values in metrics}) == 1
     assert task.components(params) == {"refiner": params}

@@ -25,6 +25,7 @@ from videogen_jax.models.flow import LatentFlow
 from videogen_jax.models.text_encoder import TextEncoder
 from videogen_jax.presets import TINY
 from videogen_jax.training.frozen import encode_frames, encode_text
+from videogen_jax.training.step import as_scalar
 from videogen_jax.training.task import Task
 
 TOKENIZER = load_tokenizer(
@@ -36,6 +37,11 @@ NOISY = 7.0  # stands for the noisy latents where a task's network is recorded
 
 def key(seed: int = 0) -> jax.Array:
     return jax.random.key(seed, impl="rbg")
+
+
+def keys(key: jax.Array, batch: dict[str, np.ndarray]) -> jax.Array:
+    """A key for every sample of a batch."""
+    return jax.random.split(key, len(next(iter(batch.values()))))
 
 
 def compiled_init(init: Callable[[jax.Array], Any]) -> Any:
@@ -114,12 +120,12 @@ def recorded(
         predict(jnp.full_like(x0, NOISY), jnp.arange(x0.shape[0]))
         return jnp.zeros(()), {}
 
-    monkeypatch.setattr(module, "SpaceTimeUNet", lambda config: Network())
+    monkeypatch.setattr(module, "SpaceTimeUNet", lambda *_: Network())
     monkeypatch.setattr(module, "denoising_loss", loss)
     task = make_task()
 
     def run(frozen: Any, batch: Any, key: jax.Array) -> dict[str, jax.Array]:
-        task.loss({}, frozen, batch, key)
+        task.loss({}, frozen, batch, keys(key, batch))
         return {name: value for name, value in seen.items() if value is not None}
 
     return jax.jit(run)(task.frozen, batch, key(2))
@@ -135,11 +141,12 @@ def overfit(
     @jax.jit
     def step(vector: Any, state: Any, frozen: Any, batch: Any, key: Any) -> Any:
         def loss(vector: jax.Array) -> Any:
-            return task.loss(unravel(vector), frozen, batch, key)
+            return task.loss(unravel(vector), frozen, batch, keys(key, batch))
 
         (value, metrics), gradient = jax.value_and_grad(loss, has_aux=True)(vector)
         update, state = optimizer.update(gradient, state)
-        return vector + update, state, {"loss": value, **metrics}
+        scalars = {name: as_scalar(metric) for name, metric in metrics.items()}
+        return vector + update, state, {"loss": value, **scalars}
 
     state, metrics = optimizer.init(vector), []
     for index in range(steps):

@@ -1,46 +1,64 @@
-"""Where arrays live: the mesh, the FSDP default for parameters, the batch over data axes.
+"""Where arrays live: the mesh, the rules for parameters, and the batch.
 
-Everything is `jax.jit` with `NamedSharding` on a mesh of automatic axes; models know nothing of it.
+Everything is `jax.jit` with `NamedSharding` on a mesh of automatic axes. Models know nothing of it but
+the names of `layout.py`.
 """
 
 import dataclasses
 import math
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
 import numpy as np
+from jax.experimental import mesh_utils, multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-# Below this size a tensor is replicated: gathering it costs more than holding it.
-MIN_SHARDED_BYTES = 2**20
+from videogen_jax import trees
+
+AXES = ("data", "fsdp", "frames")
+_BATCH = ("data", "fsdp")
 
 
 @dataclasses.dataclass(frozen=True)
 class MeshConfig:
-    """Devices per mesh axis; one of them may be -1, which takes what is left."""
+    """Devices per mesh axis, one of which may be -1 (what is left), and where parameters go.
+
+    `rules` overrule the default for parameters, their average and their optimizer state: pairs of a
+    regular expression over parameter paths (full match, the first counts) and, for each axis of the
+    tensor, the mesh axes that split it: ". fsdp" splits a matrix's columns, "data+fsdp" the first
+    axis over both, "" nothing. A command line writes pairs one after the other:
+    `--mesh.rules '.*/attn1/.*kernel' '. fsdp' '.*bias' ''`.
+    """
 
     data: int = -1  # each device holds all parameters and a share of the batch
     fsdp: int = 1  # devices share the batch and the parameters
+    frames: int = 1  # devices share one clip
+    rules: tuple[tuple[str, str], ...] = ()
+    min_sharded_bytes: int = 2**20  # gathering a smaller tensor costs more than holding it
 
 
 def make_mesh(config: MeshConfig, devices: Sequence[Any] | None = None) -> Mesh:
-    """The mesh with axes `data` and `fsdp` over `devices` (default: all of them).
+    """The mesh with the axes `data`, `fsdp` and `frames` over `devices` (default: all of them).
+
+    Neighbouring devices share a clip, so that frames stay within a host where they can.
 
     Raises:
         ValueError: if the axes do not multiply to the number of devices.
     """
     devices = jax.devices() if devices is None else devices
-    sizes = [config.data, config.fsdp]
+    sizes = [getattr(config, axis) for axis in AXES]
     if sizes.count(-1) == 1:
-        sizes[sizes.index(-1)] = len(devices) // -math.prod(sizes)
+        sizes[sizes.index(-1)] = len(devices) // -math.prod(sizes) if math.prod(sizes) else 0
     if math.prod(sizes) != len(devices) or min(sizes) < 1:
+        asked = ", ".join(f"{axis}={getattr(config, axis)}" for axis in AXES)
         raise ValueError(
-            f"mesh data={config.data}, fsdp={config.fsdp} does not multiply to the "
-            f"{len(devices)} devices there are (one axis may be -1: what is left)"
+            f"mesh {asked} does not multiply to the {len(devices)} devices there are (one axis may "
+            "be -1: what is left)"
         )
-    axis_types = (AxisType.Auto, AxisType.Auto)
-    return Mesh(np.asarray(devices).reshape(sizes), ("data", "fsdp"), axis_types=axis_types)
+    grid = mesh_utils.create_device_mesh(sizes, devices, allow_split_physical_axes=True)
+    return Mesh(grid, AXES, axis_types=(AxisType.Auto,) * len(AXES))
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
@@ -49,19 +67,90 @@ def replicated(mesh: Mesh) -> NamedSharding:
 
 
 def batch_sharding(mesh: Mesh) -> NamedSharding:
-    """The leading axis split over all devices."""
-    return NamedSharding(mesh, PartitionSpec(("data", "fsdp")))
+    """The leading axis split over `data` and `fsdp`; devices that share a clip all have it."""
+    return NamedSharding(mesh, PartitionSpec(_BATCH))
 
 
-def tree_shardings(mesh: Mesh, tree: Any) -> Any:
-    """The FSDP default for every array of `tree` (arrays or shapes): its largest axis that the
-    `fsdp` axis divides is split; tensors under `MIN_SHARDED_BYTES` are replicated."""
-    return jax.tree.map(lambda leaf: NamedSharding(mesh, _fsdp_spec(leaf, mesh)), tree)
+# Parameters
 
 
-def _fsdp_spec(leaf: jax.ShapeDtypeStruct, mesh: Mesh) -> PartitionSpec:
+def tree_shardings(mesh: Mesh, tree: Any, config: MeshConfig = MeshConfig()) -> Any:
+    """A sharding for every array of `tree` (arrays or shapes): by `config.rules`, else the default.
+
+    By default the largest axis that the `fsdp` axis divides is split, and tensors under
+    `config.min_sharded_bytes` are replicated.
+
+    Raises:
+        ValueError: a rule has a pattern that matches no path, names an axis that there is not, or
+            does not fit a tensor that it matches; names the rule.
+    """
+    rules = [(pattern, (pattern, _parse_axes(pattern, axes))) for pattern, axes in config.rules]
+    try:
+        chosen = trees.match(rules, tree, default=("", None))
+    except ValueError as error:
+        raise ValueError(f"mesh.rules: {error}") from error
+    leaves, structure = jax.tree.flatten(tree)
+    shardings = [
+        NamedSharding(
+            mesh,
+            _default_spec(leaf, mesh, config.min_sharded_bytes)
+            if axes is None
+            else _spec_by_rule(pattern, axes, path, leaf, mesh),
+        )
+        for path, leaf, (pattern, axes) in zip(
+            trees.paths(tree), leaves, structure.flatten_up_to(chosen), strict=True
+        )
+    ]
+    return jax.tree.unflatten(structure, shardings)
+
+
+def state_shardings(mesh: Mesh, state: Any, params: Any, config: MeshConfig) -> Any:
+    """Shardings of a tree around parameters: what is as large as a parameter lies where it does.
+
+    Args:
+        mesh: the mesh.
+        state: a pytree, such as a train state with its average and optimizer moments.
+        params: the parameters alone. A leaf of `state` whose path ends in a parameter's path, and
+            which has its shape, takes its sharding; others take the default.
+        config: its rules speak of `params`.
+
+    Raises:
+        ValueError: as `tree_shardings`.
+    """
+    placed = dict(
+        zip(trees.paths(params), jax.tree.leaves(tree_shardings(mesh, params, config)), strict=True)
+    )
+    shapes = {path: leaf.shape for path, leaf in zip(placed, jax.tree.leaves(params), strict=True)}
+
+    def place(path: str, leaf: Any) -> NamedSharding:
+        ends = [path[match.end() :] for match in re.finditer("^|/", path)]
+        for end in ends:  # the longest first
+            if end in placed and shapes[end] == leaf.shape:
+                return placed[end]
+        return NamedSharding(mesh, _default_spec(leaf, mesh, config.min_sharded_bytes))
+
+    leaves = zip(trees.paths(state), jax.tree.leaves(state), strict=True)
+    return jax.tree.unflatten(jax.tree.structure(state), [place(*leaf) for leaf in leaves])
+
+
+def put_tree(tree: Any, shardings: Any) -> Any:
+    """Host arrays onto devices, leaf by leaf; each device is given its own part and no more.
+
+    Leaves are JAX arrays, which move if they have to, or anything with a `shape` that can be
+    indexed, of which each process reads what its devices hold. All processes have the same tree.
+    """
+
+    def put(leaf: Any, sharding: NamedSharding) -> jax.Array:
+        if isinstance(leaf, jax.Array):
+            return jax.device_put(leaf, sharding)
+        return jax.make_array_from_callback(leaf.shape, sharding, lambda index: leaf[index])
+
+    return jax.tree.map(put, tree, shardings)
+
+
+def _default_spec(leaf: Any, mesh: Mesh, min_bytes: int) -> PartitionSpec:
     size = mesh.shape["fsdp"]
-    if size == 1 or math.prod(leaf.shape) * leaf.dtype.itemsize < MIN_SHARDED_BYTES:
+    if size == 1 or math.prod(leaf.shape) * leaf.dtype.itemsize < min_bytes:
         return PartitionSpec()
     divisible = [axis for axis, length in enumerate(leaf.shape) if length % size == 0]
     if not divisible:
@@ -70,20 +159,102 @@ def _fsdp_spec(leaf: jax.ShapeDtypeStruct, mesh: Mesh) -> PartitionSpec:
     return PartitionSpec(*(None,) * largest, "fsdp")
 
 
-def put_batch(mesh: Mesh, batch: dict[str, np.ndarray]) -> dict[str, jax.Array]:
-    """Host arrays of this process's share of the batch → arrays sharded over the mesh.
+def _parse_axes(pattern: str, axes: str) -> tuple[tuple[str, ...], ...]:
+    """ ". data+fsdp" → ((), ("data", "fsdp"))."""
+    parsed = tuple(() if word == "." else tuple(word.split("+")) for word in axes.split())
+    if unknown := [axis for word in parsed for axis in word if axis not in AXES]:
+        raise ValueError(
+            f"mesh.rules: {pattern!r} has the axis {unknown[0]!r}, expected {', '.join(AXES)} or "
+            f"'.' for each axis of the tensor, got {axes!r}"
+        )
+    return parsed
+
+
+def _spec_by_rule(
+    pattern: str, axes: tuple[tuple[str, ...], ...], path: str, leaf: Any, mesh: Mesh
+) -> PartitionSpec:
+    sizes = [math.prod(mesh.shape[axis] for axis in names) for names in axes]
+    if len(axes) > len(leaf.shape) or any(
+        length % size for length, size in zip(leaf.shape, sizes, strict=False)
+    ):
+        raise ValueError(
+            f"mesh.rules: {pattern!r} splits the axes of {path} into {sizes}, but its shape is "
+            f"{tuple(leaf.shape)}"
+        )
+    return PartitionSpec(*(names or None for names in axes))
+
+
+# The batch
+
+
+def batch_positions(mesh: Mesh, batch_size: int) -> np.ndarray:
+    """The places in a batch of `batch_size` examples that this process reads, in order.
+
+    Processes whose devices share clips read the same ones.
 
     Raises:
-        ValueError: if the devices do not divide the batch.
+        ValueError: if the devices that share the batch do not divide it.
     """
+    blocks, count = _batch_blocks(mesh)
+    if batch_size % count:
+        raise ValueError(_indivisible("batch_size", batch_size, count))
+    return np.arange(batch_size).reshape(count, -1)[blocks].reshape(-1)
+
+
+def put_batch(mesh: Mesh, batch: Mapping[str, np.ndarray]) -> dict[str, jax.Array]:
+    """Host arrays of this process's share of the batch → arrays sharded over the mesh.
+
+    The share is that of `batch_positions`: the whole batch if there is one process.
+
+    Raises:
+        ValueError: if the devices that share the batch do not divide it.
+    """
+    blocks, count = _batch_blocks(mesh)
     sharding = batch_sharding(mesh)
 
     def put(name: str, array: np.ndarray) -> jax.Array:
-        if array.shape[0] * jax.process_count() % mesh.size:
-            raise ValueError(
-                f"batch of {array.shape[0] * jax.process_count()} ({name}) is not divisible by "
-                f"the {mesh.size} devices of the mesh"
-            )
-        return jax.make_array_from_process_local_data(sharding, array)
+        if array.shape[0] % len(blocks):
+            total = array.shape[0] * count // len(blocks)
+            raise ValueError(_indivisible(name, total, count))
+        size = array.shape[0] // len(blocks)
+
+        def read(index: tuple[slice, ...]) -> np.ndarray:
+            block = (index[0].start or 0) // size
+            start = blocks.index(block) * size
+            return array[start : start + size]
+
+        return jax.make_array_from_callback((size * count, *array.shape[1:]), sharding, read)
 
     return {name: put(name, array) for name, array in batch.items()}
+
+
+def to_host(array: jax.Array) -> np.ndarray:
+    """The values of an array, also of one that several processes share: then all have to ask."""
+    if array.is_fully_addressable:
+        return np.asarray(array)
+    return multihost_utils.process_allgather(array, tiled=True)
+
+
+def check_frames(mesh: Mesh, num_frames: int) -> None:
+    """Raises ValueError if the devices that share a clip do not divide its frames."""
+    if num_frames % mesh.shape["frames"]:
+        raise ValueError(
+            f"clips of {num_frames} frames are not divisible by the {mesh.shape['frames']} devices "
+            "that share one (mesh axis frames)"
+        )
+
+
+def _batch_blocks(mesh: Mesh) -> tuple[list[int], int]:
+    """Which of the equal blocks of a batch this process's devices hold; how many there are."""
+    count = math.prod(mesh.shape[axis] for axis in _BATCH)
+    by_block = mesh.devices.reshape(count, -1)
+    here = jax.process_index()
+    blocks = [i for i, row in enumerate(by_block) if any(d.process_index == here for d in row)]
+    return blocks, count
+
+
+def _indivisible(name: str, size: int, count: int) -> str:
+    return (
+        f"batch of {size} ({name}) is not divisible by the {count} devices that share it "
+        "(mesh axes data and fsdp)"
+    )

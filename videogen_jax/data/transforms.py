@@ -7,6 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from videogen_jax.sharding import to_host
+
 
 def to_float(pixels: jax.Array) -> jax.Array:
     """uint8 0..255 → float32 in [-1, 1]."""
@@ -16,7 +18,7 @@ def to_float(pixels: jax.Array) -> jax.Array:
 def to_uint8(pixels: jax.Array) -> np.ndarray:
     """Float in [-1, 1] (clipped) → uint8 0..255 on the host."""
     scaled = jnp.round((jnp.clip(pixels, -1.0, 1.0) + 1.0) * 127.5)
-    return np.asarray(scaled.astype(jnp.uint8))
+    return to_host(scaled.astype(jnp.uint8))
 
 
 def resize(images: jax.Array, size: int) -> jax.Array:

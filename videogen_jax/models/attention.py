@@ -12,11 +12,20 @@ from einops import rearrange
 from flax import linen as nn
 from jax.typing import DTypeLike
 
-from videogen_jax.models.layers import AUTOENCODER_NORM_EPS, GroupNorm, PointwiseConv
+from videogen_jax.layout import num_shards
+from videogen_jax.models.layers import (
+    AUTOENCODER_NORM_EPS,
+    GroupNorm,
+    PointwiseConv,
+    constrain_images,
+    fold_frames,
+    unfold_frames,
+)
 
 LAYER_NORM_EPS = 1e-5  # torch's default
 
-# The largest number of logits that exist at once, over batch and heads: 256 MiB in float32.
+# The largest number of logits that exist at once on a device, over batch and heads: 256 MiB in
+# float32.
 MAX_LOGITS = 2**26
 
 
@@ -30,21 +39,22 @@ def attention(
     """
     batch, queries, heads, dim = q_BTND.shape
     keys = k_BSND.shape[1]
-    block = max(1, MAX_LOGITS // (batch * heads * keys))
+    block = max(1, MAX_LOGITS * num_shards() // (batch * heads * keys))
     if block >= queries:
         return _attend(q_BTND, k_BSND, v_BSND, jnp.arange(queries), causal)
     blocks = math.ceil(queries / block)
     padded = jnp.pad(q_BTND, ((0, 0), (0, blocks * block - queries), (0, 0), (0, 0)))
-    positions = jnp.arange(blocks * block).reshape(blocks, block)
+    # A block takes every `blocks`-th query, so that each device has its share of every block.
+    positions = jnp.arange(blocks * block).reshape(block, blocks).T
 
     @jax.checkpoint
     def one_block(inputs: tuple[jax.Array, jax.Array]) -> jax.Array:
         q, position = inputs
         return _attend(q, k_BSND, v_BSND, position, causal)
 
-    q_blocks = rearrange(padded, "b (m t) n d -> m b t n d", m=blocks)
+    q_blocks = rearrange(padded, "b (t m) n d -> m b t n d", m=blocks)
     out = jax.lax.map(one_block, (q_blocks, positions))
-    return rearrange(out, "m b t n d -> b (m t) n d")[:, :queries]
+    return rearrange(out, "m b t n d -> b (t m) n d")[:, :queries]
 
 
 def _attend(
@@ -125,10 +135,12 @@ class TransformerBlock(nn.Module):
         x = x + Attention(self.heads, dtype=self.dtype, name="attn1")(norm("norm1")(x))
         # All frames of a clip share its text: their queries go in one row, so that the text's
         # keys and values are computed once a clip and not once a frame.
-        queries = rearrange(norm("norm2")(x), "(b f) t c -> b (f t) c", b=text_BSC.shape[0])
+        frames = x.shape[0] // text_BSC.shape[0]
+        queries = rearrange(unfold_frames(norm("norm2")(x), frames), "b f t c -> b (f t) c")
         cross = Attention(self.heads, dtype=self.dtype, name="attn2")(queries, text_BSC)
-        x = x + cross.reshape(x.shape)
-        return x + FeedForward(self.dtype, name="ff")(norm("norm3")(x))
+        x = x + fold_frames(rearrange(cross, "b (f t) c -> b f t c", f=frames))
+        x = x + FeedForward(self.dtype, name="ff")(norm("norm3")(x))
+        return constrain_images(x, frames, "pixels .")
 
 
 class SpatialTransformer(nn.Module):
@@ -155,4 +167,5 @@ class SpatialTransformer(nn.Module):
                 x, text_BSC
             )
         x = x.reshape(x_NHWC.shape)
-        return x_NHWC + project(channels, dtype=self.dtype, name="proj_out")(x)
+        x = x_NHWC + project(channels, dtype=self.dtype, name="proj_out")(x)
+        return constrain_images(x, x.shape[0] // text_BSC.shape[0])

@@ -14,7 +14,14 @@ from jax.typing import DTypeLike
 
 from videogen_jax.models.attention import Attention
 from videogen_jax.models.blocks import Downsample, ResnetBlock, Upsample
-from videogen_jax.models.layers import AUTOENCODER_NORM_EPS, Conv, GroupNorm, PointwiseConv
+from videogen_jax.models.layers import (
+    AUTOENCODER_NORM_EPS,
+    Conv,
+    GroupNorm,
+    PointwiseConv,
+    constrain_images,
+)
+from videogen_jax.models.remat import Remat, remat
 from videogen_jax.models.temporal import TemporalAttention, TemporalConv
 
 
@@ -54,7 +61,11 @@ class LatentDistribution(NamedTuple):
 
     def sample(self, key: jax.Array) -> jax.Array:
         """One draw, `[N, H, W, Z]`. The mean is what inference uses."""
-        return self.mean + jnp.exp(0.5 * self.logvar) * jax.random.normal(key, self.mean.shape)
+        return self.at(jax.random.normal(key, self.mean.shape))
+
+    def at(self, eps_NHWZ: jax.Array) -> jax.Array:
+        """The draw that standard normal noise `eps` is turned into, `[N, H, W, Z]`."""
+        return self.mean + jnp.exp(0.5 * self.logvar) * eps_NHWZ
 
     def kl(self) -> jax.Array:
         """KL divergence to the standard normal per image, in nats, `[N]`."""
@@ -68,28 +79,34 @@ class MidBlock(nn.Module):
     config: AutoencoderConfig
     temporal: bool
     dtype: DTypeLike
+    remat: Remat = "none"
 
     @nn.compact
     def __call__(self, x_NHWC: jax.Array, num_frames: int) -> jax.Array:
         channels = x_NHWC.shape[-1]
-        x = resnet(self.config, channels, self.temporal, self.dtype, "resnets_0")(
-            x_NHWC, num_frames=num_frames
-        )
+        first = resnet(self.config, channels, self.temporal, self.dtype, "resnets_0", self.remat)
+        x = first(x_NHWC, None, num_frames)
         if self.config.mid_attention:
             x = SpatialAttention(
                 groups=self.config.norm_groups, dtype=self.dtype, name="attentions_0"
             )(x)
         if self.temporal:
-            x = TemporalAttention(1, self.dtype, name="temporal_attentions_0")(x, num_frames)
-        last = resnet(self.config, channels, self.temporal, self.dtype, "resnets_1")
-        return last(x, num_frames=num_frames)
+            temporal = remat(TemporalAttention, self.remat, static_argnums=(2,))
+            x = temporal(1, self.dtype, name="temporal_attentions_0")(x, num_frames)
+        last = resnet(self.config, channels, self.temporal, self.dtype, "resnets_1", self.remat)
+        return last(x, None, num_frames)
 
 
 def resnet(
-    config: AutoencoderConfig, features: int, temporal: bool, dtype: DTypeLike, name: str
+    config: AutoencoderConfig,
+    features: int,
+    temporal: bool,
+    dtype: DTypeLike,
+    name: str,
+    policy: Remat = "none",
 ) -> ResnetBlock:
     """A residual block with the autoencoder's norm."""
-    return ResnetBlock(
+    return remat(ResnetBlock, policy, static_argnums=(3,))(
         features, config.norm_groups, AUTOENCODER_NORM_EPS, temporal, dtype, name=name
     )
 
@@ -119,13 +136,15 @@ class UpBlock(nn.Module):
     upsample: bool
     temporal: bool
     dtype: DTypeLike
+    remat: Remat = "none"
 
     @nn.compact
     def __call__(self, x_NHWC: jax.Array, num_frames: int) -> jax.Array:
         x = x_NHWC
         for i in range(self.config.layers_per_block + 1):
-            block = resnet(self.config, self.features, self.temporal, self.dtype, f"resnets_{i}")
-            x = block(x, num_frames=num_frames)
+            name = f"resnets_{i}"
+            block = resnet(self.config, self.features, self.temporal, self.dtype, name, self.remat)
+            x = block(x, None, num_frames)
         if self.upsample:
             x = Upsample(self.temporal, self.dtype, name="upsamplers_0")(x, num_frames)
         return x
@@ -159,7 +178,7 @@ class Encoder(nn.Module):
     @nn.compact
     def __call__(self, x_NHWC: jax.Array) -> jax.Array:
         config, channels = self.config, self.config.block_out_channels
-        x = Conv(channels[0], dtype=self.dtype, name="conv_in")(x_NHWC)
+        x = Conv(channels[0], dtype=self.dtype, name="conv_in")(constrain_images(x_NHWC, 1))
         for i, features in enumerate(channels):
             downsample = i < len(channels) - 1
             x = DownBlock(config, features, downsample, self.dtype, name=f"down_blocks_{i}")(x)
@@ -174,23 +193,26 @@ class Decoder(nn.Module):
     config: AutoencoderConfig
     temporal: bool
     dtype: DTypeLike
+    remat: Remat = "none"
 
     @nn.compact
     def __call__(self, z_NHWC: jax.Array, num_frames: int) -> jax.Array:
         config, channels = self.config, self.config.block_out_channels[::-1]
 
         def conv(features: int, name: str, x: jax.Array) -> jax.Array:
-            x = Conv(features, dtype=self.dtype, name=name)(x)
+            x = constrain_images(Conv(features, dtype=self.dtype, name=name)(x), num_frames)
             if self.temporal:
                 x = TemporalConv(self.dtype, name=f"temporal_{name}")(x, num_frames)
             return x
 
         x = conv(channels[0], "conv_in", z_NHWC)
-        x = MidBlock(config, self.temporal, self.dtype, name="mid_block")(x, num_frames)
+        middle = MidBlock(config, self.temporal, self.dtype, self.remat, name="mid_block")
+        x = middle(x, num_frames)
         for i, features in enumerate(channels):
             upsample = i < len(channels) - 1
+            name = f"up_blocks_{i}"
             block = UpBlock(
-                config, features, upsample, self.temporal, self.dtype, name=f"up_blocks_{i}"
+                config, features, upsample, self.temporal, self.dtype, self.remat, name=name
             )
             x = block(x, num_frames)
         norm = GroupNorm(config.norm_groups, AUTOENCODER_NORM_EPS, self.dtype, name="conv_norm_out")

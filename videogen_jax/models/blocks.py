@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax.typing import DTypeLike
 
-from videogen_jax.models.layers import Conv, GroupNorm, PointwiseConv
+from videogen_jax.models.layers import Conv, GroupNorm, PointwiseConv, constrain_images
 from videogen_jax.models.temporal import TemporalConv
 
 
@@ -34,17 +34,19 @@ class ResnetBlock(nn.Module):
             return GroupNorm(self.groups, self.epsilon, self.dtype, name=name)
 
         h = Conv(self.features, dtype=self.dtype, name="conv1")(nn.silu(norm("norm1")(x_NHWC)))
+        h = constrain_images(h, num_frames)
         if self.temporal:
             h = TemporalConv(self.dtype, name="temporal_conv1")(h, num_frames)
         if embedding_ND is not None:
             projection = nn.Dense(self.features, dtype=self.dtype, name="time_emb_proj")
             h = h + projection(nn.silu(embedding_ND))[:, None, None, :]
         h = Conv(self.features, dtype=self.dtype, name="conv2")(nn.silu(norm("norm2")(h)))
+        h = constrain_images(h, num_frames)
         if self.temporal:
             h = TemporalConv(self.dtype, name="temporal_conv2")(h, num_frames)
         if x_NHWC.shape[-1] != self.features:
             x_NHWC = PointwiseConv(self.features, dtype=self.dtype, name="conv_shortcut")(x_NHWC)
-        return x_NHWC + h
+        return constrain_images(x_NHWC + h, num_frames)
 
 
 class Downsample(nn.Module):
@@ -61,7 +63,7 @@ class Downsample(nn.Module):
     def __call__(self, x_NHWC: jax.Array, num_frames: int = 1) -> jax.Array:
         channels = x_NHWC.shape[-1]
         conv = Conv(channels, stride=2, padding=self.padding, dtype=self.dtype, name="conv")
-        x = conv(x_NHWC)
+        x = constrain_images(conv(x_NHWC), num_frames)
         return TemporalConv(self.dtype, name="temporal_conv")(x, num_frames) if self.temporal else x
 
 
@@ -74,5 +76,5 @@ class Upsample(nn.Module):
     @nn.compact
     def __call__(self, x_NHWC: jax.Array, num_frames: int = 1) -> jax.Array:
         x = x_NHWC.repeat(2, axis=1).repeat(2, axis=2)
-        x = Conv(x.shape[-1], dtype=self.dtype, name="conv")(x)
+        x = constrain_images(Conv(x.shape[-1], dtype=self.dtype, name="conv")(x), num_frames)
         return TemporalConv(self.dtype, name="temporal_conv")(x, num_frames) if self.temporal else x

@@ -10,6 +10,8 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax.typing import DTypeLike
 
+from videogen_jax.models.layers import constrain_images
+
 _BATCH_NORM_EPS = 1e-5  # torch's default
 _MAX_WIDENING = 8  # layers are at most this many times `channels` wide
 
@@ -78,7 +80,7 @@ class PatchDiscriminator(nn.Module):
         for i in range(1, layers + 1):
             features = channels * min(2**i, _MAX_WIDENING)
             conv = self._conv(f"conv_{i}", features, stride=2 if i < layers else 1, use_bias=False)
-            x = _leaky(BatchNorm(self.dtype, name=f"norm_{i}")(conv(x)))
+            x = constrain_images(_leaky(BatchNorm(self.dtype, name=f"norm_{i}")(conv(x))), 1)
         logits = self._conv("conv_out", 1, stride=1, use_bias=True)(x)
         return logits[..., 0].astype(jnp.float32)
 

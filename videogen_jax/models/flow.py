@@ -36,8 +36,8 @@ from einops import rearrange
 from flax import linen as nn
 from jax.typing import DTypeLike
 
+from videogen_jax.layout import constrain
 from videogen_jax.models.flow_blocks import Decoder, PyramidEncoder
-from videogen_jax.models.layers import fold_frames, unfold_frames
 from videogen_jax.models.warp import backward_warp, pad_to_multiple, resize_flow
 
 
@@ -148,8 +148,9 @@ class LatentFlow(nn.Module):
         """
         self._check_frames(a_BHWC, b_BHWC)
         frames_BFHWC = jnp.stack([a_BHWC, b_BHWC], axis=1).astype(jnp.float32)
+        frames_BFHWC = constrain(frames_BFHWC, "images . . . .")
         height, width = frames_BFHWC.shape[2:4]
-        pyramid = self._encode(fold_frames(frames_BFHWC - _mean_of_frames(frames_BFHWC)))
+        pyramid = self._encode(_fold_pair(frames_BFHWC - _mean_of_frames(frames_BFHWC)))
         features, flows, last_BHWC = self._refine(pyramid, time_B)
 
         padded_size = last_BHWC.shape[1:3]
@@ -157,7 +158,7 @@ class LatentFlow(nn.Module):
         last_BHWC = last_BHWC[:, :height, :width].astype(jnp.float32)
         mask_BHW1, residual_BHWC = nn.sigmoid(last_BHWC[..., :1]), last_BHWC[..., 1:]
         # IFRNet warps the frames without their mean and adds it afterwards, which is the same.
-        warped_a_BHWC, warped_b_BHWC = _a_and_b(backward_warp(fold_frames(frames_BFHWC), flows[-1]))
+        warped_a_BHWC, warped_b_BHWC = _a_and_b(backward_warp(_fold_pair(frames_BFHWC), flows[-1]))
         merged_BHWC = mask_BHW1 * warped_a_BHWC + (1 - mask_BHW1) * warped_b_BHWC + residual_BHWC
         flow_a_BHW2, flow_b_BHW2 = _a_and_b(flows[-1])
         return FlowOutput(
@@ -227,11 +228,16 @@ def _split_output(output_BHWC: jax.Array) -> tuple[jax.Array, jax.Array]:
     return flows.astype(jnp.float32), output_BHWC[..., 4:]
 
 
+def _fold_pair(x_BFHWC: jax.Array) -> jax.Array:
+    """Not `fold_frames`: the two frames of a pair are always on one device, in this order."""
+    return rearrange(x_BFHWC, "b f h w c -> (b f) h w c")
+
+
 def _to_channels(x_NHWC: jax.Array) -> jax.Array:
     """What belongs to a, then what belongs to b."""
     return rearrange(x_NHWC, "(b f) h w c -> b h w (f c)", f=2)
 
 
 def _a_and_b(x_NHWC: jax.Array) -> tuple[jax.Array, jax.Array]:
-    pair_BFHWC = unfold_frames(x_NHWC, num_frames=2)
+    pair_BFHWC = rearrange(x_NHWC, "(b f) h w c -> b f h w c", f=2)
     return pair_BFHWC[:, 0], pair_BFHWC[:, 1]

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax.typing import DTypeLike
 
+from videogen_jax.layout import constrain
 from videogen_jax.models.layers import Conv
 
 # torch's default for convolutions, from which IFRNet trains: a third of LeCun's variance. It keeps
@@ -47,7 +48,7 @@ class ConvPReLU(nn.Module):
             dtype=self.dtype,
             name="conv",
         )(x_BHWC)
-        return PReLU(self.dtype, name="prelu")(x_BHWC)
+        return constrain(PReLU(self.dtype, name="prelu")(x_BHWC), "images . . .")
 
 
 class ResBlock(nn.Module):

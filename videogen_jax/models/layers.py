@@ -12,6 +12,8 @@ from einops import rearrange
 from flax import linen as nn
 from jax.typing import ArrayLike, DTypeLike
 
+from videogen_jax.layout import clip_tiles, constrain
+
 UNET_NORM_EPS = 1e-5  # torch's default, used in the UNet's residual blocks
 AUTOENCODER_NORM_EPS = 1e-6  # autoencoder and spatial transformers (CompVis `Normalize`)
 
@@ -21,13 +23,34 @@ _IM2COL_MAX_POSITIONS = 9
 
 
 def fold_frames(x: jax.Array) -> jax.Array:
-    """`b f h w c` → `(b f) h w c`: spatial layers see frames as images."""
-    return rearrange(x, "b f h w c -> (b f) h w c")
+    """`b f ...` → `(b f) ...`: spatial layers see frames as images.
+
+    Where devices share a clip, the order is by device, so that folding moves nothing between them:
+    only `unfold_frames` knows which image is which. Axis 1 may also be pixels.
+    """
+    outer, inner = clip_tiles(*x.shape[:2])
+    if inner == 1:
+        return rearrange(x, "b f ... -> (b f) ...")
+    return rearrange(x, "(d b) (g f) ... -> (d g b f) ...", d=outer, g=inner)
 
 
 def unfold_frames(x: jax.Array, num_frames: int) -> jax.Array:
-    """`(b f) h w c` → `b f h w c`, the inverse of `fold_frames`."""
-    return rearrange(x, "(b f) h w c -> b f h w c", f=num_frames)
+    """`(b f) ...` → `b f ...`, the inverse of `fold_frames`."""
+    outer, inner = clip_tiles(x.shape[0] // num_frames, num_frames)
+    if inner == 1:
+        return rearrange(x, "(b f) ... -> b f ...", f=num_frames)
+    pattern = "(d g b f) ... -> (d b) (g f) ..."
+    return rearrange(x, pattern, d=outer, g=inner, f=num_frames // inner)
+
+
+def constrain_images(x: jax.Array, num_frames: int, names: str = "rows . .") -> jax.Array:
+    """Lays out images `(b f) h w c`: frames of clips by clip and frame, single ones by number.
+
+    `names` are of the axes behind the first, see `layout.constrain`.
+    """
+    if num_frames == 1:
+        return constrain(x, f"images {names}")
+    return fold_frames(constrain(unfold_frames(x, num_frames), f"batch frames {names}"))
 
 
 def sinusoidal_embedding(positions: ArrayLike, dim: int, max_period: float = 10_000.0) -> jax.Array:

@@ -13,8 +13,14 @@ from einops import rearrange, repeat
 from flax import linen as nn
 from jax.typing import DTypeLike
 
+from videogen_jax.layout import constrain
 from videogen_jax.models.attention import LAYER_NORM_EPS, Attention
-from videogen_jax.models.layers import EmbeddingMLP, sinusoidal_embedding
+from videogen_jax.models.layers import (
+    EmbeddingMLP,
+    fold_frames,
+    sinusoidal_embedding,
+    unfold_frames,
+)
 
 
 class TemporalConv(nn.Module):
@@ -31,12 +37,12 @@ class TemporalConv(nn.Module):
         channels = x_NHWC.shape[-1]
         kernel = self.param("kernel", nn.initializers.zeros, (3, channels, channels))
         bias = self.param("bias", nn.initializers.zeros, (channels,))
-        x = rearrange(x_NHWC.astype(self.dtype), "(b f) h w c -> b f h w c", f=num_frames)
-        padded = jnp.pad(x, ((0, 0), (1, 1), (0, 0), (0, 0), (0, 0)))
+        x = _by_pixels(x_NHWC.astype(self.dtype), num_frames)
+        padded = jnp.pad(x, ((0, 0), (1, 1), (0, 0), (0, 0)))
         shifted = jnp.concatenate([padded[:, :-2], x, padded[:, 2:]], axis=-1)
         kernel = kernel.astype(self.dtype).reshape(3 * channels, channels)
         y = x + (shifted @ kernel + bias.astype(self.dtype))
-        return rearrange(y, "b f h w c -> (b f) h w c")
+        return _by_frames(y, x_NHWC.shape[1])
 
 
 class TemporalAttention(nn.Module):
@@ -50,15 +56,27 @@ class TemporalAttention(nn.Module):
 
     @nn.compact
     def __call__(self, x_NHWC: jax.Array, num_frames: int) -> jax.Array:
-        height, width, channels = x_NHWC.shape[1:]
-        x = rearrange(x_NHWC, "(b f) h w c -> (b h w) f c", f=num_frames)
+        _, height, width, channels = x_NHWC.shape
+        x = fold_frames(_by_pixels(x_NHWC, num_frames).swapaxes(1, 2))
         x = nn.LayerNorm(epsilon=LAYER_NORM_EPS, dtype=self.dtype, name="norm")(x)
         positions = sinusoidal_embedding(jnp.arange(num_frames), channels)
         attend = Attention(
             self.heads, out_init=nn.initializers.zeros, dtype=self.dtype, name="attn"
         )
         x = attend(x + positions.astype(self.dtype))
-        return x_NHWC + rearrange(x, "(b h w) f c -> (b f) h w c", h=height, w=width)
+        return x_NHWC + _by_frames(unfold_frames(x, height * width).swapaxes(1, 2), height)
+
+
+def _by_pixels(x_NHWC: jax.Array, num_frames: int) -> jax.Array:
+    """`B F P C`: devices that share a clip exchange frames for pixels, of which each has all time."""
+    x = rearrange(unfold_frames(x_NHWC, num_frames), "b f h w c -> b f (h w) c")
+    return constrain(x, "batch . pixels .")
+
+
+def _by_frames(x_BFPC: jax.Array, height: int) -> jax.Array:
+    """The way back, `N H W C`."""
+    x = rearrange(constrain(x_BFPC, "batch . pixels ."), "b f (h w) c -> b f h w c", h=height)
+    return fold_frames(constrain(x, "batch frames rows . ."))
 
 
 class FrameEmbedding(nn.Module):

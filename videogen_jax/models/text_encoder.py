@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax.typing import DTypeLike
 
+from videogen_jax.layout import constrain
 from videogen_jax.models.attention import attention
 
 Activation = Literal["quick_gelu", "gelu"]
@@ -139,7 +140,7 @@ class _Encoder(nn.Module):
         outputs = [hidden_BTD]
         for index in range(config.num_layers):
             layer = _Layer(config, self.dtype, name=f"layers_{index}")
-            outputs.append(layer(outputs[-1]))
+            outputs.append(constrain(layer(outputs[-1]), "batch . ."))
         return outputs[config.num_layers - config.skip_last_layers], outputs[-1]
 
 

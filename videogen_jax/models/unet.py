@@ -13,10 +13,11 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from einops import rearrange, repeat
+from einops import repeat
 from flax import linen as nn
 from jax.typing import DTypeLike
 
+from videogen_jax.layout import constrain
 from videogen_jax.models.attention import SpatialTransformer
 from videogen_jax.models.blocks import Downsample, ResnetBlock, Upsample
 from videogen_jax.models.layers import (
@@ -24,10 +25,12 @@ from videogen_jax.models.layers import (
     Conv,
     EmbeddingMLP,
     GroupNorm,
+    constrain_images,
     fold_frames,
     sinusoidal_embedding,
     unfold_frames,
 )
+from videogen_jax.models.remat import Remat, remat
 from videogen_jax.models.temporal import FrameEmbedding, TemporalAttention, TemporalConv
 
 
@@ -86,10 +89,11 @@ class LayerBuilder(nn.Module):
     features: int
     heads: int
     dtype: DTypeLike = jnp.float32
+    remat: Remat = "none"
 
     def resnet(self, index: int, x_NHWC: jax.Array, given: Conditions) -> jax.Array:
         config = self.config
-        block = ResnetBlock(
+        block = remat(ResnetBlock, self.remat, static_argnums=(3,))(
             self.features,
             config.norm_groups,
             UNET_NORM_EPS,
@@ -102,7 +106,7 @@ class LayerBuilder(nn.Module):
     def attend(self, index: int, x_NHWC: jax.Array, given: Conditions) -> jax.Array:
         """Spatial transformer, then attention over frames (§3.2)."""
         config = self.config
-        spatial = SpatialTransformer(
+        spatial = remat(SpatialTransformer, self.remat)(
             self.heads,
             config.transformer_layers,
             config.norm_groups,
@@ -113,7 +117,8 @@ class LayerBuilder(nn.Module):
         x = spatial(x_NHWC, given.text_BTD)
         if config.temporal:
             name = f"temporal_attentions_{index}"
-            x = TemporalAttention(self.heads, self.dtype, name=name)(x, given.num_frames)
+            temporal = remat(TemporalAttention, self.remat, static_argnums=(2,))
+            x = temporal(self.heads, self.dtype, name=name)(x, given.num_frames)
         return x
 
 
@@ -187,6 +192,7 @@ class SpaceTimeUNet(nn.Module):
 
     config: UNetConfig
     dtype: DTypeLike = jnp.float32
+    remat: Remat = "none"
 
     @nn.compact
     def __call__(
@@ -203,7 +209,8 @@ class SpaceTimeUNet(nn.Module):
         embedding_ND = self._embedding(timesteps_B, frames, pooled_BD, fps_B, low_res_noise_B)
         given = Conditions(embedding_ND, text_BTD.astype(self.dtype), frames)
 
-        x = self._conv("conv_in", config.block_out_channels[0], fold_frames(x_BFHWC), frames)
+        images_NHWC = fold_frames(constrain(x_BFHWC, "batch frames rows . ."))
+        x = self._conv("conv_in", config.block_out_channels[0], images_NHWC, frames)
         skips = [x]
         last = len(config.block_out_channels) - 1
         for level in range(last + 1):
@@ -228,11 +235,12 @@ class SpaceTimeUNet(nn.Module):
             "features": config.block_out_channels[level],
             "heads": config.num_heads[level],
             "dtype": self.dtype,
+            "remat": self.remat,
         }
         return fields if mid else fields | {"attention": config.attention_levels[level]}
 
     def _conv(self, name: str, features: int, x_NHWC: jax.Array, num_frames: int) -> jax.Array:
-        x = Conv(features, dtype=self.dtype, name=name)(x_NHWC)
+        x = constrain_images(Conv(features, dtype=self.dtype, name=name)(x_NHWC), num_frames)
         if self.config.temporal:
             x = TemporalConv(self.dtype, name=f"temporal_{name}")(x, num_frames)
         return x
@@ -263,4 +271,4 @@ class SpaceTimeUNet(nn.Module):
         if config.temporal and config.frame_embedding:
             frames = FrameEmbedding(4 * base, base, self.dtype, name="temporal_frame_embedding")
             embedding_BFD += frames(_given(pooled_BD, "pooled_BD"), num_frames)
-        return rearrange(embedding_BFD, "b f d -> (b f) d")
+        return fold_frames(constrain(embedding_BFD, "batch frames ."))

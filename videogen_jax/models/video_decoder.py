@@ -8,8 +8,10 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax.typing import DTypeLike
 
+from videogen_jax.layout import constrain
 from videogen_jax.models.autoencoder import AutoencoderConfig, Decoder
 from videogen_jax.models.layers import PointwiseConv, fold_frames, unfold_frames
+from videogen_jax.models.remat import Remat
 
 
 class VideoDecoder(nn.Module):
@@ -22,12 +24,14 @@ class VideoDecoder(nn.Module):
 
     config: AutoencoderConfig
     dtype: DTypeLike = jnp.float32
+    remat: Remat = "none"
 
     def setup(self):
-        self.decoder = Decoder(self.config, True, self.dtype)
+        self.decoder = Decoder(self.config, True, self.dtype, self.remat)
         self.post_quant_conv = PointwiseConv(self.config.latent_channels, dtype=self.dtype)
 
     def __call__(self, z_BFHWC: jax.Array) -> jax.Array:
         frames = z_BFHWC.shape[1]
-        x = self.decoder(self.post_quant_conv(fold_frames(z_BFHWC)), frames)
+        images_NHWZ = fold_frames(constrain(z_BFHWC, "batch frames rows . ."))
+        x = self.decoder(self.post_quant_conv(images_NHWZ), frames)
         return unfold_frames(x, frames).astype(jnp.float32)

@@ -7,6 +7,8 @@ from typing import Annotated, Any
 import tyro
 
 from videogen_jax.doors import enable_compilation_cache, run
+from videogen_jax.training.distributed import DistributedConfig, connect
+from videogen_jax.training.profiler import parse_steps
 from videogen_jax.training.run import train_run
 from videogen_jax.training.runs import RunConfig
 
@@ -22,7 +24,11 @@ def train_door(runs: Mapping[str, RunConfig], prog: str, description: str) -> No
     preset: Any = tyro.extras.subcommand_type_from_defaults(dict(runs))
 
     def main(
-        config: Annotated[Any, tyro.conf.arg(name="")], run_dir: Path, model_dir: Path
+        config: Annotated[Any, tyro.conf.arg(name="")],
+        run_dir: Path,
+        model_dir: Path,
+        distributed: DistributedConfig = DistributedConfig(),
+        profile: str = "",
     ) -> None:
         """Trains, or continues where the run directory left off.
 
@@ -30,9 +36,13 @@ def train_door(runs: Mapping[str, RunConfig], prog: str, description: str) -> No
             config: the preset and what is changed of it.
             run_dir: gets checkpoints, metrics and samples; the same line again resumes.
             model_dir: has the tokenizer and the trained components this one needs.
+            distributed: how several processes find each other; each is started with the same line.
+            profile: START:STOP, steps to trace by JAX's profiler into the run directory.
         """
+        steps = parse_steps(profile) if profile else None
+        connect(distributed)
         enable_compilation_cache()
-        train_run(config, run_dir, model_dir)
+        train_run(config, run_dir, model_dir, profile=steps)
 
     main.__annotations__["config"] = Annotated[preset, tyro.conf.arg(name="")]
     options = (tyro.conf.AvoidSubcommands, tyro.conf.CascadeSubcommandArgs)

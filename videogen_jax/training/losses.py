@@ -10,7 +10,11 @@ import jax.numpy as jnp
 
 from videogen_jax.diffusion import process
 from videogen_jax.diffusion.schedule import ScheduleConfig
-from videogen_jax.training.task import Metrics
+from videogen_jax.pipeline import noise
+from videogen_jax.training.task import Mean, Metrics
+
+# What a sample draws from its key.
+_TIME, _NOISE = 0, 1
 
 Predict = Callable[[jax.Array, jax.Array], jax.Array]
 
@@ -19,7 +23,7 @@ def denoising_loss(
     schedule: ScheduleConfig,
     predict: Predict,
     x0: jax.Array,
-    key: jax.Array,
+    keys_B: jax.Array,
     min_snr_gamma: float | None = None,
 ) -> tuple[jax.Array, Metrics]:
     """Mean squared error of the network's output at uniformly drawn timesteps (DDPM eq. 14).
@@ -28,19 +32,18 @@ def denoising_loss(
         schedule: noise levels and what the network predicts (eps, x0 or v).
         predict: `(x_t, timesteps_B) -> output` of x0's shape.
         x0: clean latents.
-        key: draws timesteps and noise.
+        keys_B: a key per sample, which draws its timestep and its noise.
         min_snr_gamma: min-SNR weighting (Hang et al. 2023), None for none.
 
     Returns:
         The loss, and the unweighted error by quarter of the timesteps (quarter 0 is least noise).
     """
     tables = process.noise_tables(schedule)
-    time_key, noise_key = jax.random.split(key)
-    timesteps_B = jax.random.randint(time_key, x0.shape[:1], 0, schedule.num_train_timesteps)
-    noise = jax.random.normal(noise_key, x0.shape)
+    timesteps_B = integers(noise.fold_in(keys_B, _TIME), schedule.num_train_timesteps)
+    eps = noise.normal(noise.fold_in(keys_B, _NOISE), x0.shape[1:])
     alpha_B, sigma_B = process.noise_level(tables, timesteps_B)
-    output = predict(process.add_noise(tables, x0, noise, timesteps_B), timesteps_B)
-    target = process.target(schedule.prediction, x0, noise, alpha_B, sigma_B)
+    output = predict(process.add_noise(tables, x0, eps, timesteps_B), timesteps_B)
+    target = process.target(schedule.prediction, x0, eps, alpha_B, sigma_B)
     error_B = jnp.square(output - target).mean(axis=tuple(range(1, x0.ndim)))
     weight_B = process.loss_weight(schedule.prediction, alpha_B, sigma_B, min_snr_gamma)
     quarter_B = timesteps_B * 4 // schedule.num_train_timesteps
@@ -49,13 +52,22 @@ def denoising_loss(
 
 
 def drop_text(
-    tokens_BT: jax.Array, null_tokens_T: jax.Array, probability: float, key: jax.Array
+    tokens_BT: jax.Array, null_tokens_T: jax.Array, probability: float, keys_B: jax.Array
 ) -> jax.Array:
     """Replaces prompts by the empty prompt, so that sampling can be guided (Ho & Salimans 2022)."""
-    drop_B = jax.random.bernoulli(key, probability, tokens_BT.shape[:1])
-    return jnp.where(drop_B[:, None], null_tokens_T, tokens_BT)
+    return jnp.where(chance(keys_B, probability)[:, None], null_tokens_T, tokens_BT)
 
 
-def _mean_where(values_B: jax.Array, mask_B: jax.Array) -> jax.Array:
-    """The mean over the chosen samples; NaN, meaning "none", where there are none."""
-    return jnp.where(mask_B, values_B, 0.0).sum() / mask_B.sum()
+def chance(keys_B: jax.Array, probability: float) -> jax.Array:
+    """True with `probability`, `[B]`, each sample from its own key."""
+    return jax.vmap(lambda key: jax.random.bernoulli(key, probability))(keys_B)
+
+
+def integers(keys_B: jax.Array, stop: int) -> jax.Array:
+    """Uniform in [0, stop), int32 `[B]`, each sample from its own key."""
+    return jax.vmap(lambda key: jax.random.randint(key, (), 0, stop))(keys_B)
+
+
+def _mean_where(values_B: jax.Array, mask_B: jax.Array) -> Mean:
+    """The mean over the chosen samples."""
+    return Mean(jnp.where(mask_B, values_B, 0.0).sum(), mask_B.sum())

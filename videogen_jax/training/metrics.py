@@ -34,3 +34,19 @@ class MetricsWriter:
         """Writes a uint8 picture as `samples/step_00001000.png` and to TensorBoard."""
         Image.fromarray(image_HWC).save(self._samples / f"step_{step:08d}.png")
         self._events.add_image("samples", image_HWC, step, dataformats="HWC")
+
+
+class NoMetrics:
+    """In place of a `MetricsWriter` in processes that do not write."""
+
+    def __enter__(self) -> "NoMetrics":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def scalars(self, step: int, values: dict[str, float]) -> None:
+        """Nothing."""
+
+    def picture(self, step: int, image_HWC: np.ndarray) -> None:
+        """Nothing."""

@@ -1,4 +1,8 @@
-"""The optimizer: AdamW with warm-up, a learning-rate schedule and global-norm clipping."""
+"""The optimizer by configuration: clipping, one of four rules, schedule, and patterns over parameters.
+
+Patterns are the regular expressions of `videogen_jax.trees`: full match, and one that matches nothing
+is an error.
+"""
 
 import dataclasses
 from typing import Any, Literal
@@ -6,50 +10,141 @@ from typing import Any, Literal
 import jax
 import optax
 
+from videogen_jax import trees
+
+_ADAFACTOR_CLIP = 1.0  # of the update's RMS, per tensor (Shazeer & Stern 2018, section 6)
+
 
 @dataclasses.dataclass(frozen=True)
 class OptimConfig:
-    """AdamW; the defaults are Stable Diffusion's with a warm-up and clipping added."""
+    """The defaults are Stable Diffusion's AdamW with a warm-up and clipping added.
 
+    `lion` (Chen et al. 2023) wants a rate 3 to 10 times smaller, a weight decay as many times larger,
+    and `b2` 0.99. `adafactor` (Shazeer & Stern 2018) keeps no momentum and factored second moments,
+    about 4 bytes less of memory per parameter and moment; its rate is absolute as the others'.
+    `sgd` has momentum `b1`.
+
+    Raises:
+        ValueError: a value out of its range; names the field.
+    """
+
+    name: Literal["adamw", "adafactor", "lion", "sgd"] = "adamw"
     learning_rate: float = 1e-4  # peak
-    schedule: Literal["constant", "cosine"] = "constant"  # after the warm-up
-    final_fraction: float = 0.0  # cosine: of the peak, at the last step
-    warmup_steps: int = 1000
+    schedule: Literal["constant", "cosine", "linear"] = "constant"  # after the warm-up
+    final_fraction: float = 0.0  # cosine, linear: of the peak, at the last step
+    warmup_steps: int = 1000  # linear from 0
     b1: float = 0.9
     b2: float = 0.999
-    epsilon: float = 1e-8
-    weight_decay: float = 1e-2  # kernels only
-    clip_norm: float = 1.0  # of the whole gradient
+    epsilon: float = 1e-8  # adamw
+    weight_decay: float = 1e-2  # decoupled: times the learning rate
+    decay: tuple[str, ...] = ("(.*/)?kernel",)  # what decays: no norms, biases or embeddings
+    clip_norm: float = 1.0  # of the whole gradient; 0: no clipping
+    multipliers: tuple[tuple[str, float], ...] = ()  # of the learning rate; the first match counts
+    freeze: tuple[str, ...] = ()  # no gradient, no optimizer state, no update
 
     def __post_init__(self):
         if self.learning_rate <= 0:
             raise ValueError(f"optim.learning_rate is {self.learning_rate}, expected > 0")
+        for field in ("final_fraction", "warmup_steps", "epsilon", "weight_decay", "clip_norm"):
+            if getattr(self, field) < 0:
+                raise ValueError(f"optim.{field} is {getattr(self, field)}, expected 0 or more")
+        for field in ("b1", "b2"):
+            if not 0 <= getattr(self, field) < 1:
+                raise ValueError(f"optim.{field} is {getattr(self, field)}, expected in [0, 1)")
+        for pattern, multiplier in self.multipliers:
+            if multiplier < 0:
+                raise ValueError(
+                    f"optim.multipliers has {multiplier} for {pattern!r}, expected 0 or more"
+                )
 
 
 def learning_rate(config: OptimConfig, steps: int) -> optax.Schedule:
-    """Step → learning rate, for a run of `steps` steps."""
+    """Updates done → learning rate, for a run of `steps` steps."""
     peak, warmup = config.learning_rate, config.warmup_steps
-    if config.schedule == "cosine":
-        end = peak * config.final_fraction
-        return optax.warmup_cosine_decay_schedule(0.0, peak, warmup, max(steps, warmup + 1), end)
-    return optax.schedules.warmup_constant_schedule(0.0, peak, warmup)
+    left = max(steps - warmup, 1)
+    match config.schedule:
+        case "constant":
+            after = optax.constant_schedule(peak)
+        case "cosine":
+            after = optax.cosine_decay_schedule(peak, left, config.final_fraction)
+        case "linear":
+            after = optax.linear_schedule(peak, peak * config.final_fraction, left)
+    if not warmup:
+        return after
+    return optax.join_schedules([optax.linear_schedule(0.0, peak, warmup), after], [warmup])
 
 
 def make_optimizer(config: OptimConfig, steps: int) -> optax.GradientTransformation:
-    """Clip by global norm, then AdamW with decoupled weight decay on kernels."""
-    return optax.chain(
-        optax.clip_by_global_norm(config.clip_norm),
-        optax.adamw(
-            learning_rate(config, steps),
-            b1=config.b1,
-            b2=config.b2,
-            eps=config.epsilon,
-            weight_decay=config.weight_decay,
-            mask=_kernels,
-        ),
+    """Clip by global norm, the rule, decoupled weight decay, learning rate and its multipliers.
+
+    `init` takes all parameters and has no state for those that `config.freeze` matches; `update`
+    takes trees without them, see `trainable`.
+
+    Raises, from `init`:
+        ValueError: a pattern matches no parameter that trains, or all are frozen; names the field.
+    """
+
+    def decays(params: Any) -> Any:
+        return _checked("decay", lambda: trees.mask(config.decay, params))
+
+    def multiply(updates: Any, params: Any) -> Any:
+        rules = config.multipliers
+        rates = _checked("multipliers", lambda: trees.match(rules, updates, default=1.0))
+        return jax.tree.map(lambda update, rate: update * rate, updates, rates)
+
+    chain = optax.chain(
+        optax.clip_by_global_norm(config.clip_norm) if config.clip_norm else optax.identity(),
+        _rule(config),
+        optax.add_decayed_weights(config.weight_decay, mask=decays),
+        optax.scale_by_learning_rate(learning_rate(config, steps)),
+        optax.stateless(multiply),
+    )
+
+    def init(params: Any) -> optax.OptState:
+        trained = trainable(config.freeze, params)
+        multiply(trained, trained)  # so that a wrong pattern shows before the first step
+        return chain.init(trained)
+
+    return optax.GradientTransformation(init, chain.update)
+
+
+def trainable(freeze: tuple[str, ...], params: Any) -> Any:
+    """`params` with an empty node, `optax.MaskedNode()`, in place of every frozen leaf.
+
+    Raises:
+        ValueError: a pattern matches no parameter, or all are frozen.
+    """
+    frozen = _checked("freeze", lambda: trees.mask(freeze, params))
+    if all(jax.tree.leaves(frozen)):
+        raise ValueError(f"optim.freeze: {', '.join(freeze)} leave no parameter to train")
+    return jax.tree.map(lambda is_frozen, x: optax.MaskedNode() if is_frozen else x, frozen, params)
+
+
+def with_frozen(trained: Any, params: Any) -> Any:
+    """The whole tree again: the leaves of `trained`, and those of `params` where it has none."""
+    return jax.tree.map(
+        lambda new, old: old if isinstance(new, optax.MaskedNode) else new,
+        trained,
+        params,
+        is_leaf=lambda node: isinstance(node, optax.MaskedNode),
     )
 
 
-def _kernels(params: Any) -> Any:
-    """True for matrices and convolution kernels: norms, biases and embeddings do not decay."""
-    return jax.tree.map_with_path(lambda path, _: path[-1].key == "kernel", params)
+def _rule(config: OptimConfig) -> optax.GradientTransformation:
+    match config.name:
+        case "adamw":
+            return optax.scale_by_adam(config.b1, config.b2, config.epsilon)
+        case "lion":
+            return optax.scale_by_lion(config.b1, config.b2)
+        case "adafactor":
+            clip = optax.clip_by_block_rms(_ADAFACTOR_CLIP)
+            return optax.chain(optax.scale_by_factored_rms(), clip)
+        case "sgd":
+            return optax.trace(config.b1) if config.b1 else optax.identity()
+
+
+def _checked(field: str, select: Any) -> Any:
+    try:
+        return select()
+    except ValueError as error:
+        raise ValueError(f"optim.{field}: {error}") from error

@@ -12,6 +12,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.sharding import Mesh
 
 from videogen_jax import sharding, trees
 from videogen_jax.config import ModelConfig
@@ -21,11 +22,12 @@ from videogen_jax.data.loader import Source, make_loader
 from videogen_jax.data.tokenizer import Tokenizer, load_tokenizer
 from videogen_jax.presets import MODELS
 from videogen_jax.training.checkpoint import Checkpoints
+from videogen_jax.training.distributed import is_main
 from videogen_jax.training.loop import train
-from videogen_jax.training.optim import make_optimizer
+from videogen_jax.training.optim import learning_rate, make_optimizer
 from videogen_jax.training.runs import RunConfig
 from videogen_jax.training.samples import cascade_sheet, image_sheet, refiner_sheet
-from videogen_jax.training.step import TrainState
+from videogen_jax.training.step import StepOptions, TrainState
 from videogen_jax.training.task import Params, Task
 from videogen_jax.training.tasks.autoencoder import AutoencoderTask, AutoencoderTaskConfig
 from videogen_jax.training.tasks.cascade import CascadeTask, CascadeTaskConfig
@@ -49,6 +51,7 @@ def train_run(
     run_dir: Path,
     model_directory: Path,
     devices: Sequence[Any] | None = None,
+    profile: tuple[int, int] | None = None,
 ) -> TrainState:
     """Trains `config` in `run_dir`, from its newest checkpoint if there is one.
 
@@ -57,32 +60,50 @@ def train_run(
         run_dir: gets `config.json`, `metrics.jsonl`, `tensorboard/`, `samples/`, `checkpoints/`.
         model_directory: where tokenizer, frozen and warm-start components are; see `with_model_of`.
         devices: to train on, all by default.
+        profile: the first and last step to trace into `profile/`, counted from 1.
 
     Raises:
-        ValueError: `run_dir` belongs to another configuration (only `steps` may change), or `config`
-            changes a model that `model_directory` has otherwise.
+        ValueError: `run_dir` belongs to another configuration (only `steps` and `mesh` may change),
+            `config` changes a model that `model_directory` has otherwise, or the mesh does not
+            divide devices, batch, frames or parameters.
         FileNotFoundError: the model directory lacks what the task needs.
     """
     config = with_model_of(config, model_directory)
     tokenizer = load_tokenizer(model_directory / "tokenizer")
     task = make_task(config, model_directory, tokenizer)
-    _claim(run_dir, config)
     mesh = sharding.make_mesh(config.mesh, devices)
+    _check_frames(config, mesh)
+    positions = sharding.batch_positions(mesh, config.batch_size)
+    _claim(run_dir, config)
     cache = config.data.latent_cache
     source = LatentCache(Path(cache)) if cache else make_source(config, "train")
     data = make_loader(
         source,
-        config.batch_size // jax.process_count(),
+        config.batch_size,
         config.seed,
         tokenizer,
         config.model.text_encoder.max_length,
         num_threads=config.data.num_threads,
-        process_index=jax.process_index(),
-        process_count=jax.process_count(),
+        positions=positions,
     )
     optimizer = make_optimizer(config.optim, config.steps)
+    options = StepOptions(
+        accumulate=config.accumulate,
+        freeze=config.optim.freeze,
+        learning_rate=learning_rate(config.optim, config.steps),
+    )
     return train(
-        task, optimizer, data, mesh, config.loop, run_dir, steps=config.steps, seed=config.seed
+        task,
+        optimizer,
+        data,
+        mesh,
+        config.loop,
+        run_dir,
+        steps=config.steps,
+        seed=config.seed,
+        mesh_config=config.mesh,
+        options=options,
+        profile=profile,
     )
 
 
@@ -135,37 +156,40 @@ def export_run(run_dir: Path, model_directory: Path, dtype: Any = None) -> list[
 
 def make_task(config: RunConfig, directory: Path, tokenizer: Tokenizer) -> Task:
     """The task of `config.task`'s type, with its frozen and warm-start components loaded."""
-    model, task = config.model, config.task
+    model, task, compute = config.model, config.task, config.compute
     null_tokens = tokenizer([""], model.text_encoder.max_length)[0]
 
     def load(*names: str) -> Params:
         return {name: model_dir.load_component(directory, name) for name in names}
 
     def start(name: str) -> Params | None:
-        return model_dir.load_component(directory, name) if name else None
+        return model_dir.open_component(directory, name) if name else None
 
     match task:
         case AutoencoderTaskConfig():
             images = _sheet(config, STANDARDISED_IMAGES)["video"][:, 0]
-            return AutoencoderTask(task, model, images)
+            return AutoencoderTask(task, model, images, compute)
         case TextEncoderTaskConfig():
-            return TextEncoderTask(task, model)
+            return TextEncoderTask(task, model, compute)
         case TextToImageTaskConfig():
             frozen = load("text_encoder", "autoencoder")
             sheet = image_sheet(model, frozen, tokenizer, _sheet_captions(config))
-            return TextToImageTask(task, model, frozen, null_tokens, sheet, start(task.warm_start))
+            begin = start(task.warm_start)
+            return TextToImageTask(task, model, frozen, null_tokens, sheet, begin, compute)
         case CascadeTaskConfig():
             frozen = load("text_encoder", "autoencoder")
             sheet = cascade_sheet(model, task.stage, frozen, tokenizer, _sheet_clips(config))
-            return CascadeTask(task, model, frozen, null_tokens, sheet, start(task.warm_start))
+            begin = start(task.warm_start)
+            return CascadeTask(task, model, frozen, null_tokens, sheet, begin, compute)
         case FlowTaskConfig():
-            return FlowTask(task, model, load("autoencoder"), _sheet(config))
+            return FlowTask(task, model, load("autoencoder"), _sheet(config), compute)
         case RefinerTaskConfig():
             frozen = load("text_encoder", "autoencoder", "flow")
             sheet = refiner_sheet(model, frozen, tokenizer, _sheet_clips(config))
-            return RefinerTask(task, model, frozen, null_tokens, sheet, start(task.warm_start))
+            begin = start(task.warm_start)
+            return RefinerTask(task, model, frozen, null_tokens, sheet, begin, compute)
         case VideoDecoderTaskConfig():
-            return VideoDecoderTask(task, model, load("autoencoder"), _sheet(config))
+            return VideoDecoderTask(task, model, load("autoencoder"), _sheet(config), compute)
 
 
 def make_source(config: RunConfig, split: str, examples: int | None = None) -> Source:
@@ -207,14 +231,25 @@ def _claim(run_dir: Path, config: RunConfig) -> None:
     """Writes the run's configuration, or checks that the run directory has the same."""
     path = run_dir / "config.json"
     if not path.exists():
-        run_dir.mkdir(parents=True, exist_ok=True)
-        config_file.save_config(path, config)
+        if is_main():
+            run_dir.mkdir(parents=True, exist_ok=True)
+            config_file.save_config(path, config)
         return
     there = config_file.load_config(path, RunConfig)
-    differing = _differing_fields(there=there, now=dataclasses.replace(config, steps=there.steps))
+    now = dataclasses.replace(config, steps=there.steps, mesh=there.mesh)
+    differing = _differing_fields(there=there, now=now)
     if differing:
         message = f"{path}: this run was begun with another configuration; differing fields:"
         raise ValueError("\n".join([message, *differing]))
+
+
+def _check_frames(config: RunConfig, mesh: Mesh) -> None:
+    """Raises ValueError if a clip cannot be spread over the mesh as the task takes it."""
+    match config.task:
+        case CascadeTaskConfig() | VideoDecoderTaskConfig():
+            sharding.check_frames(mesh, config.data.num_frames)
+        case RefinerTaskConfig():  # every other frame is denoised
+            sharding.check_frames(mesh, config.data.num_frames // 2)
 
 
 def _differing_fields(*, there: object, now: object) -> list[str]:

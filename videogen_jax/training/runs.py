@@ -9,12 +9,17 @@ from videogen_jax.data.degrade import DegradeConfig
 from videogen_jax.sharding import MeshConfig
 from videogen_jax.training.loop import LoopConfig
 from videogen_jax.training.optim import OptimConfig
+from videogen_jax.training.task import ComputeConfig
 from videogen_jax.training.tasks.autoencoder import AutoencoderTaskConfig
 from videogen_jax.training.tasks.cascade import CascadeTaskConfig
 from videogen_jax.training.tasks.temporal_sr import FlowTaskConfig, RefinerTaskConfig
 from videogen_jax.training.tasks.text_encoder import TextEncoderTaskConfig
 from videogen_jax.training.tasks.text_to_image import TextToImageTaskConfig
 from videogen_jax.training.tasks.video_decoder import VideoDecoderTaskConfig
+
+# Every parameter of a stage but the temporal layers and the first convolution, whose input channels
+# for the reference are new too.
+SPATIAL = r"(?!(.*/)?temporal_|conv_in/).*"
 
 TaskConfig = (
     AutoencoderTaskConfig
@@ -47,11 +52,20 @@ class RunConfig:
     task: TaskConfig
     steps: int
     batch_size: int
+    accumulate: int = 1  # micro-batches of batch_size / accumulate, for one update
     seed: int = 0
     data: DataConfig = DataConfig()
+    compute: ComputeConfig = ComputeConfig()
     optim: OptimConfig = OptimConfig()
     mesh: MeshConfig = MeshConfig()
     loop: LoopConfig = LoopConfig()
+
+    def __post_init__(self):
+        if self.accumulate < 1 or self.batch_size % self.accumulate:
+            raise ValueError(
+                f"accumulate is {self.accumulate}, expected a divisor of batch_size, which is "
+                f"{self.batch_size}"
+            )
 
 
 def _run(
@@ -125,11 +139,24 @@ def _from_nothing(
 
 
 def _from_stable_diffusion(model: ModelConfig) -> dict[str, RunConfig]:
-    """Stable Diffusion's settings for every part of video (§3.5): AdamW at 1e-4, long average."""
-    return {
-        f"{model.name}-{part}": RunConfig(model, task, steps=100_000, batch_size=256, data=data)
+    """Stable Diffusion's settings for every part of video (§3.5): AdamW at 1e-4, long average.
+
+    One run more trains of stage 1 only what the image model has not.
+    """
+    runs = {
+        part: RunConfig(
+            model,
+            task,
+            steps=100_000,
+            batch_size=256,
+            data=data,
+            compute=ComputeConfig("bfloat16", "none" if part == "flow" else "blocks"),
+        )
         for part, (task, data) in _video_parts(model).items()
     }
+    optim = OptimConfig(freeze=(SPATIAL,))
+    runs["stage-1-temporal"] = dataclasses.replace(runs["stage-1"], optim=optim)
+    return {f"{model.name}-{part}": run for part, run in runs.items()}
 
 
 _SHAPES_RUNS = _from_nothing(

@@ -1,51 +1,158 @@
 """The train state and the one train step."""
 
+import dataclasses
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 
-from videogen_jax.training.task import Batch, Metrics, Params, Task
+from videogen_jax.training.optim import trainable, with_frozen
+from videogen_jax.training.task import Batch, Mean, Metrics, Params, Task
 
 
 class TrainState(NamedTuple):
     """All that training changes. `ema` is the running average of `params` that is sampled from."""
 
-    step: jax.Array  # int32 scalar: steps done
+    step: jax.Array  # int32 scalar: steps done, skipped ones too
     params: Params
     ema: Params
     opt_state: optax.OptState
+    skipped: jax.Array  # int32 scalar: updates left out because loss or gradient was not finite
+    skipped_in_a_row: jax.Array  # int32 scalar: how many of them up to now without one between
+
+
+@dataclasses.dataclass(frozen=True)
+class StepOptions:
+    """What a step does beyond one batch, one gradient, one update."""
+
+    accumulate: int = 1  # micro-batches that a batch is taken in, one after the other
+    freeze: tuple[str, ...] = ()  # patterns of parameters that do not train, as the optimizer's
+    learning_rate: optax.Schedule | None = None  # the optimizer's, to be reported
+    max_skipped: int = 10  # after so many skipped steps in a row nothing changes any more
 
 
 def init_state(optimizer: optax.GradientTransformation, params: Params) -> TrainState:
     """A fresh state around `params`."""
     ema = jax.tree.map(jnp.copy, params)
-    return TrainState(jnp.zeros((), jnp.int32), params, ema, optimizer.init(params))
+    zero = jnp.zeros((), jnp.int32)
+    return TrainState(zero, params, ema, optimizer.init(params), zero, zero)
 
 
 def make_step(
-    task: Task, optimizer: optax.GradientTransformation, ema_decay: float
-) -> Callable[[TrainState, Params, Batch, jax.Array], tuple[TrainState, Metrics]]:
+    task: Task,
+    optimizer: optax.GradientTransformation,
+    ema_decay: float,
+    options: StepOptions = StepOptions(),
+) -> Callable[[TrainState, Params, Batch, jax.Array], tuple[TrainState, dict[str, jax.Array]]]:
     """The step function `(state, frozen, batch, key) -> (state, metrics)`, to be jitted.
 
-    `key` is the run's; the step's own is folded from it and the step number, so that a resumed run
-    draws what an uninterrupted one does.
+    `key` is the run's. Every sample of the batch gets its own, folded from it, the step and the
+    sample's place in the batch: a resumed run draws what an uninterrupted one does, and one batch
+    in micro-batches what it does as a whole.
+
+    A step whose loss or gradient is not finite changes nothing but the step counter and the counts of
+    skipped steps. Once `options.max_skipped` come in a row, all later steps are skipped too, so that
+    whoever looks at `skipped_in_a_row` later finds the state from before the first of them.
+
+    Raises:
+        ValueError: `options.accumulate` is below 1, or above it with a task whose loss couples the
+            samples of a batch.
     """
+    if options.accumulate < 1:
+        raise ValueError(f"accumulate is {options.accumulate}, expected 1 or more")
+    if options.accumulate > 1 and (reason := getattr(task, "couples_samples", "")):
+        raise ValueError(f"accumulate is {options.accumulate}, but {reason}: use 1")
 
     def step(
         state: TrainState, frozen: Params, batch: Batch, key: jax.Array
-    ) -> tuple[TrainState, Metrics]:
-        step_key = jax.random.fold_in(key, state.step)
-        grad_fn = jax.value_and_grad(task.loss, has_aux=True)
-        (loss, metrics), grads = grad_fn(state.params, frozen, batch, step_key)
-        updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
-        params = optax.apply_updates(state.params, updates)
+    ) -> tuple[TrainState, dict[str, jax.Array]]:
+        keys_B = _sample_keys(key, state.step, batch)
+        trained = trainable(options.freeze, state.params)
+
+        def loss_fn(trained: Params, batch: Batch, keys_B: jax.Array) -> tuple[jax.Array, Metrics]:
+            return task.loss(with_frozen(trained, state.params), frozen, batch, keys_B)
+
+        loss, metrics, grads = _gradient(loss_fn, trained, batch, keys_B, options.accumulate)
+        grad_norm = optax.tree.norm(grads)
+        updates, opt_state = optimizer.update(grads, state.opt_state, trained)
+        params = optax.apply_updates(trained, updates)
         # A young average would remember the initial weights: it starts short and grows.
         decay = jnp.minimum(ema_decay, (1.0 + state.step) / (10.0 + state.step))
-        ema = jax.tree.map(lambda old, new: decay * old + (1.0 - decay) * new, state.ema, params)
-        metrics = {"loss": loss, "grad_norm": optax.tree.norm(grads), **metrics}
-        return TrainState(state.step + 1, params, ema, opt_state), metrics
+        old_ema = trainable(options.freeze, state.ema)
+        ema = jax.tree.map(lambda old, new: decay * old + (1.0 - decay) * new, old_ema, params)
+
+        stuck = state.skipped_in_a_row >= options.max_skipped
+        taken = jnp.isfinite(loss) & jnp.isfinite(grad_norm) & ~stuck
+        params, ema, opt_state = jax.tree.map(
+            lambda new, old: jnp.where(taken, new, old),
+            (params, ema, opt_state),
+            (trained, old_ema, state.opt_state),
+        )
+        new_state = TrainState(
+            step=state.step + 1,
+            params=with_frozen(params, state.params),
+            ema=with_frozen(ema, state.ema),
+            opt_state=opt_state,
+            skipped=state.skipped + ~taken,
+            skipped_in_a_row=jnp.where(taken, 0, state.skipped_in_a_row + 1),
+        )
+        own = {"loss": loss, "grad_norm": grad_norm, "param_norm": optax.tree.norm(params)}
+        if options.learning_rate is not None:
+            own["learning_rate"] = options.learning_rate(state.step - state.skipped)
+        own |= {name: getattr(new_state, name) for name in ("skipped", "skipped_in_a_row")}
+        return new_state, {**own, **{name: as_scalar(value) for name, value in metrics.items()}}
 
     return step
+
+
+def as_scalar(metric: jax.Array | Mean) -> jax.Array:
+    """A metric of a task as one number; NaN for a mean over no sample."""
+    return metric.total / metric.count if isinstance(metric, Mean) else metric
+
+
+def _sample_keys(key: jax.Array, step: jax.Array, batch: Batch) -> jax.Array:
+    size = jax.tree.leaves(batch)[0].shape[0]
+    step_key = jax.random.fold_in(key, step)
+    return jax.vmap(jax.random.fold_in, in_axes=(None, 0))(step_key, jnp.arange(size))
+
+
+def _gradient(
+    loss_fn: Callable[[Params, Batch, jax.Array], tuple[jax.Array, Metrics]],
+    trained: Params,
+    batch: Batch,
+    keys_B: jax.Array,
+    accumulate: int,
+) -> tuple[jax.Array, Metrics, Params]:
+    """Loss, metrics and gradient of a batch, as the means over equal micro-batches."""
+    grad_fn = jax.value_and_grad(loss_fn, has_aux=True)
+    if accumulate == 1:
+        (loss, metrics), grads = grad_fn(trained, batch, keys_B)
+        return loss, metrics, grads
+
+    def split(x: jax.Array) -> jax.Array:
+        if x.shape[0] % accumulate:
+            raise ValueError(
+                f"a batch of {x.shape[0]} is not divisible by accumulate, which is {accumulate}"
+            )
+        # Every accumulate-th sample: each device takes its share of a micro-batch from its own
+        # share of the batch, and nothing moves between devices.
+        return x.reshape(-1, accumulate, *x.shape[1:]).swapaxes(0, 1)
+
+    def add(sums: Params, inputs: tuple[Batch, jax.Array]) -> tuple[Params, Any]:
+        value, grads = grad_fn(trained, *inputs)
+        return jax.tree.map(jnp.add, sums, grads), value
+
+    zeros = jax.tree.map(jnp.zeros_like, trained)
+    sums, (losses, metrics) = jax.lax.scan(add, zeros, jax.tree.map(split, (batch, keys_B)))
+    grads = jax.tree.map(lambda x: x / accumulate, sums)
+    merged = {name: _over_micro_batches(value) for name, value in metrics.items()}
+    return losses.mean(), merged, grads
+
+
+def _over_micro_batches(metric: jax.Array | Mean) -> jax.Array | Mean:
+    """A metric of every micro-batch, stacked, as that of the batch."""
+    if isinstance(metric, Mean):
+        return Mean(metric.total.sum(axis=0), metric.count.sum(axis=0))
+    return metric.mean(axis=0)

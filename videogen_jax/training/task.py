@@ -1,19 +1,53 @@
 """What a task gives to the loop. The parts of VideoGen differ in this and in nothing else."""
 
+import dataclasses
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import jax
 import numpy as np
 
+from videogen_jax.models.remat import Remat
 from videogen_jax.trees import Report
 
 Params = Any  # a nested dict of arrays
 Batch = Mapping[str, jax.Array]
-Metrics = dict[str, jax.Array]
+
+
+class Mean(NamedTuple):
+    """A metric that is a mean over some samples of a batch: totals and counts add up over batches."""
+
+    total: jax.Array
+    count: jax.Array
+
+
+Metrics = dict[str, jax.Array | Mean]
 SampleSheet = Callable[[Params, int], np.ndarray]  # (parameters, seed) -> uint8 picture
 # A strict merge of a warm start: (fresh parameters, source) -> (merged, report).
 Merge = Callable[[Params, Params], tuple[Params, Report]]
+
+
+@dataclasses.dataclass(frozen=True)
+class ComputeConfig:
+    """How the network that trains computes. Its parameters, their gradients and average and the loss
+    are float32 in any case, and so are the frozen networks."""
+
+    dtype: Literal["float32", "bfloat16"] = "float32"  # of activations and products
+    remat: Remat = "none"  # see `models.remat`; UNets and the video decoder have it
+
+
+def without_remat(compute: ComputeConfig, network: str) -> ComputeConfig:
+    """`compute` as it is, for a network that recomputes nothing.
+
+    Raises:
+        ValueError: it asks for recomputation.
+    """
+    if compute.remat != "none":
+        raise ValueError(
+            f"compute.remat is {compute.remat!r}, but the {network} has no blocks to recompute: "
+            "use 'none'"
+        )
+    return compute
 
 
 def begin_from(params: Params, source: Params | None, merge: Merge) -> Params:
@@ -25,7 +59,8 @@ def begin_from(params: Params, source: Params | None, merge: Merge) -> Params:
     if source is None:
         return params
     merged, report = merge(params, source)
-    print(report)
+    if jax.process_index() == 0:
+        print(report)
     return merged
 
 
@@ -35,6 +70,9 @@ class Task(Protocol):
     `frozen` is a tree of arrays that the loss needs and that does not train (text encoder,
     autoencoder): it goes through the step as an argument, sharded like the parameters, because a
     constant in the program would be copied to every device and compiled in.
+
+    The loss is a mean over samples, each drawing from its own key, so that a batch may be taken in
+    micro-batches. A task that is otherwise says why in an attribute `couples_samples`.
     """
 
     frozen: Params
@@ -48,9 +86,9 @@ class Task(Protocol):
         ...
 
     def loss(
-        self, params: Params, frozen: Params, batch: Batch, key: jax.Array
+        self, params: Params, frozen: Params, batch: Batch, keys_B: jax.Array
     ) -> tuple[jax.Array, Metrics]:
-        """Scalar loss and scalar metrics of one batch; all its randomness comes from `key`."""
+        """Scalar loss and metrics of one batch; all randomness of a sample comes from its key."""
         ...
 
     def sample_sheet(self, params: Params, seed: int, /) -> np.ndarray | None:

@@ -73,6 +73,17 @@ class SafeTensors(Tensors):
         count = int(np.prod(entry.shape, dtype=np.int64))
         return read_array(self._path, name, entry.dtype, count, entry.offset).reshape(entry.shape)
 
+    def mapped(self, name: str) -> np.ndarray:
+        """A tensor as a read-only map of the file, of which only what is indexed is read.
+
+        Raises ValueError if the file can no longer be mapped.
+        """
+        entry = self._entries[name]
+        try:
+            return np.memmap(self._path, entry.dtype, "r", entry.offset, entry.shape)
+        except (OSError, ValueError) as error:
+            raise ValueError(f"cannot read {name} of {self._path}: {error}") from error
+
     def __iter__(self) -> Iterator[str]:
         return iter(sorted(self._entries))
 

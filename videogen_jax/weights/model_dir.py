@@ -23,6 +23,7 @@ from videogen_jax import trees
 from videogen_jax.atomic import replacing
 from videogen_jax.weights.config_file import from_dict, to_dict
 from videogen_jax.weights.files import SafeTensors
+from videogen_jax.weights.stored import StoredTensor
 
 DType = Literal["float32", "bfloat16", "float16"]
 PathLike = str | os.PathLike[str]
@@ -104,18 +105,25 @@ def load_component(
         ValueError: the file differs from what was saved, was put there by other means, or (asked
             for) is not finite; names the file and what is wrong.
     """
-    directory = Path(directory)
-    components = list_components(directory)
-    if name not in components:
-        there_are = ", ".join(components) or "none"
-        raise FileNotFoundError(f"no component {name!r} in {directory}; there are: {there_are}")
-    path = directory / (name + _SUFFIX)
-    _verify(path, _read_manifest(directory).get(name))
+    path = _verified_file(Path(directory), name)
     tensors = SafeTensors(path)
     arrays = {key: _cast(tensors[key], dtype) for key in tensors}
     if check_finite:
         _check_finite(arrays, str(path), dtype)
     return trees.unflatten(arrays)
+
+
+def open_component(directory: PathLike, name: str) -> dict[str, Any]:
+    """As `load_component` in float32, but the leaves are `StoredTensor`: read when indexed.
+
+    Raises:
+        FileNotFoundError, ValueError: as `load_component`.
+    """
+    path = _verified_file(Path(directory), name)
+    tensors = SafeTensors(path)
+    return trees.unflatten(
+        {key: StoredTensor(tensors, key, np.dtype(np.float32)) for key in tensors}
+    )
 
 
 def list_components(directory: PathLike) -> list[str]:
@@ -144,6 +152,16 @@ def check_against(expected_shapes: trees.Tree, params: trees.Tree, path: PathLik
     """
     if lines := trees.differences(expected_shapes, params).lines():
         raise ValueError("\n".join([f"{os.fspath(path)} does not fit the configuration:", *lines]))
+
+
+def _verified_file(directory: Path, name: str) -> Path:
+    components = list_components(directory)
+    if name not in components:
+        there_are = ", ".join(components) or "none"
+        raise FileNotFoundError(f"no component {name!r} in {directory}; there are: {there_are}")
+    path = directory / (name + _SUFFIX)
+    _verify(path, _read_manifest(directory).get(name))
+    return path
 
 
 def _cast(array: np.ndarray, dtype: DType | None) -> np.ndarray:

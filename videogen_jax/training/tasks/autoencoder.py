@@ -17,7 +17,8 @@ from videogen_jax.config import ModelConfig
 from videogen_jax.data.transforms import resize, to_float, to_uint8
 from videogen_jax.models.autoencoder import Autoencoder, LatentDistribution
 from videogen_jax.models.layers import fold_frames
-from videogen_jax.training.task import Batch, Metrics, Params
+from videogen_jax.pipeline import noise
+from videogen_jax.training.task import Batch, ComputeConfig, Metrics, Params, without_remat
 
 SHEET_IMAGES = 12
 
@@ -40,9 +41,15 @@ class AutoencoderTask:
     over: some hundred.
     """
 
-    def __init__(self, config: AutoencoderTaskConfig, model: ModelConfig, images_NHWC: np.ndarray):
+    def __init__(
+        self,
+        config: AutoencoderTaskConfig,
+        model: ModelConfig,
+        images_NHWC: np.ndarray,
+        compute: ComputeConfig = ComputeConfig(),
+    ):
         self.config = config
-        self._network = Autoencoder(model.autoencoder)
+        self._network = Autoencoder(model.autoencoder, without_remat(compute, "autoencoder").dtype)
         self._images_NHWC = images_NHWC
         self.frozen: Params = {}
         self._means = jax.jit(lambda params, x: self._encode(params, x).mean)
@@ -56,14 +63,17 @@ class AutoencoderTask:
         return params
 
     def loss(
-        self, params: Params, frozen: Params, batch: Batch, key: jax.Array
+        self, params: Params, frozen: Params, batch: Batch, keys_B: jax.Array
     ) -> tuple[jax.Array, Metrics]:
-        images = fold_frames(to_float(batch["video"]))
+        video = to_float(batch["video"])
+        images = fold_frames(video)
         total, metrics = jnp.zeros(()), {}
         for i, size in enumerate(self.config.resolutions):
             x = resize(images, size)
             latents = self._encode(params, x)
-            decoded = self._decode(params, latents.sample(jax.random.fold_in(key, i)))
+            shape = (video.shape[1], *latents.mean.shape[1:])
+            eps = fold_frames(noise.normal(noise.fold_in(keys_B, i), shape))
+            decoded = self._decode(params, latents.at(eps))
             difference = decoded - x
             error = jnp.abs(difference) + self.config.squared_weight * jnp.square(difference)
             total += error.mean() + self.config.kl_weight * latents.kl().mean()

@@ -13,11 +13,19 @@ import numpy as np
 from videogen_jax.config import DenoiserConfig, ModelConfig
 from videogen_jax.diffusion.process import noise_tables
 from videogen_jax.models.unet import SpaceTimeUNet
+from videogen_jax.pipeline import noise
 from videogen_jax.pipeline.conditioning import augment, network_input, reference_video, upsample
 from videogen_jax.pipeline.warm_start import warm_start_unet
 from videogen_jax.training.frozen import clip_latents, encode_text
-from videogen_jax.training.losses import denoising_loss, drop_text
-from videogen_jax.training.task import Batch, Metrics, Params, SampleSheet, begin_from
+from videogen_jax.training.losses import chance, denoising_loss, drop_text, integers
+from videogen_jax.training.task import (
+    Batch,
+    ComputeConfig,
+    Metrics,
+    Params,
+    SampleSheet,
+    begin_from,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,6 +54,7 @@ class CascadeTask:
         null_tokens_T: np.ndarray,
         sample_sheet: SampleSheet,
         warm_start_params: Params | None,
+        compute: ComputeConfig = ComputeConfig(),
     ):
         if not 1 <= config.stage <= len(model.stages):
             raise ValueError(
@@ -54,7 +63,7 @@ class CascadeTask:
             )
         self._config, self._model = config, model
         self._stage: DenoiserConfig = model.stages[config.stage - 1]
-        self._unet = SpaceTimeUNet(self._stage.unet)
+        self._unet = SpaceTimeUNet(self._stage.unet, compute.dtype, compute.remat)
         self.frozen = frozen
         self._null_tokens_T = jnp.asarray(null_tokens_T)
         self.sample_sheet = sample_sheet
@@ -67,18 +76,19 @@ class CascadeTask:
         return begin_from(params, self._warm_start_params, warm_start_unet)
 
     def loss(
-        self, params: Params, frozen: Params, batch: Batch, key: jax.Array
+        self, params: Params, frozen: Params, batch: Batch, keys_B: jax.Array
     ) -> tuple[jax.Array, Metrics]:
         config, stage, model = self._config, self._stage, self._model
-        text_key, reference_key, low_res_key, loss_key = jax.random.split(key, 4)
-        tokens = drop_text(batch["tokens"], self._null_tokens_T, config.text_dropout, text_key)
+        text_keys, reference_keys, low_res_keys, loss_keys = (
+            noise.fold_in(keys_B, i) for i in range(4)
+        )
+        tokens = drop_text(batch["tokens"], self._null_tokens_T, config.text_dropout, text_keys)
         text = encode_text(model, frozen, tokens)
         x0 = clip_latents(model, frozen, batch, stage.resolution)
-        keep = 1.0 - config.reference_dropout
-        kept_B = jax.random.bernoulli(reference_key, keep, x0.shape[:1]).astype(x0.dtype)
+        kept_B = chance(reference_keys, 1.0 - config.reference_dropout).astype(x0.dtype)
         # The first frame is the reference (§3.5).
         reference = reference_video(x0[:, 0] * kept_B[:, None, None, None], x0.shape[1])
-        low_res, levels_B = self._low_res(frozen, batch, low_res_key)
+        low_res, levels_B = self._low_res(frozen, batch, low_res_keys)
 
         def predict(x_t: jax.Array, timesteps_B: jax.Array) -> jax.Array:
             output: Any = self._unet.apply(
@@ -92,21 +102,19 @@ class CascadeTask:
             )
             return output
 
-        return denoising_loss(stage.schedule, predict, x0, loss_key, config.min_snr_gamma)
+        return denoising_loss(stage.schedule, predict, x0, loss_keys, config.min_snr_gamma)
 
     def _low_res(
-        self, frozen: Params, batch: Batch, key: jax.Array
+        self, frozen: Params, batch: Batch, keys_B: jax.Array
     ) -> tuple[jax.Array | None, jax.Array | None]:
         """The clip one stage below, upsampled and noised, with its noise level; None at stage 1."""
         if self._config.stage == 1:
             return None, None
         below = self._model.stages[self._config.stage - 2]
         latents = upsample(clip_latents(self._model, frozen, batch, below.resolution))
-        level_key, noise_key = jax.random.split(key)
-        highest = self._config.low_res_noise
-        levels_B = jax.random.randint(level_key, latents.shape[:1], 0, highest + 1)
-        noise = jax.random.normal(noise_key, latents.shape)
-        return augment(noise_tables(self._stage.schedule), latents, levels_B, noise), levels_B
+        levels_B = integers(noise.fold_in(keys_B, 0), self._config.low_res_noise + 1)
+        eps = noise.normal(noise.fold_in(keys_B, 1), latents.shape[1:])
+        return augment(noise_tables(self._stage.schedule), latents, levels_B, eps), levels_B
 
     def components(self, params: Params) -> dict[str, Params]:
         return {f"stage_{self._config.stage}": params}

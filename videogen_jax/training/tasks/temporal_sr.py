@@ -26,7 +26,15 @@ from videogen_jax.pipeline.warm_start import warm_start_unet
 from videogen_jax.training.flow_losses import FlowLossConfig, charbonnier_loss, flow_loss
 from videogen_jax.training.frozen import clip_latents, encode_frames, encode_text
 from videogen_jax.training.losses import denoising_loss
-from videogen_jax.training.task import Batch, Metrics, Params, SampleSheet, begin_from
+from videogen_jax.training.task import (
+    Batch,
+    ComputeConfig,
+    Metrics,
+    Params,
+    SampleSheet,
+    begin_from,
+    without_remat,
+)
 from videogen_jax.training.tasks.cascade import init_video_unet
 
 _HALF_WAY = 0.5
@@ -52,6 +60,7 @@ class FlowTask:
         model: the whole model's configuration.
         frozen: parameters of `autoencoder`.
         sheet: a batch to draw sample sheets of.
+        compute: how the network computes.
     """
 
     def __init__(
@@ -60,9 +69,10 @@ class FlowTask:
         model: ModelConfig,
         frozen: Params,
         sheet: Mapping[str, np.ndarray],
+        compute: ComputeConfig = ComputeConfig(),
     ):
         self._config, self._model = config, model
-        self._network = LatentFlow(model.flow)
+        self._network = LatentFlow(model.flow, without_remat(compute, "flow network").dtype)
         self.frozen = frozen
         self._sheet = sheet
         self._draw = jax.jit(self._pictures)
@@ -76,7 +86,7 @@ class FlowTask:
         return params
 
     def loss(
-        self, params: Params, frozen: Params, batch: Batch, key: jax.Array
+        self, params: Params, frozen: Params, batch: Batch, keys_B: jax.Array
     ) -> tuple[jax.Array, Metrics]:
         a, mid, b = self._latents(frozen, batch)
         output = self._apply(params, a, b)
@@ -93,7 +103,7 @@ class FlowTask:
         return latents[:, 0], latents[:, 1], latents[:, 2]
 
     def _apply(self, params: Params, a_BHWZ: jax.Array, b_BHWZ: jax.Array) -> FlowOutput:
-        return _frame_half_way(self._model, params, a_BHWZ, b_BHWZ)
+        return _frame_half_way(self._network, params, a_BHWZ, b_BHWZ)
 
     def sample_sheet(self, params: Params, seed: int) -> np.ndarray:
         """Rows: a, the frame found between, the true one, b; all but the true one decoded."""
@@ -143,9 +153,10 @@ class RefinerTask:
         null_tokens_T: np.ndarray,
         sample_sheet: SampleSheet,
         warm_start_params: Params | None,
+        compute: ComputeConfig = ComputeConfig(),
     ):
         self._config, self._model = config, model
-        self._unet = SpaceTimeUNet(model.refiner.unet)
+        self._unet = SpaceTimeUNet(model.refiner.unet, compute.dtype, compute.remat)
         self.frozen = frozen
         self._null_tokens_T = null_tokens_T
         self.sample_sheet = sample_sheet
@@ -158,7 +169,7 @@ class RefinerTask:
         return begin_from(params, self._warm_start_params, warm_start_unet)
 
     def loss(
-        self, params: Params, frozen: Params, batch: Batch, key: jax.Array
+        self, params: Params, frozen: Params, batch: Batch, keys_B: jax.Array
     ) -> tuple[jax.Array, Metrics]:
         model, refiner = self._model, self._model.refiner
         latents = clip_latents(model, frozen, batch, refiner.resolution)
@@ -180,7 +191,7 @@ class RefinerTask:
             return output
 
         gamma = self._config.min_snr_gamma
-        loss, metrics = denoising_loss(refiner.schedule, predict, x0, key, gamma)
+        loss, metrics = denoising_loss(refiner.schedule, predict, x0, keys_B, gamma)
         # How far the refiner's condition is from its target, in the latents' units.
         return loss, {**metrics, "warp_error": jnp.square(warped - x0).mean()}
 
@@ -194,13 +205,13 @@ def interpolate(model: ModelConfig, flow_params: Params, latents_BNHWZ: jax.Arra
     Without gradient: the flow is trained before.
     """
     a, b = fold_frames(latents_BNHWZ[:, :-1]), fold_frames(latents_BNHWZ[:, 1:])
-    merged = _frame_half_way(model, flow_params, a, b).merged_BHWC
+    merged = _frame_half_way(LatentFlow(model.flow), flow_params, a, b).merged_BHWC
     return jax.lax.stop_gradient(unfold_frames(merged, latents_BNHWZ.shape[1] - 1))
 
 
 def _frame_half_way(
-    model: ModelConfig, params: Params, a_BHWZ: jax.Array, b_BHWZ: jax.Array
+    network: LatentFlow, params: Params, a_BHWZ: jax.Array, b_BHWZ: jax.Array
 ) -> FlowOutput:
     time_B = jnp.full(a_BHWZ.shape[0], _HALF_WAY)
-    output: Any = LatentFlow(model.flow).apply({"params": params}, a_BHWZ, b_BHWZ, time_B)
+    output: Any = network.apply({"params": params}, a_BHWZ, b_BHWZ, time_B)
     return output

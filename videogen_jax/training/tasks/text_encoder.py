@@ -20,7 +20,7 @@ from videogen_jax.data.transforms import resize, to_float
 from videogen_jax.models.blocks import Downsample, ResnetBlock
 from videogen_jax.models.layers import UNET_NORM_EPS, Conv
 from videogen_jax.models.text_encoder import TextEncoder
-from videogen_jax.training.task import Batch, Metrics, Params
+from videogen_jax.training.task import Batch, ComputeConfig, Metrics, Params, without_remat
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,9 +53,18 @@ class ClipTower(nn.Module):
 class TextEncoderTask:
     """Text encoder, its projection and the clip tower, under the symmetric contrastive loss."""
 
-    def __init__(self, config: TextEncoderTaskConfig, model: ModelConfig):
+    couples_samples = "the contrastive loss compares every sample with all of its batch"
+
+    def __init__(
+        self,
+        config: TextEncoderTaskConfig,
+        model: ModelConfig,
+        compute: ComputeConfig = ComputeConfig(),
+    ):
         self._config = config
-        self._encoder = TextEncoder(model.text_encoder)
+        self._encoder = TextEncoder(
+            model.text_encoder, without_remat(compute, "text encoder").dtype
+        )
         self._max_length = model.text_encoder.max_length
         self._tower = ClipTower(config.tower_channels, config.embedding_dim)
         self._projection = nn.Dense(config.embedding_dim, use_bias=False)
@@ -81,7 +90,7 @@ class TextEncoderTask:
         return params
 
     def loss(
-        self, params: Params, frozen: Params, batch: Batch, key: jax.Array
+        self, params: Params, frozen: Params, batch: Batch, keys_B: jax.Array
     ) -> tuple[jax.Array, Metrics]:
         text, clips = self._embed(params, batch)
         # CLIP clips the temperature at 1/100, where training becomes unstable.

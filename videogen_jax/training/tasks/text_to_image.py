@@ -13,9 +13,17 @@ import numpy as np
 from videogen_jax import trees
 from videogen_jax.config import ModelConfig
 from videogen_jax.models.unet import SpaceTimeUNet
+from videogen_jax.pipeline import noise
 from videogen_jax.training.frozen import clip_latents, encode_text
 from videogen_jax.training.losses import denoising_loss, drop_text
-from videogen_jax.training.task import Batch, Metrics, Params, SampleSheet, begin_from
+from videogen_jax.training.task import (
+    Batch,
+    ComputeConfig,
+    Metrics,
+    Params,
+    SampleSheet,
+    begin_from,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,6 +45,7 @@ class TextToImageTask:
         null_tokens_T: the empty prompt's tokens.
         sample_sheet: draws pictures of prompts from parameters and a seed.
         warm_start_params: of the component that the config names, None for none.
+        compute: how the UNet computes.
     """
 
     def __init__(
@@ -47,9 +56,10 @@ class TextToImageTask:
         null_tokens_T: np.ndarray,
         sample_sheet: SampleSheet,
         warm_start_params: Params | None = None,
+        compute: ComputeConfig = ComputeConfig(),
     ):
         self._config, self._model = config, model
-        self._unet = SpaceTimeUNet(model.image.unet)
+        self._unet = SpaceTimeUNet(model.image.unet, compute.dtype, compute.remat)
         self.frozen = frozen
         self._null_tokens_T = jnp.asarray(null_tokens_T)
         self.sample_sheet = sample_sheet
@@ -66,11 +76,11 @@ class TextToImageTask:
         return begin_from(params, self._warm_start_params, trees.merge)
 
     def loss(
-        self, params: Params, frozen: Params, batch: Batch, key: jax.Array
+        self, params: Params, frozen: Params, batch: Batch, keys_B: jax.Array
     ) -> tuple[jax.Array, Metrics]:
         config, image = self._config, self._model.image
-        drop_key, loss_key = jax.random.split(key)
-        tokens = drop_text(batch["tokens"], self._null_tokens_T, config.text_dropout, drop_key)
+        drop_keys, loss_keys = (noise.fold_in(keys_B, i) for i in range(2))
+        tokens = drop_text(batch["tokens"], self._null_tokens_T, config.text_dropout, drop_keys)
         text = encode_text(self._model, frozen, tokens).states_BTD
         x0 = clip_latents(self._model, frozen, batch, image.resolution)[:, :1]
 
@@ -78,7 +88,7 @@ class TextToImageTask:
             output: Any = self._unet.apply({"params": params}, x_t, timesteps_B, text)
             return output
 
-        return denoising_loss(image.schedule, predict, x0, loss_key, config.min_snr_gamma)
+        return denoising_loss(image.schedule, predict, x0, loss_keys, config.min_snr_gamma)
 
     def components(self, params: Params) -> dict[str, Params]:
         return {"image_unet": params}

@@ -19,16 +19,17 @@ from videogen_jax.config import ModelConfig
 from videogen_jax.data.transforms import resize, to_float, to_uint8
 from videogen_jax.models.autoencoder import Autoencoder, unscale_latents
 from videogen_jax.models.discriminator import DiscriminatorConfig, PatchDiscriminator
-from videogen_jax.models.layers import fold_frames
+from videogen_jax.models.layers import fold_frames, unfold_frames
 from videogen_jax.models.video_decoder import VideoDecoder
 from videogen_jax.pipeline.warm_start import warm_start_video_decoder
 from videogen_jax.training.frozen import encode_frames
-from videogen_jax.training.task import Batch, Metrics, Params, begin_from
+from videogen_jax.training.task import Batch, ComputeConfig, Metrics, Params, begin_from
 from videogen_jax.training.tasks.autoencoder import psnr
 
 _LAST_LAYER = "decoder/conv_out/kernel"
 _MAX_ADAPTIVE_WEIGHT = 1e4  # both from taming-transformers
 _ADAPTIVE_EPSILON = 1e-4
+_ADVERSARIAL_COUPLES = "the discriminator and its weight normalise over the whole batch"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,6 +56,7 @@ class VideoDecoderTask:
         model: the whole model's configuration.
         frozen: parameters of `autoencoder`; its decoder is what the video decoder starts from.
         sheet: a batch to draw sample sheets of.
+        compute: how decoder and discriminator compute.
     """
 
     def __init__(
@@ -63,14 +65,16 @@ class VideoDecoderTask:
         model: ModelConfig,
         frozen: Params,
         sheet: Mapping[str, np.ndarray],
+        compute: ComputeConfig = ComputeConfig(),
     ):
         if config.adversarial_weight < 0:
             raise ValueError(
                 f"task.adversarial_weight is {config.adversarial_weight}, expected 0 or more"
             )
         self._config, self._model = config, model
-        self._decoder = VideoDecoder(model.autoencoder)
-        self._discriminator = PatchDiscriminator(config.discriminator)
+        self.couples_samples = _ADVERSARIAL_COUPLES if config.adversarial_weight else ""
+        self._decoder = VideoDecoder(model.autoencoder, compute.dtype, compute.remat)
+        self._discriminator = PatchDiscriminator(config.discriminator, compute.dtype)
         self._resolution = model.stages[-1].resolution
         self.frozen = frozen
         self._sheet = sheet
@@ -99,7 +103,7 @@ class VideoDecoderTask:
         return {**params, "video_decoder": decoder}
 
     def loss(
-        self, params: Params, frozen: Params, batch: Batch, key: jax.Array
+        self, params: Params, frozen: Params, batch: Batch, keys_B: jax.Array
     ) -> tuple[jax.Array, Metrics]:
         latents = self._latents(frozen, batch)
         clean = resize(to_float(batch["video"]), self._resolution)
@@ -171,7 +175,8 @@ class VideoDecoderTask:
         by_image: Any = image_decoder.apply(
             {"params": frozen["autoencoder"]}, fold_frames(latents), method="decode"
         )
-        return clean, degraded, by_image.reshape(clean.shape), self._decode(params, latents)
+        by_image = unfold_frames(by_image, latents.shape[1])
+        return clean, degraded, by_image, self._decode(params, latents)
 
     def components(self, params: Params) -> dict[str, Params]:
         return {"video_decoder": params["video_decoder"]}

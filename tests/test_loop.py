@@ -1,0 +1,204 @@
+"""The loop around a toy task: steps that are not finite, what it logs, profiles, and its meter."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from videogen_jax import sharding
+from videogen_jax.data.loader import make_loader
+from videogen_jax.sharding import MeshConfig
+from videogen_jax.training.flops import FlopCount
+from videogen_jax.training.loop import LoopConfig, train
+from videogen_jax.training.meter import Meter, StepCost, count_frames, step_cost
+from videogen_jax.training.profiler import parse_steps
+from videogen_jax.training.step import StepOptions
+
+BATCH, FRAMES = 4, 2
+CONFIG = LoopConfig(log_every=2, sample_every=4, checkpoint_every=2, max_skipped=3)
+
+
+class Pixels:
+    """Clips of one pixel; those of the examples in `bad` are not finite in the loss."""
+
+    def __init__(self, bad=()):
+        self.bad = set(bad)
+
+    def __len__(self):
+        return 64
+
+    def __getitem__(self, index):
+        value = np.nan if index // BATCH in self.bad else 1.0
+        return {"video": np.full((FRAMES, 1, 1, 3), value, np.float32)}
+
+
+class Mean:
+    """Learns the mean pixel."""
+
+    frozen = {}
+
+    def init(self, key):
+        return {"kernel": jnp.zeros(3)}
+
+    def warm_start(self, params):
+        return params
+
+    def loss(self, params, frozen, batch, keys_B):
+        return jnp.square(batch["video"] - params["kernel"]).mean(), {}
+
+    def sample_sheet(self, params, seed):
+        return np.zeros((2, 2, 3), np.uint8)
+
+
+def run(run_dir: Path, steps: int, bad=(), **arguments):
+    mesh = sharding.make_mesh(MeshConfig(), jax.devices()[:1])
+    data = make_loader(Pixels(bad), BATCH, seed=0, shuffle=False)
+    options = StepOptions(learning_rate=lambda step: 0.1)
+    return train(
+        Mean(),
+        optax.sgd(0.1),
+        data,
+        mesh,
+        CONFIG,
+        run_dir,
+        steps=steps,
+        seed=0,
+        options=options,
+        **arguments,
+    )
+
+
+def lines(run_dir: Path) -> list[dict]:
+    return [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory) -> Path:
+    run_dir = tmp_path_factory.mktemp("run")
+    run(run_dir, 6, bad=(2,), profile=(3, 4))
+    return run_dir
+
+
+def test_a_run_reports_what_a_person_watches(finished: Path):
+    logged = lines(finished)
+    assert [line["step"] for line in logged] == [2, 4, 6]
+    expected = {"grad_norm", "param_norm", "learning_rate", "skipped", "skipped_in_a_row"}
+    expected |= {"steps_per_second", "frames_per_second", "tflops_per_second", "goodput"}
+    expected |= {f"time_{what}" for what in ("start", "compile", "checkpoint", "samples", "data")}
+    for line in logged:
+        assert expected <= line.keys() and "mfu" not in line  # of a CPU no peak is known
+        shares = [value for name, value in line.items() if name.startswith("time_")]
+        np.testing.assert_allclose(line["goodput"] + sum(shares), 1.0)
+        ratio = line["frames_per_second"] / line["steps_per_second"]
+        np.testing.assert_allclose(ratio, BATCH * FRAMES)
+    assert logged[0]["time_compile"] > 0 and logged[2]["time_samples"] > 0
+    assert [line["skipped"] for line in logged] == [0, 1, 1]
+    assert list((finished / "tensorboard").iterdir())
+    assert {path.name for path in (finished / "samples").iterdir()} == {
+        "step_00000004.png",
+        "step_00000006.png",
+    }
+
+
+def test_a_profile_is_written_of_the_steps_asked_for(finished: Path):
+    (trace,) = (finished / "profile").rglob("*.xplane.pb")
+    assert trace.stat().st_size > 0
+
+
+def test_costs_and_goodput_are_told(tmp_path: Path, capsys):
+    run(tmp_path / "told", 2)
+    out = capsys.readouterr()
+    assert "MFU is not reported: the peak of these devices is not known" in out.out + out.err
+    assert "told: goodput" in out.out and "compile" in out.out and "data" in out.out
+
+
+def test_too_many_skipped_steps_in_a_row_end_the_run_and_spare_its_checkpoint(tmp_path: Path):
+    # The third batch on is bad: the limit of three is met at step 5 and seen by step 7.
+    message = r"not finite in \d steps in a row, up to step [67].*loop.max_skipped is 3"
+    with pytest.raises(FloatingPointError, match=message):
+        run(tmp_path, 16, bad=range(2, 16))
+    assert max(int(path.name) for path in (tmp_path / "checkpoints").iterdir()) == 4
+    good = run(tmp_path / "good", 2)
+    resumed = run(tmp_path, 4)  # has nothing left to do but to restore
+    assert int(resumed.step) == 4 and int(resumed.skipped) == 2
+    np.testing.assert_array_equal(resumed.params["kernel"], good.params["kernel"])
+
+
+def test_skipped_steps_that_are_few_do_not_end_a_run(tmp_path: Path):
+    state = run(tmp_path, 8, bad=(1, 2, 4, 5))
+    assert (int(state.skipped), int(state.skipped_in_a_row)) == (4, 0)
+    assert np.isfinite(state.params["kernel"]).all()
+
+
+class Clock:
+    def __init__(self):
+        self.now = 100.0
+
+    def __call__(self):
+        return self.now
+
+
+def test_the_meter_accounts_for_all_time():
+    clock = Clock()
+    meter = Meter(clock)
+
+    def batches():
+        for batch in "ab":
+            clock.now += 1.0
+            yield batch
+
+    with meter.spend("compile"):
+        clock.now += 4.0
+    for _ in meter.waiting(batches()):
+        clock.now += 2.0
+    with pytest.raises(RuntimeError), meter.spend("checkpoint"):
+        clock.now += 2.0
+        raise RuntimeError
+    assert meter.stepping() == 6.0
+    expected = {"steps": 4 / 12, "compile": 4 / 12, "data": 2 / 12, "checkpoint": 2 / 12}
+    assert meter.shares() == pytest.approx(expected | {"start": 0.0, "samples": 0.0})
+    assert str(meter).startswith("goodput 33.3% of 12.0 s; start 0.0 s, compile 4.0 s")
+
+
+@dataclasses.dataclass
+class Device:
+    device_kind: str
+
+
+def test_mfu_is_of_all_devices_and_none_where_the_peak_is_unknown():
+    batch = {"video": np.zeros((2, 3, 1, 1, 3)), "tokens": np.zeros((2, 7))}
+    flops = FlopCount(products=275e12)
+    known = step_cost(flops, batch, [Device("TPU v4")] * 4)
+    assert known.frames == 6
+    assert known.rates(2.0) == pytest.approx(
+        {
+            "steps_per_second": 2.0,
+            "frames_per_second": 12.0,
+            "tflops_per_second": 550.0,
+            "mfu": 0.5,
+        }
+    )
+    unknown = step_cost(flops, batch, [Device("abacus")])
+    assert unknown.peak is None and "mfu" not in unknown.rates(2.0)
+    assert "MFU is not reported" in str(unknown) and "MFU" not in str(known)
+    loop = StepCost(FlopCount(1.0, uncounted=("while",)), 1, 1.0)
+    assert "not counted in full: while" in str(loop)
+
+
+def test_frames_of_clips_latents_and_triplets():
+    clip, image = np.zeros((2, 3, 4, 4, 8)), np.zeros((2, 4, 4, 3))
+    assert count_frames({"latents_64": clip, "latents_32": clip, "fps": np.zeros(2)}) == 6
+    triplet = {name: image for name in ("a", "mid", "b")}
+    assert count_frames(triplet | {"flow_a": np.zeros((2, 4, 4, 2))}) == 6
+
+
+@pytest.mark.parametrize("text", ["", "3", "3:", "0:4", "5:4", "a:b", "1:2:3"])
+def test_a_profile_that_is_no_range_of_steps_is_an_error(text):
+    with pytest.raises(ValueError, match=r"--profile is .*, expected START:STOP"):
+        parse_steps(text)
+    assert parse_steps("3:4") == (3, 4)

@@ -1,0 +1,90 @@
+"""The same training on 1 device, on 8 and on several processes."""
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+import parallel
+import pytest
+
+from videogen_jax.sharding import MeshConfig
+
+LOSS_RTOL, PARAMS_ATOL = 1e-5, 1e-6
+PROCESS_TIMEOUT = 300  # seconds; a failing peer must not hold up the others for ever
+
+
+@pytest.fixture(scope="module")
+def on_one_device(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("one")
+    parallel.train_on(MeshConfig(), out, jax.devices()[:1])
+    return out
+
+
+def assert_same_training(out: Path, expected: Path) -> None:
+    assert len(parallel.losses(out)) == parallel.STEPS
+    np.testing.assert_allclose(parallel.losses(out), parallel.losses(expected), rtol=LOSS_RTOL)
+    found = parallel.params(out)
+    for path, value in parallel.params(expected).items():
+        np.testing.assert_allclose(found[path], value, rtol=0, atol=PARAMS_ATOL, err_msg=path)
+
+
+def test_training_goes_somewhere(on_one_device: Path):
+    """Else the others would agree for the wrong reason."""
+    start = parallel.task()._warm_start_params
+    moved = np.abs(parallel.params(on_one_device)["conv_in/kernel"] - start["conv_in"]["kernel"])
+    assert moved.max() > 1000 * PARAMS_ATOL
+
+
+@pytest.mark.parametrize("sizes", [(1, 8, 1), (2, 2, 2)])
+def test_eight_devices_train_as_one(
+    on_one_device: Path, tmp_path: Path, sizes: tuple[int, int, int]
+):
+    parallel.train_on(MeshConfig(*sizes, min_sharded_bytes=1), tmp_path)
+    assert_same_training(tmp_path, on_one_device)
+
+
+def test_two_processes_train_as_one(on_one_device: Path, tmp_path: Path):
+    run_processes(tmp_path, (1, 4, 1), processes=2, devices=2)
+    assert_same_training(tmp_path, on_one_device)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sizes", [(2, 2, 2), (1, 1, 4)])
+def test_four_processes_train_as_one(
+    on_one_device: Path, tmp_path: Path, sizes: tuple[int, int, int]
+):
+    """With one device each, all four share every clip: none reads a part of the batch alone."""
+    run_processes(tmp_path, sizes, processes=4, devices=int(np.prod(sizes)) // 4)
+    assert_same_training(tmp_path, on_one_device)
+
+
+def run_processes(out: Path, sizes: tuple[int, int, int], processes: int, devices: int) -> None:
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        address = f"localhost:{free.getsockname()[1]}"
+    environment = os.environ | {
+        "JAX_PLATFORMS": "cpu",
+        "JAX_NUM_CPU_DEVICES": str(devices),
+        "PYTHONPATH": str(Path(__file__).parent.parent),
+    }
+    command = [sys.executable, parallel.__file__, str(out), *map(str, sizes), address]
+    logs = [out / f"process_{i}.log" for i in range(processes)]
+    running = []
+    try:
+        for number, log in enumerate(logs):
+            with log.open("w") as file:
+                arguments = [*command, str(processes), str(number)]
+                running.append(
+                    subprocess.Popen(arguments, env=environment, stdout=file, stderr=file)
+                )
+        codes = [process.wait(PROCESS_TIMEOUT) for process in running]
+    finally:
+        for process in running:
+            process.kill()
+    assert codes == [0] * processes, "\n\n".join(log.read_text()[-4000:] for log in logs)
+    assert "loss=" in logs[0].read_text()  # the progress line
+    assert not any("loss=" in log.read_text() for log in logs[1:])

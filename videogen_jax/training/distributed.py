@@ -1,0 +1,76 @@
+"""Several processes, one for each host or GPU, as one run: JAX's own distributed runtime."""
+
+import dataclasses
+
+import jax
+
+
+@dataclasses.dataclass(frozen=True)
+class DistributedConfig:
+    """How the processes of a run find each other; by default a process runs alone.
+
+    No part of a run's configuration: a run may continue on another number of processes.
+    """
+
+    initialize: bool = False  # ask the cluster: TPU pod, SLURM, Open MPI, Kubernetes
+    coordinator_address: str = ""  # or say where process 0 is, host:port,
+    num_processes: int | None = None  # how many there are
+    process_id: int | None = None  # and which this one is, from 0
+    heartbeat_timeout_seconds: int = 50  # after which a lost process ends the others
+
+    def __post_init__(self):
+        given = (self.num_processes is not None, self.process_id is not None)
+        if self.coordinator_address and not all(given):
+            raise ValueError(
+                "distributed.coordinator_address needs distributed.num_processes and "
+                "distributed.process_id beside it"
+            )
+        if any(given) and not self.coordinator_address:
+            raise ValueError(
+                "distributed.num_processes and distributed.process_id need "
+                "distributed.coordinator_address, the host:port of process 0"
+            )
+        if self.initialize and self.coordinator_address:
+            raise ValueError(
+                "distributed.initialize asks the cluster what distributed.coordinator_address says: "
+                "give one of them"
+            )
+        if all(given) and not 0 <= self.process_id < self.num_processes:  # type: ignore[operator]
+            raise ValueError(
+                f"distributed.process_id is {self.process_id}, expected 0 .. "
+                f"{self.num_processes} - 1 (distributed.num_processes)"
+            )
+        if self.heartbeat_timeout_seconds < 1:
+            raise ValueError(
+                f"distributed.heartbeat_timeout_seconds is {self.heartbeat_timeout_seconds}, "
+                "expected 1 or more"
+            )
+
+
+def connect(config: DistributedConfig) -> None:
+    """Joins the other processes; call it before anything else asks JAX for its devices.
+
+    Raises:
+        ValueError: no cluster was recognised, or the other processes do not answer.
+    """
+    if not (config.initialize or config.coordinator_address):
+        return
+    try:
+        if config.initialize:
+            jax.distributed.initialize(heartbeat_timeout_seconds=config.heartbeat_timeout_seconds)
+        else:
+            jax.distributed.initialize(
+                config.coordinator_address,
+                num_processes=config.num_processes,
+                process_id=config.process_id,
+                cluster_detection_method="deactivate",
+                heartbeat_timeout_seconds=config.heartbeat_timeout_seconds,
+            )
+    except (RuntimeError, ValueError) as error:
+        where = config.coordinator_address or "the cluster (distributed.initialize)"
+        raise ValueError(f"cannot start the distributed run at {where}: {error}") from error
+
+
+def is_main() -> bool:
+    """True in the one process that writes logs, samples and `config.json`."""
+    return jax.process_index() == 0

@@ -1,0 +1,59 @@
+"""A trace of a few steps by JAX's profiler, for TensorBoard's profile tab or Perfetto."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import jax
+
+
+def parse_steps(text: str) -> tuple[int, int]:
+    """`START:STOP`, both included and counted from 1.
+
+    Raises:
+        ValueError: it is something else, or STOP is before START.
+    """
+    found = re.fullmatch(r"(\d+):(\d+)", text)
+    first, last = (int(number) for number in found.groups()) if found else (0, 0)
+    if not 1 <= first <= last:
+        raise ValueError(
+            f"--profile is {text!r}, expected START:STOP, two steps counted from 1, such as 100:110"
+        )
+    return first, last
+
+
+class Profiler:
+    """Traces the steps `steps = (first, last)` into `directory`; None traces nothing.
+
+    A context manager: what is being traced when it is left is written too. Before and after it waits
+    for the device, so that the trace has these steps and no other.
+    """
+
+    def __init__(self, directory: Path, steps: tuple[int, int] | None):
+        self._directory, self._steps = directory, steps
+        self._is_tracing = False
+
+    def __enter__(self) -> "Profiler":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop()
+
+    def before(self, step: int, state: Any) -> None:
+        """To be called before each step, counted from 1, with the state that it starts from."""
+        if self._steps is None:
+            return
+        first, last = self._steps
+        if first <= step <= last and not self._is_tracing:
+            jax.block_until_ready(state)
+            jax.profiler.start_trace(self._directory)
+            self._is_tracing = True
+        elif step > last and self._is_tracing:
+            jax.block_until_ready(state)
+            self._stop()
+
+    def _stop(self) -> None:
+        if self._is_tracing:
+            jax.profiler.stop_trace()
+            self._is_tracing = False
+            print(f"{self._directory}: the profile of steps {self._steps}")
