@@ -4,6 +4,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import jax
@@ -81,7 +82,11 @@ def run_processes(out: Path, sizes: tuple[int, int, int], processes: int, device
                 running.append(
                     subprocess.Popen(arguments, env=environment, stdout=file, stderr=file)
                 )
-        codes = [process.wait(PROCESS_TIMEOUT) for process in running]
+        deadline = time.monotonic() + PROCESS_TIMEOUT
+        codes: list[int | None] = [None] * processes
+        while None in codes and not any(codes) and time.monotonic() < deadline:
+            time.sleep(0.2)
+            codes = [process.poll() for process in running]
     finally:
         for process in running:
             process.kill()

@@ -138,7 +138,7 @@ class _Log:
     def __init__(self, writer: MetricsWriter | NoMetrics, progress: tqdm):
         self._writer, self._progress = writer, progress
         self._pending: tuple[int, Metrics] | None = None
-        self._since = time.perf_counter(), progress.initial
+        self._since = time.perf_counter(), progress.n
 
     def step(self, done: int, metrics: Metrics, every: int) -> None:
         self.flush()
