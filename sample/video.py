@@ -26,7 +26,7 @@ def main(
     stages: int | None = None,
     temporal_sr: int | None = None,
     num_frames: int | None = None,
-    mesh: MeshConfig = MeshConfig(data=1),
+    mesh: tuple[int, int, int] = (1, 1, 1),
     cache_dir: Path = COMPILATION_CACHE,
 ) -> None:
     """Makes a video of each prompt, and beside it a contact sheet: the reference, then the frames.
@@ -44,7 +44,8 @@ def main(
         stages: run only so many.
         temporal_sr: rounds of N → 2N − 1 frames.
         num_frames: of the cascade's clip.
-        mesh: devices that share the prompts (data, fsdp) and each clip (frames).
+        mesh: devices along the axes data and fsdp, which share the prompts, and frames, which share
+            each clip; one may be -1, what is left.
         cache_dir: where compiled programs are kept, so that the next start need not compile.
     """
     paths = [out] if len(prompts) == 1 else [_numbered(out, i) for i in range(len(prompts))]
@@ -54,9 +55,8 @@ def main(
         check_output(path.with_suffix(".png"))
     enable_compilation_cache(cache_dir)
     print(f"loading {model}")
-    sizes = (mesh.data, mesh.fsdp, mesh.frames)
-    devices = jax.devices() if -1 in sizes else jax.devices()[: math.prod(sizes)]
-    videos = VideoGen.load(model, mesh=make_mesh(mesh, devices))(
+    devices = jax.devices() if -1 in mesh else jax.devices()[: math.prod(mesh)]
+    videos = VideoGen.load(model, mesh=make_mesh(MeshConfig(*mesh), devices))(
         prompts,
         seed=seed,
         reference=reference,
