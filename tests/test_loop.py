@@ -7,7 +7,6 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
 
 from videogen_jax import sharding
@@ -16,6 +15,7 @@ from videogen_jax.sharding import MeshConfig
 from videogen_jax.training.flops import FlopCount
 from videogen_jax.training.loop import LoopConfig, train
 from videogen_jax.training.meter import Meter, StepCost, count_frames, step_cost
+from videogen_jax.training.optim import OptimConfig, make_optimizer
 from videogen_jax.training.profiler import parse_steps
 from videogen_jax.training.step import StepOptions
 
@@ -43,25 +43,25 @@ class Mean:
     frozen = {}
 
     def init(self, key):
-        return {"kernel": jnp.zeros(3)}
+        return {"kernel": jnp.zeros(3), "bias": jnp.zeros(3)}
 
     def warm_start(self, params):
         return params
 
     def loss(self, params, frozen, batch, keys_B):
-        return jnp.square(batch["video"] - params["kernel"]).mean(), {}
+        return jnp.square(batch["video"] - params["kernel"] - params["bias"]).mean(), {}
 
     def sample_sheet(self, params, seed):
         return np.zeros((2, 2, 3), np.uint8)
 
 
-def run(run_dir: Path, steps: int, bad=(), **arguments):
+def run(run_dir: Path, steps: int, bad=(), optim=OptimConfig("sgd", 0.1), **arguments):
     mesh = sharding.make_mesh(MeshConfig(), jax.devices()[:1])
     data = make_loader(Pixels(bad), BATCH, seed=0, shuffle=False)
-    options = StepOptions(learning_rate=lambda step: 0.1)
+    options = StepOptions(freeze=optim.freeze, learning_rate=lambda step: 0.1)
     return train(
         Mean(),
-        optax.sgd(0.1),
+        make_optimizer(optim, 100),
         data,
         mesh,
         CONFIG,
@@ -133,6 +133,17 @@ def test_skipped_steps_that_are_few_do_not_end_a_run(tmp_path: Path):
     state = run(tmp_path, 8, bad=(1, 2, 4, 5))
     assert (int(state.skipped), int(state.skipped_in_a_row)) == (4, 0)
     assert np.isfinite(state.params["kernel"]).all()
+
+
+@pytest.mark.parametrize("name", ["adamw", "adafactor", "lion", "sgd"])
+def test_a_run_with_frozen_parameters_resumes_as_if_uninterrupted(tmp_path: Path, name: str):
+    optim = OptimConfig(name, 0.1, warmup_steps=0, freeze=("bias",))
+    whole = run(tmp_path / "whole", 4, bad=(1,), optim=optim)
+    run(tmp_path / "parts", 2, bad=(1,), optim=optim)
+    resumed = run(tmp_path / "parts", 4, bad=(1,), optim=optim)
+    jax.tree.map(np.testing.assert_array_equal, resumed, whole)
+    assert int(whole.skipped) == 1 and whole.params["kernel"].all()
+    assert not whole.params["bias"].any()
 
 
 class Clock:

@@ -100,7 +100,7 @@ def make_step(
         )
         own = {"loss": loss, "grad_norm": grad_norm, "param_norm": optax.tree.norm(params)}
         if options.learning_rate is not None:
-            own["learning_rate"] = options.learning_rate(state.step - state.skipped)
+            own["learning_rate"] = jnp.asarray(options.learning_rate(state.step - state.skipped))
         own |= {name: getattr(new_state, name) for name in ("skipped", "skipped_in_a_row")}
         return new_state, {**own, **{name: as_scalar(value) for name, value in metrics.items()}}
 
