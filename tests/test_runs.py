@@ -1,5 +1,6 @@
 """The runs by name: what there is for each model, and that each trains on clips it can use."""
 
+import contextlib
 import dataclasses
 import functools
 import json
@@ -9,8 +10,9 @@ import pytest
 
 from videogen_jax import trees
 from videogen_jax.presets import MODELS
+from videogen_jax.sharding import MeshConfig, make_mesh
 from videogen_jax.training.optim import trainable
-from videogen_jax.training.run import with_model_of
+from videogen_jax.training.run import check_micro_batch, with_model_of
 from videogen_jax.training.runs import RUNS, RunConfig, runs_of
 from videogen_jax.training.tasks.cascade import CascadeTaskConfig, init_video_unet
 from videogen_jax.training.tasks.temporal_sr import FlowTaskConfig, RefinerTaskConfig
@@ -55,6 +57,20 @@ def test_a_run_takes_the_model_of_the_directory_it_trains_for(tmp_path):
     changed = dataclasses.replace(run, model=dataclasses.replace(converted, fps=6.0))
     with pytest.raises(ValueError, match=r"differing fields:\n  fps: 7.0 there, 6.0 now$"):
         with_model_of(changed, tmp_path)
+
+
+@pytest.mark.parametrize(("accumulate", "is_right"), [(1, True), (2, True), (4, False)])
+def test_every_device_has_the_same_share_of_a_micro_batch(accumulate, is_right):
+    run = dataclasses.replace(RUNS["tiny-stage-1"], batch_size=16, accumulate=accumulate)
+    mesh = make_mesh(MeshConfig(data=4, fsdp=2))
+    message = r"batch_size 16 in accumulate = 4 micro-batches of 4 is not divisible by the 8 dev"
+    with contextlib.nullcontext() if is_right else pytest.raises(ValueError, match=message):
+        check_micro_batch(run, mesh)
+
+
+def test_accumulate_divides_the_batch():
+    with pytest.raises(ValueError, match="accumulate is 3, expected a divisor of batch_size.* 8"):
+        dataclasses.replace(RUNS["tiny-stage-1"], accumulate=3)
 
 
 def test_the_configuration_of_a_run_from_before_a_field_was_there_still_loads(tmp_path):

@@ -12,6 +12,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.sharding import Mesh
 
 from videogen_jax import sharding, trees
 from videogen_jax.config import ModelConfig
@@ -70,6 +71,7 @@ def train_run(
     task = make_task(config, model_directory, tokenizer)
     _claim(run_dir, config)
     mesh = sharding.make_mesh(config.mesh, devices)
+    check_micro_batch(config, mesh)
     cache = config.data.latent_cache
     source = LatentCache(Path(cache)) if cache else make_source(config, "train")
     data = make_loader(
@@ -100,6 +102,21 @@ def train_run(
         options=options,
         profile=profile,
     )
+
+
+def check_micro_batch(config: RunConfig, mesh: Mesh) -> None:
+    """That every device has the same share of a micro-batch.
+
+    Raises:
+        ValueError: it has not.
+    """
+    sharing = mesh.shape["data"] * mesh.shape["fsdp"]
+    micro_batch = config.batch_size // config.accumulate
+    if config.accumulate > 1 and micro_batch % sharing:
+        raise ValueError(
+            f"batch_size {config.batch_size} in accumulate = {config.accumulate} micro-batches of "
+            f"{micro_batch} is not divisible by the {sharing} devices that share a batch"
+        )
 
 
 def with_model_of(config: RunConfig, model_directory: Path) -> RunConfig:
