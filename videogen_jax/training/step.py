@@ -53,8 +53,9 @@ def make_step(
     in micro-batches what it does as a whole.
 
     A step whose loss, gradient or new parameters are not finite changes nothing but the step counter
-    and the counts of skipped steps. Once `options.max_skipped` come in a row, all later steps are skipped too, so that
-    whoever looks at `skipped_in_a_row` later finds the state from before the first of them.
+    and the counts of skipped steps. Once `options.max_skipped` come in a row, all later steps are
+    skipped too, so that whoever looks at `skipped_in_a_row` later finds the state from before the
+    first of them.
 
     Raises:
         ValueError: `options.accumulate` is below 1, or above it with a task whose loss couples the
