@@ -1,7 +1,7 @@
 """The loop around a toy task: steps that are not finite, what it logs, profiles, and its meter."""
 
-import dataclasses
 import json
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import jax
@@ -55,7 +55,9 @@ class Mean:
         return np.zeros((2, 2, 3), np.uint8)
 
 
-def run(run_dir: Path, steps: int, bad=(), optim=OptimConfig("sgd", 0.1), **arguments):
+def run(
+    run_dir: Path, steps: int, bad=(), optim=OptimConfig("sgd", 0.1), config=CONFIG, **arguments
+):
     mesh = sharding.make_mesh(MeshConfig(), jax.devices()[:1])
     data = make_loader(Pixels(bad), BATCH, seed=0, shuffle=False)
     options = StepOptions(freeze=optim.freeze, learning_rate=lambda step: 0.1)
@@ -64,7 +66,7 @@ def run(run_dir: Path, steps: int, bad=(), optim=OptimConfig("sgd", 0.1), **argu
         make_optimizer(optim, 100),
         data,
         mesh,
-        CONFIG,
+        config,
         run_dir,
         steps=steps,
         seed=0,
@@ -117,11 +119,14 @@ def test_costs_and_goodput_are_told(tmp_path: Path, capsys):
     assert "told: goodput" in out.out and "compile" in out.out and "data" in out.out
 
 
-def test_too_many_skipped_steps_in_a_row_end_the_run_and_spare_its_checkpoint(tmp_path: Path):
+@pytest.mark.parametrize("log_every", [2, 100])
+def test_too_many_skipped_steps_in_a_row_end_the_run_and_spare_its_checkpoint(
+    tmp_path: Path, log_every: int
+):
     # The third batch on is bad: the limit of three is met at step 5 and seen by step 7.
     message = r"not finite in \d steps in a row, up to step [67].*loop.max_skipped is 3"
     with pytest.raises(FloatingPointError, match=message):
-        run(tmp_path, 16, bad=range(2, 16))
+        run(tmp_path, 16, bad=range(2, 16), config=replace(CONFIG, log_every=log_every))
     assert max(int(path.name) for path in (tmp_path / "checkpoints").iterdir()) == 4
     good = run(tmp_path / "good", 2)
     resumed = run(tmp_path, 4)  # has nothing left to do but to restore
@@ -176,7 +181,7 @@ def test_the_meter_accounts_for_all_time():
     assert str(meter).startswith("goodput 33.3% of 12.0 s; start 0.0 s, compile 4.0 s")
 
 
-@dataclasses.dataclass
+@dataclass
 class Device:
     device_kind: str
 
