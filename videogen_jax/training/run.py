@@ -74,6 +74,7 @@ def train_run(
     mesh = sharding.make_mesh(config.mesh, devices)
     _check_frames(config, mesh)
     positions = sharding.batch_positions(mesh, config.batch_size)
+    check_micro_batch(config, mesh)
     _claim(run_dir, config)
     cache = config.data.latent_cache
     source = LatentCache(Path(cache)) if cache else make_source(config, "train")
@@ -105,6 +106,21 @@ def train_run(
         options=options,
         profile=profile,
     )
+
+
+def check_micro_batch(config: RunConfig, mesh: Mesh) -> None:
+    """That every device has the same share of a micro-batch.
+
+    Raises:
+        ValueError: it has not.
+    """
+    sharing = mesh.shape["data"] * mesh.shape["fsdp"]
+    micro_batch = config.batch_size // config.accumulate
+    if config.accumulate > 1 and micro_batch % sharing:
+        raise ValueError(
+            f"batch_size {config.batch_size} in accumulate = {config.accumulate} micro-batches of "
+            f"{micro_batch} is not divisible by the {sharing} devices that share a batch"
+        )
 
 
 def with_model_of(config: RunConfig, model_directory: Path) -> RunConfig:
