@@ -8,6 +8,7 @@ import tyro
 
 from videogen_jax.doors import enable_compilation_cache, run
 from videogen_jax.training.distributed import DistributedConfig, connect
+from videogen_jax.training.peers import ending_at_once
 from videogen_jax.training.run import train_run
 from videogen_jax.training.runs import RunConfig
 
@@ -38,7 +39,8 @@ def train_door(runs: Mapping[str, RunConfig], prog: str, description: str) -> No
         """
         connect(distributed)
         enable_compilation_cache()
-        train_run(config, run_dir, model_dir)
+        with ending_at_once():
+            train_run(config, run_dir, model_dir)
 
     main.__annotations__["config"] = Annotated[preset, tyro.conf.arg(name="")]
     options = (tyro.conf.AvoidSubcommands, tyro.conf.CascadeSubcommandArgs)

@@ -4,19 +4,21 @@ import contextlib
 import dataclasses
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import grain
 import jax
 import optax
 from jax.sharding import Mesh
 from tqdm import tqdm
 
 from videogen_jax import layout, sharding
+from videogen_jax.data.loader import Batches
 from videogen_jax.sharding import MeshConfig
+from videogen_jax.training import preemption
 from videogen_jax.training.checkpoint import Checkpoints
+from videogen_jax.training.checkpoint_files import FOLDER, find_checkpoint, read_weights
 from videogen_jax.training.distributed import is_main
 from videogen_jax.training.metrics import MetricsWriter, NoMetrics
 from videogen_jax.training.step import TrainState, init_state, make_step
@@ -31,13 +33,15 @@ class LoopConfig:
     log_every: int = 50
     sample_every: int = 1000  # 0: no sample sheets
     checkpoint_every: int = 1000
-    keep_checkpoints: int = 2
+    keep_checkpoints: int = 2  # the newest
+    keep_best: int = 1  # and those with the lowest mean of best_metric since the one before
+    best_metric: str = "loss"  # of those in metrics.jsonl
 
 
 def train(
     task: Task,
     optimizer: optax.GradientTransformation,
-    data: grain.DatasetIterator,
+    data: Batches,
     mesh: Mesh,
     config: LoopConfig,
     run_dir: Path,
@@ -45,6 +49,8 @@ def train(
     steps: int,
     seed: int,
     mesh_config: MeshConfig = MeshConfig(),
+    init_from: Path | None = None,
+    about: Mapping[str, Any] | None = None,
 ) -> TrainState:
     """Trains up to `steps` steps in all, continuing from the run directory's newest checkpoint.
 
@@ -52,16 +58,30 @@ def train(
     randomness go on as if uninterrupted. Every process of a run on several makes this call; one of
     them writes. `mesh_config` says where parameters go on `mesh`.
 
+    A new run starts from the averaged parameters of `init_from`, a run directory or a checkpoint, if
+    given. `about` goes into every checkpoint.
+
     Raises:
+        Preempted: after a SIGTERM, once a checkpoint is written; a program ends with status 0.
+        ValueError: no checkpoint is intact, or the last one could not be written.
         FloatingPointError: if the loss stops being finite; the checkpoints before it are intact.
     """
     with contextlib.ExitStack() as stack:
         stack.enter_context(layout.activate(mesh))
         checkpoints = stack.enter_context(
-            Checkpoints(run_dir / "checkpoints", config.keep_checkpoints)
+            Checkpoints(
+                run_dir / FOLDER,
+                config.keep_checkpoints,
+                config.keep_best,
+                config.best_metric,
+                about,
+            )
         )
         writer = stack.enter_context(MetricsWriter(run_dir) if is_main() else NoMetrics())
-        state, shardings = _begin(task, optimizer, mesh, mesh_config, checkpoints, data, seed)
+        notice = stack.enter_context(preemption.listening())
+        state, shardings = _begin(
+            task, optimizer, mesh, mesh_config, checkpoints, data, seed, init_from
+        )
         frozen = sharding.put_tree(task.frozen, sharding.tree_shardings(mesh, task.frozen))
         step_fn = jax.jit(
             make_step(task, optimizer, config.ema_decay),
@@ -88,13 +108,18 @@ def train(
                 sheet = task.sample_sheet(state.ema, seed)
                 if sheet is not None:
                     writer.picture(done, sheet)
-            if done % config.checkpoint_every == 0 or last:
+            told_to_stop = notice.reached(done)
+            if done % config.checkpoint_every == 0 or last or told_to_stop:
                 log.flush()
-                checkpoints.save(done, state, data)
+                checkpoints.save(done, state, data, log.means())
+            if told_to_stop and not last:
+                checkpoints.finish()
+                preemption.say_how_to_continue(done, steps)
+                raise preemption.Preempted(done)
     return state
 
 
-def _batches(data: grain.DatasetIterator, mesh: Mesh) -> Iterator[dict[str, jax.Array]]:
+def _batches(data: Batches, mesh: Mesh) -> Iterator[dict[str, jax.Array]]:
     for batch in data:
         yield sharding.put_batch(mesh, batch)
 
@@ -105,8 +130,9 @@ def _begin(
     mesh: Mesh,
     mesh_config: MeshConfig,
     checkpoints: Checkpoints,
-    data: grain.DatasetIterator,
+    data: Batches,
     seed: int,
+    init_from: Path | None,
 ) -> tuple[TrainState, Any]:
     """The newest checkpoint's state, or a fresh one; either way created sharded."""
 
@@ -115,19 +141,25 @@ def _begin(
 
     abstract = jax.eval_shape(create, jax.random.key(seed))
     shardings = sharding.state_shardings(mesh, abstract, abstract.params, mesh_config)
+    like = jax.tree.map(
+        lambda leaf, where: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=where),
+        abstract,
+        shardings,
+    )
     step = checkpoints.latest_step()
     if step is not None:
-        like = jax.tree.map(
-            lambda leaf, where: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=where),
-            abstract,
-            shardings,
-        )
         if is_main():
             print(f"resuming from the checkpoint of step {step}")
         return checkpoints.restore(step, like, data), shardings
-    params_init = jax.jit(task.init, out_shardings=shardings.params)
-    params = task.warm_start(params_init(jax.random.key(seed)))
-    params = sharding.put_tree(params, shardings.params)
+    if init_from is not None:
+        source = find_checkpoint(init_from)
+        if is_main():
+            print(f"beginning with the averaged weights of {source}")
+        params = read_weights(source, "ema", like.params)
+    else:
+        params_init = jax.jit(task.init, out_shardings=shardings.params)
+        params = task.warm_start(params_init(jax.random.key(seed)))
+        params = sharding.put_tree(params, shardings.params)
     wrap = jax.jit(lambda params: init_state(optimizer, params), out_shardings=shardings)
     return wrap(params), shardings
 
@@ -139,6 +171,7 @@ class _Log:
         self._writer, self._progress = writer, progress
         self._pending: tuple[int, Metrics] | None = None
         self._since = time.perf_counter(), progress.initial
+        self._recent: dict[str, list[float]] = {}  # since the last checkpoint
 
     def step(self, done: int, metrics: Metrics, every: int) -> None:
         self.flush()
@@ -164,4 +197,12 @@ class _Log:
         values = {name: value for name, value in values.items() if math.isfinite(value)}
         values["steps_per_second"] = (step - before) / (now - then)
         self._writer.scalars(step, values)
+        for name, value in values.items():
+            self._recent.setdefault(name, []).append(value)
         self._progress.set_postfix(loss=f"{values['loss']:.4f}")
+
+    def means(self) -> dict[str, float]:
+        """The mean of each metric over what was written since the last call."""
+        means = {name: sum(values) / len(values) for name, values in self._recent.items()}
+        self._recent = {}
+        return means

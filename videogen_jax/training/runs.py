@@ -48,6 +48,7 @@ class RunConfig:
     steps: int
     batch_size: int
     seed: int = 0
+    init_from: str = ""  # run directory or checkpoint whose weights a new run starts from
     data: DataConfig = DataConfig()
     optim: OptimConfig = OptimConfig()
     mesh: MeshConfig = MeshConfig()
