@@ -22,7 +22,7 @@ from videogen_jax.training.loop import LoopConfig, train
 from videogen_jax.training.peers import ending_at_once
 from videogen_jax.training.step import TrainState
 
-BATCH = 8
+BATCH = 24  # which 3 processes and 8 devices divide
 LOOP = LoopConfig(log_every=1, sample_every=0, checkpoint_every=5, keep_checkpoints=3, keep_best=0)
 
 

@@ -178,7 +178,7 @@ def test_both_kinds_of_weights_and_any_step_can_be_read(whole):
 
 def test_a_checkpoint_says_what_it_is(whole):
     about = read_about(find_checkpoint(whole[0], 5))
-    assert (about["step"], about["data"], about["code"]) == (5, {"samples": 40}, "here")
+    assert (about["step"], about["data"], about["code"]) == (5, {"samples": 120}, "here")
     assert about["metrics"]["loss"] == pytest.approx(np.mean(metric(whole[0], "loss")[:5]))
 
 
@@ -210,7 +210,7 @@ def test_sigterm_ends_a_run_with_a_checkpoint_from_which_it_goes_on(whole, tmp_p
 
 
 def test_a_process_told_to_stop_exits_with_0_and_the_same_line_continues(tmp_path: Path):
-    command = [sys.executable, line.__file__, str(tmp_path / "run"), "30", "1000", "16", "0.02"]
+    command = [sys.executable, line.__file__, str(tmp_path / "run"), "30", "1000", "16", "0.005"]
     environment = {**os.environ, "PYTHONPATH": ".", "JAX_PLATFORMS": "cpu"}
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
         metrics = tmp_path / "run" / "metrics.jsonl"
