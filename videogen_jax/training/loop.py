@@ -170,7 +170,7 @@ class _Log:
     def __init__(self, writer: MetricsWriter | NoMetrics, progress: tqdm):
         self._writer, self._progress = writer, progress
         self._pending: tuple[int, Metrics] | None = None
-        self._since = time.perf_counter(), progress.initial
+        self._since = time.perf_counter(), progress.n
         self._recent: dict[str, list[float]] = {}  # since the last checkpoint
 
     def step(self, done: int, metrics: Metrics, every: int) -> None:
