@@ -172,11 +172,28 @@ def terminated(folder: Path) -> str:
     )
 
 
+def terminated_together(folder: Path) -> str:
+    """Also shows that the checkpoint of two processes is continued by one."""
+    run_dir = folder / "run"
+    address = _address()
+    processes = [start(run_dir, address, 2, i) for i in range(2)]
+    try:
+        wait_until(lambda: steps_done(run_dir) > 2, processes[0])
+        processes[1].terminate()
+        statuses = [process.wait(60) for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+    step = complete(run_dir)
+    assert statuses == [0, 0] and step == steps_done(run_dir), (statuses, step, log_of(run_dir, 0))
+    process = start(run_dir, steps=step + 1)
+    assert process.wait(120) == 0 and complete(run_dir) == step + 1, log_of(run_dir)
+    return f"SIGTERM to 1 of 2 processes: both status 0 at step {step}; one process continues there"
+
+
 def lost_peer(folder: Path, victim: int) -> str:
     run_dir = folder / "run"
-    with socket.socket() as found:
-        found.bind(("localhost", 0))
-        address = f"localhost:{found.getsockname()[1]}"
+    address = _address()
     processes = [start(run_dir, address, 3, i, width=48) for i in range(3)]
     try:
         wait_until(lambda: complete(run_dir) > 0, processes[victim], 240)
@@ -199,6 +216,12 @@ def lost_peer(folder: Path, victim: int) -> str:
     return f"process {victim} of 3 killed: the others ended after {', '.join(ends.values())}"
 
 
+def _address() -> str:
+    with socket.socket() as found:
+        found.bind(("localhost", 0))
+        return f"localhost:{found.getsockname()[1]}"
+
+
 def main(kill: int = 20, damage: int = 100, seed: int = 0) -> None:
     """Prints the table.
 
@@ -213,6 +236,7 @@ def main(kill: int = 20, damage: int = 100, seed: int = 0) -> None:
         lambda folder: damages(folder, damage, rng),
         full_disk,
         terminated,
+        terminated_together,
         lambda folder: lost_peer(folder, 2),
         lambda folder: lost_peer(folder, 0),
     ]
