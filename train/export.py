@@ -13,16 +13,20 @@ def main(
     run_dir: tyro.conf.Positional[Path],
     model_dir: tyro.conf.Positional[Path],
     /,
+    ema: bool = True,
+    step: int | None = None,
     dtype: DType | None = None,
 ) -> None:
-    """Writes the averaged parameters of the newest checkpoint as components of a model directory.
+    """Writes the parameters of a checkpoint as components of a model directory.
 
     Args:
         run_dir: the run directory of a training script.
         model_dir: the model directory that the run was started with.
+        ema: the averaged parameters; --no-ema takes those of the last step.
+        step: of the checkpoint; the newest intact one if not given.
         dtype: of the files; float32 if not given.
     """
-    for name in export_run(run_dir, model_dir, dtype):
+    for name in export_run(run_dir, model_dir, dtype, ema=ema, step=step):
         print(f"{model_dir / name}.safetensors")
 
 

@@ -1,10 +1,12 @@
 """The Grain pipeline from a source to batches: shuffle, repeat, share, tokenise, batch.
 
 Batching comes last, so the order of examples does not depend on the number of threads. The
-iterator's state is one counter; Orbax saves it with `grain.checkpoint.CheckpointSave(iterator)`.
+order is a function of the seed alone, and how far it was read is one number for all processes: a
+run goes on at the same example on any number of them. Grain's own state, a file per process, is
+tied to their number.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 import grain
@@ -33,7 +35,7 @@ def make_loader(
     num_threads: int = 2,
     shuffle: bool = True,
     positions: Sequence[int] | None = None,
-) -> grain.DatasetIterator:
+) -> "Batches":
     """An endless iterator of batches.
 
     Every epoch is shuffled anew, as a function of `seed`. Each process of a multi-host run reads its
@@ -51,8 +53,7 @@ def make_loader(
 
     Returns:
         an iterator of dicts of stacked arrays, strings left out. `get_state()` and
-        `set_state(state)` continue it byte for byte; the state holds for the same source, batch
-        size, seed and positions.
+        `set_state(state)` continue it byte for byte; the state holds for the same source and seed.
 
     Raises:
         ValueError: a batch size below 1, a source without any example, or positions that are not in
@@ -69,27 +70,64 @@ def make_loader(
     dataset = grain.MapDataset.source(source).seed(seed)
     if shuffle:
         dataset = dataset.shuffle()
-    dataset = _PartOfEveryBatch(dataset.repeat(), batch_size, places)
-    dataset = dataset.map(_arrays_only(tokenizer, max_length))
+    dataset, convert = dataset.repeat(), _arrays_only(tokenizer, max_length)
     options = grain.ReadOptions(
         num_threads=num_threads, prefetch_buffer_size=PREFETCH_BATCHES * len(places)
     )
-    return iter(dataset.to_iter_dataset(options).batch(len(places), drop_remainder=True))
+
+    def read_from(first: int) -> Iterator[dict[str, np.ndarray]]:
+        part = _PartOfEveryBatch(dataset, batch_size, places, first).map(convert)
+        return iter(part.to_iter_dataset(options).batch(len(places), drop_remainder=True))
+
+    return Batches(read_from, batch_size)
+
+
+class Batches(Iterator[dict[str, np.ndarray]]):
+    """Batches in an order in which every example has a number, from 0, counted over all epochs.
+
+    Args:
+        read_from: the batches that start with an example's number.
+        batch_size: examples per batch of all processes.
+    """
+
+    def __init__(
+        self, read_from: Callable[[int], Iterator[dict[str, np.ndarray]]], batch_size: int
+    ):
+        self._read_from, self._batch_size = read_from, batch_size
+        self._samples = 0
+        self._batches: Iterator[dict[str, np.ndarray]] | None = None  # made when first asked for
+
+    def __next__(self) -> dict[str, np.ndarray]:
+        if self._batches is None:
+            self._batches = self._read_from(self._samples)
+        batch = next(self._batches)
+        self._samples += self._batch_size
+        return batch
+
+    def get_state(self) -> dict[str, int]:
+        """`{"samples": number of the next example}`, the same in every process."""
+        return {"samples": self._samples}
+
+    def set_state(self, state: Mapping[str, int]) -> None:
+        """Goes on where `get_state` gave `state`, in a run on any number of processes."""
+        self._samples, self._batches = int(state["samples"]), None
 
 
 class _PartOfEveryBatch(grain.MapDataset):
-    """Of every `batch_size` elements in a row, those at `places`."""
+    """Of every `batch_size` elements in a row, from `first` on, those at `places`."""
 
-    def __init__(self, parent: grain.MapDataset, batch_size: int, places: Sequence[int]):
+    def __init__(
+        self, parent: grain.MapDataset, batch_size: int, places: Sequence[int], first: int
+    ):
         super().__init__(parent)
-        self._batch_size, self._places = batch_size, places
+        self._batch_size, self._places, self._first = batch_size, places, first
 
     def __len__(self) -> int:
-        return len(self._parent) // self._batch_size * len(self._places)
+        return (len(self._parent) - self._first) // self._batch_size * len(self._places)
 
     def __getitem__(self, index: int) -> Any:
         batch, number = divmod(index, len(self._places))
-        return self._parent[batch * self._batch_size + self._places[number]]
+        return self._parent[self._first + batch * self._batch_size + self._places[number]]
 
 
 def _arrays_only(

@@ -8,6 +8,7 @@ import tyro
 
 from videogen_jax.doors import enable_compilation_cache, run
 from videogen_jax.training.distributed import DistributedConfig, connect
+from videogen_jax.training.peers import ending_at_once
 from videogen_jax.training.profiler import parse_steps
 from videogen_jax.training.run import train_run
 from videogen_jax.training.runs import RunConfig
@@ -42,7 +43,8 @@ def train_door(runs: Mapping[str, RunConfig], prog: str, description: str) -> No
         steps = parse_steps(profile) if profile else None
         connect(distributed)
         enable_compilation_cache()
-        train_run(config, run_dir, model_dir, profile=steps)
+        with ending_at_once():
+            train_run(config, run_dir, model_dir, profile=steps)
 
     main.__annotations__["config"] = Annotated[preset, tyro.conf.arg(name="")]
     options = (tyro.conf.AvoidSubcommands, tyro.conf.CascadeSubcommandArgs)

@@ -36,6 +36,7 @@ class RunLog:
         self._pending: tuple[int, Scalars] | None = None
         self._newest: tuple[int, Scalars] | None = None
         self._skipped = 0
+        self._recent: dict[str, list[float]] = {}  # since the last call of means()
         self._cost: StepCost | None = None
         self._since = meter.stepping(), first
 
@@ -64,6 +65,12 @@ class RunLog:
         self._write()
         if self._newest is not None:
             self._check(*self._newest)
+
+    def means(self) -> dict[str, float]:
+        """The mean of each metric over what was written since the last call."""
+        means = {name: sum(values) / len(values) for name, values in self._recent.items()}
+        self._recent = {}
+        return means
 
     def _check(self, step: int, metrics: Scalars) -> None:
         skipped, in_a_row = (
@@ -94,6 +101,8 @@ class RunLog:
         values |= rates | peak_memory() | {"goodput": shares.pop("steps")}
         values |= {f"time_{what}": share for what, share in shares.items()}
         self._writer.scalars(step, values)
+        for name, value in values.items():
+            self._recent.setdefault(name, []).append(value)
         shown = {"loss": f"{values.get('loss', math.nan):.4f}", "steps/s": f"{speed:.3g}"}
         if "frames_per_second" in rates:
             shown["frames/s"] = f"{rates['frames_per_second']:.3g}"

@@ -2,19 +2,21 @@
 
 import contextlib
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import grain
 import jax
 import optax
 from jax.sharding import Mesh
 from tqdm import tqdm
 
 from videogen_jax import layout, sharding
+from videogen_jax.data.loader import Batches
 from videogen_jax.sharding import MeshConfig
+from videogen_jax.training import preemption
 from videogen_jax.training.checkpoint import Checkpoints
+from videogen_jax.training.checkpoint_files import FOLDER, find_checkpoint, read_weights
 from videogen_jax.training.distributed import is_main
 from videogen_jax.training.flops import count_flops
 from videogen_jax.training.log import RunLog
@@ -33,14 +35,16 @@ class LoopConfig:
     log_every: int = 50
     sample_every: int = 1000  # 0: no sample sheets
     checkpoint_every: int = 1000
-    keep_checkpoints: int = 2
+    keep_checkpoints: int = 2  # the newest
+    keep_best: int = 1  # and those with the lowest mean of best_metric since the one before
+    best_metric: str = "loss"  # of those in metrics.jsonl
     max_skipped: int = 10  # steps in a row with a loss or gradient that is not finite: then stop
 
 
 def train(
     task: Task,
     optimizer: optax.GradientTransformation,
-    data: grain.DatasetIterator,
+    data: Batches,
     mesh: Mesh,
     config: LoopConfig,
     run_dir: Path,
@@ -50,6 +54,8 @@ def train(
     mesh_config: MeshConfig = MeshConfig(),
     options: StepOptions = StepOptions(),
     profile: tuple[int, int] | None = None,
+    init_from: Path | None = None,
+    about: Mapping[str, Any] | None = None,
 ) -> TrainState:
     """Trains up to `steps` steps in all, continuing from the run directory's newest checkpoint.
 
@@ -58,7 +64,12 @@ def train(
     them writes. `mesh_config` says where parameters go on `mesh`, `profile` are the first and last
     step to trace.
 
+    A new run starts from the averaged parameters of `init_from`, a run directory or a checkpoint, if
+    given. `about` goes into every checkpoint.
+
     Raises:
+        Preempted: after a SIGTERM, once a checkpoint is written; a program ends with status 0.
+        ValueError: no checkpoint is intact, or the last one could not be written.
         FloatingPointError: `config.max_skipped` steps in a row had a loss or gradient that is not
             finite. It is found out at the next step logged or checkpointed; until then nothing
             changes any more, and no checkpoint is written.
@@ -68,13 +79,22 @@ def train(
     with contextlib.ExitStack() as stack:
         stack.enter_context(layout.activate(mesh))
         checkpoints = stack.enter_context(
-            Checkpoints(run_dir / "checkpoints", config.keep_checkpoints)
+            Checkpoints(
+                run_dir / FOLDER,
+                config.keep_checkpoints,
+                config.keep_best,
+                config.best_metric,
+                about,
+            )
         )
         writer = stack.enter_context(MetricsWriter(run_dir) if is_main() else NoMetrics())
+        notice = stack.enter_context(preemption.listening())
         traced = profile if is_main() else None
         profiler = stack.enter_context(Profiler(run_dir / "profile", traced))
         with meter.spend("start"):
-            state, shardings = _begin(task, optimizer, mesh, mesh_config, checkpoints, data, seed)
+            state, shardings = _begin(
+                task, optimizer, mesh, mesh_config, checkpoints, data, seed, init_from
+            )
             frozen = sharding.put_tree(task.frozen, sharding.tree_shardings(mesh, task.frozen))
         step_fn = jax.jit(
             make_step(task, optimizer, config.ema_decay, options),
@@ -108,16 +128,21 @@ def train(
                     sheet = task.sample_sheet(state.ema, seed)
                 if sheet is not None:
                     writer.picture(done, sheet)
-            if done % config.checkpoint_every == 0 or last:
+            told_to_stop = notice.reached(done)
+            if done % config.checkpoint_every == 0 or last or told_to_stop:
                 log.flush()
                 with meter.spend("checkpoint"):
-                    checkpoints.save(done, state, data)
+                    checkpoints.save(done, state, data, log.means())
+            if told_to_stop and not last:
+                checkpoints.finish()
+                preemption.say_how_to_continue(done, steps)
+                raise preemption.Preempted(done)
     if is_main():
         print(f"{run_dir.name}: {meter}")
     return state
 
 
-def _batches(data: grain.DatasetIterator, mesh: Mesh) -> Iterator[dict[str, jax.Array]]:
+def _batches(data: Batches, mesh: Mesh) -> Iterator[dict[str, jax.Array]]:
     for batch in data:
         yield sharding.put_batch(mesh, batch)
 
@@ -128,8 +153,9 @@ def _begin(
     mesh: Mesh,
     mesh_config: MeshConfig,
     checkpoints: Checkpoints,
-    data: grain.DatasetIterator,
+    data: Batches,
     seed: int,
+    init_from: Path | None,
 ) -> tuple[TrainState, Any]:
     """The newest checkpoint's state, or a fresh one; either way created sharded."""
 
@@ -138,18 +164,24 @@ def _begin(
 
     abstract = jax.eval_shape(create, jax.random.key(seed))
     shardings = sharding.state_shardings(mesh, abstract, abstract.params, mesh_config)
+    like = jax.tree.map(
+        lambda leaf, where: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=where),
+        abstract,
+        shardings,
+    )
     step = checkpoints.latest_step()
     if step is not None:
-        like = jax.tree.map(
-            lambda leaf, where: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=where),
-            abstract,
-            shardings,
-        )
         if is_main():
             print(f"resuming from the checkpoint of step {step}")
         return checkpoints.restore(step, like, data), shardings
-    params_init = jax.jit(task.init, out_shardings=shardings.params)
-    params = task.warm_start(params_init(jax.random.key(seed)))
-    params = sharding.put_tree(params, shardings.params)
+    if init_from is not None:
+        source = find_checkpoint(init_from)
+        if is_main():
+            print(f"beginning with the averaged weights of {source}")
+        params = read_weights(source, "ema", like.params)
+    else:
+        params_init = jax.jit(task.init, out_shardings=shardings.params)
+        params = task.warm_start(params_init(jax.random.key(seed)))
+        params = sharding.put_tree(params, shardings.params)
     wrap = jax.jit(lambda params: init_state(optimizer, params), out_shardings=shardings)
     return wrap(params), shardings

@@ -8,21 +8,22 @@ import dataclasses
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from videogen_jax import sharding, trees
+from videogen_jax import sharding
 from videogen_jax.config import ModelConfig
 from videogen_jax.data import sources
 from videogen_jax.data.latent_cache import LatentCache
 from videogen_jax.data.loader import Source, make_loader
 from videogen_jax.data.tokenizer import Tokenizer, load_tokenizer
 from videogen_jax.presets import MODELS
-from videogen_jax.training.checkpoint import Checkpoints
-from videogen_jax.training.distributed import is_main
+from videogen_jax.training.checkpoint_files import find_checkpoint, read_weights
+from videogen_jax.training.claim import claim, differing_fields
+from videogen_jax.training.code_version import code_version
 from videogen_jax.training.loop import train
 from videogen_jax.training.optim import learning_rate, make_optimizer
 from videogen_jax.training.runs import RunConfig
@@ -63,9 +64,10 @@ def train_run(
         profile: the first and last step to trace into `profile/`, counted from 1.
 
     Raises:
-        ValueError: `run_dir` belongs to another configuration (only `steps` and `mesh` may change),
-            `config` changes a model that `model_directory` has otherwise, or the mesh does not
-            divide devices, batch, frames or parameters.
+        ValueError: `run_dir` belongs to another configuration (`claim.MAY_CHANGE` says what may
+            change) or none of its checkpoints is intact, `config` changes a model that
+            `model_directory` has otherwise, or the mesh does not divide devices, batch, frames or
+            parameters.
         FileNotFoundError: the model directory lacks what the task needs.
     """
     config = with_model_of(config, model_directory)
@@ -75,7 +77,7 @@ def train_run(
     _check_frames(config, mesh)
     positions = sharding.batch_positions(mesh, config.batch_size)
     check_micro_batch(config, mesh)
-    _claim(run_dir, config)
+    claim(run_dir, config)
     cache = config.data.latent_cache
     source = LatentCache(Path(cache)) if cache else make_source(config, "train")
     data = make_loader(
@@ -105,6 +107,8 @@ def train_run(
         mesh_config=config.mesh,
         options=options,
         profile=profile,
+        init_from=Path(config.init_from) if config.init_from else None,
+        about={"config": config_file.to_dict(config), "code": code_version()},
     )
 
 
@@ -137,33 +141,43 @@ def with_model_of(config: RunConfig, model_directory: Path) -> RunConfig:
         return config
     model = config_file.load_config(path, ModelConfig)
     if model != config.model and config.model not in MODELS.values():
-        differing = _differing_fields(there=model, now=config.model)
+        differing = differing_fields(there=model, now=config.model)
         message = f"{path}: the model there is not the one asked for; differing fields:"
-        raise ValueError("\n".join([message, *differing]))
+        raise ValueError("\n".join([message, *differing.values()]))
     return dataclasses.replace(config, model=model)
 
 
-def export_run(run_dir: Path, model_directory: Path, dtype: Any = None) -> list[str]:
-    """Writes the averaged parameters of a run's newest checkpoint into a model directory.
+def export_run(
+    run_dir: Path,
+    model_directory: Path,
+    dtype: Any = None,
+    *,
+    ema: bool = True,
+    step: int | None = None,
+) -> list[str]:
+    """Writes the parameters of a run's checkpoint into a model directory.
 
     Args:
         run_dir: a run directory of `train_run`.
         model_directory: the one the run was started with; gets the components, and `config.json`.
         dtype: of the files; None is float32.
+        ema: the averaged parameters; False takes those of the last step.
+        step: of the checkpoint, by default the newest that is intact.
 
     Returns:
         The names of the components written.
 
     Raises:
-        ValueError: the model directory is another model's.
+        ValueError: the model directory is another model's, or the checkpoint is damaged.
         FileNotFoundError: no run, or no checkpoint in it.
     """
     config = config_file.load_config(run_dir / "config.json", RunConfig)
+    checkpoint = find_checkpoint(run_dir, step)
     _write_model_config(model_directory, config.model)
     task = make_task(config, model_directory, load_tokenizer(model_directory / "tokenizer"))
     abstract = jax.eval_shape(task.init, jax.random.key(0))
-    with Checkpoints(run_dir / "checkpoints") as checkpoints:
-        params = checkpoints.restore_ema(abstract)
+    which: Literal["params", "ema"] = "ema" if ema else "params"
+    params = read_weights(checkpoint, which, abstract)
     components = task.components(params)
     for name, component in components.items():
         model_dir.save_component(model_directory, name, component, dtype)
@@ -243,22 +257,6 @@ def _sheet(config: RunConfig, examples: int = SHEET_CLIPS) -> dict[str, np.ndarr
     return next(make_loader(source, examples, config.seed, shuffle=False))
 
 
-def _claim(run_dir: Path, config: RunConfig) -> None:
-    """Writes the run's configuration, or checks that the run directory has the same."""
-    path = run_dir / "config.json"
-    if not path.exists():
-        if is_main():
-            run_dir.mkdir(parents=True, exist_ok=True)
-            config_file.save_config(path, config)
-        return
-    there = config_file.load_config(path, RunConfig)
-    now = dataclasses.replace(config, steps=there.steps, mesh=there.mesh)
-    differing = _differing_fields(there=there, now=now)
-    if differing:
-        message = f"{path}: this run was begun with another configuration; differing fields:"
-        raise ValueError("\n".join([message, *differing]))
-
-
 def _check_frames(config: RunConfig, mesh: Mesh) -> None:
     """Raises ValueError if a clip cannot be spread over the mesh as the task takes it."""
     match config.task:
@@ -266,16 +264,6 @@ def _check_frames(config: RunConfig, mesh: Mesh) -> None:
             sharding.check_frames(mesh, config.data.num_frames)
         case RefinerTaskConfig():  # every other frame is denoised
             sharding.check_frames(mesh, config.data.num_frames // 2)
-
-
-def _differing_fields(*, there: object, now: object) -> list[str]:
-    """A line for each field that two configurations of one type do not share."""
-    old, new = (trees.flatten(config_file.to_dict(config)) for config in (there, now))
-    return [
-        f"  {field}: {old.get(field)!r} there, {new.get(field)!r} now"
-        for field in sorted({*old, *new})
-        if old.get(field) != new.get(field)
-    ]
 
 
 def _write_model_config(directory: Path, model: ModelConfig) -> None:

@@ -54,6 +54,7 @@ class RunConfig:
     batch_size: int
     accumulate: int = 1  # micro-batches of batch_size / accumulate, for one update
     seed: int = 0
+    init_from: str = ""  # run directory or checkpoint whose weights a new run starts from
     data: DataConfig = DataConfig()
     compute: ComputeConfig = ComputeConfig()
     optim: OptimConfig = OptimConfig()

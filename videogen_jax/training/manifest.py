@@ -1,0 +1,76 @@
+"""Checksums of a checkpoint's files: Orbax restores a file with flipped bytes without a word."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+NAME = "manifest.json"
+
+# Orbax writes these at its commit, after the manifest; restoring reads neither.
+_NOT_COVERED = {NAME, "_CHECKPOINT_METADATA", "commit_success.txt"}
+
+
+def write_manifest(directory: Path) -> None:
+    """Records size and SHA-256 of every file under `directory` in its `manifest.json`."""
+    (directory / NAME).write_text(_text(_describe(directory)))
+
+
+def find_damage(directory: Path) -> str | None:
+    """What is wrong with the files of `directory`, naming the first such file; None if nothing is.
+
+    Every file must be there as it was when the manifest was written, and no other; reads them all.
+    """
+    path = directory / NAME
+    if not path.is_file():
+        return f"{path} is missing, so that it is incomplete"
+    try:
+        text = path.read_text(encoding="utf-8")
+        recorded = json.loads(text)
+        whole = isinstance(recorded, dict) and text == _text(recorded)
+    except ValueError:
+        whole = False
+    if not whole:
+        return f"{path} is damaged"
+    present = _files(directory)
+    for name in sorted({*recorded, *present}):
+        if name not in present:
+            return f"{directory / name} is missing"
+        if name not in recorded:
+            return f"{directory / name} was not saved with it"
+        size, expected = present[name].stat().st_size, recorded[name]["bytes"]
+        if size != expected:
+            return f"{directory / name} has {size} bytes, saved were {expected}"
+    found = _describe(directory)
+    changed = [name for name in sorted(found) if found[name] != recorded[name]]
+    if changed:
+        return f"the content of {directory / changed[0]} differs from what was saved (sha256)"
+    return None
+
+
+def _files(directory: Path) -> dict[str, Path]:
+    named = {
+        path.relative_to(directory).as_posix(): path
+        for path in directory.rglob("*")
+        if path.is_file()
+    }
+    return {name: path for name, path in named.items() if name not in _NOT_COVERED}
+
+
+def _describe(directory: Path) -> dict[str, dict[str, Any]]:
+    files = _files(directory)
+    with ThreadPoolExecutor() as pool:  # hashing and reading leave other threads running
+        return dict(zip(files, pool.map(_entry, files.values()), strict=True))
+
+
+def _entry(path: Path) -> dict[str, Any]:
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return {"bytes": path.stat().st_size, "sha256": digest}
+
+
+def _text(manifest: Mapping[str, Any]) -> str:
+    """The one way to write it, so that any change of the file can be seen."""
+    return json.dumps(manifest, indent=1, sort_keys=True) + "\n"
