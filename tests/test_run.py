@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 
 from videogen_jax.sharding import MeshConfig
-from videogen_jax.training.run import _claim, copy_tokenizer, export_run, train_run
+from videogen_jax.training.claim import claim
+from videogen_jax.training.run import copy_tokenizer, export_run, train_run
 from videogen_jax.training.runs import RUNS, RunConfig
 from videogen_jax.weights import model_dir
 
@@ -83,8 +84,8 @@ def test_a_run_directory_of_another_configuration_is_refused(chain: Path):
 
 def test_a_run_may_go_on_with_other_steps_and_another_mesh(tmp_path: Path):
     begun = _config("tiny-stage-1")
-    _claim(tmp_path, begun)
-    _claim(tmp_path, dataclasses.replace(begun, steps=9, mesh=MeshConfig(data=1, fsdp=4)))
+    claim(tmp_path, begun)
+    claim(tmp_path, dataclasses.replace(begun, steps=9, mesh=MeshConfig(data=1, fsdp=4)))
 
 
 @pytest.mark.parametrize(
