@@ -68,16 +68,16 @@ def probe(media: Media) -> Probe:
     Raises:
         Unreadable: "undecodable" (not a media file) or "no_video_stream".
     """
-    with _open(media) as (container, stream):
-        import av
+    from av.error import FFmpegError
 
+    with _open(media) as (container, stream, time_base):
         try:
             stamps = [p.pts for p in container.demux(stream) if p.size and p.pts is not None]
-        except av.FFmpegError as error:
+        except FFmpegError as error:
             raise Unreadable("undecodable", str(error)) from error
-        if not stamps or stream.time_base is None:
+        if not stamps:
             raise Unreadable("undecodable", "no frame with a time")
-        seconds = np.unique(np.asarray(stamps, np.float64)) * float(stream.time_base)
+        seconds = np.unique(np.asarray(stamps, np.float64)) * float(time_base)
         return Probe(
             times=seconds - seconds[0],
             rate=stream.average_rate or stream.guessed_rate,
@@ -104,14 +104,14 @@ def frames(
     Raises:
         Unreadable: see `probe`.
     """
-    with _open(media) as (container, stream):
+    with _open(media) as (container, stream, time_base):
         if start > 0:
-            container.seek(int(start / stream.time_base), stream=stream)
-        for frame in _decoded(container, stream, losses):
+            container.seek(int(start / time_base), stream=stream)
+        for pts, frame in _decoded(container, stream, losses):
             if frame.is_corrupt:
                 losses.frames += 1
                 continue
-            seconds = float(frame.pts * stream.time_base)
+            seconds = float(pts * time_base)
             if seconds >= end - _SAME_TIME:
                 return
             if seconds >= start - _SAME_TIME:
@@ -181,13 +181,14 @@ def decode_window(video: bytes, start: int, count: int, stride: int = 1) -> np.n
         )
     losses, found, last = Losses(), [], start + (count - 1) * stride
     try:
-        with _open(video) as (container, stream):
+        with _open(video) as (container, stream, time_base):
             rate = stream.average_rate
-            assert rate is not None and stream.time_base is not None
+            if rate is None:
+                raise Unreadable("damaged", "the file has no frame rate")
             if start > 0:
-                container.seek(int(start / rate / stream.time_base), stream=stream)
-            for frame in _decoded(container, stream, losses):
-                index = round((frame.pts - (stream.start_time or 0)) * stream.time_base * rate)
+                container.seek(int(start / rate / time_base), stream=stream)
+            for pts, frame in _decoded(container, stream, losses):
+                index = round((pts - (stream.start_time or 0)) * time_base * rate)
                 if index == start + len(found) * stride and not frame.is_corrupt:
                     found.append(_rgb(frame))
                 if index >= last:
@@ -219,16 +220,20 @@ def decode_clip(record: ClipRecord) -> np.ndarray:
 
 
 @contextmanager
-def _open(media: Media) -> Iterator[tuple["InputContainer", "VideoStream"]]:
-    """The container and its video stream; cover pictures of music do not count as one."""
+def _open(media: Media) -> Iterator[tuple["InputContainer", "VideoStream", Fraction]]:
+    """The container, its video stream and the seconds that one unit of a frame's time is.
+
+    Cover pictures of music do not count as video.
+    """
     import av
+    from av.error import FFmpegError
     from av.stream import Disposition
 
     file = io.BytesIO(media) if isinstance(media, bytes) else str(media)
     try:
-        # What a damaged file has for texts must not stop it from being reported.
-        container = av.open(file, metadata_errors="replace")
-    except av.FFmpegError as error:
+        # Texts inside that are not UTF-8 do not matter.
+        container = av.open(file, mode="r", metadata_errors="replace")
+    except FFmpegError as error:
         if isinstance(error, FileNotFoundError):
             raise Unreadable("missing_file", f"no file {media}") from error
         raise Unreadable("undecodable", error.strerror or str(error)) from error
@@ -241,15 +246,17 @@ def _open(media: Media) -> Iterator[tuple["InputContainer", "VideoStream"]]:
         if not videos:
             kinds = ", ".join(sorted({stream.type for stream in container.streams})) or "no stream"
             raise Unreadable("no_video_stream", f"the file has only: {kinds}")
+        if videos[0].time_base is None:
+            raise Unreadable("undecodable", "the frames have no times")
         videos[0].codec_context.thread_count = 1  # clips are decoded side by side
-        yield container, videos[0]
+        yield container, videos[0], videos[0].time_base
 
 
 def _decoded(
     container: "InputContainer", stream: "VideoStream", losses: Losses
-) -> Iterator["VideoFrame"]:
-    """All frames in the order they are shown; packets that fail are counted and left out."""
-    import av
+) -> Iterator[tuple[int, "VideoFrame"]]:
+    """All frames with their times, in the order they are shown; packets that fail are counted."""
+    from av.error import FFmpegError
 
     packets = container.demux(stream)
     while True:
@@ -257,12 +264,12 @@ def _decoded(
             packet = next(packets, None)
             if packet is None:
                 return
-            # Kept whole before any is given on: `yield` inside `try` would catch foreign errors.
-            decoded = [frame for frame in packet.decode() if frame.pts is not None]
-        except av.FFmpegError as error:
+            # All of a packet first: a `yield` inside `try` would catch errors of the consumer.
+            decoded = [(frame.pts, frame) for frame in packet.decode() if frame.pts is not None]
+        except FFmpegError as error:
             losses.frames += 1
             losses.first_error = losses.first_error or str(error)
-            continue
+            continue  # with the next packet, if reading itself can go on
         yield from decoded
 
 

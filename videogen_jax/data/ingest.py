@@ -131,7 +131,7 @@ def _pipeline_options(how: RunnerConfig) -> dict[str, Any]:
     if how.runner != IN_PROCESS:
         return {"options": PipelineOptions([f"--runner={how.runner}", *how.beam_args])}
     # Not DirectRunner: it would start the Prism runner, which downloads a program.
-    from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+    from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
 
     threads = how.workers or os.cpu_count() or 1
     args = [f"--direct_num_workers={threads}", "--direct_running_mode=multi_threading"]
@@ -180,7 +180,7 @@ class MakeRecord(beam.DoFn):
         yield shard, {"place": place, **outcome}
 
     def _made(self, ref: ClipRef) -> Outcome:
-        import av
+        from av.error import FFmpegError
 
         media, captions, source = ref.path, tuple(ref.captions), ref.path
         if ref.index is not None:
@@ -189,7 +189,7 @@ class MakeRecord(beam.DoFn):
         end = math.inf if ref.end is None else ref.end
         try:
             clip = transcode(media, self._config.clip, ref.start or 0.0, end)
-        except (av.FFmpegError, OSError) as error:
+        except (FFmpegError, OSError) as error:
             raise Rejected("undecodable", str(error)) from error
         record = ClipRecord(id=ref.id, captions=captions, source=source, **vars(clip))
         return {

@@ -104,7 +104,8 @@ class IngestFolder:
         path = self.out / "ingest.json"
         now = json.loads(json.dumps(asdict(begun)))
         if not path.is_file():
-            strangers = [name for name in os.listdir(self.out) if name != self._partial.name]
+            ours = {self._partial.name, REJECTED_FILE}  # the report of a run that took no clip
+            strangers = [name for name in os.listdir(self.out) if name not in ours]
             if strangers:
                 shutil.rmtree(self._partial)
                 raise ValueError(

@@ -64,7 +64,7 @@ def pack_record(record: ClipRecord) -> bytes:
     """The record as it is stored."""
     import msgpack
 
-    return msgpack.packb(asdict(record))
+    return msgpack.Packer().pack(asdict(record))
 
 
 def unpack_record(data: bytes, where: str) -> ClipRecord:

@@ -15,7 +15,7 @@ def open_split(directory: str, split: str) -> Any:
             not a dataset in ArrayRecord format.
     """
     try:
-        import tensorflow_datasets as tfds
+        import tensorflow_datasets as tfds  # pyright: ignore[reportMissingImports]
     except ImportError as error:
         raise ValueError(
             f"{directory}: reading TFDS needs `pip install tensorflow-datasets` ({error})"

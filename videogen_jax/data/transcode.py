@@ -109,6 +109,9 @@ def transcode(media: Media, config: ClipConfig, start: float = 0.0, end: float =
         times = facts.times[(facts.times >= start) & (facts.times < end)]
         if not len(times):
             raise Rejected("outside", f"no frame from {start:g} to {end:g} s")
+        whole = (start, end) == (0.0, math.inf)
+        expected = max(len(times), facts.declared if whole else 0)
+        _check_losses(len(times), expected, Losses(), config)
         rate = _rate(facts, config)
         length = times[-1] - times[0] + _typical_step(facts.times)
         _check_length(length, rate, config)
@@ -125,8 +128,7 @@ def transcode(media: Media, config: ClipConfig, start: float = 0.0, end: float =
         )
     except Unreadable as error:
         raise Rejected(error.reason, error.detail) from error
-    declared = facts.declared if (start, end) == (0.0, math.inf) else 0
-    _check_losses(judge.frames, max(len(times), declared), losses, config)
+    _check_losses(judge.frames, expected, losses, config)
     judge.check_motion()
     return _verified(video, count, rate)
 
@@ -191,15 +193,16 @@ def _check_losses(decoded: int, expected: int, losses: Losses, config: ClipConfi
 
 def _fit(frame_HW3: np.ndarray, short_side: int) -> np.ndarray:
     """The frame shrunk to the short side if it is larger; sides that are odd become even."""
-    import cv2
+    from PIL import Image
 
     height, width = frame_HW3.shape[:2]
     scale = short_side / min(height, width)
     if scale >= 1:
         return frame_HW3[: height // 2 * 2, : width // 2 * 2]
     height, width = (max(2, 2 * round(side * scale / 2)) for side in (height, width))
-    # Averages over areas, so that fine texture does not alias.
-    return cv2.resize(frame_HW3, (width, height), interpolation=cv2.INTER_AREA)
+    # Pillow widens its filter by the factor, OpenCV does not, and its INTER_AREA still aliases.
+    image = Image.fromarray(np.ascontiguousarray(frame_HW3))
+    return np.asarray(image.resize((width, height), Image.Resampling.BICUBIC))
 
 
 class _Judge:
