@@ -131,7 +131,7 @@ def test_msrvtt(tmp_path):
     ]
     path = tmp_path / "videodatainfo.json"
     path.write_text(json.dumps({"info": {}, "videos": videos, "sentences": sentences}))
-    touch(tmp_path / "clips/video0.mp4", tmp_path / "films/yt1.mp4")
+    touch(*(tmp_path / name for name in ("clips/video0.mp4", "films/yt0.mp4", "films/yt1.mp4")))
     cut, film, missing = read(path)
     assert (cut.id, cut.path) == ("video0", str(tmp_path / "clips/video0.mp4"))
     assert (cut.captions, cut.start, cut.end) == (("a",), None, None)
