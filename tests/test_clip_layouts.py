@@ -1,6 +1,8 @@
 """The layouts of sources: which clips and captions they give, and what is wrong with bad ones."""
 
 import json
+import os
+from pathlib import Path
 
 import pytest
 
@@ -182,6 +184,10 @@ def test_bad_folders(tmp_path):
     with pytest.raises(ValueError, match="a.txt, line 2: the text is not UTF-8"):
         read(tmp_path)
     (tmp_path / "a.txt").unlink()
+    Path(os.fsdecode(os.fsencode(tmp_path) + b"/b\xf6.mp4")).touch()
+    with pytest.raises(ValueError, match="the file name 'b.udcf6.mp4' is not UTF-8; rename it"):
+        read(tmp_path)
+    Path(os.fsdecode(os.fsencode(tmp_path) + b"/b\xf6.mp4")).unlink()
     (tmp_path / "a.json").write_text('{"text": "a"}')
     with pytest.raises(ValueError, match="a.json: no caption; it has: text"):
         read(tmp_path)

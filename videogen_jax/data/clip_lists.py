@@ -101,12 +101,15 @@ def read_folder(path: Path, options: SourceOptions) -> Iterator[ClipRef]:
         )
     for row, file in enumerate(files, 1):
         name = file.relative_to(path).as_posix()
+        if any("\udc80" <= letter <= "\udcff" for letter in name):
+            raise ValueError(f"{path}: the file name {name!r} is not UTF-8; rename it")
         yield ClipRef(row, name, str(file), _captions_beside(file))
 
 
 def root_of(path: Path, options: SourceOptions) -> Path:
     """The folder that relative paths of a list start from."""
-    return Path(options.clips) if options.clips else (path if path.is_dir() else path.parent)
+    root = Path(options.clips) if options.clips else (path if path.is_dir() else path.parent)
+    return root.absolute()
 
 
 def _listed(options: SourceOptions, file: Path, line: int, row: dict[str, Any]) -> ClipRef:

@@ -62,7 +62,7 @@ def ingest(config: IngestConfig, out: Path, runner: RunnerConfig = RunnerConfig(
         ValueError: the source cannot be trusted, `out` was begun with another configuration (the
             fields are named), or no clip at all could be taken.
     """
-    state = IngestFolder(out)
+    state = IngestFolder(out.absolute())  # workers may start elsewhere
     spans, digest = _write_list(config, state)
     state.begin(Begun(config, sum(count for *_, count in spans), digest))
     if (info := state.finished()) is not None:
@@ -81,14 +81,9 @@ def _write_list(config: IngestConfig, state: IngestFolder) -> tuple[list[Span], 
     Raises:
         ValueError: the source is empty, or see `clip_layouts.read_clips`.
     """
-    digest, spans, seen, offset, place = hashlib.sha256(), [], set(), 0, 0
-    # Read through before anything is made, so that a wrong source leaves nothing behind.
-    refs = read_clips(Path(config.source), config.reading)
-    first = next(refs, None)
-    if first is None:
-        raise ValueError(f"{config.source}: no clips in it")
+    digest, spans, seen, offset = hashlib.sha256(), [], set(), 0
     with state.new_list() as file:
-        for place, ref in enumerate(_chain(first, refs)):
+        for place, ref in enumerate(read_clips(Path(config.source), config.reading)):
             key = hashlib.blake2b(ref.id.encode(), digest_size=8).digest()
             line = json.dumps({**asdict(ref), "duplicate": key in seen}).encode() + b"\n"
             seen.add(key)
@@ -97,12 +92,9 @@ def _write_list(config: IngestConfig, state: IngestFolder) -> tuple[list[Span], 
             spans[-1][2] += 1
             offset += file.write(line)
             digest.update(line)
+        if not spans:
+            raise ValueError(f"{config.source}: no clips in it")
     return [tuple(span) for span in spans], digest.hexdigest()
-
-
-def _chain(first: ClipRef, rest: Iterator[ClipRef]) -> Iterator[ClipRef]:
-    yield first
-    yield from rest
 
 
 def _run(

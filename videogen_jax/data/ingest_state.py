@@ -85,10 +85,11 @@ class IngestFolder:
 
     @contextmanager
     def new_list(self) -> Iterator[BinaryIO]:
-        """Opens `list_file` for writing."""
+        """Opens `list_file` for writing anew, as each run does."""
         made = not self.out.exists()
+        self._partial.mkdir(parents=True, exist_ok=True)
         try:
-            with replacing(self.list_file) as temporary, temporary.open("wb") as file:
+            with self.list_file.open("wb") as file:
                 yield file
         except BaseException:
             if made:  # a source that cannot be read leaves nothing behind
