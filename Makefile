@@ -50,7 +50,7 @@ $(VENV)/.runtime: requirements.txt | $(RUN)
 	@touch $@
 
 # torch first and alone: with other packages beside it a resolver may choose a build with CUDA.
-$(VENV)/.dev: requirements-dev.txt $(VENV)/.runtime
+$(VENV)/.dev: requirements-dev.txt requirements-data.txt $(VENV)/.runtime
 	$(PIP) "$$(grep '^torch==' requirements-dev.txt)"
 	$(PIP) -r requirements-dev.txt
 	@touch $@

@@ -1,0 +1,100 @@
+"""Video files whose pixels carry the number of each frame, in blocks that survive H.264."""
+
+import io
+import struct
+from collections.abc import Sequence
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+
+BITS = np.arange(8).reshape(2, 4)  # over the frame, in two rows of four blocks
+H, W = 48, 64
+
+
+def numbered_frame(number: int, h: int = H, w: int = W) -> np.ndarray:
+    """uint8 [h, w, 3]: a block for each bit of the number, white or black."""
+    blocks = np.where((number >> BITS) & 1, 235, 20).astype(np.uint8)
+    rows = np.minimum(np.arange(h) * 2 // h, 1)
+    columns = np.minimum(np.arange(w) * 4 // w, 3)
+    return np.repeat(blocks[rows][:, columns][..., None], 3, axis=-1)
+
+
+def read_number(frame: np.ndarray) -> int:
+    """The number in a frame of any size; -1 if a block is neither white nor black."""
+    h, w = frame.shape[:2]
+    middles = [
+        frame[(2 * row + 1) * h // 4, (2 * column + 1) * w // 8].mean()
+        for row in range(2)
+        for column in range(4)
+    ]
+    if any(60 < middle < 195 for middle in middles):
+        return -1
+    return sum((middle > 128) << bit for bit, middle in enumerate(middles))
+
+
+def read_numbers(video: np.ndarray) -> list[int]:
+    """Of every frame of uint8 [f, h, w, 3]."""
+    return [read_number(frame) for frame in video]
+
+
+def write_frames(
+    path: Path | io.BytesIO,
+    frames: Sequence[np.ndarray],
+    *,
+    rate: Fraction | int = 25,
+    times_ms: Sequence[int] | None = None,
+    codec: str = "libx264",
+    pix_fmt: str = "yuv420p",
+    container: dict[str, str] | None = None,
+    format: str | None = None,
+    **options: str,
+) -> None:
+    """Encodes frames, at a constant rate or shown at the given times."""
+    with av.open(path, "w", format=format, options=container or {}) as file:
+        stream = file.add_stream(codec, rate=rate, options={"crf": "12"} | options)
+        stream.height, stream.width = frames[0].shape[:2]
+        stream.pix_fmt = pix_fmt
+        if codec == "mpeg4":
+            stream.codec_context.bit_rate = 2_000_000
+        if times_ms is not None:
+            stream.codec_context.time_base = Fraction(1, 1000)
+        for index, frame in enumerate(frames):
+            picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
+            if times_ms is not None:
+                picture.pts, picture.time_base = times_ms[index], Fraction(1, 1000)
+            file.mux(stream.encode(picture))
+        file.mux(stream.encode())
+
+
+def write_numbered(path: Path, count: int = 40, h: int = H, w: int = W, **options) -> Path:
+    """Frames 0 to count - 1."""
+    write_frames(path, [numbered_frame(number, h, w) for number in range(count)], **options)
+    return path
+
+
+def write_sound(path: Path) -> Path:
+    """A second of silence in mp4."""
+    with av.open(path, "w") as file:
+        stream = file.add_stream("aac", rate=44100, layout="mono")
+        for start in range(0, 44100, 1024):
+            sound = av.AudioFrame.from_ndarray(
+                np.zeros((1, 1024), np.float32), format="fltp", layout="mono"
+            )
+            sound.rate, sound.pts = 44100, start
+            file.mux(stream.encode(sound))
+        file.mux(stream.encode())
+    return path
+
+
+def turn_clockwise(data: bytes) -> bytes:
+    """An mp4 file whose display matrix turns the picture by a quarter clockwise, as phones do.
+
+    The matrix (QuickTime: x' = a x + c y + tx, y' = b x + d y + ty) is at a fixed place in the
+    track's header box.
+    """
+    begin = data.index(b"tkhd") + 44
+    one = 1 << 16
+    matrix = struct.pack(">9i", 0, one, 0, -one, 0, 0, H * one, 0, 1 << 30)
+    return data[:begin] + matrix + data[begin + 36 :]

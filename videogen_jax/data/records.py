@@ -1,0 +1,218 @@
+"""Datasets of real clips on disk: what one record is, and a random-access reader of the shards.
+
+A dataset is a folder with `clips-00000-of-00016.arrayrecord` and so on, each written with
+`group_size:1` so that any record is one read, and `dataset_info.json`, which is written last. A
+record is a msgpack map of `ClipRecord`'s fields; its video is H.264 in mp4 with a constant frame
+rate, no B-frames and a key frame at least every few frames, so that any window of frames is decoded
+exactly and quickly (`clip_video.decode_window`).
+"""
+
+import bisect
+import itertools
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+INFO_FILE = "dataset_info.json"
+_SHARD_NAME = re.compile(r"clips-(\d{5,})-of-(\d{5,})\.arrayrecord")
+
+
+class DamagedRecord(ValueError):
+    """A record that cannot be read or decoded; the message names the file and the record."""
+
+
+@dataclass(frozen=True)
+class ClipRecord:
+    """One clip.
+
+    Attributes:
+        id: unique in the dataset.
+        video: the bytes of an mp4 file.
+        captions: none, one or several texts for the same clip.
+        fps: frames per second, constant.
+        num_frames: of the video, counted by decoding it.
+        h, w: height and width in pixels, both even, as the clip is to be seen.
+        source: the file it was made from.
+    """
+
+    id: str
+    video: bytes
+    captions: tuple[str, ...]
+    fps: float
+    num_frames: int
+    h: int
+    w: int
+    source: str
+
+
+_TYPES = {
+    "id": str,
+    "video": bytes,
+    "captions": list,
+    "fps": float,
+    "num_frames": int,
+    "h": int,
+    "w": int,
+    "source": str,
+}
+
+
+def pack_record(record: ClipRecord) -> bytes:
+    """The record as it is stored."""
+    import msgpack
+
+    return msgpack.Packer().pack(asdict(record))
+
+
+def unpack_record(data: bytes, where: str) -> ClipRecord:
+    """What `pack_record` packed.
+
+    Args:
+        where: names the record in errors.
+
+    Raises:
+        DamagedRecord: not msgpack, or a field is missing, unknown or of the wrong type.
+    """
+    import msgpack
+
+    try:
+        values = msgpack.unpackb(data)
+    except Exception as error:  # msgpack raises many types, ValueError and its own among them
+        raise DamagedRecord(f"{where} is damaged: not msgpack ({error})") from error
+    names = [field.name for field in fields(ClipRecord)]
+    if not isinstance(values, dict) or set(values) != set(names):
+        found = sorted(map(str, values)) if isinstance(values, dict) else type(values).__name__
+        raise DamagedRecord(
+            f"{where} is damaged: expected the fields {', '.join(names)}, got {found}"
+        )
+    for name, expected in _TYPES.items():
+        if type(values[name]) is not expected:
+            raise DamagedRecord(
+                f"{where} is damaged: {name} is a {type(values[name]).__name__}, "
+                f"expected {expected.__name__}"
+            )
+    if not all(isinstance(caption, str) for caption in values["captions"]):
+        raise DamagedRecord(f"{where} is damaged: a caption is no str")
+    return ClipRecord(**{**values, "captions": tuple(values["captions"])})
+
+
+def shard_name(index: int, count: int) -> str:
+    """The name of the file of shard `index` of `count`."""
+    return f"clips-{index:05d}-of-{count:05d}.arrayrecord"
+
+
+def write_shard(path: Path, records: Iterable[bytes]) -> None:
+    """Writes packed records in order to a new file, which the caller then renames to its place."""
+    from array_record.python.array_record_module import ArrayRecordWriter
+
+    writer = ArrayRecordWriter(str(path), "group_size:1,uncompressed")  # H.264 shrinks no further
+    for record in records:
+        writer.write(record)
+    writer.close()
+
+
+class ClipDataset:
+    """The records of a dataset that `python -m train.ingest` wrote; picklable, safe in threads.
+
+    Attributes:
+        directory: the dataset's folder.
+        info: what `dataset_info.json` says.
+
+    Raises:
+        FileNotFoundError: no such folder, no dataset in it, or a shard is missing.
+        ValueError: ingest has not finished, the description cannot be read, or there are no clips.
+        DamagedRecord: a shard cannot be opened or has another number of records than it should.
+    """
+
+    def __init__(self, directory: str | Path):
+        self.directory = Path(directory)
+        self.info = _read_info(self.directory)
+        counts = self.info["shard_clips"]
+        self._files = _shard_files(self.directory, len(counts))
+        self._ends = list(itertools.accumulate(counts))
+        for file, count in zip(self._files, counts, strict=True):
+            _check_count(file, count)
+        self._source = self._open()
+        if not len(self):
+            raise ValueError(f"{self.directory}: the dataset has no clips")
+
+    def __len__(self) -> int:
+        return self._ends[-1] if self._ends else 0
+
+    def __getitem__(self, index: int) -> ClipRecord:
+        """The record at `index`; raises DamagedRecord naming its file and place in it."""
+        # IndexError, because `for record in dataset` ends by it.
+        if not 0 <= index < len(self):
+            raise IndexError(f"index {index} is not in a dataset of {len(self)} clips")
+        where = self.locate(index)
+        try:
+            data = self._source[index]
+        except (RuntimeError, ValueError) as error:  # what array_record raises
+            raise DamagedRecord(f"{where} is damaged: {error}") from error
+        return unpack_record(data, where)
+
+    def locate(self, index: int) -> str:
+        """`FILE, record N`, for messages."""
+        shard = bisect.bisect_right(self._ends, index)
+        start = self._ends[shard - 1] if shard else 0
+        return f"{self._files[shard]}, record {index - start}"
+
+    def _open(self):
+        from array_record.python.array_record_data_source import ArrayRecordDataSource
+
+        return ArrayRecordDataSource([str(file) for file in self._files])
+
+
+def _read_info(directory: Path) -> dict[str, Any]:
+    if not directory.is_dir():
+        raise FileNotFoundError(f"no dataset folder {directory}")
+    path = directory / INFO_FILE
+    if not path.is_file():
+        if (directory / "ingest.json").is_file():
+            raise ValueError(
+                f"{directory}: not finished; run the same python -m train.ingest command again"
+            )
+        raise FileNotFoundError(
+            f"{directory}: no {INFO_FILE}, so no dataset (python -m train.ingest makes one)"
+        )
+    try:
+        info = json.loads(path.read_text(encoding="utf-8"))
+        counts = info["shard_clips"]
+    except (ValueError, TypeError, KeyError) as error:
+        raise ValueError(f"{path}: not the description of a dataset: {error!r}") from error
+    if not (isinstance(counts, list) and all(type(n) is int and n >= 0 for n in counts)):
+        raise ValueError(f"{path}: shard_clips must be a list of counts, got {counts!r}")
+    return info
+
+
+def _shard_files(directory: Path, count: int) -> list[Path]:
+    files = [directory / shard_name(index, count) for index in range(count)]
+    missing = [file.name for file in files if not file.is_file()]
+    if missing:
+        raise FileNotFoundError(
+            f"{directory}: {len(missing)} of {count} shards are missing, the first is {missing[0]}"
+        )
+    foreign = [
+        file.name
+        for file in sorted(directory.glob("clips-*.arrayrecord"))
+        if (match := _SHARD_NAME.fullmatch(file.name)) is None or int(match[2]) != count
+    ]
+    if foreign:
+        raise ValueError(f"{directory}: {foreign[0]} is no shard of this dataset of {count} shards")
+    return files
+
+
+def _check_count(file: Path, expected: int) -> None:
+    from array_record.python.array_record_module import ArrayRecordReader
+
+    try:
+        reader = ArrayRecordReader(str(file))
+        found = reader.num_records()
+        reader.close()
+    except (RuntimeError, ValueError) as error:
+        raise DamagedRecord(f"{file} is damaged: {error or 'cut off'}") from error
+    if found != expected:
+        raise DamagedRecord(f"{file} has {found} records, {INFO_FILE} says {expected}")
