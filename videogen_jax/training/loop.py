@@ -15,15 +15,16 @@ from videogen_jax import layout, sharding
 from videogen_jax.data.loader import Batches
 from videogen_jax.sharding import MeshConfig
 from videogen_jax.training import preemption
+from videogen_jax.training.begin import begin
 from videogen_jax.training.checkpoint import Checkpoints
-from videogen_jax.training.checkpoint_files import FOLDER, find_checkpoint, read_weights
+from videogen_jax.training.checkpoint_files import FOLDER
 from videogen_jax.training.distributed import is_main
 from videogen_jax.training.flops import count_flops
 from videogen_jax.training.log import RunLog
 from videogen_jax.training.meter import Meter, step_cost
 from videogen_jax.training.metrics import MetricsWriter, NoMetrics
 from videogen_jax.training.profiler import Profiler
-from videogen_jax.training.step import StepOptions, TrainState, init_state, make_step
+from videogen_jax.training.step import StepOptions, TrainState, make_step
 from videogen_jax.training.task import Task
 
 
@@ -78,21 +79,14 @@ def train(
     meter = Meter()
     with contextlib.ExitStack() as stack:
         stack.enter_context(layout.activate(mesh))
-        checkpoints = stack.enter_context(
-            Checkpoints(
-                run_dir / FOLDER,
-                config.keep_checkpoints,
-                config.keep_best,
-                config.best_metric,
-                about,
-            )
-        )
+        keep = (config.keep_checkpoints, config.keep_best, config.best_metric)
+        checkpoints = stack.enter_context(Checkpoints(run_dir / FOLDER, *keep, about))
         writer = stack.enter_context(MetricsWriter(run_dir) if is_main() else NoMetrics())
         notice = stack.enter_context(preemption.listening())
         traced = profile if is_main() else None
         profiler = stack.enter_context(Profiler(run_dir / "profile", traced))
         with meter.spend("start"):
-            state, shardings = _begin(
+            state, shardings = begin(
                 task, optimizer, mesh, mesh_config, checkpoints, data, seed, init_from
             )
             frozen = sharding.put_tree(task.frozen, sharding.tree_shardings(mesh, task.frozen))
@@ -101,15 +95,8 @@ def train(
             donate_argnums=0,
             out_shardings=(shardings, sharding.replicated(mesh)),
         )
-        key = jax.random.key(seed)
-        first = int(state.step)
-        progress = tqdm(
-            range(first, steps),
-            initial=first,
-            total=steps,
-            desc=run_dir.name,
-            disable=not is_main(),
-        )
+        key, first = jax.random.key(seed), int(state.step)
+        progress = _progress_bar(run_dir.name, first, steps)
         log = RunLog(writer, progress, meter, first, config.max_skipped)
         for step, batch in zip(progress, meter.waiting(_batches(data, mesh)), strict=False):
             done = step + 1
@@ -121,19 +108,18 @@ def train(
                 state, metrics = step_fn(state, frozen, batch, key)
             # The metrics logged are those of the step before: this step is already under way.
             log.step(done, metrics, every=config.log_every)
-            last = done == steps
-            if config.sample_every and (done % config.sample_every == 0 or last):
+            if config.sample_every and (done % config.sample_every == 0 or done == steps):
                 log.flush()
                 with meter.spend("samples"):
                     sheet = task.sample_sheet(state.ema, seed)
                 if sheet is not None:
                     writer.picture(done, sheet)
             told_to_stop = notice.reached(done)
-            if done % config.checkpoint_every == 0 or last or told_to_stop:
+            if done % config.checkpoint_every == 0 or done == steps or told_to_stop:
                 log.flush()
                 with meter.spend("checkpoint"):
                     checkpoints.save(done, state, data, log.means())
-            if told_to_stop and not last:
+            if told_to_stop and done < steps:
                 checkpoints.finish()
                 preemption.say_how_to_continue(done, steps)
                 raise preemption.Preempted(done)
@@ -142,46 +128,10 @@ def train(
     return state
 
 
+def _progress_bar(name: str, first: int, steps: int) -> tqdm:
+    return tqdm(range(first, steps), initial=first, total=steps, desc=name, disable=not is_main())
+
+
 def _batches(data: Batches, mesh: Mesh) -> Iterator[dict[str, jax.Array]]:
     for batch in data:
         yield sharding.put_batch(mesh, batch)
-
-
-def _begin(
-    task: Task,
-    optimizer: optax.GradientTransformation,
-    mesh: Mesh,
-    mesh_config: MeshConfig,
-    checkpoints: Checkpoints,
-    data: Batches,
-    seed: int,
-    init_from: Path | None,
-) -> tuple[TrainState, Any]:
-    """The newest checkpoint's state, or a fresh one; either way created sharded."""
-
-    def create(key: jax.Array) -> TrainState:
-        return init_state(optimizer, task.init(key))
-
-    abstract = jax.eval_shape(create, jax.random.key(seed))
-    shardings = sharding.state_shardings(mesh, abstract, abstract.params, mesh_config)
-    like = jax.tree.map(
-        lambda leaf, where: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=where),
-        abstract,
-        shardings,
-    )
-    step = checkpoints.latest_step()
-    if step is not None:
-        if is_main():
-            print(f"resuming from the checkpoint of step {step}")
-        return checkpoints.restore(step, like, data), shardings
-    if init_from is not None:
-        source = find_checkpoint(init_from)
-        if is_main():
-            print(f"beginning with the averaged weights of {source}")
-        params = read_weights(source, "ema", like.params)
-    else:
-        params_init = jax.jit(task.init, out_shardings=shardings.params)
-        params = task.warm_start(params_init(jax.random.key(seed)))
-        params = sharding.put_tree(params, shardings.params)
-    wrap = jax.jit(lambda params: init_state(optimizer, params), out_shardings=shardings)
-    return wrap(params), shardings
