@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import itertools
 import shutil
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,8 @@ from videogen_jax.models.layers import fold_frames, unfold_frames
 from videogen_jax.models.unet import SpaceTimeUNet
 from videogen_jax.models.video_decoder import VideoDecoder
 from videogen_jax.pipeline.components import component_shapes, init_components, init_leaves
-from videogen_jax.pipeline.warm_start import warm_start_model
-from videogen_jax.presets import TINY
+from videogen_jax.pipeline.warm_start import warm_start_model, warm_start_unet
+from videogen_jax.presets import SMALL, TINY
 from videogen_jax.weights.model_dir import load_component, save_component
 from videogen_jax.weights.stable_diffusion import convert_stable_diffusion
 
@@ -218,3 +219,25 @@ def test_saving_needs_the_tokenizer_s_files(tmp_path):
     with pytest.raises(FileNotFoundError, match="no .*/tokenizer, which the tokenizer was loaded"):
         model.save(tmp_path / "model")
     assert not list(tmp_path.iterdir())
+
+
+def test_the_chain_of_warm_starts_of_the_small_model():
+    """§3.5's order, at real size: what each network takes from the one before it."""
+    shapes = component_shapes(SMALL)
+    counts = {}
+    for before, after in itertools.pairwise(("image_unet", "stage_1", "stage_2", "stage_3")):
+        source, fresh = (
+            jax.tree.map(lambda leaf: np.broadcast_to(np.float32(0), leaf.shape), shapes[name])
+            for name in (before, after)
+        )
+        _, report = warm_start_unet(fresh, source)
+        assert all("temporal_" in path for path in report.new)
+        assert set(report.grown) <= {"conv_in/kernel"}
+        counts[after] = [len(getattr(report, f)) for f in ("copied", "grown", "new", "unused")]
+    assert counts == {
+        "stage_1": [685, 1, 226, 0],
+        "stage_2": [911, 1, 0, 0],
+        "stage_3": [912, 0, 0, 0],
+    }
+    same = trees.Differences(missing=(), unexpected=(), misshaped={})
+    assert trees.differences(shapes["stage_3"], shapes["refiner"]) == same
