@@ -4,7 +4,6 @@ import contextlib
 import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import grain
 import jax
@@ -21,7 +20,13 @@ from videogen_jax.training.log import RunLog
 from videogen_jax.training.meter import Meter, step_cost
 from videogen_jax.training.metrics import MetricsWriter, NoMetrics
 from videogen_jax.training.profiler import Profiler
-from videogen_jax.training.step import StepOptions, TrainState, init_state, make_step
+from videogen_jax.training.step import (
+    StepOptions,
+    TrainState,
+    init_state,
+    jit_step,
+    state_shapes,
+)
 from videogen_jax.training.task import Task
 
 
@@ -74,13 +79,10 @@ def train(
         traced = profile if is_main() else None
         profiler = stack.enter_context(Profiler(run_dir / "profile", traced))
         with meter.spend("start"):
-            state, shardings = _begin(task, optimizer, mesh, mesh_config, checkpoints, data, seed)
+            shapes = state_shapes(task, optimizer, mesh, mesh_config)
+            state = _begin(task, optimizer, shapes, checkpoints, data, seed)
             frozen = sharding.put_tree(task.frozen, sharding.tree_shardings(mesh, task.frozen))
-        step_fn = jax.jit(
-            make_step(task, optimizer, config.ema_decay, options),
-            donate_argnums=0,
-            out_shardings=(shardings, sharding.replicated(mesh)),
-        )
+        step_fn = jit_step(task, optimizer, config.ema_decay, options, mesh, shapes)
         key = jax.random.key(seed)
         first = int(state.step)
         progress = tqdm(
@@ -125,31 +127,20 @@ def _batches(data: grain.DatasetIterator, mesh: Mesh) -> Iterator[dict[str, jax.
 def _begin(
     task: Task,
     optimizer: optax.GradientTransformation,
-    mesh: Mesh,
-    mesh_config: MeshConfig,
+    shapes: TrainState,
     checkpoints: Checkpoints,
     data: grain.DatasetIterator,
     seed: int,
-) -> tuple[TrainState, Any]:
+) -> TrainState:
     """The newest checkpoint's state, or a fresh one; either way created sharded."""
-
-    def create(key: jax.Array) -> TrainState:
-        return init_state(optimizer, task.init(key))
-
-    abstract = jax.eval_shape(create, jax.random.key(seed))
-    shardings = sharding.state_shardings(mesh, abstract, abstract.params, mesh_config)
     step = checkpoints.latest_step()
     if step is not None:
-        like = jax.tree.map(
-            lambda leaf, where: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=where),
-            abstract,
-            shardings,
-        )
         if is_main():
             print(f"resuming from the checkpoint of step {step}")
-        return checkpoints.restore(step, like, data), shardings
+        return checkpoints.restore(step, shapes, data)
+    shardings = jax.tree.map(lambda leaf: leaf.sharding, shapes)
     params_init = jax.jit(task.init, out_shardings=shardings.params)
     params = task.warm_start(params_init(jax.random.key(seed)))
     params = sharding.put_tree(params, shardings.params)
     wrap = jax.jit(lambda params: init_state(optimizer, params), out_shardings=shardings)
-    return wrap(params), shardings
+    return wrap(params)
