@@ -1,12 +1,15 @@
 """Makes videos of prompts: `python -m sample.video "a red circle moving left" --out out.mp4`."""
 
+import math
 from pathlib import Path
 
+import jax
 import tyro
 
 from videogen_jax import VideoGen
 from videogen_jax.doors import COMPILATION_CACHE, enable_compilation_cache, run
 from videogen_jax.pipeline.output import check_format, check_output
+from videogen_jax.sharding import MeshConfig, make_mesh
 
 
 def main(
@@ -23,6 +26,7 @@ def main(
     stages: int | None = None,
     temporal_sr: int | None = None,
     num_frames: int | None = None,
+    mesh: tuple[int, int, int] = (1, 1, 1),
     cache_dir: Path = COMPILATION_CACHE,
 ) -> None:
     """Makes a video of each prompt, and beside it a contact sheet: the reference, then the frames.
@@ -40,6 +44,8 @@ def main(
         stages: run only so many.
         temporal_sr: rounds of N → 2N − 1 frames.
         num_frames: of the cascade's clip.
+        mesh: devices along the axes data and fsdp, which share the prompts, and frames, which share
+            each clip; one may be -1, what is left.
         cache_dir: where compiled programs are kept, so that the next start need not compile.
     """
     paths = [out] if len(prompts) == 1 else [_numbered(out, i) for i in range(len(prompts))]
@@ -49,7 +55,8 @@ def main(
         check_output(path.with_suffix(".png"))
     enable_compilation_cache(cache_dir)
     print(f"loading {model}")
-    videos = VideoGen.load(model)(
+    devices = jax.devices() if -1 in mesh else jax.devices()[: math.prod(mesh)]
+    videos = VideoGen.load(model, mesh=make_mesh(MeshConfig(*mesh), devices))(
         prompts,
         seed=seed,
         reference=reference,

@@ -61,3 +61,11 @@ def test_each_device_has_one_of_the_prompts(eight_devices):
 def test_prompts_that_the_devices_do_not_divide_are_refused(eight_devices):
     with pytest.raises(ValueError, match="batch of 3 .* is not divisible by the 8 devices"):
         eight_devices(PROMPTS[:3], **OPTIONS)
+
+
+def test_devices_that_share_one_clip_make_the_same_video(on_one):
+    mesh = make_mesh(MeshConfig(data=1, frames=2), jax.devices()[:2])
+    model = VideoGen(micro.MICRO, micro.params(), micro.TOKENIZER, mesh=mesh)
+    assert worst(on_one[0], model(PROMPTS[0], **OPTIONS)) <= ROUNDING
+    with pytest.raises(ValueError, match="clips of 3 frames are not divisible by the 2 devices"):
+        model(PROMPTS[0], num_frames=3, **OPTIONS)

@@ -10,6 +10,7 @@ from videogen_jax.weights.model_dir import (
     check_against,
     list_components,
     load_component,
+    open_component,
     save_component,
 )
 
@@ -47,6 +48,29 @@ def test_stored_in_another_dtype_and_loaded_as_float32(tmp_path, dtype):
     assert loaded.dtype == np.float32
     np.testing.assert_array_equal(loaded, rounded.astype(np.float32))
     assert load_component(tmp_path, "stage_1", None)["conv_in"]["kernel"].dtype == rounded.dtype
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16", None])
+def test_an_opened_component_reads_as_a_loaded_one(tmp_path, dtype):
+    save_component(tmp_path, "stage_1", params(), dtype)
+    loaded, opened = load_component(tmp_path, "stage_1"), open_component(tmp_path, "stage_1")
+    assert trees.paths(opened) == trees.paths(loaded)
+    jax.tree.map(np.testing.assert_array_equal, opened, loaded)
+    kernel, expected = opened["conv_in"]["kernel"], loaded["conv_in"]["kernel"]
+    assert (kernel.shape, kernel.dtype) == (expected.shape, np.float32)
+    np.testing.assert_array_equal(kernel[1:2, ..., 2:], expected[1:2, ..., 2:])
+    assert kernel.astype(np.float16)[:].dtype == np.float16
+
+
+def test_an_opened_component_is_verified_and_merges_like_a_loaded_one(saved):
+    grown = {"conv_in": {"kernel": np.ones((3, 3, 5, 4), np.float32), "bias": np.zeros(4)}}
+    merged, report = trees.merge(grown, open_component(saved, "stage_1"), grow=[".*/kernel"])
+    expected, _ = trees.merge(grown, load_component(saved, "stage_1"), grow=[".*/kernel"])
+    jax.tree.map(np.testing.assert_array_equal, merged, expected)
+    assert report.grown == ("conv_in/kernel",)
+    (saved / "stage_1.safetensors").write_bytes(b"other")
+    with pytest.raises(ValueError, match="is damaged"):
+        open_component(saved, "stage_1")
 
 
 def test_transposed_arrays_keep_their_values(tmp_path):

@@ -132,14 +132,24 @@ HloModule jit_step
   ROOT %less = pred[] compare(%i, %n), direction=LT
 }
 
+%window (t: (s32[], f32[8])) -> (s32[], f32[8]) {
+  %cp = (f32[10]{0}, f32[10]{0}, u32[], u32[]) collective-permute-start(%q), source_target_pairs={{0,1}}
+  ROOT %t3 = (s32[], f32[8]) tuple(%i, %y)
+}
+
+%bound (t: (s32[], f32[8])) -> pred[] {
+  %n = u32[]{:T(128)} constant(4), metadata={op_name="to_k"}
+  ROOT %less = pred[] compare(%i, %n), direction=LT
+}
+
 ENTRY %main (p: f32[64]) -> f32[16] {
+  %v = (s32[], f32[8]{0}) while(%t), condition=%bound, body=%window
   %w = (s32[], f32[8]{0}) while(%t), condition=%cond, body=%body, backend_config=FIVE_TIMES
   %fused = f32[16]{0} fusion(%p), kind=kCustom, calls=%all-reduce-scatter.1.body
   %all-reduce-scatter.9 = f32[16]{0} fusion(%p), kind=kCustom, calls=%all-reduce-scatter.1.body
   %st = (f32[4]{0}, f32[32]{0}) all-gather-start(%q), replica_groups=[1,8]<=[8], dimensions={0}
   %en = f32[32]{0} all-gather-done(%st)
   %m = f32[100]{0} all-reduce(%p), replica_groups=mesh['a'=4,'b'=2], device_ids=([8]) {'a'}
-  %cp = (f32[10]{0}, f32[10]{0}, u32[], u32[]) collective-permute-start(%q), source_target_pairs={{0,1}}
   ROOT %a = (f32[8]{0}, f32[8]{0}) all-to-all(%q, %z), replica_groups={}
 }
 """.replace("FIVE_TIMES", '{"known_trip_count":{"n":"5"}}')
@@ -154,7 +164,7 @@ def test_collectives_are_counted_as_often_as_their_loops_run():
         "all-gather": Traffic(6, gathers),
         "reduce-scatter": Traffic(1, 16 * 4 * 3),
         "all-to-all": Traffic(1, 2 * 8 * 4 * 7 / 8),
-        "collective-permute": Traffic(1, 10 * 4),
+        "collective-permute": Traffic(4, 4 * 10 * 4),
     }
 
 

@@ -8,13 +8,14 @@ import dataclasses
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
 import pytest
 
 from videogen_jax.sharding import MeshConfig
-from videogen_jax.training.run import copy_tokenizer, export_run, train_run
+from videogen_jax.training.run import _claim, copy_tokenizer, export_run, train_run
 from videogen_jax.training.runs import RUNS, RunConfig
 from videogen_jax.weights import model_dir
 
@@ -78,6 +79,30 @@ def test_a_run_directory_of_another_configuration_is_refused(chain: Path):
     other = dataclasses.replace(_config(name), batch_size=16)
     with pytest.raises(ValueError, match=r"another configuration.*\n  batch_size: 8 there, 16 now"):
         train_run(other, chain / name, chain / "model")
+
+
+def test_a_run_may_go_on_with_other_steps_and_another_mesh(tmp_path: Path):
+    begun = _config("tiny-stage-1")
+    _claim(tmp_path, begun)
+    _claim(tmp_path, dataclasses.replace(begun, steps=9, mesh=MeshConfig(data=1, fsdp=4)))
+
+
+@pytest.mark.parametrize(
+    ("name", "fields", "message"),
+    [
+        ("tiny-stage-1", {"mesh": MeshConfig(1, 1, 8)}, "clips of 4 frames are not divisible by"),
+        ("tiny-refiner", {"mesh": MeshConfig(2, 1, 4)}, "clips of 2 frames are not divisible by"),
+        ("tiny-stage-1", {"batch_size": 6}, r"batch of 6 \(batch_size\) is not divisible by"),
+        ("tiny-stage-1", {"mesh": MeshConfig(3)}, "does not multiply to the 8 devices"),
+    ],
+)
+def test_what_the_mesh_does_not_divide_is_refused_at_once(
+    chain: Path, tmp_path: Path, name: str, fields: dict[str, Any], message: str
+):
+    config = dataclasses.replace(_config(name), **fields)
+    with pytest.raises(ValueError, match=message):
+        train_run(config, tmp_path / "run", chain / "model")
+    assert not (tmp_path / "run").exists()
 
 
 def test_eight_devices_train_as_one(chain: Path, tmp_path: Path):

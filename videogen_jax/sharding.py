@@ -187,7 +187,7 @@ def _spec_by_rule(
 # The batch
 
 
-def batch_positions(mesh: Mesh, batch_size: int) -> np.ndarray:
+def batch_positions(mesh: Mesh, batch_size: int) -> list[int]:
     """The places in a batch of `batch_size` examples that this process reads, in order.
 
     Processes whose devices share clips read the same ones.
@@ -198,7 +198,7 @@ def batch_positions(mesh: Mesh, batch_size: int) -> np.ndarray:
     blocks, count = _batch_blocks(mesh)
     if batch_size % count:
         raise ValueError(_indivisible("batch_size", batch_size, count))
-    return np.arange(batch_size).reshape(count, -1)[blocks].reshape(-1)
+    return np.arange(batch_size).reshape(count, -1)[blocks].reshape(-1).tolist()
 
 
 def put_batch(mesh: Mesh, batch: Mapping[str, np.ndarray]) -> dict[str, jax.Array]:
@@ -218,7 +218,7 @@ def put_batch(mesh: Mesh, batch: Mapping[str, np.ndarray]) -> dict[str, jax.Arra
             raise ValueError(_indivisible(name, total, count))
         size = array.shape[0] // len(blocks)
 
-        def read(index: tuple[slice, ...]) -> np.ndarray:
+        def read(index: Any) -> np.ndarray:
             block = (index[0].start or 0) // size
             start = blocks.index(block) * size
             return array[start : start + size]

@@ -63,7 +63,7 @@ def make_loader(
             f"batch_size must be >= 1, got {batch_size}, and the source have examples, which has "
             f"{len(source)}"
         )
-    places = range(batch_size) if positions is None else [int(place) for place in positions]
+    places = range(batch_size) if positions is None else positions
     if not places or not 0 <= min(places) <= max(places) < batch_size:
         raise ValueError(f"positions {places} are not in a batch of {batch_size}")
     dataset = grain.MapDataset.source(source).seed(seed)

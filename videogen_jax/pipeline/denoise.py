@@ -25,6 +25,7 @@ from videogen_jax.diffusion.samplers import (
     plan,
     sample,
 )
+from videogen_jax.layout import constrain
 from videogen_jax.models.text_encoder import TextStates
 from videogen_jax.models.unet import SpaceTimeUNet
 from videogen_jax.pipeline import noise
@@ -123,7 +124,7 @@ class Denoiser:
         if latents_BFHWZ is None:
             shape = (num_frames, *self._frame_shape)
             latents_BFHWZ = noise.normal(noise.fold_in(keys_B, noise.INITIAL), shape)
-        return init_state(latents_BFHWZ, table)
+        return init_state(constrain(latents_BFHWZ, "batch frames rows . ."), table)
 
     def _sample(
         self,

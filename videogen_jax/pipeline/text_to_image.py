@@ -11,7 +11,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from videogen_jax import sharding
+from videogen_jax import layout, sharding
 from videogen_jax.data.tokenizer import Tokenizer
 from videogen_jax.pipeline import noise
 from videogen_jax.pipeline.cascade import Cascade, PromptStates
@@ -87,7 +87,10 @@ class TextToImage:
         needed = dict.fromkeys(map(str, IMAGE_COMPONENTS), "text to image")
         require_components(self._params, needed, self._directory)
         encoded = self.encode(request.prompts, request.negative_prompt, request.seed)
-        with bar(progress, "text to image", request.steps, "step") as tick:
+        with (
+            layout.activate(self._mesh),
+            bar(progress, "text to image", request.steps, "step") as tick,
+        ):
             pictures_BHWC = self._cascade.sample_image(
                 self._params,
                 encoded.prompts,

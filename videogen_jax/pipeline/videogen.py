@@ -13,7 +13,7 @@ import numpy as np
 from jax.sharding import Mesh
 from jax.typing import DTypeLike
 
-from videogen_jax import sharding
+from videogen_jax import layout, sharding
 from videogen_jax.config import ModelConfig
 from videogen_jax.data.tokenizer import Tokenizer
 from videogen_jax.pipeline import noise
@@ -51,8 +51,9 @@ class VideoGen:
         params: `{component: parameters}` with the names of a model directory; those that a call
             needs must be there by then.
         tokenizer: of the text encoder's vocabulary.
-        mesh: devices that share the prompts of a call, whose number they must divide; the first
-            device alone by default. A video does not depend on it.
+        mesh: as `sharding.make_mesh` makes it, the first device alone by default. Devices along
+            `data` and `fsdp` share the prompts of a call, those along `frames` each clip; they must
+            divide the numbers of prompts and of frames. A video does not depend on it.
         dtype: that networks compute in; parameters stay as they are.
         directory: where `params` were read from, for messages.
 
@@ -188,7 +189,8 @@ class VideoGen:
             **options: seed, steps, guidance and so on, see `Options`.
 
         Raises:
-            ValueError: an argument is out of its range, or a reference is not an image.
+            ValueError: an argument is out of its range, a reference is not an image, or the devices
+                do not divide prompts or frames.
             FileNotFoundError: no such reference, or the model lacks a component that this call
                 needs.
         """
@@ -199,7 +201,9 @@ class VideoGen:
         if reference is not None:
             size = self.config.image.resolution
             pictures_BHWC = load_references(reference, len(request.prompts), size)
-        videos = self._sample(request, pictures_BHWC, progress)
+        sharding.check_frames(self._mesh, request.num_frames)
+        with layout.activate(self._mesh):
+            videos = self._sample(request, pictures_BHWC, progress)
         return videos[0] if isinstance(prompt, str) else videos
 
     def _sample(

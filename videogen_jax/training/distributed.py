@@ -19,13 +19,13 @@ class DistributedConfig:
     heartbeat_timeout_seconds: int = 50  # after which a lost process ends the others
 
     def __post_init__(self):
-        given = (self.num_processes is not None, self.process_id is not None)
-        if self.coordinator_address and not all(given):
+        count, number = self.num_processes, self.process_id
+        if self.coordinator_address and (count is None or number is None):
             raise ValueError(
                 "distributed.coordinator_address needs distributed.num_processes and "
                 "distributed.process_id beside it"
             )
-        if any(given) and not self.coordinator_address:
+        if not self.coordinator_address and (count, number) != (None, None):
             raise ValueError(
                 "distributed.num_processes and distributed.process_id need "
                 "distributed.coordinator_address, the host:port of process 0"
@@ -35,10 +35,10 @@ class DistributedConfig:
                 "distributed.initialize asks the cluster what distributed.coordinator_address says: "
                 "give one of them"
             )
-        if all(given) and not 0 <= self.process_id < self.num_processes:  # type: ignore[operator]
+        if count is not None and number is not None and not 0 <= number < count:
             raise ValueError(
-                f"distributed.process_id is {self.process_id}, expected 0 .. "
-                f"{self.num_processes} - 1 (distributed.num_processes)"
+                f"distributed.process_id is {number}, expected 0 .. {count} - 1 "
+                "(distributed.num_processes)"
             )
         if self.heartbeat_timeout_seconds < 1:
             raise ValueError(

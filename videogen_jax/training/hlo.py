@@ -1,9 +1,9 @@
 """What a compiled program sends between devices, read from its HLO text.
 
-Loops count as often as the compiler knows them to run. Bytes are those that one device sends if every
-collective is a ring, with `n` devices in a group and a result of `r` bytes: `r (n−1)/n` for an
-all-gather or all-to-all, twice that for an all-reduce, `r (n−1)` for a reduce-scatter, whose result is
-a share, and `r` for a permutation.
+Loops count as often as they run where the text says that, once elsewhere. Bytes are those that one
+device sends if every collective is a ring, with `n` devices in a group and a result of `r` bytes:
+`r (n−1)/n` for an all-gather or all-to-all, twice that for an all-reduce, `r (n−1)` for a
+reduce-scatter, whose result is a share, and `r` for a permutation.
 """
 
 import dataclasses
@@ -93,14 +93,25 @@ def _times_run(computations: dict[str, list[_Instruction]], entry: str) -> Count
         for instruction in computations.get(name, []):
             if instruction.name.startswith(_FUSED_REDUCE_SCATTER):
                 continue
-            trips = 1
-            if instruction.opcode == "while" and (found := _TRIPS.search(instruction.rest)):
-                trips = int(found[1])
+            trips = _trips(computations, instruction) if instruction.opcode == "while" else 1
             for called in _called(instruction):
                 visit(called, count * trips)
 
     visit(entry, 1)
     return times
+
+
+def _trips(computations: dict[str, list[_Instruction]], loop: _Instruction) -> int:
+    """As the compiler says; else what the counter, which goes from 0 in ones, is compared with."""
+    if found := _TRIPS.search(loop.rest):
+        return int(found[1])
+    condition = re.search(r"\bcondition=%?([\w.-]+)", loop.rest)
+    bounds = [
+        int(found[1])
+        for instruction in computations.get(condition[1] if condition else "", [])
+        if instruction.opcode == "constant" and (found := re.match(r"(\d+)\)", instruction.rest))
+    ]
+    return bounds[0] if len(bounds) == 1 else 1
 
 
 def _called(instruction: _Instruction) -> Iterator[str]:

@@ -1,0 +1,92 @@
+"""What is asked of the distributed runtime; runs on several processes are in test_parallel_training."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import jax
+import pytest
+import tyro
+
+from videogen_jax.training import distributed, door
+from videogen_jax.training.distributed import DistributedConfig
+from videogen_jax.training.runs import RUNS
+
+ADDRESS = "localhost:1234"
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The arguments of `jax.distributed.initialize`, which is not called."""
+    recorded: list[Any] = []
+    monkeypatch.setattr(
+        jax.distributed, "initialize", lambda *args, **kwargs: recorded.append((args, kwargs))
+    )
+    return recorded
+
+
+def test_a_process_runs_alone_unless_told_otherwise(calls: list[Any]):
+    distributed.connect(DistributedConfig())
+    assert calls == [] and distributed.is_main()
+
+
+def test_the_cluster_is_asked(calls: list[Any]):
+    distributed.connect(DistributedConfig(initialize=True, heartbeat_timeout_seconds=7))
+    assert calls == [((), {"heartbeat_timeout_seconds": 7})]
+
+
+def test_a_coordinator_is_named(calls: list[Any]):
+    distributed.connect(DistributedConfig(False, ADDRESS, 2, 1))
+    ((arguments, options),) = calls
+    assert arguments == (ADDRESS,)
+    assert (options["num_processes"], options["process_id"]) == (2, 1)
+    assert options["heartbeat_timeout_seconds"] < 60  # a lost peer ends the others within a minute
+
+
+def test_a_runtime_that_does_not_start_is_a_clear_error(monkeypatch: pytest.MonkeyPatch):
+    def fail(*_: Any, **__: Any) -> None:
+        raise RuntimeError("deadline exceeded")
+
+    monkeypatch.setattr(jax.distributed, "initialize", fail)
+    with pytest.raises(ValueError, match=f"distributed run at {ADDRESS}: deadline exceeded"):
+        distributed.connect(DistributedConfig(False, ADDRESS, 2, 1))
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"coordinator_address": ADDRESS}, "needs distributed.num_processes and"),
+        ({"num_processes": 2, "process_id": 0}, "need distributed.coordinator_address"),
+        (
+            {"coordinator_address": ADDRESS, "num_processes": 2, "process_id": 2},
+            re.escape("distributed.process_id is 2, expected 0 .. 2 - 1"),
+        ),
+        (
+            {"initialize": True, "coordinator_address": ADDRESS}
+            | {"num_processes": 2, "process_id": 0},
+            "give one of them",
+        ),
+        ({"heartbeat_timeout_seconds": 0}, "heartbeat_timeout_seconds is 0, expected 1 or more"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(fields: dict[str, Any], message: str):
+    with pytest.raises(ValueError, match=message):
+        DistributedConfig(**fields)
+
+
+def test_the_training_scripts_take_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    seen: dict[str, Any] = {}
+    monkeypatch.setattr(door, "run", lambda body: body())
+    monkeypatch.setattr(door, "enable_compilation_cache", lambda: None)
+    monkeypatch.setattr(door, "connect", lambda config: seen.update(distributed=config))
+    monkeypatch.setattr(door, "train_run", lambda config, *_: seen.update(run=config))
+    line = ["tiny-stage-1", "--run-dir", str(tmp_path), "--model-dir", str(tmp_path)]
+    line += ["--distributed.coordinator-address", ADDRESS, "--distributed.num-processes", "2"]
+    line += ["--distributed.process-id", "1", "--mesh.frames", "2"]
+    line += ["--mesh.rules", ".*/kernel", ". fsdp", ".*bias", ""]
+    cli = tyro.cli
+    monkeypatch.setattr(tyro, "cli", lambda *args, **options: cli(*args, args=line, **options))
+    door.train_door({"tiny-stage-1": RUNS["tiny-stage-1"]}, "train", "Trains.")
+    assert seen["distributed"] == DistributedConfig(False, ADDRESS, 2, 1)
+    assert seen["run"].mesh.frames == 2
+    assert seen["run"].mesh.rules == ((".*/kernel", ". fsdp"), (".*bias", ""))

@@ -1,0 +1,61 @@
+"""Networks on devices that share clips give what they give on one device."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import micro
+import numpy as np
+import pytest
+
+from videogen_jax import layout, sharding
+from videogen_jax.models.flow import LatentFlow
+from videogen_jax.models.unet import SpaceTimeUNet
+from videogen_jax.models.video_decoder import VideoDecoder
+from videogen_jax.sharding import MeshConfig
+
+ATOL = 1e-4  # a network in float32
+MODEL = micro.MICRO
+
+
+def assert_same_on_devices(network: Callable[..., Any], params: Any, *inputs: np.ndarray) -> None:
+    """On one device, and on 2 × 2 that share the batch and each clip."""
+    expected = jax.jit(network)(params, *inputs)
+    config = MeshConfig(data=2, frames=2, min_sharded_bytes=1)
+    mesh = sharding.make_mesh(config, jax.devices()[:4])
+    params = sharding.put_tree(params, sharding.tree_shardings(mesh, params, config))
+    batch = sharding.put_batch(mesh, {str(i): array for i, array in enumerate(inputs)})
+    with layout.activate(mesh):
+        found = jax.jit(network)(params, *batch.values())
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=ATOL), found, expected)
+    assert len(jax.tree.leaves(found)[0].sharding.device_set) == 4
+
+
+def normal(*shape: int) -> np.ndarray:
+    return np.random.default_rng(0).standard_normal(shape, np.float32)
+
+
+@pytest.mark.parametrize("frames", [4, 3])
+def test_a_stage(frames: int):
+    """Three frames are not shared by two devices: their rows are."""
+    network: Any = SpaceTimeUNet(MODEL.stages[0].unet)
+
+    def apply(params: Any, x: Any, time: Any, text: Any, pooled: Any) -> Any:
+        return network.apply({"params": params}, x, time, text, pooled_BD=pooled, fps_B=time)
+
+    inputs = normal(2, frames, 4, 4, 8), np.arange(2.0, dtype=np.float32)
+    text = normal(2, 5, 16), normal(2, 16)
+    assert_same_on_devices(apply, micro.params()["stage_1"], *inputs, *text)
+
+
+def test_the_video_decoder():
+    network: Any = VideoDecoder(MODEL.autoencoder)
+    apply = lambda params, z: network.apply({"params": params}, z)
+    assert_same_on_devices(apply, micro.params()["video_decoder"], normal(2, 4, 4, 4, 4))
+
+
+def test_the_flow_keeps_the_frames_of_a_pair_together():
+    network: Any = LatentFlow(MODEL.flow)
+    apply = lambda params, a, b, time: network.apply({"params": params}, a, b, time)
+    a, b = normal(4, 8, 8, 4), normal(4, 8, 8, 4)[::-1].copy()
+    assert_same_on_devices(apply, micro.params()["flow"], a, b, np.full(4, 0.5, np.float32))
