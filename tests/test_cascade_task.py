@@ -99,6 +99,31 @@ def test_low_res_is_noised_by_the_level_the_network_is_told(cached, monkeypatch)
     assert jnp.abs(jnp.corrcoef(eps.reshape(NUM_CLIPS, -1)) - jnp.eye(NUM_CLIPS)).max() < 0.3
 
 
+def test_joint_training_takes_first_frames_as_images(cached, monkeypatch):
+    """The last call of the network is the images': one frame, no reference, all else as the clip."""
+    task = lambda: make_task(image_weight=0.5)
+    seen = tiny.recorded(monkeypatch, cascade, task, cached)
+    first = cached[f"latents_{STAGE_2}"][:, :1].astype(np.float32)
+    np.testing.assert_array_equal(seen["x0"], first)
+    noisy, reference, low_res = np.split(seen["x"], 3, axis=-1)
+    assert noisy.shape == first.shape and not reference.any()
+    below = upsample(cached[f"latents_{STAGE_1}"].astype(np.float32))
+    np.testing.assert_allclose(low_res, below[:, :1], atol=BLOCK_TOLERANCE)
+    np.testing.assert_array_equal(seen["fps_B"], cached["fps"])
+
+
+def test_the_loss_of_images_is_weighted(cached, monkeypatch):
+    as_frames = lambda schedule, predict, x0, *_: (jnp.asarray(float(x0.shape[1])), {})
+    monkeypatch.setattr(cascade, "denoising_loss", as_frames)
+    keys = tiny.keys(tiny.key(), cached)
+    for weight, expected in ((0.0, TINY.num_frames), (0.5, TINY.num_frames + 0.5)):
+        task = make_task(1, image_weight=weight)
+        loss, metrics = task.loss({}, task.frozen, cached, keys)
+        assert loss == expected and ("image_loss" in metrics) == (weight > 0)
+    with pytest.raises(ValueError, match="task.image_weight is -1"):
+        CascadeTaskConfig(image_weight=-1)
+
+
 def test_overfits_a_batch(cached):
     task = make_task(warm_start_params=image_params())
     params = task.warm_start(tiny.random_params(task.init))

@@ -1,13 +1,12 @@
 """The loop around a toy task: steps that are not finite, what it logs, profiles, and its meter."""
 
-import dataclasses
 import json
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
 
 from videogen_jax import sharding
@@ -16,6 +15,7 @@ from videogen_jax.sharding import MeshConfig
 from videogen_jax.training.flops import FlopCount
 from videogen_jax.training.loop import LoopConfig, train
 from videogen_jax.training.meter import Meter, StepCost, count_frames, step_cost
+from videogen_jax.training.optim import OptimConfig, make_optimizer
 from videogen_jax.training.profiler import parse_steps
 from videogen_jax.training.step import StepOptions
 
@@ -43,28 +43,30 @@ class Mean:
     frozen = {}
 
     def init(self, key):
-        return {"kernel": jnp.zeros(3)}
+        return {"kernel": jnp.zeros(3), "bias": jnp.zeros(3)}
 
     def warm_start(self, params):
         return params
 
     def loss(self, params, frozen, batch, keys_B):
-        return jnp.square(batch["video"] - params["kernel"]).mean(), {}
+        return jnp.square(batch["video"] - params["kernel"] - params["bias"]).mean(), {}
 
     def sample_sheet(self, params, seed):
         return np.zeros((2, 2, 3), np.uint8)
 
 
-def run(run_dir: Path, steps: int, bad=(), **arguments):
+def run(
+    run_dir: Path, steps: int, bad=(), optim=OptimConfig("sgd", 0.1), config=CONFIG, **arguments
+):
     mesh = sharding.make_mesh(MeshConfig(), jax.devices()[:1])
     data = make_loader(Pixels(bad), BATCH, seed=0, shuffle=False)
-    options = StepOptions(learning_rate=lambda step: 0.1)
+    options = StepOptions(freeze=optim.freeze, learning_rate=lambda step: 0.1)
     return train(
         Mean(),
-        optax.sgd(0.1),
+        make_optimizer(optim, 100),
         data,
         mesh,
-        CONFIG,
+        config,
         run_dir,
         steps=steps,
         seed=0,
@@ -117,11 +119,14 @@ def test_costs_and_goodput_are_told(tmp_path: Path, capsys):
     assert "told: goodput" in out.out and "compile" in out.out and "data" in out.out
 
 
-def test_too_many_skipped_steps_in_a_row_end_the_run_and_spare_its_checkpoint(tmp_path: Path):
+@pytest.mark.parametrize("log_every", [2, 100])
+def test_too_many_skipped_steps_in_a_row_end_the_run_and_spare_its_checkpoint(
+    tmp_path: Path, log_every: int
+):
     # The third batch on is bad: the limit of three is met at step 5 and seen by step 7.
     message = r"not finite in \d steps in a row, up to step [67].*loop.max_skipped is 3"
     with pytest.raises(FloatingPointError, match=message):
-        run(tmp_path, 16, bad=range(2, 16))
+        run(tmp_path, 16, bad=range(2, 16), config=replace(CONFIG, log_every=log_every))
     assert max(int(path.name) for path in (tmp_path / "checkpoints").iterdir()) == 4
     good = run(tmp_path / "good", 2)
     resumed = run(tmp_path, 4)  # has nothing left to do but to restore
@@ -133,6 +138,17 @@ def test_skipped_steps_that_are_few_do_not_end_a_run(tmp_path: Path):
     state = run(tmp_path, 8, bad=(1, 2, 4, 5))
     assert (int(state.skipped), int(state.skipped_in_a_row)) == (4, 0)
     assert np.isfinite(state.params["kernel"]).all()
+
+
+@pytest.mark.parametrize("name", ["adamw", "adafactor", "lion", "sgd"])
+def test_a_run_with_frozen_parameters_resumes_as_if_uninterrupted(tmp_path: Path, name: str):
+    optim = OptimConfig(name, 0.1, warmup_steps=0, freeze=("bias",))
+    whole = run(tmp_path / "whole", 4, bad=(1,), optim=optim)
+    run(tmp_path / "parts", 2, bad=(1,), optim=optim)
+    resumed = run(tmp_path / "parts", 4, bad=(1,), optim=optim)
+    jax.tree.map(np.testing.assert_array_equal, resumed, whole)
+    assert int(whole.skipped) == 1 and whole.params["kernel"].all()
+    assert not whole.params["bias"].any()
 
 
 class Clock:
@@ -165,7 +181,7 @@ def test_the_meter_accounts_for_all_time():
     assert str(meter).startswith("goodput 33.3% of 12.0 s; start 0.0 s, compile 4.0 s")
 
 
-@dataclasses.dataclass
+@dataclass
 class Device:
     device_kind: str
 

@@ -1,20 +1,24 @@
 """The runs by name: what there is for each model, and that each trains on clips it can use."""
 
+import contextlib
 import dataclasses
+import functools
+import json
 
+import jax
 import pytest
 
 from videogen_jax import trees
-from videogen_jax.pipeline.components import component_shapes
 from videogen_jax.presets import MODELS
+from videogen_jax.sharding import MeshConfig, make_mesh
 from videogen_jax.training.optim import trainable
-from videogen_jax.training.run import with_model_of
-from videogen_jax.training.runs import RUNS, runs_of
-from videogen_jax.training.tasks.cascade import CascadeTaskConfig
+from videogen_jax.training.run import check_micro_batch, with_model_of
+from videogen_jax.training.runs import RUNS, RunConfig, runs_of
+from videogen_jax.training.tasks.cascade import CascadeTaskConfig, init_video_unet
 from videogen_jax.training.tasks.temporal_sr import FlowTaskConfig, RefinerTaskConfig
-from videogen_jax.weights.config_file import save_config
+from videogen_jax.weights.config_file import load_config, save_config, to_dict
 
-leaves = lambda tree: trees.flatten(tree).items()
+NEWER_FIELDS = ("accumulate", "compute", "optim/freeze", "loop/max_skipped", "task/image_weight")
 OF_IMAGES = ["autoencoder", "text-encoder", "image"]
 AFTER_STAGES = ["flow", "refiner", "video-decoder"]
 
@@ -31,11 +35,16 @@ def test_every_part_has_a_run_in_the_order_in_which_parts_need_each_other(name):
 
 def test_temporal_training_freezes_what_the_image_model_has():
     """All of it but the first convolution, which takes the reference in."""
-    shapes = component_shapes(MODELS["small"])
+    model = MODELS["tiny"]
+
+    def shapes(denoiser):
+        init = lambda key: init_video_unet(key, model, denoiser)
+        return jax.eval_shape(init, jax.random.key(0))
+
+    stage, of_image = shapes(model.stages[0]), set(trees.paths(shapes(model.image)))
     freeze = RUNS["small-stage-1-temporal"].optim.freeze
-    trained = {path for path, _ in leaves(trainable(freeze, shapes["stage_1"]))}
-    of_image = {path for path, _ in leaves(shapes["image_unet"])}
-    new = {path for path, _ in leaves(shapes["stage_1"])} - of_image
+    trained = set(trees.paths(trainable(freeze, stage)))
+    new = set(trees.paths(stage)) - of_image
     assert trained == new | {"conv_in/kernel", "conv_in/bias"}
 
 
@@ -48,6 +57,31 @@ def test_a_run_takes_the_model_of_the_directory_it_trains_for(tmp_path):
     changed = dataclasses.replace(run, model=dataclasses.replace(converted, fps=6.0))
     with pytest.raises(ValueError, match=r"differing fields:\n  fps: 7.0 there, 6.0 now$"):
         with_model_of(changed, tmp_path)
+
+
+@pytest.mark.parametrize(("accumulate", "is_right"), [(1, True), (2, True), (4, False)])
+def test_every_device_has_the_same_share_of_a_micro_batch(accumulate, is_right):
+    run = dataclasses.replace(RUNS["tiny-stage-1"], batch_size=16, accumulate=accumulate)
+    mesh = make_mesh(MeshConfig(data=4, fsdp=2))
+    message = r"batch_size 16 in accumulate = 4 micro-batches of 4 is not divisible by the 8 dev"
+    with contextlib.nullcontext() if is_right else pytest.raises(ValueError, match=message):
+        check_micro_batch(run, mesh)
+
+
+def test_accumulate_divides_the_batch():
+    with pytest.raises(ValueError, match="accumulate is 3, expected a divisor of batch_size.* 8"):
+        dataclasses.replace(RUNS["tiny-stage-1"], accumulate=3)
+
+
+def test_the_configuration_of_a_run_from_before_a_field_was_there_still_loads(tmp_path):
+    """A new field has a default, so that a run that was begun before it can go on."""
+    run = RUNS["tiny-stage-1"]
+    data = to_dict(run)
+    for path in NEWER_FIELDS:
+        *branches, field = path.split("/")
+        del functools.reduce(dict.__getitem__, branches, data)[field]
+    (tmp_path / "config.json").write_text(json.dumps(data))
+    assert load_config(tmp_path / "config.json", RunConfig) == run
 
 
 @pytest.mark.parametrize("name", runs_of(CascadeTaskConfig))

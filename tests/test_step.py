@@ -195,6 +195,13 @@ def test_a_step_that_is_not_finite_changes_nothing_and_is_counted(value):
     assert (after.params["slope"]["kernel"] != good.params["slope"]["kernel"]).any()
 
 
+def test_an_update_that_is_not_finite_is_not_made():
+    """Of a finite gradient, but by a rate that no number can bear."""
+    ((state, metrics),) = run(optax.sgd(1e38), [line_batch(100.0)])
+    assert np.isfinite(metrics["grad_norm"]) and int(state.skipped) == 1
+    assert_equal(state.params, Line().init(KEY))
+
+
 def test_after_too_many_in_a_row_nothing_changes_any_more():
     options = StepOptions(max_skipped=2)
     bad, good = line_batch(np.nan), line_batch()

@@ -2,7 +2,6 @@
 
 from typing import Any, Literal, TypeVar
 
-import jax
 from flax import linen as nn
 
 Remat = Literal["none", "blocks", "dots"]
@@ -27,7 +26,7 @@ def remat(module: Module, policy: Remat, static_argnums: tuple[int, ...] = ()) -
             return nn.remat(module, static_argnums=static_argnums, policy=_is_product)
 
 
-def _is_product(primitive: jax.extend.core.Primitive, *_: Any, **params: Any) -> bool:
+def _is_product(primitive: Any, *_: Any, **params: Any) -> bool:
     """Convolutions and matrix products, but not the logits of attention, which are large."""
     if primitive.name == "dot_general":
         _, batch_dimensions = params["dimension_numbers"]

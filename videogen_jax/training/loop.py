@@ -98,8 +98,8 @@ def train(
             profiler.before(done, state)
             with meter.spend("compile") if step == first else contextlib.nullcontext():
                 if step == first:
-                    flops = count_flops(step_fn.trace(state, frozen, batch, key).jaxpr.jaxpr)
-                    log.costs(step_cost(flops, batch, mesh.devices.flat))
+                    program = step_fn.trace(state, frozen, batch, key).jaxpr.jaxpr
+                    log.costs(step_cost(count_flops(program), batch, list(mesh.devices.flat)))
                 state, metrics = step_fn(state, frozen, batch, key)
             # The metrics logged are those of the step before: this step is already under way.
             log.step(done, metrics, every=config.log_every)

@@ -27,7 +27,7 @@ class Meter:
     def __init__(self, clock: Callable[[], float] = time.perf_counter):
         self._clock = clock
         self._began = clock()
-        self._spent = dict.fromkeys((*BREAKS, DATA), 0.0)
+        self._spent: dict[str, float] = dict.fromkeys((*BREAKS, DATA), 0.0)
 
     @contextlib.contextmanager
     def spend(self, what: str) -> Iterator[None]:

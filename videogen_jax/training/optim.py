@@ -69,8 +69,6 @@ def learning_rate(config: OptimConfig, steps: int) -> optax.Schedule:
             after = optax.cosine_decay_schedule(peak, left, config.final_fraction)
         case "linear":
             after = optax.linear_schedule(peak, peak * config.final_fraction, left)
-    if not warmup:
-        return after
     return optax.join_schedules([optax.linear_schedule(0.0, peak, warmup), after], [warmup])
 
 

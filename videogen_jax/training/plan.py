@@ -22,7 +22,7 @@ from videogen_jax.training.assembly import Parts, assemble_task
 from videogen_jax.training.flops import FlopCount, count_flops
 from videogen_jax.training.meter import count_frames
 from videogen_jax.training.optim import make_optimizer
-from videogen_jax.training.run import check_frames, step_options
+from videogen_jax.training.run import check_frames, check_micro_batch, step_options
 from videogen_jax.training.runs import RunConfig
 from videogen_jax.training.step import jit_step, state_shapes, with_shardings
 from videogen_jax.training.task import Task
@@ -78,6 +78,7 @@ def plan_step(config: RunConfig, topology: Topology) -> StepPlan:
     mesh = sharding.make_mesh(config.mesh, absent_devices(topology))
     check_frames(config, mesh)
     sharding.batch_positions(mesh, config.batch_size)  # which checks that the mesh divides it
+    check_micro_batch(config, mesh)
     task, optimizer = abstract_task(config), make_optimizer(config.optim, config.steps)
     with layout.activate(mesh):
         state = state_shapes(task, optimizer, mesh, config.mesh)

@@ -65,6 +65,7 @@ def train_run(
     mesh = sharding.make_mesh(config.mesh, devices)
     check_frames(config, mesh)
     positions = sharding.batch_positions(mesh, config.batch_size)
+    check_micro_batch(config, mesh)
     _claim(run_dir, config)
     cache = config.data.latent_cache
     source = LatentCache(Path(cache)) if cache else make_source(config, "train")
@@ -101,6 +102,21 @@ def step_options(config: RunConfig) -> StepOptions:
         learning_rate=learning_rate(config.optim, config.steps),
         max_skipped=config.loop.max_skipped,
     )
+
+
+def check_micro_batch(config: RunConfig, mesh: Mesh) -> None:
+    """That every device has the same share of a micro-batch.
+
+    Raises:
+        ValueError: it has not.
+    """
+    sharing = mesh.shape["data"] * mesh.shape["fsdp"]
+    micro_batch = config.batch_size // config.accumulate
+    if config.accumulate > 1 and micro_batch % sharing:
+        raise ValueError(
+            f"batch_size {config.batch_size} in accumulate = {config.accumulate} micro-batches of "
+            f"{micro_batch} is not divisible by the {sharing} devices that share a batch"
+        )
 
 
 def with_model_of(config: RunConfig, model_directory: Path) -> RunConfig:

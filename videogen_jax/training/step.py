@@ -55,9 +55,10 @@ def make_step(
     sample's place in the batch: a resumed run draws what an uninterrupted one does, and one batch
     in micro-batches what it does as a whole.
 
-    A step whose loss or gradient is not finite changes nothing but the step counter and the counts of
-    skipped steps. Once `options.max_skipped` come in a row, all later steps are skipped too, so that
-    whoever looks at `skipped_in_a_row` later finds the state from before the first of them.
+    A step whose loss, gradient or new parameters are not finite changes nothing but the step counter
+    and the counts of skipped steps. Once `options.max_skipped` come in a row, all later steps are
+    skipped too, so that whoever looks at `skipped_in_a_row` later finds the state from before the
+    first of them.
 
     Raises:
         ValueError: `options.accumulate` is below 1, or above it with a task whose loss couples the
@@ -72,38 +73,34 @@ def make_step(
         state: TrainState, frozen: Params, batch: Batch, key: jax.Array
     ) -> tuple[TrainState, dict[str, jax.Array]]:
         keys_B = _sample_keys(key, state.step, batch)
-        trained = trainable(options.freeze, state.params)
+        freeze = options.freeze
+        old = _Trained(
+            trainable(freeze, state.params), trainable(freeze, state.ema), state.opt_state
+        )
 
         def loss_fn(trained: Params, batch: Batch, keys_B: jax.Array) -> tuple[jax.Array, Metrics]:
             return task.loss(with_frozen(trained, state.params), frozen, batch, keys_B)
 
-        loss, metrics, grads = _gradient(loss_fn, trained, batch, keys_B, options.accumulate)
-        grad_norm = optax.tree.norm(grads)
-        updates, opt_state = optimizer.update(grads, state.opt_state, trained)
-        params = optax.apply_updates(trained, updates)
-        # A young average would remember the initial weights: it starts short and grows.
-        decay = jnp.minimum(ema_decay, (1.0 + state.step) / (10.0 + state.step))
-        old_ema = trainable(options.freeze, state.ema)
-        ema = jax.tree.map(lambda old, new: decay * old + (1.0 - decay) * new, old_ema, params)
-
+        loss, metrics, grads = _gradient(loss_fn, old.params, batch, keys_B, options.accumulate)
+        new = _updated(optimizer, ema_decay, state.step, old, grads)
+        own = {
+            "loss": loss,
+            "grad_norm": optax.tree.norm(grads),
+            "param_norm": optax.tree.norm(new.params),
+        }
         stuck = state.skipped_in_a_row >= options.max_skipped
-        taken = jnp.isfinite(loss) & jnp.isfinite(grad_norm) & ~stuck
-        params, ema, opt_state = jax.tree.map(
-            lambda new, old: jnp.where(taken, new, old),
-            (params, ema, opt_state),
-            (trained, old_ema, state.opt_state),
-        )
+        taken = jnp.isfinite(jnp.stack(list(own.values()))).all() & ~stuck
+        kept = jax.tree.map(lambda new, old: jnp.where(taken, new, old), new, old)
         new_state = TrainState(
             step=state.step + 1,
-            params=with_frozen(params, state.params),
-            ema=with_frozen(ema, state.ema),
-            opt_state=opt_state,
+            params=with_frozen(kept.params, state.params),
+            ema=with_frozen(kept.ema, state.ema),
+            opt_state=kept.opt_state,
             skipped=state.skipped + ~taken,
             skipped_in_a_row=jnp.where(taken, 0, state.skipped_in_a_row + 1),
         )
-        own = {"loss": loss, "grad_norm": grad_norm, "param_norm": optax.tree.norm(params)}
         if options.learning_rate is not None:
-            own["learning_rate"] = options.learning_rate(state.step - state.skipped)
+            own["learning_rate"] = jnp.asarray(options.learning_rate(state.step - state.skipped))
         own |= {name: getattr(new_state, name) for name in ("skipped", "skipped_in_a_row")}
         return new_state, {**own, **{name: as_scalar(value) for name, value in metrics.items()}}
 
@@ -149,6 +146,29 @@ def jit_step(
 def as_scalar(metric: jax.Array | Mean) -> jax.Array:
     """A metric of a task as one number; NaN for a mean over no sample."""
     return metric.total / metric.count if isinstance(metric, Mean) else metric
+
+
+class _Trained(NamedTuple):
+    """What an update changes, without what is frozen."""
+
+    params: Params
+    ema: Params
+    opt_state: optax.OptState
+
+
+def _updated(
+    optimizer: optax.GradientTransformation,
+    ema_decay: float,
+    step: jax.Array,
+    old: _Trained,
+    grads: Params,
+) -> _Trained:
+    updates, opt_state = optimizer.update(grads, old.opt_state, old.params)
+    params = optax.apply_updates(old.params, updates)
+    # A young average would remember the initial weights: it starts short and grows.
+    decay = jnp.minimum(ema_decay, (1.0 + step) / (10.0 + step))
+    ema = jax.tree.map(lambda old, new: decay * old + (1.0 - decay) * new, old.ema, params)
+    return _Trained(params, ema, opt_state)
 
 
 def _sample_keys(key: jax.Array, step: jax.Array, batch: Batch) -> jax.Array:

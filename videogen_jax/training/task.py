@@ -21,7 +21,7 @@ class Mean(NamedTuple):
     count: jax.Array
 
 
-Metrics = dict[str, jax.Array | Mean]
+Metrics = Mapping[str, jax.Array | Mean]
 SampleSheet = Callable[[Params, int], np.ndarray]  # (parameters, seed) -> uint8 picture
 # A strict merge of a warm start: (fresh parameters, source) -> (merged, report).
 Merge = Callable[[Params, Params], tuple[Params, Report]]

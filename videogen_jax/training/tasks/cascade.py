@@ -38,6 +38,11 @@ class CascadeTaskConfig:
     reference_dropout: float = 0.0  # Table 3's ablation: 1 trains without reference
     low_res_noise: int = 0  # noise augmentation of the low-res latent up to this timestep
     min_snr_gamma: float | None = None
+    image_weight: float = 0.0  # joint training (Ho et al. 2022): of the loss on single frames
+
+    def __post_init__(self):
+        if self.image_weight < 0:
+            raise ValueError(f"task.image_weight is {self.image_weight}, expected 0 or more")
 
 
 class CascadeTask:
@@ -79,8 +84,8 @@ class CascadeTask:
         self, params: Params, frozen: Params, batch: Batch, keys_B: jax.Array
     ) -> tuple[jax.Array, Metrics]:
         config, stage, model = self._config, self._stage, self._model
-        text_keys, reference_keys, low_res_keys, loss_keys = (
-            noise.fold_in(keys_B, i) for i in range(4)
+        text_keys, reference_keys, low_res_keys, loss_keys, image_keys = (
+            noise.fold_in(keys_B, i) for i in range(5)
         )
         tokens = drop_text(batch["tokens"], self._null_tokens_T, config.text_dropout, text_keys)
         text = encode_text(model, frozen, tokens)
@@ -90,19 +95,29 @@ class CascadeTask:
         reference = reference_video(x0[:, 0] * kept_B[:, None, None, None], x0.shape[1])
         low_res, levels_B = self._low_res(frozen, batch, low_res_keys)
 
-        def predict(x_t: jax.Array, timesteps_B: jax.Array) -> jax.Array:
-            output: Any = self._unet.apply(
-                {"params": params},
-                network_input(x_t, reference, low_res),
-                timesteps_B,
-                text.states_BTD,
-                pooled_BD=text.pooled_BD,
-                fps_B=batch["fps"],
-                low_res_noise_B=levels_B,
-            )
-            return output
+        def denoise(x0: jax.Array, reference: jax.Array, low_res: Any, keys_B: jax.Array) -> Any:
+            def predict(x_t: jax.Array, timesteps_B: jax.Array) -> jax.Array:
+                output: Any = self._unet.apply(
+                    {"params": params},
+                    network_input(x_t, reference, low_res),
+                    timesteps_B,
+                    text.states_BTD,
+                    pooled_BD=text.pooled_BD,
+                    fps_B=batch["fps"],
+                    low_res_noise_B=levels_B,
+                )
+                return output
 
-        return denoising_loss(stage.schedule, predict, x0, loss_keys, config.min_snr_gamma)
+            return denoising_loss(stage.schedule, predict, x0, keys_B, config.min_snr_gamma)
+
+        loss, metrics = denoise(x0, reference, low_res, loss_keys)
+        if not config.image_weight:
+            return loss, metrics
+        # The first frame again, as an image: a clip of one frame. It has no reference, which would
+        # be the image itself.
+        image, low_res = x0[:, :1], None if low_res is None else low_res[:, :1]
+        image_loss, _ = denoise(image, jnp.zeros_like(image), low_res, image_keys)
+        return loss + config.image_weight * image_loss, {**metrics, "image_loss": image_loss}
 
     def _low_res(
         self, frozen: Params, batch: Batch, keys_B: jax.Array
