@@ -310,29 +310,29 @@ def test_a_line_moves_while_something_works(monkeypatch: pytest.MonkeyPatch):
 def test_the_largest_batch_is_found(monkeypatch: pytest.MonkeyPatch, largest: int):
     limit, compiled = V5P.chip.hbm_bytes, []
 
-    def fake(config: RunConfig, _: Topology) -> StepPlan:
+    def plan(config: RunConfig, _: Topology) -> StepPlan:
         clips = config.batch_size // 64
         compiled.append(clips)
         peak = limit * (0.1 + 0.9 * clips / (largest + 0.5))
         fits = clips <= largest
         return planned(config.batch_size, peak if fits else None, needed=peak)
 
-    monkeypatch.setattr(planning, "plan_step", fake)
     monkeypatch.setattr(planning, "absent_devices", lambda _: [None] * 64)
     monkeypatch.setattr(
         sharding, "make_mesh", lambda *_: jax.sharding.AbstractMesh((1, 64), ("data", "fsdp"))
     )
     config = dataclasses.replace(RUN, accumulate=1, mesh=MeshConfig(1, 64))
-    best, refused = find_batch(config, V5P, max_compilations=8)
+    best, refused = find_batch(config, V5P, max_compilations=8, plan=plan)
     assert best is not None and refused is not None
     assert (best.batch_size, refused.batch_size) == (64 * largest, 64 * (largest + 1))
     assert len(compiled) == len(set(compiled)) <= 7
 
 
 def test_a_search_ends_after_so_many_compilations(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(planning, "plan_step", lambda config, _: planned(config.batch_size, 1.0))
     monkeypatch.setattr(planning, "absent_devices", lambda _: jax.devices())
-    best, refused = find_batch(RUN, V5P, max_compilations=3)
+    best, refused = find_batch(
+        RUN, V5P, max_compilations=3, plan=lambda config, _: planned(config.batch_size, 1.0)
+    )
     assert best is not None and refused is None
     assert plan_report.found(best, refused).endswith("(not reached)")
 

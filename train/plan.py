@@ -8,10 +8,10 @@ from typing import Annotated, Any
 import tyro
 
 from videogen_jax.training.door import call_with_preset
-from videogen_jax.training.plan import find_batch, plan_step
+from videogen_jax.training.plan import StepPlan, find_batch, plan_step
 from videogen_jax.training.plan_report import brief, describe, found, ticking
-from videogen_jax.training.runs import RUNS
-from videogen_jax.training.topology import parse_topology, prepare
+from videogen_jax.training.runs import RUNS, RunConfig
+from videogen_jax.training.topology import Topology, parse_topology, prepare
 
 
 def main(
@@ -30,15 +30,20 @@ def main(
     """
     wanted = parse_topology(topology)
     prepare(wanted)
-    with ticking(f"compiling for {wanted}"):
-        if not search:
-            print(describe(plan_step(config, wanted)))
-            return
-        report = lambda plan: print(brief(plan), flush=True)
-        best = find_batch(config, wanted, max_compilations=max_compilations, report=report)
-    print(found(*best))
-    if best[0] is not None:
-        print(describe(best[0]))
+    if not search:
+        print(describe(_plan(config, wanted)))
+        return
+    largest, refused = find_batch(config, wanted, max_compilations=max_compilations, plan=_plan)
+    print(found(largest, refused))
+    if largest is not None:
+        print(describe(largest))
+
+
+def _plan(config: RunConfig, topology: Topology) -> StepPlan:
+    with ticking(f"compiling batch {config.batch_size} for {topology}"):
+        plan = plan_step(config, topology)
+    print(brief(plan), flush=True)
+    return plan
 
 
 if __name__ == "__main__":

@@ -136,7 +136,7 @@ def find_batch(
     topology: Topology,
     *,
     max_compilations: int = 6,
-    report: Callable[[StepPlan], None] = lambda plan: None,
+    plan: Callable[[RunConfig, Topology], StepPlan] = plan_step,
 ) -> tuple[StepPlan | None, StepPlan | None]:
     """The largest batch that fits, by compiling for several.
 
@@ -147,7 +147,7 @@ def find_batch(
         config: its batch size does not matter.
         topology: the devices.
         max_compilations: after so many the search ends with what it knows.
-        report: told every plan as it comes.
+        plan: what compiles for one batch.
 
     Returns:
         the largest found that fits, and the smallest found that does not; None where there is none.
@@ -163,9 +163,8 @@ def find_batch(
     refused: dict[int, StepPlan] = {}
     units: int | None = 1
     for _ in range(max_compilations):
-        plan = plan_step(dataclasses.replace(config, batch_size=units * unit), topology)
-        report(plan)
-        (fitting if plan.fits else refused)[units] = plan
+        step = plan(dataclasses.replace(config, batch_size=units * unit), topology)
+        (fitting if step.fits else refused)[units] = step
         units = _next_units({n: p.total for n, p in fitting.items()}, refused, topology)
         if units is None:
             break
