@@ -31,7 +31,6 @@ from videogen_jax.training.tasks.temporal_sr import FlowTaskConfig
 from videogen_jax.training.tasks.video_decoder import VideoDecoderTaskConfig
 from videogen_jax.training.topology import Topology, absent_devices
 
-Shapes = Any  # a tree of jax.ShapeDtypeStruct
 _OUT_OF_MEMORY = re.compile(r"\(?([\d.]+)([KMGT]?)\)? exceeds available HBM \(([\d.]+)([KMGT]?)\)")
 _UNITS = {"": 1.0, "K": 2.0**10, "M": 2.0**20, "G": 2.0**30, "T": 2.0**40}
 
@@ -251,7 +250,7 @@ def _on_all(mesh: Mesh, shape: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct(shape.shape, shape.dtype, sharding=sharding.replicated(mesh))
 
 
-def bytes_per_device(tree: Shapes) -> float:
+def bytes_per_device(tree: Any) -> float:
     """Bytes of one device's part of a tree of shapes with shardings."""
     return float(
         sum(
@@ -261,7 +260,7 @@ def bytes_per_device(tree: Shapes) -> float:
     )
 
 
-def _needed(error: jax.errors.JaxRuntimeError) -> float:
+def _needed(error: Exception) -> float:
     """Bytes that the compiler asks for in vain; any other error is raised again."""
     if "RESOURCE_EXHAUSTED" not in str(error):
         raise error

@@ -53,8 +53,10 @@ CHIPS = {
     "cpu": Chip("cpu", "cpu", 1),
 }
 
-# How libtpu is kept from asking a machine that is no TPU host for its chips, for minutes.
+# How libtpu is kept from asking a machine that is no TPU host for its chips, for minutes, and from
+# allowing one process at a time, which only those chips ask for.
 _ABSENT_TPU = {
+    "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",
     "TPU_SKIP_MDS_QUERY": "1",
     "TPU_ACCELERATOR_TYPE": "v5litepod-8",
     "TPU_WORKER_HOSTNAMES": "localhost",
@@ -159,11 +161,11 @@ def absent_devices(topology: Topology) -> Sequence[Any]:
             return _describe(topology, "", "cuda", topology=shape, target_config=_H100)
 
 
-def _describe(topology: Topology, name: str, platform: str, **options: Any) -> Sequence[Any]:
+def _describe(asked: Topology, name: str, platform: str, **options: Any) -> Sequence[Any]:
     try:
         return topologies.get_topology_desc(name, platform, **options).devices
     except (jax.errors.JaxRuntimeError, NotImplementedError) as error:
-        raise ValueError(f"--topology {topology}: {error}") from error
+        raise ValueError(f"--topology {asked}: {error}") from error
 
 
 def _require(module: str, package: str, requirements: str, topology: Topology) -> None:
