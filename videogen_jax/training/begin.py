@@ -1,15 +1,12 @@
 """What a run starts from: its newest checkpoint, another run's weights, or a fresh initialisation."""
 
 from pathlib import Path
-from typing import Any
 
 import jax
 import optax
-from jax.sharding import Mesh
 
 from videogen_jax import sharding
 from videogen_jax.data.loader import Batches
-from videogen_jax.sharding import MeshConfig
 from videogen_jax.training.checkpoint import Checkpoints
 from videogen_jax.training.checkpoint_files import find_checkpoint, read_weights
 from videogen_jax.training.distributed import is_main
@@ -20,50 +17,36 @@ from videogen_jax.training.task import Task
 def begin(
     task: Task,
     optimizer: optax.GradientTransformation,
-    mesh: Mesh,
-    mesh_config: MeshConfig,
+    shapes: TrainState,
     checkpoints: Checkpoints,
     data: Batches,
     seed: int,
     init_from: Path | None,
-) -> tuple[TrainState, Any]:
+) -> TrainState:
     """The newest checkpoint's state, or a fresh one; either way created sharded.
 
     Args:
         task, optimizer: what trains and how.
-        mesh, mesh_config: the devices, and where parameters go on them.
+        shapes: of the state, with their shardings, see `step.state_shapes`.
         checkpoints: of the run.
         data: moves to where the checkpoint was written.
         seed: of a fresh initialisation.
         init_from: a run directory or checkpoint whose averaged parameters a new run starts from.
-
-    Returns:
-        The state and its shardings.
     """
-
-    def create(key: jax.Array) -> TrainState:
-        return init_state(optimizer, task.init(key))
-
-    abstract = jax.eval_shape(create, jax.random.key(seed))
-    shardings = sharding.state_shardings(mesh, abstract, abstract.params, mesh_config)
-    like = jax.tree.map(
-        lambda leaf, where: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=where),
-        abstract,
-        shardings,
-    )
     step = checkpoints.latest_step()
     if step is not None:
         if is_main():
             print(f"resuming from the checkpoint of step {step}")
-        return checkpoints.restore(step, like, data), shardings
+        return checkpoints.restore(step, shapes, data)
+    shardings = jax.tree.map(lambda leaf: leaf.sharding, shapes)
     if init_from is not None:
         source = find_checkpoint(init_from)
         if is_main():
             print(f"beginning with the averaged weights of {source}")
-        params = read_weights(source, "ema", like.params)
+        params = read_weights(source, "ema", shapes.params)
     else:
         params_init = jax.jit(task.init, out_shardings=shardings.params)
         params = task.warm_start(params_init(jax.random.key(seed)))
         params = sharding.put_tree(params, shardings.params)
     wrap = jax.jit(lambda params: init_state(optimizer, params), out_shardings=shardings)
-    return wrap(params), shardings
+    return wrap(params)

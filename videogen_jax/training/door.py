@@ -1,6 +1,6 @@
 """The command line that the training scripts share."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,7 +22,6 @@ def train_door(runs: Mapping[str, RunConfig], prog: str, description: str) -> No
         prog: how the script is called, for `--help`.
         description: what it trains, for `--help`.
     """
-    preset: Any = tyro.extras.subcommand_type_from_defaults(dict(runs))
 
     def main(
         config: Annotated[Any, tyro.conf.arg(name="")],
@@ -46,6 +45,14 @@ def train_door(runs: Mapping[str, RunConfig], prog: str, description: str) -> No
         with ending_at_once():
             train_run(config, run_dir, model_dir, profile=steps)
 
+    call_with_preset(main, runs, prog, description)
+
+
+def call_with_preset(
+    main: Callable[..., object], runs: Mapping[str, RunConfig], prog: str, description: str
+) -> None:
+    """Calls `main(config, …)` by the command line: a preset's name, its fields, `main`'s arguments."""
+    preset: Any = tyro.extras.subcommand_type_from_defaults(dict(runs))
     main.__annotations__["config"] = Annotated[preset, tyro.conf.arg(name="")]
     options = (tyro.conf.AvoidSubcommands, tyro.conf.CascadeSubcommandArgs)
     run(lambda: tyro.cli(main, prog=prog, description=description, config=options))

@@ -24,7 +24,7 @@ from videogen_jax.training.log import RunLog
 from videogen_jax.training.meter import Meter, step_cost
 from videogen_jax.training.metrics import MetricsWriter, NoMetrics
 from videogen_jax.training.profiler import Profiler
-from videogen_jax.training.step import StepOptions, TrainState, make_step
+from videogen_jax.training.step import StepOptions, TrainState, jit_step, state_shapes
 from videogen_jax.training.task import Task
 
 
@@ -86,15 +86,10 @@ def train(
         traced = profile if is_main() else None
         profiler = stack.enter_context(Profiler(run_dir / "profile", traced))
         with meter.spend("start"):
-            state, shardings = begin(
-                task, optimizer, mesh, mesh_config, checkpoints, data, seed, init_from
-            )
+            shapes = state_shapes(task, optimizer, mesh, mesh_config)
+            state = begin(task, optimizer, shapes, checkpoints, data, seed, init_from)
             frozen = sharding.put_tree(task.frozen, sharding.tree_shardings(mesh, task.frozen))
-        step_fn = jax.jit(
-            make_step(task, optimizer, config.ema_decay, options),
-            donate_argnums=0,
-            out_shardings=(shardings, sharding.replicated(mesh)),
-        )
+        step_fn = jit_step(task, optimizer, config.ema_decay, options, mesh, shapes)
         key, first = jax.random.key(seed), int(state.step)
         progress = _progress_bar(run_dir.name, first, steps)
         log = RunLog(writer, progress, meter, first, config.max_skipped)

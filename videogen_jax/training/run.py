@@ -21,6 +21,7 @@ from videogen_jax.data.latent_cache import LatentCache
 from videogen_jax.data.loader import Source, make_loader
 from videogen_jax.data.tokenizer import Tokenizer, load_tokenizer
 from videogen_jax.presets import MODELS
+from videogen_jax.training.assembly import SHEET_CLIPS, Parts, assemble_task
 from videogen_jax.training.checkpoint_files import find_checkpoint, read_weights
 from videogen_jax.training.claim import claim, differing_fields
 from videogen_jax.training.code_version import code_version
@@ -29,22 +30,12 @@ from videogen_jax.training.optim import learning_rate, make_optimizer
 from videogen_jax.training.runs import RunConfig
 from videogen_jax.training.samples import cascade_sheet, image_sheet, refiner_sheet
 from videogen_jax.training.step import StepOptions, TrainState
-from videogen_jax.training.task import Params, Task
-from videogen_jax.training.tasks.autoencoder import AutoencoderTask, AutoencoderTaskConfig
-from videogen_jax.training.tasks.cascade import CascadeTask, CascadeTaskConfig
-from videogen_jax.training.tasks.temporal_sr import (
-    FlowTask,
-    FlowTaskConfig,
-    RefinerTask,
-    RefinerTaskConfig,
-)
-from videogen_jax.training.tasks.text_encoder import TextEncoderTask, TextEncoderTaskConfig
-from videogen_jax.training.tasks.text_to_image import TextToImageTask, TextToImageTaskConfig
-from videogen_jax.training.tasks.video_decoder import VideoDecoderTask, VideoDecoderTaskConfig
+from videogen_jax.training.task import Params, SampleSheet, Task
+from videogen_jax.training.tasks.cascade import CascadeTaskConfig
+from videogen_jax.training.tasks.temporal_sr import FlowTaskConfig, RefinerTaskConfig
+from videogen_jax.training.tasks.text_to_image import TextToImageTaskConfig
+from videogen_jax.training.tasks.video_decoder import VideoDecoderTaskConfig
 from videogen_jax.weights import config_file, model_dir
-
-STANDARDISED_IMAGES = 256  # of which an autoencoder's latents get mean 0 and deviation 1
-SHEET_CLIPS = 8  # validation clips that sample sheets are drawn from
 
 
 def train_run(
@@ -74,7 +65,7 @@ def train_run(
     tokenizer = load_tokenizer(model_directory / "tokenizer")
     task = make_task(config, model_directory, tokenizer)
     mesh = sharding.make_mesh(config.mesh, devices)
-    _check_frames(config, mesh)
+    check_frames(config, mesh)
     positions = sharding.batch_positions(mesh, config.batch_size)
     check_micro_batch(config, mesh)
     claim(run_dir, config)
@@ -90,11 +81,6 @@ def train_run(
         positions=positions,
     )
     optimizer = make_optimizer(config.optim, config.steps)
-    options = StepOptions(
-        accumulate=config.accumulate,
-        freeze=config.optim.freeze,
-        learning_rate=learning_rate(config.optim, config.steps),
-    )
     return train(
         task,
         optimizer,
@@ -105,10 +91,20 @@ def train_run(
         steps=config.steps,
         seed=config.seed,
         mesh_config=config.mesh,
-        options=options,
+        options=step_options(config),
         profile=profile,
         init_from=Path(config.init_from) if config.init_from else None,
         about={"config": config_file.to_dict(config), "code": code_version()},
+    )
+
+
+def step_options(config: RunConfig) -> StepOptions:
+    """What the run's step does beyond one batch, one gradient, one update."""
+    return StepOptions(
+        accumulate=config.accumulate,
+        freeze=config.optim.freeze,
+        learning_rate=learning_rate(config.optim, config.steps),
+        max_skipped=config.loop.max_skipped,
     )
 
 
@@ -186,40 +182,25 @@ def export_run(
 
 def make_task(config: RunConfig, directory: Path, tokenizer: Tokenizer) -> Task:
     """The task of `config.task`'s type, with its frozen and warm-start components loaded."""
-    model, task, compute = config.model, config.task, config.compute
-    null_tokens = tokenizer([""], model.text_encoder.max_length)[0]
+    model = config.model
 
-    def load(*names: str) -> Params:
-        return {name: model_dir.load_component(directory, name) for name in names}
+    def sheet(frozen: Params) -> SampleSheet:
+        match config.task:
+            case TextToImageTaskConfig():
+                return image_sheet(model, frozen, tokenizer, _sheet_captions(config))
+            case CascadeTaskConfig(stage=stage):
+                return cascade_sheet(model, stage, frozen, tokenizer, _sheet_clips(config))
+            case _:
+                return refiner_sheet(model, frozen, tokenizer, _sheet_clips(config))
 
-    def start(name: str) -> Params | None:
-        return model_dir.open_component(directory, name) if name else None
-
-    match task:
-        case AutoencoderTaskConfig():
-            images = _sheet(config, STANDARDISED_IMAGES)["video"][:, 0]
-            return AutoencoderTask(task, model, images, compute)
-        case TextEncoderTaskConfig():
-            return TextEncoderTask(task, model, compute)
-        case TextToImageTaskConfig():
-            frozen = load("text_encoder", "autoencoder")
-            sheet = image_sheet(model, frozen, tokenizer, _sheet_captions(config))
-            begin = start(task.warm_start)
-            return TextToImageTask(task, model, frozen, null_tokens, sheet, begin, compute)
-        case CascadeTaskConfig():
-            frozen = load("text_encoder", "autoencoder")
-            sheet = cascade_sheet(model, task.stage, frozen, tokenizer, _sheet_clips(config))
-            begin = start(task.warm_start)
-            return CascadeTask(task, model, frozen, null_tokens, sheet, begin, compute)
-        case FlowTaskConfig():
-            return FlowTask(task, model, load("autoencoder"), _sheet(config), compute)
-        case RefinerTaskConfig():
-            frozen = load("text_encoder", "autoencoder", "flow")
-            sheet = refiner_sheet(model, frozen, tokenizer, _sheet_clips(config))
-            begin = start(task.warm_start)
-            return RefinerTask(task, model, frozen, null_tokens, sheet, begin, compute)
-        case VideoDecoderTaskConfig():
-            return VideoDecoderTask(task, model, load("autoencoder"), _sheet(config), compute)
+    parts = Parts(
+        null_tokens_T=tokenizer([""], model.text_encoder.max_length)[0],
+        load=lambda name: model_dir.load_component(directory, name),
+        start=lambda name: model_dir.open_component(directory, name) if name else None,
+        examples=lambda number: _sheet(config, number),
+        sheet=sheet,
+    )
+    return assemble_task(config, parts)
 
 
 def make_source(config: RunConfig, split: str, examples: int | None = None) -> Source:
@@ -257,7 +238,7 @@ def _sheet(config: RunConfig, examples: int = SHEET_CLIPS) -> dict[str, np.ndarr
     return next(make_loader(source, examples, config.seed, shuffle=False))
 
 
-def _check_frames(config: RunConfig, mesh: Mesh) -> None:
+def check_frames(config: RunConfig, mesh: Mesh) -> None:
     """Raises ValueError if a clip cannot be spread over the mesh as the task takes it."""
     match config.task:
         case CascadeTaskConfig() | VideoDecoderTaskConfig():

@@ -7,7 +7,10 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
+from jax.sharding import Mesh
 
+from videogen_jax import sharding
+from videogen_jax.sharding import MeshConfig
 from videogen_jax.training.optim import trainable, with_frozen
 from videogen_jax.training.task import Batch, Mean, Metrics, Params, Task
 
@@ -102,6 +105,42 @@ def make_step(
         return new_state, {**own, **{name: as_scalar(value) for name, value in metrics.items()}}
 
     return step
+
+
+def state_shapes(
+    task: Task, optimizer: optax.GradientTransformation, mesh: Mesh, config: MeshConfig
+) -> TrainState:
+    """A fresh state as shapes, each with the sharding that it is created with on `mesh`."""
+
+    shapes = jax.eval_shape(lambda: init_state(optimizer, task.init(jax.random.key(0))))
+    shardings = sharding.state_shardings(mesh, shapes, shapes.params, config)
+    return with_shardings(shapes, shardings)
+
+
+def with_shardings(shapes: Any, shardings: Any) -> Any:
+    """A tree of shapes that say where their arrays lie."""
+    return jax.tree.map(
+        lambda leaf, where: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=where),
+        shapes,
+        shardings,
+    )
+
+
+def jit_step(
+    task: Task,
+    optimizer: optax.GradientTransformation,
+    ema_decay: float,
+    options: StepOptions,
+    mesh: Mesh,
+    shapes: TrainState,
+) -> Any:
+    """`make_step`, jitted for a state that lies as `state_shapes` says; takes the state's memory."""
+    shardings = jax.tree.map(lambda leaf: leaf.sharding, shapes)
+    return jax.jit(
+        make_step(task, optimizer, ema_decay, options),
+        donate_argnums=0,
+        out_shardings=(shardings, sharding.replicated(mesh)),
+    )
 
 
 def as_scalar(metric: jax.Array | Mean) -> jax.Array:

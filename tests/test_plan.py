@@ -1,0 +1,368 @@
+"""Will it fit: topologies, collectives in HLO, and plans of the smallest stage on 8 virtual devices."""
+
+import dataclasses
+import importlib.util
+import io
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import jax
+import micro
+import numpy as np
+import pytest
+
+from videogen_jax import sharding
+from videogen_jax.data.latent_cache import LatentCache, write_latent_cache
+from videogen_jax.data.loader import make_loader
+from videogen_jax.pipeline.components import component_shapes
+from videogen_jax.sharding import MeshConfig
+from videogen_jax.training import plan as planning
+from videogen_jax.training import plan_report, topology
+from videogen_jax.training.flops import FlopCount
+from videogen_jax.training.hlo import Traffic, collectives
+from videogen_jax.training.plan import StepPlan, batch_shapes, find_batch, plan_step
+from videogen_jax.training.run import make_source
+from videogen_jax.training.runs import RUNS, DataConfig, RunConfig
+from videogen_jax.training.tasks.cascade import CascadeTaskConfig
+from videogen_jax.training.topology import Topology, absent_devices, parse_topology
+
+CPU_8 = Topology("cpu", (8,))
+V5P = Topology("v5p", (4, 4, 4))
+RUN = RunConfig(
+    model=micro.MICRO,
+    task=CascadeTaskConfig(1, "image_unet"),
+    steps=2,
+    batch_size=16,
+    accumulate=2,
+    data=DataConfig(resolution=8, num_frames=2),
+    mesh=MeshConfig(data=2, fsdp=4, min_sharded_bytes=1),
+)
+
+
+@pytest.fixture(scope="module")
+def plan() -> StepPlan:
+    return plan_step(RUN, CPU_8)
+
+
+# Topologies
+
+
+def test_a_topology_is_a_chip_and_its_number_by_dimension():
+    assert parse_topology("v5p:4x4x4") == V5P
+    assert V5P.size == 64 and str(V5P) == "v5p:4x4x4"
+    assert parse_topology("v5e:4x8").size == 32
+    assert parse_topology("h100:8").shape == (8,)
+
+
+@pytest.mark.parametrize("text", ["v7:2x2", "", "v5litepod:2x2", "gpu:8"])
+def test_an_unknown_chip_is_refused_with_those_there_are(text: str):
+    with pytest.raises(ValueError, match="unknown chip .*, expected one of v4, v5e, v5p, v6e"):
+        parse_topology(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["v5p:4x4", "v5e:4", "v5p", "h100:2x4", "v5e:0x4", "v5e:4x4x", "cpu:"]
+)
+def test_a_shape_of_other_dimensions_is_refused(text: str):
+    with pytest.raises(ValueError, match=r"expected \d numbers? for"):
+        parse_topology(text)
+
+
+def test_every_chip_has_the_figures_that_a_floor_needs():
+    for name, chip in topology.CHIPS.items():
+        figures = (chip.hbm_bytes, chip.hbm_bandwidth, chip.link_bandwidth, chip.peak)
+        assert all(figures) == (name != "cpu")
+        assert bool(chip.source) == (name != "cpu")
+
+
+@pytest.mark.parametrize(
+    ("text", "package", "requirements"),
+    [("v5p:2x2x1", "libtpu", "plan"), ("h100:8", "jax-cuda12-plugin", "plan-cuda")],
+)
+def test_a_missing_compiler_is_told_with_the_line_that_installs_it(
+    monkeypatch: pytest.MonkeyPatch, text: str, package: str, requirements: str
+):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    expected = f"needs {package}, which is not installed: .* -r requirements-{requirements}.txt"
+    with pytest.raises(ValueError, match=expected):
+        absent_devices(parse_topology(text))
+
+
+def test_the_installation_lines_name_files_that_are_there():
+    for name in ("requirements-plan.txt", "requirements-plan-cuda.txt"):
+        assert "==" in Path(name).read_text()
+
+
+def test_gpus_beyond_one_machine_are_whole_machines(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(topology, "_require", lambda *_: None)
+    with pytest.raises(ValueError, match="12 is not a multiple of it"):
+        absent_devices(parse_topology("h100:12"))
+
+
+def test_more_cpus_than_the_process_has_are_refused():
+    with pytest.raises(ValueError, match="cpu:9: there are 8 CPU devices"):
+        absent_devices(parse_topology("cpu:9"))
+
+
+# HLO
+
+
+HLO = """\
+HloModule jit_step
+
+%add (x: f32[], y: f32[]) -> f32[] {
+  ROOT %s = f32[] add(%x, %y)
+}
+
+%all-reduce-scatter.1.body (p: f32[64]) -> f32[16] {
+  %r = f32[64]{0} all-reduce(%p), channel_id=7, replica_groups=[2,4]<=[8], to_apply=%add
+  ROOT %d = f32[16]{0} dynamic-slice(%r, %i), dynamic_slice_sizes={16}
+}
+
+%body (t: (s32[], f32[8])) -> (s32[], f32[8]) {
+  %g = bf16[8,128]{1,0:T(8,128)(2,1)} all-gather(%x), replica_groups={{0,1},{2,3},{4,5},{6,7}}
+  ROOT %t2 = (s32[], /*index=1*/f32[8]) tuple(%i, %y)
+}
+
+%cond (t: (s32[], f32[8])) -> pred[] {
+  ROOT %less = pred[] compare(%i, %n), direction=LT
+}
+
+%window (t: (s32[], f32[8])) -> (s32[], f32[8]) {
+  %cp = (f32[10]{0}, f32[10]{0}, u32[], u32[]) collective-permute-start(%q), source_target_pairs={{0,1}}
+  ROOT %t3 = (s32[], f32[8]) tuple(%i, %y)
+}
+
+%bound (t: (s32[], f32[8])) -> pred[] {
+  %n = u32[]{:T(128)} constant(4), metadata={op_name="to_k"}
+  ROOT %less = pred[] compare(%i, %n), direction=LT
+}
+
+ENTRY %main (p: f32[64]) -> f32[16] {
+  %v = (s32[], f32[8]{0}) while(%t), condition=%bound, body=%window
+  %w = (s32[], f32[8]{0}) while(%t), condition=%cond, body=%body, backend_config=FIVE_TIMES
+  %fused = f32[16]{0} fusion(%p), kind=kCustom, calls=%all-reduce-scatter.1.body
+  %all-reduce-scatter.9 = f32[16]{0} fusion(%p), kind=kCustom, calls=%all-reduce-scatter.1.body
+  %st = (f32[4]{0}, f32[32]{0}) all-gather-start(%q), replica_groups=[1,8]<=[8], dimensions={0}
+  %en = f32[32]{0} all-gather-done(%st)
+  %m = f32[100]{0} all-reduce(%p), replica_groups=mesh['a'=4,'b'=2], device_ids=([8]) {'a'}
+  ROOT %a = (f32[8]{0}, f32[8]{0}) all-to-all(%q, %z), replica_groups={}
+}
+""".replace("FIVE_TIMES", '{"known_trip_count":{"n":"5"}}')
+
+
+def test_collectives_are_counted_as_often_as_their_loops_run():
+    found = collectives(HLO, devices=8)
+    gathers = 5 * 8 * 128 * 2 * 1 / 2 + 32 * 4 * 7 / 8  # in the loop by two, outside by eight
+    reduces = 2 * 64 * 4 * 3 / 4 + 2 * 100 * 4 * 3 / 4  # in a fusion, and over the axis of four
+    assert found == {
+        "all-reduce": Traffic(2, reduces),
+        "all-gather": Traffic(6, gathers),
+        "reduce-scatter": Traffic(1, 16 * 4 * 3),
+        "all-to-all": Traffic(1, 2 * 8 * 4 * 7 / 8),
+        "collective-permute": Traffic(4, 4 * 10 * 4),
+    }
+
+
+def test_other_text_than_a_program_is_refused():
+    with pytest.raises(ValueError, match="no ENTRY"):
+        collectives("HloModule nothing", devices=8)
+
+
+# What a step takes
+
+
+def by_hand(tree: Any, fsdp: int = 4) -> float:
+    """Every tensor with an axis that `fsdp` divides is split by it."""
+    return sum(
+        4 * math.prod(x.shape) / (fsdp if any(n % fsdp == 0 for n in x.shape) else 1)
+        for x in jax.tree.leaves(tree)
+    )
+
+
+def test_bytes_of_a_device_are_those_of_its_share(plan: StepPlan):
+    shapes = component_shapes(micro.MICRO)
+    params = by_hand(shapes["stage_1"])
+    assert plan.arguments["parameters"] == plan.arguments["average (EMA)"] == params
+    counts = 2 * 4  # of Adam and of the schedule, int32
+    assert plan.arguments["optimizer state"] == 2 * params + counts
+    # Frozen networks are split by the run's default, which leaves tensors below 1 MiB whole.
+    frozen = (shapes["text_encoder"], shapes["autoencoder"])
+    assert plan.arguments["frozen networks"] == by_hand(frozen, fsdp=1)
+    tokens = micro.MICRO.text_encoder.max_length
+    assert plan.arguments["batch"] == 16 / 8 * (2 * 8 * 8 * 3 + 4 + 4 + 4 * tokens)
+
+
+def test_what_is_between_comes_on_top(plan: StepPlan):
+    assert plan.peak > sum(plan.arguments.values())
+    assert plan.fits and plan.total == plan.peak
+
+
+def test_micro_batches_count_as_often_as_they_run(plan: StepPlan):
+    task = planning.abstract_task(RUN)
+    params = jax.eval_shape(task.init, jax.random.key(0))
+    keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), RUN.batch_size))
+    one = planning.count_flops(
+        jax.make_jaxpr(jax.grad(lambda *a: task.loss(*a)[0]))(
+            params, task.frozen, batch_shapes(RUN), keys
+        ).jaxpr
+    )
+    assert plan.flops.total == pytest.approx(one.total)
+    assert plan.frames == RUN.batch_size * RUN.data.num_frames
+
+
+def test_parameters_are_gathered_and_gradients_reduced(plan: StepPlan):
+    """In each of two micro-batches every split parameter is gathered at least once."""
+    whole = by_hand(component_shapes(micro.MICRO)["stage_1"], fsdp=1)
+    assert plan.traffic["all-gather"].sent > 0.5 * whole * 3 / 4
+    assert plan.traffic["all-reduce"].sent > 0.5 * whole
+
+
+def test_a_mesh_or_batch_that_does_not_divide_is_refused():
+    with pytest.raises(ValueError, match="does not multiply to the 8 devices"):
+        plan_step(dataclasses.replace(RUN, mesh=MeshConfig(3, 4)), CPU_8)
+    with pytest.raises(ValueError, match="batch of 12 .* not divisible by the 8 devices"):
+        plan_step(dataclasses.replace(RUN, batch_size=12), CPU_8)
+    with pytest.raises(ValueError, match="clips of 2 frames are not divisible by the 8"):
+        plan_step(dataclasses.replace(RUN, mesh=MeshConfig(1, 1, 8)), CPU_8)
+
+
+@pytest.mark.parametrize("name", [name for name in RUNS if name.startswith("tiny-")])
+def test_a_planned_batch_is_what_the_loader_gives(name: str):
+    config = RUNS[name]
+    source = make_source(config, "train", 4)
+    length = config.model.text_encoder.max_length
+    batch = next(make_loader(source, 2, 0, micro.TOKENIZER, length))
+    planned = batch_shapes(dataclasses.replace(config, batch_size=2))
+    assert {k: (v.shape, v.dtype) for k, v in planned.items()} == {
+        k: (v.shape, v.dtype) for k, v in batch.items()
+    }
+
+
+def test_a_planned_batch_of_a_latent_cache_is_what_the_loader_gives(tmp_path: Path):
+    config = dataclasses.replace(RUNS["tiny-stage-2"], batch_size=2)
+    sides = {16: config.model.latent_size(16), 8: config.model.latent_size(8)}
+
+    def encode(video: np.ndarray) -> dict[int, np.ndarray]:
+        return {r: np.zeros((*video.shape[:2], s, s, 4)) for r, s in sides.items()}
+
+    write_latent_cache(make_source(config, "train", 4), encode, tmp_path / "cache")
+    data = dataclasses.replace(config.data, latent_cache=str(tmp_path / "cache"))
+    planned = batch_shapes(dataclasses.replace(config, data=data))
+    length = config.model.text_encoder.max_length
+    batch = next(make_loader(LatentCache(tmp_path / "cache"), 2, 0, micro.TOKENIZER, length))
+    assert {k: v.shape for k, v in planned.items()} == {k: v.shape for k, v in batch.items()}
+
+
+# Reports
+
+
+def planned(batch: int, peak: float | None, **fields: Any) -> StepPlan:
+    arguments = {"parameters": 1.0}
+    flops = FlopCount(64e12, 0.0)
+    return StepPlan(V5P, {"fsdp": 64}, batch, batch, arguments, flops, 1.0, peak, **fields)
+
+
+def test_a_refusal_of_the_compiler_says_how_much_was_needed():
+    message = (
+        "RESOURCE_EXHAUSTED: E1000: CompileTimeHbmOom: Ran out of memory on HBM, the total memory "
+        "required for HLO temporaries (1.16T) exceeds available HBM (95.73G)."
+    )
+    needed = planning._needed(jax.errors.JaxRuntimeError(message))
+    assert needed == 1.16 * 2**40
+    refused = planned(64, None, needed=needed)
+    assert not refused.fits
+    assert plan_report.verdict(refused).startswith("does not fit: needs 1187.84 GiB of 95.73 GiB")
+
+
+def test_other_errors_of_the_compiler_stay_errors():
+    with pytest.raises(jax.errors.JaxRuntimeError, match="INTERNAL"):
+        planning._needed(jax.errors.JaxRuntimeError("INTERNAL: something else"))
+
+
+def test_a_report_says_that_nothing_ran_and_what_the_floor_assumes(plan: StepPlan):
+    text = plan_report.describe(plan)
+    for part in ("mesh data=2 fsdp=4 frames=1", "batch 16 (32 frames)", "nothing has run"):
+        assert part in text
+    assert "a step takes at least" not in text  # nobody says what a CPU can do
+    traffic = {"all-gather": Traffic(3, 1.2e12)}
+    text = plan_report.describe(planned(64, 2.0**30, traffic=traffic, accessed=2765e9))
+    assert "a step takes at least 2.0000 s (assumed peaks: cloud.google.com" in text
+    assert "0.0022 s  at 459 TFLOP/s" in text and "1.0000 s  at 2765 GB/s" in text
+
+
+def test_a_line_moves_while_something_works(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(plan_report, "_QUIET_SECONDS", 0.01)
+    stream = io.StringIO()
+    with plan_report.ticking("compiling", stream):
+        while "compiling: 0 s\n" not in stream.getvalue():
+            pass
+
+
+# The largest batch
+
+
+@pytest.mark.parametrize("largest", [1, 2, 3, 7, 40])
+def test_the_largest_batch_is_found(monkeypatch: pytest.MonkeyPatch, largest: int):
+    limit, compiled = V5P.chip.hbm_bytes, []
+
+    def plan(config: RunConfig, _: Topology) -> StepPlan:
+        clips = config.batch_size // 64
+        compiled.append(clips)
+        peak = limit * (0.1 + 0.9 * clips / (largest + 0.5))
+        fits = clips <= largest
+        return planned(config.batch_size, peak if fits else None, needed=peak)
+
+    monkeypatch.setattr(planning, "absent_devices", lambda _: [None] * 64)
+    monkeypatch.setattr(
+        sharding, "make_mesh", lambda *_: jax.sharding.AbstractMesh((1, 64), ("data", "fsdp"))
+    )
+    config = dataclasses.replace(RUN, accumulate=1, mesh=MeshConfig(1, 64))
+    best, refused = find_batch(config, V5P, max_compilations=8, plan=plan)
+    assert best is not None and refused is not None
+    assert (best.batch_size, refused.batch_size) == (64 * largest, 64 * (largest + 1))
+    assert len(compiled) == len(set(compiled)) <= 7
+
+
+def test_a_search_ends_after_so_many_compilations(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(planning, "absent_devices", lambda _: jax.devices())
+    best, refused = find_batch(
+        RUN, V5P, max_compilations=3, plan=lambda config, _: planned(config.batch_size, 1.0)
+    )
+    assert best is not None and refused is None
+    assert plan_report.found(best, refused).endswith("(not reached)")
+
+
+def test_a_search_needs_to_know_the_memory():
+    with pytest.raises(ValueError, match="memory of cpu is not known"):
+        find_batch(RUN, CPU_8)
+
+
+# The script
+
+
+def door(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "train.plan", *arguments]
+    return subprocess.run(
+        command, capture_output=True, text=True, env=os.environ | {"COLUMNS": "200"}
+    )
+
+
+def test_the_script_tells_what_is_wrong_in_one_line():
+    result = door("tiny-stage-1", "--topology", "v9:2x2")
+    assert result.returncode == 1
+    assert result.stderr.startswith("error: --topology 'v9:2x2': unknown chip 'v9'")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(importlib.util.find_spec("libtpu") is None, reason="libtpu is not installed")
+def test_a_stage_compiles_for_a_tpu_slice_that_is_not_there():
+    result = door("tiny-stage-1", "--topology", "v5e:2x4", "--mesh.data", "1", "--mesh.fsdp", "8")
+    assert result.returncode == 0, result.stderr
+    assert "8 × TPU v5 lite (v5e:2x4)" in result.stdout
+    assert "of 15.75 GiB" in result.stdout
+    assert "a step takes at least" in result.stdout

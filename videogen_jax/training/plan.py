@@ -1,0 +1,268 @@
+"""Will it fit? A run's own training step, compiled for devices that are not there.
+
+Nothing is computed: parameters, frozen networks and batch are shapes, so neither weights nor data nor a
+model directory are needed.
+"""
+
+import dataclasses
+import math
+import re
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+
+from videogen_jax import layout, sharding
+from videogen_jax.pipeline.components import component_shapes
+from videogen_jax.training import hlo
+from videogen_jax.training.assembly import Parts, assemble_task
+from videogen_jax.training.flops import FlopCount, count_flops
+from videogen_jax.training.meter import count_frames
+from videogen_jax.training.optim import make_optimizer
+from videogen_jax.training.run import check_frames, check_micro_batch, step_options
+from videogen_jax.training.runs import RunConfig
+from videogen_jax.training.step import jit_step, state_shapes, with_shardings
+from videogen_jax.training.task import Task
+from videogen_jax.training.tasks.cascade import CascadeTaskConfig
+from videogen_jax.training.tasks.temporal_sr import FlowTaskConfig
+from videogen_jax.training.tasks.video_decoder import VideoDecoderTaskConfig
+from videogen_jax.training.topology import Topology, absent_devices
+
+_OUT_OF_MEMORY = re.compile(r"\(?([\d.]+)([KMGT]?)\)? exceeds available HBM \(([\d.]+)([KMGT]?)\)")
+_UNITS = {"": 1.0, "K": 2.0**10, "M": 2.0**20, "G": 2.0**30, "T": 2.0**40}
+
+
+@dataclasses.dataclass(frozen=True)
+class StepPlan:
+    """What the compiler says of a step. Bytes are those of one device; nothing has run.
+
+    Of a step that the compiler refuses for its memory there are `needed`, what holds for its
+    arguments and its operations, and nothing of a compiled program: `peak` is None.
+    """
+
+    topology: Topology
+    mesh: Mapping[str, int]
+    batch_size: int
+    frames: int  # of all clips of a batch
+    arguments: Mapping[str, float]  # bytes of parameters, average, optimizer, frozen, batch
+    flops: FlopCount  # over all devices
+    seconds: float  # of compiling
+    peak: float | None = None  # bytes of arguments, results and everything between at once
+    needed: float | None = None  # bytes, if the compiler refuses
+    traffic: Mapping[str, hlo.Traffic] = dataclasses.field(default_factory=dict)
+    accessed: float | None = None  # bytes read and written by XLA's estimate, loops counted once
+
+    @property
+    def fits(self) -> bool:
+        """True if the peak is within the device's memory, or if that is not known."""
+        limit = self.topology.chip.hbm_bytes
+        return self.peak is not None and (limit is None or self.peak <= limit)
+
+    @property
+    def total(self) -> float:
+        """Bytes that a device needs, as far as the compiler tells."""
+        return self.peak if self.peak is not None else self.needed or math.nan
+
+
+def plan_step(config: RunConfig, topology: Topology) -> StepPlan:
+    """Compiles the training step of a run for the devices of `topology`.
+
+    Raises:
+        ValueError: the mesh does not divide devices, batch, frames or parameters; the devices cannot
+            be compiled for.
+    """
+    mesh = sharding.make_mesh(config.mesh, absent_devices(topology))
+    check_frames(config, mesh)
+    sharding.batch_positions(mesh, config.batch_size)  # which checks that the mesh divides it
+    check_micro_batch(config, mesh)
+    task, optimizer = abstract_task(config), make_optimizer(config.optim, config.steps)
+    with layout.activate(mesh):
+        state = state_shapes(task, optimizer, mesh, config.mesh)
+        frozen = with_shardings(task.frozen, sharding.tree_shardings(mesh, task.frozen))
+        batch = _placed_batch(config, mesh)
+        options, decay = step_options(config), config.loop.ema_decay
+        step_fn = jit_step(task, optimizer, decay, options, mesh, state)
+        key = jax.eval_shape(lambda: jax.random.key(0))
+        traced = step_fn.trace(state, frozen, batch, _on_all(mesh, key))
+        started = time.perf_counter()
+        arguments = {
+            "parameters": state.params,
+            "average (EMA)": state.ema,
+            "optimizer state": state.opt_state,
+            "frozen networks": frozen,
+            "batch": batch,
+        }
+        plan = StepPlan(
+            topology=topology,
+            mesh=dict(mesh.shape),
+            batch_size=config.batch_size,
+            frames=count_frames(batch),
+            arguments={name: bytes_per_device(tree) for name, tree in arguments.items()},
+            flops=count_flops(traced.jaxpr.jaxpr),
+            seconds=math.nan,
+        )
+        try:
+            compiled = traced.lower().compile()
+        except jax.errors.JaxRuntimeError as error:
+            refused = {"needed": _needed(error)}
+            return dataclasses.replace(plan, seconds=time.perf_counter() - started, **refused)
+    seconds = time.perf_counter() - started
+    return dataclasses.replace(plan, seconds=seconds, **_measures(compiled, mesh.size))
+
+
+def _measures(compiled: Any, devices: int) -> dict[str, Any]:
+    """What the compiled program tells of itself, by field of `StepPlan`."""
+    memory, costs = compiled.memory_analysis(), compiled.cost_analysis() or {}
+    # What the compiler gives as peak is the heap alone on some platforms.
+    at_once = (
+        memory.argument_size_in_bytes
+        + memory.output_size_in_bytes
+        - memory.alias_size_in_bytes
+        + memory.temp_size_in_bytes
+    )
+    return {
+        "peak": float(max(memory.peak_memory_in_bytes, at_once)),
+        "traffic": hlo.collectives(compiled.as_text(), devices),
+        "accessed": costs.get("bytes accessed"),
+    }
+
+
+def find_batch(
+    config: RunConfig,
+    topology: Topology,
+    *,
+    max_compilations: int = 6,
+    plan: Callable[[RunConfig, Topology], StepPlan] = plan_step,
+) -> tuple[StepPlan | None, StepPlan | None]:
+    """The largest batch that fits, by compiling for several.
+
+    It begins with the smallest batch that the mesh and `config.accumulate` divide. Memory grows
+    nearly linearly with the batch, so two that fit say where to look next.
+
+    Args:
+        config: its batch size does not matter.
+        topology: the devices.
+        max_compilations: after so many the search ends with what it knows.
+        plan: what compiles for one batch.
+
+    Returns:
+        the largest found that fits, and the smallest found that does not; None where there is none.
+
+    Raises:
+        ValueError: as `plan_step`; or the memory of the devices is not known.
+    """
+    if topology.chip.hbm_bytes is None:
+        raise ValueError(f"--find-batch: the memory of {topology.name} is not known")
+    mesh = sharding.make_mesh(config.mesh, absent_devices(topology))
+    unit = mesh.shape["data"] * mesh.shape["fsdp"] * config.accumulate
+    fitting: dict[int, StepPlan] = {}
+    refused: dict[int, StepPlan] = {}
+    units: int | None = 1
+    for _ in range(max_compilations):
+        step = plan(dataclasses.replace(config, batch_size=units * unit), topology)
+        (fitting if step.fits else refused)[units] = step
+        units = _next_units({n: p.total for n, p in fitting.items()}, refused, topology)
+        if units is None:
+            break
+    largest = fitting[max(fitting)] if fitting else None
+    return largest, refused[min(refused)] if refused else None
+
+
+def _next_units(
+    fitting: Mapping[int, float], refused: Mapping[int, Any], topology: Topology
+) -> int | None:
+    """Which number of units to compile next; None once the border is known."""
+    low = max(fitting, default=0)
+    high = min(refused, default=None)
+    if high is not None and high - low <= 1:
+        return None
+    if len(fitting) < 2:
+        return low + 1 if high is None else (low + high) // 2
+    second, first = sorted(fitting)[-2:]
+    slope = (fitting[first] - fitting[second]) / (first - second)
+    room = (topology.chip.hbm_bytes or 0.0) - fitting[low]
+    guess = low + int(room / slope) if slope > 0 else 2 * low
+    if high is None:
+        return min(max(guess, low + 1), 8 * low)
+    return min(max(guess, low + 1), high - 1)
+
+
+def abstract_task(config: RunConfig) -> Task:
+    """The run's task around shapes; it can be traced, and neither warm-started nor sampled."""
+    shapes = component_shapes(config.model)
+    pixels = np.zeros((1, 1, 1, 1, 3), np.uint8)
+
+    def no_sheet(*_: Any) -> np.ndarray:
+        raise NotImplementedError("a plan draws no samples")
+
+    parts = Parts(
+        null_tokens_T=np.zeros(config.model.text_encoder.max_length, np.int32),
+        load=shapes.__getitem__,
+        start=lambda name: None,
+        examples=lambda number: {"video": pixels},
+        sheet=lambda frozen: no_sheet,
+    )
+    return assemble_task(config, parts)
+
+
+def batch_shapes(config: RunConfig) -> dict[str, jax.ShapeDtypeStruct]:
+    """A batch of the run, as its loader makes it, as shapes.
+
+    Letters: B clips, F frames, H height, W width, Z latent channels, T tokens.
+    """
+    data, model = config.data, config.model
+    size, frames, pixels = config.batch_size, data.num_frames, data.resolution
+    shape: Callable[..., jax.ShapeDtypeStruct] = jax.ShapeDtypeStruct
+    batch = {
+        "fps": shape((size,), np.float32),
+        "index": shape((size,), np.int32),
+        "tokens": shape((size, model.text_encoder.max_length), np.int32),
+    }
+    video = shape((size, frames, pixels, pixels, 3), np.uint8)
+    match config.task:
+        case CascadeTaskConfig(stage=stage) if data.latent_cache:
+            for denoiser in model.stages[max(0, stage - 2) : stage]:
+                side = model.latent_size(denoiser.resolution)
+                latents = (size, frames, side, side, model.autoencoder.latent_channels)
+                batch[f"latents_{denoiser.resolution}"] = shape(latents, np.float16)
+            return batch
+        case FlowTaskConfig():
+            image = shape((size, pixels, pixels, 3), np.uint8)
+            flow = shape((size, pixels, pixels, 2), np.float32)
+            images = dict.fromkeys(("a", "mid", "b"), image)
+            flows = dict.fromkeys(("flow_a", "flow_b"), flow)
+            return {**batch, **images, **flows, "time": shape((size,), np.float32)}
+        case VideoDecoderTaskConfig():
+            return {**batch, "video": video, "degraded": video}
+        case _:
+            return {**batch, "video": video}
+
+
+def _placed_batch(config: RunConfig, mesh: Mesh) -> dict[str, jax.ShapeDtypeStruct]:
+    batch = batch_shapes(config)
+    return with_shardings(batch, dict.fromkeys(batch, sharding.batch_sharding(mesh)))
+
+
+def _on_all(mesh: Mesh, shape: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(shape.shape, shape.dtype, sharding=sharding.replicated(mesh))
+
+
+def bytes_per_device(tree: Any) -> float:
+    """Bytes of one device's part of a tree of shapes with shardings."""
+    return float(
+        sum(
+            math.prod(leaf.sharding.shard_shape(leaf.shape)) * leaf.dtype.itemsize
+            for leaf in jax.tree.leaves(tree)
+        )
+    )
+
+
+def _needed(error: Exception) -> float:
+    """Bytes that the compiler asks for in vain; any other error is raised again."""
+    if "RESOURCE_EXHAUSTED" not in str(error):
+        raise error
+    found = _OUT_OF_MEMORY.search(str(error))
+    return float(found[1]) * _UNITS[found[2]] if found else math.nan
