@@ -1,6 +1,7 @@
 """Video files whose pixels carry the number of each frame, in blocks that survive H.264."""
 
 import io
+import json
 import struct
 from collections.abc import Sequence
 from fractions import Fraction
@@ -8,6 +9,15 @@ from pathlib import Path
 
 import av
 import numpy as np
+
+from videogen_jax.data.records import (
+    INFO_FILE,
+    ClipRecord,
+    pack_record,
+    shard_name,
+    write_shard,
+    write_sizes,
+)
 
 BITS = np.arange(8).reshape(2, 4)  # over the frame, in two rows of four blocks
 H, W = 48, 64
@@ -98,3 +108,14 @@ def turn_clockwise(data: bytes) -> bytes:
     one = 1 << 16
     matrix = struct.pack(">9i", 0, one, 0, -one, 0, 0, H * one, 0, 1 << 30)
     return data[:begin] + matrix + data[begin + 36 :]
+
+
+def write_dataset(folder: Path, *shards: Sequence[ClipRecord]) -> Path:
+    """A dataset of these records, without ingest."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for index, records in enumerate(shards):
+        write_shard(folder / shard_name(index, len(shards)), list(map(pack_record, records)))
+    write_sizes(folder, [(r.num_frames, r.fps, r.h, r.w) for records in shards for r in records])
+    info = {"shard_clips": [len(records) for records in shards]}
+    (folder / INFO_FILE).write_text(json.dumps(info))
+    return folder
