@@ -10,6 +10,7 @@ from pathlib import Path
 import av
 import numpy as np
 
+from videogen_jax.data.clip_video import encode
 from videogen_jax.data.records import (
     INFO_FILE,
     ClipRecord,
@@ -108,6 +109,15 @@ def turn_clockwise(data: bytes) -> bytes:
     one = 1 << 16
     matrix = struct.pack(">9i", 0, one, 0, -one, 0, 0, H * one, 0, 1 << 30)
     return data[:begin] + matrix + data[begin + 36 :]
+
+
+def numbered_record(
+    name: str, count: int = 40, fps: int = 24, h: int = 32, w: int = 32
+) -> ClipRecord:
+    """A record with two captions and frames 0 to count - 1."""
+    frames = (numbered_frame(number, h, w) for number in range(count))
+    video, _ = encode(frames, Fraction(fps), 12, 12)
+    return ClipRecord(name, video, (f"{name}, one", f"{name}, two"), float(fps), count, h, w, name)
 
 
 def write_dataset(folder: Path, *shards: Sequence[ClipRecord]) -> Path:

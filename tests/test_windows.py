@@ -6,7 +6,7 @@ from itertools import islice
 import numpy as np
 import pytest
 
-from tests.numbered import numbered_frame, read_number, read_numbers, write_dataset
+from tests.numbered import numbered_record, read_number, read_numbers, write_dataset
 from videogen_jax.data.clip_video import encode
 from videogen_jax.data.degrade import DegradeConfig
 from videogen_jax.data.loader import Mixture, make_loader
@@ -14,18 +14,12 @@ from videogen_jax.data.records import ClipDataset, ClipRecord
 from videogen_jax.data.sources import DegradedClips, ShapesClips
 from videogen_jax.data.windows import ClipWindows, square
 
-SIDE = 32
-
-
-def make_record(name: str, count: int = 40, fps: int = 24, h: int = SIDE, w: int = SIDE):
-    frames = (numbered_frame(number, h, w) for number in range(count))
-    video, _ = encode(frames, Fraction(fps), 12, 12)
-    return ClipRecord(name, video, (f"{name}, one", f"{name}, two"), float(fps), count, h, w, name)
+SIDE = 32  # of the clips
 
 
 @pytest.fixture(scope="module")
 def records() -> list[ClipRecord]:
-    return [make_record(f"clip {i}", 30 + i, 24 if i % 2 else 12) for i in range(20)]
+    return [numbered_record(f"clip {i}", 30 + i, 24 if i % 2 else 12) for i in range(20)]
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +106,12 @@ def test_held_back_clips_are_the_last(dataset):
 
 
 def test_short_and_small_clips_are_left_out(tmp_path):
-    records = [make_record("a"), make_record("b", 17), make_record("c", h=16), make_record("d")]
+    records = [
+        numbered_record("a"),
+        numbered_record("b", 17),
+        numbered_record("c", h=16),
+        numbered_record("d"),
+    ]
     data = ClipDataset(write_dataset(tmp_path / "d", records))
     source = ClipWindows(data, 18, SIDE)
     assert source.clips_N.tolist() == [0] and source.excluded == 2
