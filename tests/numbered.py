@@ -1,6 +1,7 @@
 """Video files whose pixels carry the number of each frame, in blocks that survive H.264."""
 
 import io
+import json
 import struct
 from collections.abc import Sequence
 from fractions import Fraction
@@ -8,6 +9,16 @@ from pathlib import Path
 
 import av
 import numpy as np
+
+from videogen_jax.data.clip_video import encode
+from videogen_jax.data.records import (
+    INFO_FILE,
+    ClipRecord,
+    pack_record,
+    shard_name,
+    write_shard,
+    write_sizes,
+)
 
 BITS = np.arange(8).reshape(2, 4)  # over the frame, in two rows of four blocks
 H, W = 48, 64
@@ -98,3 +109,23 @@ def turn_clockwise(data: bytes) -> bytes:
     one = 1 << 16
     matrix = struct.pack(">9i", 0, one, 0, -one, 0, 0, H * one, 0, 1 << 30)
     return data[:begin] + matrix + data[begin + 36 :]
+
+
+def numbered_record(
+    name: str, count: int = 40, fps: int = 24, h: int = 32, w: int = 32
+) -> ClipRecord:
+    """A record with two captions and frames 0 to count - 1."""
+    frames = (numbered_frame(number, h, w) for number in range(count))
+    video, _ = encode(frames, Fraction(fps), 12, 12)
+    return ClipRecord(name, video, (f"{name}, one", f"{name}, two"), float(fps), count, h, w, name)
+
+
+def write_dataset(folder: Path, *shards: Sequence[ClipRecord]) -> Path:
+    """A dataset of these records, without ingest."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for index, records in enumerate(shards):
+        write_shard(folder / shard_name(index, len(shards)), list(map(pack_record, records)))
+    write_sizes(folder, [(r.num_frames, r.fps, r.h, r.w) for records in shards for r in records])
+    info = {"shard_clips": [len(records) for records in shards]}
+    (folder / INFO_FILE).write_text(json.dumps(info))
+    return folder

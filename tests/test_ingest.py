@@ -57,8 +57,11 @@ def test_every_good_clip_is_there_once_in_order(source, dataset):
 def test_what_is_written(dataset):
     info = json.loads((dataset / "dataset_info.json").read_text())
     names = [f"clips-{index:05d}-of-00004.arrayrecord" for index in range(4)]
-    others = ["dataset_info.json", "ingest.json", "rejected.jsonl"]
-    assert sorted(os.listdir(dataset)) == names + others
+    others = ["clip_sizes.npy", "dataset_info.json", "ingest.json", "rejected.jsonl"]
+    assert sorted(os.listdir(dataset)) == sorted(names + others)
+    clips = ClipDataset(dataset)
+    sizes = [(clip.num_frames, clip.fps, clip.h, clip.w) for clip in clips]
+    assert clips.clip_sizes().tolist() == sizes
     assert (info["num_clips"], info["num_captions"], info["num_frames"]) == (8, 8, 188)
     assert info["shard_clips"] == [1, 3, 2, 2]
     assert info["seconds"] == pytest.approx(188 / 25)

@@ -1,6 +1,5 @@
 """Records on disk, and windows of frames out of them."""
 
-import json
 import pickle
 from dataclasses import replace
 
@@ -8,10 +7,11 @@ import msgpack
 import numpy as np
 import pytest
 
-from tests.numbered import H, W, read_numbers, write_numbered
+from tests.numbered import H, W, read_numbers, write_dataset, write_numbered
 from videogen_jax.data.clip_video import decode_clip, decode_window
 from videogen_jax.data.records import (
     INFO_FILE,
+    SIZES_FILE,
     ClipDataset,
     ClipRecord,
     DamagedRecord,
@@ -19,6 +19,7 @@ from videogen_jax.data.records import (
     shard_name,
     unpack_record,
     write_shard,
+    write_sizes,
 )
 from videogen_jax.data.transcode import ClipConfig, transcode
 
@@ -30,15 +31,6 @@ def record(tmp_path_factory):
     path = write_numbered(tmp_path_factory.mktemp("clip") / "a.mp4")
     clip = transcode(path, ClipConfig(short_side=H, min_side=32))
     return ClipRecord("a", captions=("one",), source=str(path), **vars(clip))
-
-
-def write_dataset(folder, *shards):
-    folder.mkdir(exist_ok=True)
-    for index, records in enumerate(shards):
-        write_shard(folder / shard_name(index, len(shards)), list(map(pack_record, records)))
-    info = {"shard_clips": [len(records) for records in shards]}
-    (folder / INFO_FILE).write_text(json.dumps(info))
-    return folder
 
 
 def test_round_trip():
@@ -168,3 +160,18 @@ def test_damaged_bytes_in_a_shard_are_named(tmp_path):
     assert dataset[0].video == dataset[2].video == noise
     with pytest.raises(DamagedRecord, match="record 1 is damaged"):
         dataset[1]
+
+
+def test_sizes_of_another_dataset(tmp_path):
+    folder = write_dataset(tmp_path / "d", [RECORD])
+    dataset = ClipDataset(folder)
+    assert dataset.clip_sizes().tolist() == [(40, 25.0, H, W)]
+    write_sizes(folder, [(40, 25.0, H, W)] * 2)
+    with pytest.raises(ValueError, match=r"clip_sizes.npy is not of this dataset of 1 clips"):
+        dataset.clip_sizes()
+    (folder / SIZES_FILE).write_bytes(b"PK")
+    with pytest.raises(ValueError, match=r"clip_sizes.npy cannot be read"):
+        dataset.clip_sizes()
+    (folder / SIZES_FILE).unlink()
+    with pytest.raises(FileNotFoundError, match=r"no .*clip_sizes.npy; run train.ingest again"):
+        dataset.clip_sizes()

@@ -189,7 +189,8 @@ class MakeRecord(beam.DoFn):
             "facts": {
                 "num_frames": clip.num_frames,
                 "fps": clip.fps,
-                "size": f"{clip.w}x{clip.h}",
+                "h": clip.h,
+                "w": clip.w,
                 "captions": len(captions),
             },
         }
@@ -222,7 +223,8 @@ def _write_shard(
         "seconds": sum(fact["num_frames"] / fact["fps"] for fact in facts),
         "captions": sum(fact["captions"] for fact in facts),
         "fps": Counter(f"{fact['fps']:.6g}" for fact in facts),
-        "sizes": Counter(fact["size"] for fact in facts),
+        "sizes": Counter(f"{fact['w']}x{fact['h']}" for fact in facts),
+        "clip_sizes": [[f["num_frames"], f["fps"], f["h"], f["w"]] for f in facts],
         "rejected": [outcome["rejected"] for outcome in ordered if "rejected" in outcome],
     }
     with state.shard_files(shard, num_shards, summary) as file:

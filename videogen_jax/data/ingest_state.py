@@ -4,6 +4,7 @@ OUT/ingest.json           what the dataset is made of, written first
 OUT/.partial/             the list of rows, a summary per shard, progress; gone when finished
 OUT/clips-*.arrayrecord   shards, whole
 OUT/rejected.jsonl        one line per rejected clip
+OUT/clip_sizes.npy        frames, fps, height and width of each clip
 OUT/dataset_info.json     written last
 """
 
@@ -21,7 +22,7 @@ from typing import Any, BinaryIO
 
 from videogen_jax.atomic import replacing
 from videogen_jax.data.clip_lists import SourceOptions
-from videogen_jax.data.records import INFO_FILE, shard_name
+from videogen_jax.data.records import INFO_FILE, shard_name, write_sizes
 from videogen_jax.data.transcode import ClipConfig
 
 REJECTED_FILE = "rejected.jsonl"
@@ -206,6 +207,7 @@ class IngestFolder:
             "shard_clips": [summary["clips"] for summary in summaries],
             **begun["config"],
         }
+        write_sizes(self.out, (size for s in summaries for size in s["clip_sizes"]))
         with replacing(self.out / INFO_FILE) as temporary:
             temporary.write_text(json.dumps(info, indent=2) + "\n")
         shutil.rmtree(self._partial)

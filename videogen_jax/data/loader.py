@@ -6,8 +6,10 @@ run goes on at the same example on any number of them. Grain's own state, a file
 tied to their number.
 """
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
 
 import grain
 import numpy as np
@@ -22,11 +24,46 @@ class Source(Protocol):
 
     def __len__(self) -> int: ...
 
-    def __getitem__(self, index: int) -> dict[str, Any]: ...
+    def __getitem__(self, index: int, /) -> dict[str, Any]: ...
+
+
+@runtime_checkable
+class EpochSource(Source, Protocol):
+    """A source whose examples are others in each epoch; `source[index]` is that of epoch 0."""
+
+    def at(self, index: int, epoch: int) -> dict[str, Any]:
+        """A function of its arguments alone."""
+        ...
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """Sources, each with its own order and epochs, interleaved evenly in the proportion of `weights`.
+
+    Raises:
+        ValueError: no source, another number of weights, or a weight that is not above 0.
+    """
+
+    sources: tuple[Source, ...]
+    weights: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        if not self.sources or len(self.sources) != len(self.weights):
+            raise ValueError(f"{len(self.sources)} sources and {len(self.weights)} weights")
+        if not all(0 < weight < math.inf for weight in self.weights):
+            raise ValueError(f"weights must be above 0, got {self.weights}")
+
+    def __len__(self) -> int:
+        return sum(map(len, self.sources))
+
+
+def example_at(source: Source, index: int, epoch: int) -> dict[str, Any]:
+    """The example of an epoch; most sources have the same in each."""
+    return source.at(index, epoch) if isinstance(source, EpochSource) else source[index]
 
 
 def make_loader(
-    source: Source,
+    source: Source | Mixture,
     batch_size: int,
     seed: int,
     tokenizer: Tokenizer | None = None,
@@ -42,7 +79,7 @@ def make_loader(
     own part of every batch, and all of them together read what one process would.
 
     Args:
-        source: examples as dicts of arrays and strings.
+        source: examples as dicts of arrays and strings; of a mixture, all with the same keys.
         batch_size: examples per batch of all processes.
         tokenizer: turns "caption" into "tokens", int32 [B, max_length]; None leaves the text out.
         max_length: tokens per caption, by default the tokenizer's own.
@@ -67,10 +104,7 @@ def make_loader(
     places = range(batch_size) if positions is None else positions
     if not places or not 0 <= min(places) <= max(places) < batch_size:
         raise ValueError(f"positions {places} are not in a batch of {batch_size}")
-    dataset = grain.MapDataset.source(source).seed(seed)
-    if shuffle:
-        dataset = dataset.shuffle()
-    dataset, convert = dataset.repeat(), _arrays_only(tokenizer, max_length)
+    dataset, convert = _endless(source, seed, shuffle), _arrays_only(tokenizer, max_length)
     options = grain.ReadOptions(
         num_threads=num_threads, prefetch_buffer_size=PREFETCH_BATCHES * len(places)
     )
@@ -111,6 +145,30 @@ class Batches(Iterator[dict[str, np.ndarray]]):
     def set_state(self, state: Mapping[str, int]) -> None:
         """Goes on where `get_state` gave `state`, in a run on any number of processes."""
         self._samples, self._batches = int(state["samples"]), None
+
+
+def _endless(source: Source | Mixture, seed: int, shuffle: bool) -> grain.MapDataset:
+    """Epoch after epoch of examples."""
+    if isinstance(source, Mixture):
+        parts = [_endless(part, seed + i, shuffle) for i, part in enumerate(source.sources)]
+        return grain.MapDataset.mix(parts, source.weights)
+    indices = grain.MapDataset.source(range(len(source))).seed(seed)
+    return _Examples((indices.shuffle() if shuffle else indices).repeat(), source)
+
+
+class _Examples(grain.MapDataset):
+    """Of endless indices, the examples, each of the epoch that it is read in."""
+
+    def __init__(self, parent: grain.MapDataset, source: Source):
+        super().__init__(parent)
+        self._source = source
+
+    def __len__(self) -> int:
+        return len(self._parent)
+
+    def __getitem__(self, index: int) -> Any:
+        in_source: Any = self._parent[index]
+        return example_at(self._source, in_source, index // len(self._source))
 
 
 class _PartOfEveryBatch(grain.MapDataset):

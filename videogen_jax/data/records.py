@@ -1,10 +1,11 @@
 """Datasets of real clips on disk: what one record is, and a random-access reader of the shards.
 
 A dataset is a folder with `clips-00000-of-00016.arrayrecord` and so on, each written with
-`group_size:1` so that any record is one read, and `dataset_info.json`, which is written last. A
-record is a msgpack map of `ClipRecord`'s fields; its video is H.264 in mp4 with a constant frame
-rate, no B-frames and a key frame at least every few frames, so that any window of frames is decoded
-exactly and quickly (`clip_video.decode_window`).
+`group_size:1` so that any record is one read; `clip_sizes.npy`, which tells the clips that are long
+enough without reading them; and `dataset_info.json`, which is written last. A record is a msgpack
+map of `ClipRecord`'s fields; its video is H.264 in mp4 with a constant frame rate, no B-frames and a
+key frame at least every few frames, so that any window of frames is decoded exactly and quickly
+(`clip_video.decode_window`).
 """
 
 import bisect
@@ -16,7 +17,13 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from videogen_jax.atomic import replacing
+
 INFO_FILE = "dataset_info.json"
+SIZES_FILE = "clip_sizes.npy"
+SIZES = np.dtype([("num_frames", "<i4"), ("fps", "<f8"), ("h", "<i4"), ("w", "<i4")])
 _SHARD_NAME = re.compile(r"clips-(\d{5,})-of-(\d{5,})\.arrayrecord")
 
 
@@ -114,6 +121,12 @@ def write_shard(path: Path, records: Iterable[bytes]) -> None:
     writer.close()
 
 
+def write_sizes(directory: Path, clips: Iterable[tuple[int, float, int, int]]) -> None:
+    """Writes frames, fps, height and width of every clip of a dataset, in its order."""
+    with replacing(directory / SIZES_FILE) as temporary, temporary.open("wb") as file:
+        np.save(file, np.array([tuple(clip) for clip in clips], SIZES))
+
+
 class ClipDataset:
     """The records of a dataset that `python -m train.ingest` wrote; picklable, safe in threads.
 
@@ -153,6 +166,24 @@ class ClipDataset:
         except (RuntimeError, ValueError) as error:  # what array_record raises
             raise DamagedRecord(f"{where} is damaged: {error}") from error
         return unpack_record(data, where)
+
+    def clip_sizes(self) -> np.ndarray:
+        """Of every clip without reading it: [N] with the fields of `SIZES`.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            ValueError: it is not one of this dataset.
+        """
+        path = self.directory / SIZES_FILE
+        if not path.is_file():
+            raise FileNotFoundError(f"no {path}; run train.ingest again into a new folder")
+        try:
+            sizes_N = np.load(path, allow_pickle=False)
+        except (ValueError, EOFError) as error:
+            raise ValueError(f"{path} cannot be read: {error}") from error
+        if sizes_N.dtype != SIZES or sizes_N.shape != (len(self),):
+            raise ValueError(f"{path} is not of this dataset of {len(self)} clips")
+        return sizes_N
 
     def locate(self, index: int) -> str:
         """`FILE, record N`, for messages."""

@@ -15,7 +15,7 @@ import numpy as np
 
 from videogen_jax.data import captions, shapes
 from videogen_jax.data.degrade import DegradeConfig, degrade, draw_recipe
-from videogen_jax.data.loader import Source
+from videogen_jax.data.loader import Source, example_at
 
 Example = dict[str, Any]
 
@@ -125,7 +125,7 @@ class ShapesHighFps(_ShapesSource):
 class DegradedClips:
     """A source's examples with a degraded copy of each clip beside it.
 
-    The recipe is a function of seed and index, so a clip is degraded alike in every epoch.
+    The recipe is a function of seed, index and epoch, so a clip is degraded otherwise in every epoch.
 
     Attributes:
         source: of examples with `video`, uint8 [F, H, W, 3]; an even H and W, for H.264.
@@ -142,9 +142,13 @@ class DegradedClips:
         return len(self.source)
 
     def __getitem__(self, index: int) -> Example:
+        """`at(index, 0)`."""
+        return self.at(index, 0)
+
+    def at(self, index: int, epoch: int) -> Example:
         """The source's example and `degraded`, uint8 [F, H, W, 3]."""
-        example = self.source[index]
-        recipe = draw_recipe(self.config, np.random.default_rng([self.seed, index]))
+        example = example_at(self.source, index, epoch)
+        recipe = draw_recipe(self.config, np.random.default_rng([self.seed, index, epoch]))
         return {**example, "degraded": degrade(example["video"], recipe)}
 
 

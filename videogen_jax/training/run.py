@@ -18,12 +18,14 @@ from videogen_jax import sharding
 from videogen_jax.config import ModelConfig
 from videogen_jax.data import sources
 from videogen_jax.data.latent_cache import LatentCache
-from videogen_jax.data.loader import Source, make_loader
+from videogen_jax.data.loader import Mixture, Source, make_loader
 from videogen_jax.data.tokenizer import Tokenizer, load_tokenizer
+from videogen_jax.data.windows import Part
 from videogen_jax.presets import MODELS
 from videogen_jax.training.assembly import SHEET_CLIPS, Parts, assemble_task
 from videogen_jax.training.checkpoint_files import find_checkpoint, read_weights
 from videogen_jax.training.claim import claim, differing_fields
+from videogen_jax.training.clips import clip_source, first_examples
 from videogen_jax.training.code_version import code_version
 from videogen_jax.training.loop import train
 from videogen_jax.training.optim import learning_rate, make_optimizer
@@ -170,6 +172,9 @@ def export_run(
     config = config_file.load_config(run_dir / "config.json", RunConfig)
     checkpoint = find_checkpoint(run_dir, step)
     _write_model_config(model_directory, config.model)
+    if not isinstance(config.task, AutoencoderTaskConfig):  # which is measured on its own images
+        shapes = dataclasses.replace(config.data, dataset="", mixture=())
+        config = dataclasses.replace(config, data=shapes)  # the clips may be gone
     task = make_task(config, model_directory, load_tokenizer(model_directory / "tokenizer"))
     abstract = jax.eval_shape(task.init, jax.random.key(0))
     which: Literal["params", "ema"] = "ema" if ema else "params"
@@ -203,9 +208,11 @@ def make_task(config: RunConfig, directory: Path, tokenizer: Tokenizer) -> Task:
     return assemble_task(config, parts)
 
 
-def make_source(config: RunConfig, split: str, examples: int | None = None) -> Source:
-    """The examples that a task of this type trains on, from pixels."""
+def make_source(config: RunConfig, split: Part, examples: int | None = None) -> Source | Mixture:
+    """The examples that a task of this type trains on, from pixels; `examples` of the shapes."""
     data = config.data
+    if data.dataset or data.mixture:
+        return clip_source(config, split)
     size = examples or data.examples
     match config.task:
         case FlowTaskConfig():
@@ -220,8 +227,10 @@ def make_source(config: RunConfig, split: str, examples: int | None = None) -> S
             return clips
 
 
-def _sheet_clips(config: RunConfig) -> sources.ShapesClips:
+def _sheet_clips(config: RunConfig) -> Source:
     data = config.data
+    if data.dataset or data.mixture:
+        return first_examples(clip_source(config, "validation"), SHEET_CLIPS)
     return sources.ShapesClips(
         "validation", SHEET_CLIPS, resolution=data.resolution, num_frames=data.num_frames
     )

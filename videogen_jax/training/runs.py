@@ -36,12 +36,23 @@ TaskConfig = (
 class DataConfig:
     """Where the examples come from."""
 
+    dataset: str = ""  # folder of `train.ingest`; "" is the procedural shapes data
+    mixture: tuple[tuple[str, float], ...] = ()  # or several folders, each with its weight
     examples: int = 100_000  # clips of the procedural shapes data, drawn once an epoch
     num_frames: int = 16
     resolution: int = 64  # pixels
     num_threads: int = 2
     degrade: DegradeConfig = DegradeConfig()  # what the video decoder learns to take back
     latent_cache: str = ""  # folder of `train.cache_latents`; "" encodes at every step
+    # The rest is of real clips, see `data/windows.py`.
+    fps: float | None = None  # of a window, about; None: the clip's own
+    random_crop: bool = False  # in training; else the middle
+    held_back: int = 8  # clips at the end that are not trained on, at most a tenth
+    max_damaged: float = 0.01  # share of the clips, above which a run stops
+
+    def __post_init__(self):
+        if self.dataset and self.mixture:
+            raise ValueError("dataset and mixture are both given; expected one of them")
 
 
 @dataclasses.dataclass(frozen=True)

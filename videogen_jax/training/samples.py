@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from videogen_jax.config import ModelConfig
-from videogen_jax.data.sources import ShapesClips
+from videogen_jax.data.loader import Source
 from videogen_jax.data.tokenizer import Tokenizer
 from videogen_jax.data.transforms import to_float, to_uint8
 from videogen_jax.models.autoencoder import Autoencoder, unscale_latents
@@ -41,7 +41,7 @@ def image_sheet(
 
 
 def cascade_sheet(
-    model: ModelConfig, stage: int, frozen: Params, tokenizer: Tokenizer, clips: ShapesClips
+    model: ModelConfig, stage: int, frozen: Params, tokenizer: Tokenizer, clips: Source
 ) -> SampleSheet:
     """A row of frames per clip, by one stage alone: true reference, true low-res, own motion.
 
@@ -79,7 +79,7 @@ def cascade_sheet(
 
 
 def refiner_sheet(
-    model: ModelConfig, frozen: Params, tokenizer: Tokenizer, clips: ShapesClips
+    model: ModelConfig, frozen: Params, tokenizer: Tokenizer, clips: Source
 ) -> SampleSheet:
     """A row of frames per clip of 2N − 1: the even ones true, the odd ones by flow and refiner."""
     denoiser = Denoiser(model.refiner, model.latent_size(model.refiner.resolution))
