@@ -33,6 +33,7 @@ from videogen_jax.training.runs import RunConfig
 from videogen_jax.training.samples import cascade_sheet, image_sheet, refiner_sheet
 from videogen_jax.training.step import StepOptions, TrainState
 from videogen_jax.training.task import Params, SampleSheet, Task
+from videogen_jax.training.tasks.autoencoder import AutoencoderTaskConfig
 from videogen_jax.training.tasks.cascade import CascadeTaskConfig
 from videogen_jax.training.tasks.temporal_sr import FlowTaskConfig, RefinerTaskConfig
 from videogen_jax.training.tasks.text_to_image import TextToImageTaskConfig
