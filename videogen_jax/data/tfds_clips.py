@@ -21,8 +21,9 @@ def open_split(directory: str, split: str) -> Any:
             f"{directory}: reading TFDS needs `pip install tensorflow-datasets` ({error})"
         ) from error
     try:
-        builder = tfds.builder_from_directory(directory)
-        return builder.as_data_source(split)
+        # Its decorators hide the arguments from a type checker.
+        open_builder: Any = tfds.builder_from_directory
+        return open_builder(directory).as_data_source(split)
     except Exception as error:  # TFDS raises its own types for each of its formats
         raise ValueError(f"{directory}: cannot read split {split!r} by TFDS: {error}") from error
 
