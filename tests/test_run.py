@@ -14,6 +14,7 @@ import jax
 import numpy as np
 import pytest
 
+from tests.numbered import numbered_record, write_dataset
 from videogen_jax.sharding import MeshConfig
 from videogen_jax.training.claim import claim
 from videogen_jax.training.run import copy_tokenizer, export_run, train_run
@@ -73,6 +74,24 @@ def test_a_run_leaves_its_metrics_and_samples(chain: Path, name: str):
     assert all("loss" in json.loads(line) for line in lines)
     sheets = [path.name for path in (chain / name / "samples").iterdir()]
     assert sheets == (["step_00000004.png"] if name in WITH_SHEETS else [])
+
+
+def test_a_run_on_real_clips_resumes_within_an_epoch(chain: Path, tmp_path: Path):
+    records = [numbered_record(f"clip {i}", 20 + i) for i in range(12)]
+    dataset = write_dataset(tmp_path / "clips", records)
+    config = _config("tiny-stage-1")
+    data = dataclasses.replace(config.data, dataset=str(dataset), fps=8.0)
+    config = dataclasses.replace(
+        config, data=data, loop=dataclasses.replace(config.loop, sample_every=4)
+    )
+    uninterrupted = train_run(config, tmp_path / "run", chain / "model", jax.devices()[:1])
+    assert (tmp_path / "run" / "samples" / "step_00000004.png").exists()
+    shutil.rmtree(tmp_path / "run" / "checkpoints" / "4")
+    resumed = train_run(config, tmp_path / "run", chain / "model", jax.devices()[:1])
+    jax.tree.map(np.testing.assert_array_equal, uninterrupted, resumed)
+    shutil.copytree(chain / "model", tmp_path / "model")
+    shutil.rmtree(dataset)
+    assert export_run(tmp_path / "run", tmp_path / "model") == ["stage_1"]
 
 
 def test_a_run_directory_of_another_configuration_is_refused(chain: Path):
