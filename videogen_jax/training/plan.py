@@ -110,22 +110,19 @@ def plan_step(config: RunConfig, topology: Topology) -> StepPlan:
             refused = {"needed": _needed(error)}
             return dataclasses.replace(plan, seconds=time.perf_counter() - started, **refused)
     seconds = time.perf_counter() - started
-    return dataclasses.replace(plan, seconds=seconds, **_measures(compiled, mesh.size))
+    return dataclasses.replace(plan, seconds=seconds, **_measures(compiled, mesh))
 
 
-def _measures(compiled: Any, devices: int) -> dict[str, Any]:
+def _measures(compiled: Any, mesh: Mesh) -> dict[str, Any]:
     """What the compiled program tells of itself, by field of `StepPlan`."""
     memory, costs = compiled.memory_analysis(), compiled.cost_analysis() or {}
-    # What the compiler gives as peak is the heap alone on some platforms.
-    at_once = (
-        memory.argument_size_in_bytes
-        + memory.output_size_in_bytes
-        - memory.alias_size_in_bytes
-        + memory.temp_size_in_bytes
-    )
+    peak = memory.peak_memory_in_bytes
+    if mesh.devices.flat[0].platform != "tpu":  # there alone the compiler's peak has everything
+        results = memory.output_size_in_bytes - memory.alias_size_in_bytes
+        peak = max(peak, memory.argument_size_in_bytes + results + memory.temp_size_in_bytes)
     return {
-        "peak": float(max(memory.peak_memory_in_bytes, at_once)),
-        "traffic": hlo.collectives(compiled.as_text(), devices),
+        "peak": float(peak),
+        "traffic": hlo.collectives(compiled.as_text(), mesh.size),
         "accessed": costs.get("bytes accessed"),
     }
 
