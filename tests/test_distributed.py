@@ -79,14 +79,17 @@ def test_the_training_scripts_take_it(monkeypatch: pytest.MonkeyPatch, tmp_path:
     monkeypatch.setattr(door, "run", lambda body: body())
     monkeypatch.setattr(door, "enable_compilation_cache", lambda: None)
     monkeypatch.setattr(door, "connect", lambda config: seen.update(distributed=config))
-    monkeypatch.setattr(door, "train_run", lambda config, *_: seen.update(run=config))
+    monkeypatch.setattr(
+        door, "train_run", lambda config, *_, **options: seen.update(run=config, **options)
+    )
     line = ["tiny-stage-1", "--run-dir", str(tmp_path), "--model-dir", str(tmp_path)]
     line += ["--distributed.coordinator-address", ADDRESS, "--distributed.num-processes", "2"]
-    line += ["--distributed.process-id", "1", "--mesh.frames", "2"]
+    line += ["--distributed.process-id", "1", "--mesh.frames", "2", "--profile", "3:5"]
     line += ["--mesh.rules", ".*/kernel", ". fsdp", ".*bias", ""]
     cli = tyro.cli
     monkeypatch.setattr(tyro, "cli", lambda *args, **options: cli(*args, args=line, **options))
     door.train_door({"tiny-stage-1": RUNS["tiny-stage-1"]}, "train", "Trains.")
     assert seen["distributed"] == DistributedConfig(False, ADDRESS, 2, 1)
+    assert seen["profile"] == (3, 5)
     assert seen["run"].mesh.frames == 2
     assert seen["run"].mesh.rules == ((".*/kernel", ". fsdp"), (".*bias", ""))

@@ -9,6 +9,7 @@ import micro
 import numpy as np
 import pytest
 import tyro
+from jax.sharding import Mesh
 from PIL import Image
 
 from sample import video as door
@@ -23,7 +24,8 @@ ARGUMENTS = ["--model", "micro", "--stages", "1", "--steps", "2"]
 def caches(monkeypatch) -> list[Path]:
     """The micro model under its name; the directories the compilation cache was set to."""
     directories: list[Path] = []
-    monkeypatch.setattr(VideoGen, "load", {"micro": micro.model()}.__getitem__)
+    models = {"micro": micro.model()}
+    monkeypatch.setattr(VideoGen, "load", lambda name, *, mesh: models[name])
     monkeypatch.setattr(door, "enable_compilation_cache", directories.append)
     return directories
 
@@ -53,7 +55,11 @@ def seen(caches, monkeypatch) -> dict[str, Any]:
         seen.update(options, prompts=prompts)
         return [Video(np.zeros((2, 16, 16, 3), np.uint8), 8.0, prompt) for prompt in prompts]
 
-    monkeypatch.setattr(VideoGen, "load", lambda name: model)
+    def load(name: str, *, mesh: Mesh) -> Any:
+        seen["mesh"] = tuple(mesh.shape.values())
+        return model
+
+    monkeypatch.setattr(VideoGen, "load", load)
     return seen
 
 
@@ -68,7 +74,7 @@ def test_every_argument_reaches_the_model(seen, tmp_path):
     call(
         *("a ring", "--out", tmp_path / "out.webp", "--seed", "3", "--reference", "image.png"),
         *("--negative-prompt", "blue", "--fps", "4", "--steps", "1", "2", "3", "4"),
-        *("--guidance", "2.5", "--temporal-sr", "0", "--num-frames", "5"),
+        *("--guidance", "2.5", "--temporal-sr", "0", "--num-frames", "5", "--mesh", "1", "2", "4"),
     )
     assert seen == {
         "prompts": ("a ring",),
@@ -82,6 +88,7 @@ def test_every_argument_reaches_the_model(seen, tmp_path):
         "temporal_sr": 0,
         "num_frames": 5,
         "progress": True,
+        "mesh": (1, 2, 4),
     }
 
 
