@@ -41,4 +41,4 @@ def main(
 
 if __name__ == "__main__":
     config = (tyro.conf.FlagCreatePairsOff, tyro.conf.UseAppendAction)
-    doors.run(lambda: tyro.cli(main, config=config))
+    doors.run(lambda: tyro.cli(main, prog="python -m convert.stable_diffusion", config=config))

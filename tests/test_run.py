@@ -55,7 +55,8 @@ def test_the_parts_make_a_complete_model_directory(chain: Path):
     )
 
 
-@pytest.mark.parametrize("name", PARTS)
+# Stage 3 is stage 2 again, at the next resolution.
+@pytest.mark.parametrize("name", [name for name in PARTS if name != "tiny-stage-3"])
 def test_resumed_equals_uninterrupted(chain: Path, tmp_path: Path, name: str):
     run_dir = tmp_path / name
     shutil.copytree(chain / name, run_dir)
@@ -126,9 +127,9 @@ def test_what_the_mesh_does_not_divide_is_refused_at_once(
 
 
 def test_eight_devices_train_as_one(chain: Path, tmp_path: Path):
-    one = _config("tiny-autoencoder")
+    one = _config("tiny-flow")  # the part that compiles fastest
     sharded = dataclasses.replace(one, mesh=MeshConfig(data=2, fsdp=4))
     state = train_run(sharded, tmp_path / "sharded", chain / "model")
-    expected = train_run(one, chain / "tiny-autoencoder", chain / "model", jax.devices()[:1])
+    expected = train_run(one, chain / "tiny-flow", chain / "model", jax.devices()[:1])
     for a, b in zip(jax.tree.leaves(state.ema), jax.tree.leaves(expected.ema), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-4)  # Adam amplifies the order of summation
