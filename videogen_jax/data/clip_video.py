@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from videogen_jax.data.records import ClipRecord, DamagedRecord
+from videogen_jax.h264 import write_h264
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -131,31 +132,12 @@ def encode(
         the bytes of the file, and the number of frames given.
     """
     import av
-    from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
 
     # One thread, because clips are encoded side by side.
     options = {"crf": str(crf), "g": str(gop), "bf": "0", "threads": "1"}
-    file, count = io.BytesIO(), 0
+    file = io.BytesIO()
     with av.open(file, "w", format="mp4") as container:
-        stream = container.add_stream("libx264", rate=rate, options=options)
-        stream.pix_fmt = "yuv420p"
-        context = stream.codec_context
-        context.colorspace = Colorspace.ITU709
-        context.color_primaries = ColorPrimaries.BT709
-        context.color_trc = ColorTrc.BT709
-        context.color_range = ColorRange.MPEG
-        for frame_HW3 in frames_HW3:
-            if count == 0:
-                stream.height, stream.width = frame_HW3.shape[:2]
-            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame_HW3), format="rgb24")
-            frame = frame.reformat(
-                format="yuv420p",
-                dst_colorspace=Colorspace.ITU709,
-                dst_color_range=ColorRange.MPEG,
-            )
-            container.mux(stream.encode(frame))
-            count += 1
-        container.mux(stream.encode())
+        count = write_h264(container, frames_HW3, rate, options)
     return file.getvalue(), count
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from videogen_jax.atomic import replacing
+from videogen_jax.h264 import write_h264
 from videogen_jax.pipeline.contact_sheet import contact_sheet
 
 if TYPE_CHECKING:
@@ -126,7 +127,6 @@ class Video:
 
 def _write_mp4(path: Path, frames_FHWC: np.ndarray, fps: float, lossless: bool) -> None:
     import av
-    from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
 
     # Chroma is shared by 2x2 pixels, so sides are even.
     odd_h, odd_w = (side % 2 for side in frames_FHWC.shape[1:3])
@@ -134,24 +134,7 @@ def _write_mp4(path: Path, frames_FHWC: np.ndarray, fps: float, lossless: bool) 
     rate = Fraction(fps).limit_denominator(1000)
     # The index goes before the frames ("faststart"), so that a browser plays while it loads.
     with av.open(path, "w", format="mp4", options={"movflags": "faststart"}) as container:
-        stream = container.add_stream("libx264", rate=rate, options={"crf": "16"})
-        stream.height, stream.width = frames_FHWC.shape[1:3]
-        stream.pix_fmt = "yuv420p"
-        # Without these tags players guess the matrix from the size, and colours shift.
-        context = stream.codec_context
-        context.colorspace = Colorspace.ITU709
-        context.color_primaries = ColorPrimaries.BT709
-        context.color_trc = ColorTrc.BT709
-        context.color_range = ColorRange.MPEG
-        for frame_HWC in frames_FHWC:
-            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame_HWC), format="rgb24")
-            frame = frame.reformat(
-                format="yuv420p",
-                dst_colorspace=Colorspace.ITU709,
-                dst_color_range=ColorRange.MPEG,
-            )
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode())
+        write_h264(container, frames_FHWC, rate, {"crf": "16"})
 
 
 def _write_gif(path: Path, frames_FHWC: np.ndarray, fps: float, lossless: bool) -> None:

@@ -11,12 +11,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import jax
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers
 
 from videogen_jax.data.loader import Batches
 from videogen_jax.training.checkpoint_files import agree_on_newest, say
+from videogen_jax.training.distributed import is_main
 from videogen_jax.training.manifest import write_manifest
 from videogen_jax.training.step import TrainState
 
@@ -150,7 +150,7 @@ class Checkpoints:
     def _report(self, error: Exception) -> None:
         step, self._writing, self._error = self._writing, None, error
         self.failures += 1
-        if jax.process_index() == 0:
+        if is_main():
             # What was written of it would take the room that the next one needs.
             for part in self._directory.glob(f"{step}.orbax-checkpoint-tmp*"):
                 shutil.rmtree(part, ignore_errors=True)

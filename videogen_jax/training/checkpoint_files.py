@@ -10,6 +10,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 from jax.experimental import multihost_utils
 
+from videogen_jax.training.distributed import is_main
 from videogen_jax.training.manifest import find_damage
 from videogen_jax.weights.model_dir import check_against
 
@@ -82,7 +83,7 @@ def read_about(checkpoint: Path) -> dict[str, Any]:
 def agree_on_newest(directory: Path) -> int | None:
     """The newest intact step as process 0 sees it, which sets the damaged ones aside."""
     number, error = _NOTHING, None
-    if jax.process_index() == 0:
+    if is_main():
         directory.mkdir(parents=True, exist_ok=True)
         try:
             step, damaged = _newest_intact(directory)
@@ -133,5 +134,5 @@ def _set_aside(checkpoint: Path, damage: str, used: int | None) -> None:
 
 def say(message: str) -> None:
     """Prints, in the process that tells of the run."""
-    if jax.process_index() == 0:
+    if is_main():
         print(message, flush=True)

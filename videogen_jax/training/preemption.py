@@ -10,6 +10,8 @@ from collections.abc import Iterator
 import jax
 from jax.experimental import multihost_utils
 
+from videogen_jax.training.distributed import is_main
+
 
 class Preempted(SystemExit):
     """Training stopped with a checkpoint because it was told to; ends a program with status 0."""
@@ -54,7 +56,7 @@ def listening() -> Iterator[Notice]:
 
 def say_how_to_continue(step: int, steps: int) -> None:
     """Prints, in process 0, what the run was started with."""
-    if jax.process_index() == 0:
+    if is_main():
         print(
             f"told to stop: the checkpoint of step {step} of {steps} is written; the same command "
             f"line continues: {shlex.join(sys.orig_argv)}",

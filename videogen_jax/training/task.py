@@ -8,6 +8,7 @@ import jax
 import numpy as np
 
 from videogen_jax.models.remat import Remat
+from videogen_jax.training.distributed import is_main
 from videogen_jax.trees import Report
 
 Params = Any  # a nested dict of arrays
@@ -59,7 +60,7 @@ def begin_from(params: Params, source: Params | None, merge: Merge) -> Params:
     if source is None:
         return params
     merged, report = merge(params, source)
-    if jax.process_index() == 0:
+    if is_main():
         print(report)
     return merged
 
