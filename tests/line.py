@@ -60,7 +60,7 @@ class LineTask:
         order = (places * batch["index"]).sum().astype(jnp.float32)
         return jnp.square(error).mean(), {"order": order}
 
-    def sample_sheet(self, params: Any, seed: int) -> None:
+    def samples(self, params: Any, seed: int) -> None:
         return None
 
 

@@ -45,9 +45,9 @@ def test_overfits_a_batch_at_every_resolution(batch):
     params, metrics = tiny.overfit(task, tiny.random_params(task.init), batch, 60, 5e-3)
     for size in RESOLUTIONS:
         assert metrics[-1][f"psnr_{size}"] > metrics[0][f"psnr_{size}"] + 6
-    sheet = task.sample_sheet(params, seed=0)
-    assert sheet.shape == (2 * len(RESOLUTIONS) * 32, NUM_IMAGES * 32, 3)
-    true, decoded, small, small_decoded = sheet.reshape(4, 32, -1, 3).astype(int)
+    rows, fps = task.samples(params, seed=0)
+    assert rows.shape == (2 * len(RESOLUTIONS), NUM_IMAGES, 32, 32, 3) and fps is None
+    true, decoded, small, small_decoded = rows.astype(int)
     for x, y in ((true, decoded), (small, small_decoded)):
         assert 10 * np.log10(255**2 / np.square(x - y).mean()) > metrics[0]["psnr_32"] + 6
 

@@ -18,6 +18,7 @@ from videogen_jax.training.meter import Meter, StepCost, count_frames, step_cost
 from videogen_jax.training.optim import OptimConfig, make_optimizer
 from videogen_jax.training.profiler import parse_steps
 from videogen_jax.training.step import StepOptions
+from videogen_jax.training.task import Samples
 
 BATCH, FRAMES = 4, 2
 CONFIG = LoopConfig(log_every=2, sample_every=4, checkpoint_every=2, max_skipped=3)
@@ -51,8 +52,8 @@ class Mean:
     def loss(self, params, frozen, batch, keys_B):
         return jnp.square(batch["video"] - params["kernel"] - params["bias"]).mean(), {}
 
-    def sample_sheet(self, params, seed):
-        return np.zeros((2, 2, 3), np.uint8)
+    def samples(self, params, seed):
+        return Samples(np.zeros((3, 5, 2, 2, 3), np.uint8), fps=8.0)
 
 
 def run(
@@ -102,8 +103,7 @@ def test_a_run_reports_what_a_person_watches(finished: Path):
     assert [line["skipped"] for line in logged] == [0, 1, 1]
     assert list((finished / "tensorboard").iterdir())
     assert {path.name for path in (finished / "samples").iterdir()} == {
-        "step_00000004.png",
-        "step_00000006.png",
+        f"step_0000000{step}.{kind}" for step in (4, 6) for kind in ("png", "mp4")
     }
 
 

@@ -96,9 +96,10 @@ def test_flow_overfits_a_batch(triplets):
     assert last["end_point_error"] < 0.6 * metrics[0]["end_point_error"]
     assert task.components(params) == {"flow": params}
 
-    sheet = task.sample_sheet(params, seed=0)
-    assert sheet.dtype == np.uint8 and sheet.shape == (4 * RESOLUTION, NUM_CLIPS * RESOLUTION, 3)
-    third_row = sheet[2 * RESOLUTION : 3 * RESOLUTION, :RESOLUTION].astype(int)
+    rows, fps = task.samples(params, seed=0)
+    assert rows.dtype == np.uint8 and rows.shape == (4, NUM_CLIPS, RESOLUTION, RESOLUTION, 3)
+    assert fps is None
+    third_row = rows[2, 0].astype(int)
     halved = triplets["mid"][0].reshape(RESOLUTION, 2, RESOLUTION, 2, 3).mean((1, 3))
     assert np.abs(third_row - halved).mean() < 10  # the true frame, resized otherwise
 

@@ -35,7 +35,7 @@ def test_overfits_a_batch(task, params, batch):
     assert metrics[-1]["accuracy"] == 1.0
     assert metrics[-1]["loss"] < 0.3 < 0.5 * metrics[0]["loss"]
     assert task.components(params) == {"text_encoder": params["text_encoder"]}
-    assert task.sample_sheet(params, seed=0) is None
+    assert task.samples(params, seed=0) is None
 
 
 def test_the_loss_is_symmetric_cross_entropy(task, params, batch):

@@ -85,10 +85,10 @@ def test_overfits_a_batch(batch):
     assert metrics[-1]["flicker"] < metrics[0]["flicker"]
     assert task.components(params) == {"video_decoder": params["video_decoder"]}
 
-    sheet = task.sample_sheet(params, seed=0)
-    assert sheet.shape == (NUM_CLIPS * 4 * RESOLUTION, NUM_FRAMES * RESOLUTION, 3)
-    rows = sheet.reshape(NUM_CLIPS, 4, RESOLUTION, NUM_FRAMES * RESOLUTION, 3).astype(int)
-    clean, degraded, by_image, by_video = rows.swapaxes(0, 1)
+    rows, fps = task.samples(params, seed=0)
+    assert rows.shape == (NUM_CLIPS * 4, NUM_FRAMES, RESOLUTION, RESOLUTION, 3)
+    assert fps == batch["fps"][0]
+    clean, degraded, by_image, by_video = (rows[i::4].astype(int) for i in range(4))
     assert np.abs(by_video - clean).mean() < 0.5 * np.abs(by_image - clean).mean()
     assert 0 < np.abs(degraded - clean).mean() < 30
 

@@ -3,6 +3,7 @@
 Shape suffixes: F frames, H height, W width, C = 3 colour channels (RGB); uint8 in [0, 255].
 """
 
+import io
 import math
 import os
 from collections.abc import Callable
@@ -138,6 +139,15 @@ def _write_mp4(path: Path, frames_FHWC: np.ndarray, fps: float, lossless: bool) 
 
 
 def _write_gif(path: Path, frames_FHWC: np.ndarray, fps: float, lossless: bool) -> None:
+    path.write_bytes(encode_gif(frames_FHWC, fps))
+
+
+def encode_gif(frames_FHWC: np.ndarray, fps: float) -> bytes:
+    """The bytes of a GIF that loops, with one palette of 256 colours.
+
+    Raises:
+        ValueError: `fps` is above 50, which no browser plays.
+    """
     from PIL import Image
 
     durations = _durations_ms(fps, len(frames_FHWC), _MIN_GIF_MS, unit=10, suffix=".gif")
@@ -148,7 +158,9 @@ def _write_gif(path: Path, frames_FHWC: np.ndarray, fps: float, lossless: bool) 
     mosaic = Image.fromarray(frames_FHWC[chosen].reshape(-1, *frames_FHWC.shape[2:]))
     palette = mosaic.quantize(256, method=Image.Quantize.MEDIANCUT, kmeans=1)
     images = [Image.fromarray(frame_HWC).quantize(palette=palette) for frame_HWC in frames_FHWC]
-    _write_animation(path, images, durations, format="GIF", optimize=False)
+    file = io.BytesIO()
+    _write_animation(file, images, durations, format="GIF", optimize=False)
+    return file.getvalue()
 
 
 def _write_webp(path: Path, frames_FHWC: np.ndarray, fps: float, lossless: bool) -> None:
@@ -160,10 +172,10 @@ def _write_webp(path: Path, frames_FHWC: np.ndarray, fps: float, lossless: bool)
 
 
 def _write_animation(
-    path: Path, images: list["Image"], durations: list[int], **options: Any
+    file: Path | io.BytesIO, images: list["Image"], durations: list[int], **options: Any
 ) -> None:
     images[0].save(
-        path, save_all=True, append_images=images[1:], duration=durations, loop=0, **options
+        file, save_all=True, append_images=images[1:], duration=durations, loop=0, **options
     )
 
 

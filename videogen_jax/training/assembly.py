@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from videogen_jax.training.runs import RunConfig
-from videogen_jax.training.task import Params, SampleSheet, Task
+from videogen_jax.training.task import DrawSamples, Params, Task
 from videogen_jax.training.tasks.autoencoder import AutoencoderTask, AutoencoderTaskConfig
 from videogen_jax.training.tasks.cascade import CascadeTask, CascadeTaskConfig
 from videogen_jax.training.tasks.temporal_sr import (
@@ -22,7 +22,7 @@ from videogen_jax.training.tasks.text_encoder import TextEncoderTask, TextEncode
 from videogen_jax.training.tasks.text_to_image import TextToImageTask, TextToImageTaskConfig
 from videogen_jax.training.tasks.video_decoder import VideoDecoderTask, VideoDecoderTaskConfig
 
-SHEET_CLIPS = 8  # validation clips that sample sheets are drawn from
+SAMPLE_CLIPS = 8  # validation clips that samples are made of
 STANDARDISED_IMAGES = 256  # of which an autoencoder's latents get mean 0 and deviation 1
 
 
@@ -34,7 +34,7 @@ class Parts:
     load: Callable[[str], Params]  # a frozen component, by its name
     start: Callable[[str], Params | None]  # what a warm start begins from; None for ""
     examples: Callable[[int], Mapping[str, np.ndarray]]  # a batch of so many, as the task trains on
-    sheet: Callable[[Params], SampleSheet]  # how samples are drawn with the frozen components
+    draw: Callable[[Params], DrawSamples]  # how samples are made with the frozen components
 
 
 def assemble_task(config: RunConfig, parts: Parts) -> Task:
@@ -53,19 +53,19 @@ def assemble_task(config: RunConfig, parts: Parts) -> Task:
             return TextEncoderTask(task, model, compute)
         case TextToImageTaskConfig():
             frozen = load("text_encoder", "autoencoder")
-            sheet, start = parts.sheet(frozen), parts.start(task.warm_start)
-            return TextToImageTask(task, model, frozen, null_tokens, sheet, start, compute)
+            draw, start = parts.draw(frozen), parts.start(task.warm_start)
+            return TextToImageTask(task, model, frozen, null_tokens, draw, start, compute)
         case CascadeTaskConfig():
             frozen = load("text_encoder", "autoencoder")
-            sheet, start = parts.sheet(frozen), parts.start(task.warm_start)
-            return CascadeTask(task, model, frozen, null_tokens, sheet, start, compute)
+            draw, start = parts.draw(frozen), parts.start(task.warm_start)
+            return CascadeTask(task, model, frozen, null_tokens, draw, start, compute)
         case FlowTaskConfig():
             frozen = load("autoencoder")
-            return FlowTask(task, model, frozen, parts.examples(SHEET_CLIPS), compute)
+            return FlowTask(task, model, frozen, parts.examples(SAMPLE_CLIPS), compute)
         case RefinerTaskConfig():
             frozen = load("text_encoder", "autoencoder", "flow")
-            sheet, start = parts.sheet(frozen), parts.start(task.warm_start)
-            return RefinerTask(task, model, frozen, null_tokens, sheet, start, compute)
+            draw, start = parts.draw(frozen), parts.start(task.warm_start)
+            return RefinerTask(task, model, frozen, null_tokens, draw, start, compute)
         case VideoDecoderTaskConfig():
             frozen = load("autoencoder")
-            return VideoDecoderTask(task, model, frozen, parts.examples(SHEET_CLIPS), compute)
+            return VideoDecoderTask(task, model, frozen, parts.examples(SAMPLE_CLIPS), compute)

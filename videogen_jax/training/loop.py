@@ -34,7 +34,7 @@ class LoopConfig:
 
     ema_decay: float = 0.9999
     log_every: int = 50
-    sample_every: int = 1000  # 0: no sample sheets
+    sample_every: int = 1000  # 0: never
     checkpoint_every: int = 1000
     keep_checkpoints: int = 2  # the newest
     keep_best: int = 1  # and those with the lowest mean of best_metric since the one before
@@ -106,9 +106,9 @@ def train(
             if config.sample_every and (done % config.sample_every == 0 or done == steps):
                 log.flush()
                 with meter.spend("samples"):
-                    sheet = task.sample_sheet(state.ema, seed)
-                if sheet is not None:
-                    writer.picture(done, sheet)
+                    samples = task.samples(state.ema, seed)
+                if samples is not None:
+                    writer.samples(done, samples)
             told_to_stop = notice.reached(done)
             if done % config.checkpoint_every == 0 or done == steps or told_to_stop:
                 log.flush()

@@ -4,8 +4,17 @@ import json
 from pathlib import Path
 
 import numpy as np
+from einops import rearrange
 from PIL import Image
 from tensorboardX import SummaryWriter
+from tensorboardX.proto.summary_pb2 import Summary  # pyright: ignore[reportAttributeAccessIssue]
+
+from videogen_jax.atomic import replacing
+from videogen_jax.pipeline.video import Video, encode_gif
+from videogen_jax.training.task import Samples
+
+_CLIPS_IN_A_ROW = 4
+_MAX_GIF_FPS = 50.0
 
 
 class MetricsWriter:
@@ -30,10 +39,38 @@ class MetricsWriter:
         for name, value in values.items():
             self._events.add_scalar(name, value, step)
 
-    def picture(self, step: int, image_HWC: np.ndarray) -> None:
-        """Writes a uint8 picture as `samples/step_00001000.png` and to TensorBoard."""
-        Image.fromarray(image_HWC).save(self._samples / f"step_{step:08d}.png")
-        self._events.add_image("samples", image_HWC, step, dataformats="HWC")
+    def samples(self, step: int, samples: Samples) -> None:
+        """Writes rows of pictures as `samples/step_00001000.png`, clips also as `.mp4` side by side.
+
+        TensorBoard gets the picture as `samples` and the clips, animated, as `videos`.
+        """
+        path = self._samples / f"step_{step:08d}.png"
+        sheet_HWC = rearrange(samples.rows_RFHWC, "r f h w c -> (r h) (f w) c")
+        with replacing(path) as temporary:
+            Image.fromarray(sheet_HWC).save(temporary, format="PNG")
+        self._events.add_image("samples", sheet_HWC, step, dataformats="HWC")
+        if samples.fps is not None:
+            frames = [_tiled(frame, _CLIPS_IN_A_ROW) for frame in samples.rows_RFHWC.swapaxes(0, 1)]
+            video = Video(np.stack(frames), samples.fps)
+            video.save(path.with_suffix(".mp4"))
+            events = self._events.file_writer
+            assert events is not None  # it is there until the writer is closed
+            events.add_summary(_animation("videos", video), step)
+
+
+def _tiled(pictures_NHWC: np.ndarray, columns: int) -> np.ndarray:
+    """Pictures in rows as one; black where the last row has none."""
+    missing = -len(pictures_NHWC) % columns
+    padded = np.pad(pictures_NHWC, ((0, missing), (0, 0), (0, 0), (0, 0)))
+    return rearrange(padded, "(r c) h w rgb -> (r h) (c w) rgb", c=columns)
+
+
+def _animation(tag: str, video: Video) -> Summary:
+    """What TensorBoard shows as a moving picture, as `add_video` makes it, which needs moviepy."""
+    height, width, colours = video.frames.shape[1:]
+    gif = encode_gif(video.frames, min(video.fps, _MAX_GIF_FPS))
+    image = Summary.Image(height=height, width=width, colorspace=colours, encoded_image_string=gif)
+    return Summary(value=[Summary.Value(tag=tag, image=image)])
 
 
 class NoMetrics:
@@ -48,5 +85,5 @@ class NoMetrics:
     def scalars(self, step: int, values: dict[str, float]) -> None:
         """Nothing."""
 
-    def picture(self, step: int, image_HWC: np.ndarray) -> None:
+    def samples(self, step: int, samples: Samples) -> None:
         """Nothing."""

@@ -25,7 +25,7 @@ from videogen_jax.training.optim import make_optimizer
 from videogen_jax.training.run import check_frames, check_micro_batch, step_options
 from videogen_jax.training.runs import RunConfig
 from videogen_jax.training.step import jit_step, state_shapes, with_shardings
-from videogen_jax.training.task import Task
+from videogen_jax.training.task import Samples, Task
 from videogen_jax.training.tasks.cascade import CascadeTaskConfig
 from videogen_jax.training.tasks.temporal_sr import FlowTaskConfig
 from videogen_jax.training.tasks.video_decoder import VideoDecoderTaskConfig
@@ -192,7 +192,7 @@ def abstract_task(config: RunConfig) -> Task:
     shapes = component_shapes(config.model)
     pixels = np.zeros((1, 1, 1, 1, 3), np.uint8)
 
-    def no_sheet(*_: Any) -> np.ndarray:
+    def draw_none(*_: Any) -> Samples:
         raise NotImplementedError("a plan draws no samples")
 
     parts = Parts(
@@ -200,7 +200,7 @@ def abstract_task(config: RunConfig) -> Task:
         load=shapes.__getitem__,
         start=lambda name: None,
         examples=lambda number: {"video": pixels},
-        sheet=lambda frozen: no_sheet,
+        draw=lambda frozen: draw_none,
     )
     return assemble_task(config, parts)
 

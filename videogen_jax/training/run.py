@@ -22,7 +22,7 @@ from videogen_jax.data.loader import Mixture, Source, make_loader
 from videogen_jax.data.tokenizer import Tokenizer, load_tokenizer
 from videogen_jax.data.windows import Part
 from videogen_jax.presets import MODELS
-from videogen_jax.training.assembly import SHEET_CLIPS, Parts, assemble_task
+from videogen_jax.training.assembly import SAMPLE_CLIPS, Parts, assemble_task
 from videogen_jax.training.checkpoint_files import find_checkpoint, read_weights
 from videogen_jax.training.claim import claim, differing_fields
 from videogen_jax.training.clips import clip_source, first_examples
@@ -30,9 +30,9 @@ from videogen_jax.training.code_version import code_version
 from videogen_jax.training.loop import train
 from videogen_jax.training.optim import learning_rate, make_optimizer
 from videogen_jax.training.runs import RunConfig
-from videogen_jax.training.samples import cascade_sheet, image_sheet, refiner_sheet
+from videogen_jax.training.samples import cascade_samples, image_samples, refiner_samples
 from videogen_jax.training.step import StepOptions, TrainState
-from videogen_jax.training.task import Params, SampleSheet, Task
+from videogen_jax.training.task import DrawSamples, Params, Task
 from videogen_jax.training.tasks.autoencoder import AutoencoderTaskConfig
 from videogen_jax.training.tasks.cascade import CascadeTaskConfig
 from videogen_jax.training.tasks.temporal_sr import FlowTaskConfig, RefinerTaskConfig
@@ -190,21 +190,21 @@ def make_task(config: RunConfig, directory: Path, tokenizer: Tokenizer) -> Task:
     """The task of `config.task`'s type, with its frozen and warm-start components loaded."""
     model = config.model
 
-    def sheet(frozen: Params) -> SampleSheet:
+    def draw(frozen: Params) -> DrawSamples:
         match config.task:
             case TextToImageTaskConfig():
-                return image_sheet(model, frozen, tokenizer, _sheet_captions(config))
+                return image_samples(model, frozen, tokenizer, _sample_captions(config))
             case CascadeTaskConfig(stage=stage):
-                return cascade_sheet(model, stage, frozen, tokenizer, _sheet_clips(config))
+                return cascade_samples(model, stage, frozen, tokenizer, _sample_clips(config))
             case _:
-                return refiner_sheet(model, frozen, tokenizer, _sheet_clips(config))
+                return refiner_samples(model, frozen, tokenizer, _sample_clips(config))
 
     parts = Parts(
         null_tokens_T=tokenizer([""], model.text_encoder.max_length)[0],
         load=lambda name: model_dir.load_component(directory, name),
         start=lambda name: model_dir.open_component(directory, name) if name else None,
-        examples=lambda number: _sheet(config, number),
-        sheet=sheet,
+        examples=lambda number: _sample_batch(config, number),
+        draw=draw,
     )
     return assemble_task(config, parts)
 
@@ -228,21 +228,21 @@ def make_source(config: RunConfig, split: Part, examples: int | None = None) -> 
             return clips
 
 
-def _sheet_clips(config: RunConfig) -> Source:
+def _sample_clips(config: RunConfig) -> Source:
     data = config.data
     if data.dataset or data.mixture:
-        return first_examples(clip_source(config, "validation"), SHEET_CLIPS)
+        return first_examples(clip_source(config, "validation"), SAMPLE_CLIPS)
     return sources.ShapesClips(
-        "validation", SHEET_CLIPS, resolution=data.resolution, num_frames=data.num_frames
+        "validation", SAMPLE_CLIPS, resolution=data.resolution, num_frames=data.num_frames
     )
 
 
-def _sheet_captions(config: RunConfig) -> list[str]:
-    clips = _sheet_clips(config)
+def _sample_captions(config: RunConfig) -> list[str]:
+    clips = _sample_clips(config)
     return [clips[i]["caption"] for i in range(len(clips))]
 
 
-def _sheet(config: RunConfig, examples: int = SHEET_CLIPS) -> dict[str, np.ndarray]:
+def _sample_batch(config: RunConfig, examples: int = SAMPLE_CLIPS) -> dict[str, np.ndarray]:
     """A batch of validation examples as the task trains on them."""
     source = make_source(config, "validation", examples)
     return next(make_loader(source, examples, config.seed, shuffle=False))

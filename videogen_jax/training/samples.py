@@ -1,4 +1,4 @@
-"""Sample sheets of the diffusion tasks: what a model makes of a few validation prompts right now.
+"""Samples of the diffusion tasks: what a model makes of a few validation prompts right now.
 
 Letters: B clips, F frames, H height, W width, C channels, Z latent channels, T tokens.
 """
@@ -21,28 +21,28 @@ from videogen_jax.pipeline.conditioning import reference_video, upsample
 from videogen_jax.pipeline.denoise import Conditions, Denoiser
 from videogen_jax.pipeline.frequency import merge_frequencies
 from videogen_jax.training.frozen import encode_frames, encode_text
-from videogen_jax.training.task import Params, SampleSheet
+from videogen_jax.training.task import DrawSamples, Params, Samples
 from videogen_jax.training.tasks.temporal_sr import interpolate
 
 
-def image_sheet(
+def image_samples(
     model: ModelConfig, frozen: Params, tokenizer: Tokenizer, prompts: Sequence[str]
-) -> SampleSheet:
+) -> DrawSamples:
     """A row of pictures, one per prompt, by the image model's own sampler."""
     denoiser = Denoiser(model.image, model.latent_size(model.image.resolution))
     tokens_BT, null_BT = _tokens(model, tokenizer, prompts)
 
-    def sheet(params: Params, seed: int) -> np.ndarray:
+    def draw(params: Params, seed: int) -> Samples:
         given = Conditions(_text(model, frozen, tokens_BT), _text(model, frozen, null_BT))
         latents = denoiser.sample(params, given, _keys(seed, len(prompts)), 1)
-        return _rows(_decode(model, frozen, latents).swapaxes(0, 1))
+        return Samples(to_uint8(_decode(model, frozen, latents).swapaxes(0, 1)))
 
-    return sheet
+    return draw
 
 
-def cascade_sheet(
+def cascade_samples(
     model: ModelConfig, stage: int, frozen: Params, tokenizer: Tokenizer, clips: Source
-) -> SampleSheet:
+) -> DrawSamples:
     """A row of frames per clip, by one stage alone: true reference, true low-res, own motion.
 
     Args:
@@ -59,7 +59,7 @@ def cascade_sheet(
     fps_B = jnp.stack([example["fps"] for example in examples])
     tokens_BT, null_BT = _tokens(model, tokenizer, [example["caption"] for example in examples])
 
-    def sheet(params: Params, seed: int) -> np.ndarray:
+    def draw(params: Params, seed: int) -> Samples:
         latents = _encode(model, frozen, video[:, :1], config.resolution)
         below = None
         if stage > 1:
@@ -73,14 +73,14 @@ def cascade_sheet(
             low_res_noise_B=jnp.zeros(len(examples), jnp.int32),
         )
         latents = denoiser.sample(params, given, _keys(seed, len(examples)), video.shape[1])
-        return _rows(_decode(model, frozen, latents))
+        return Samples(to_uint8(_decode(model, frozen, latents)), float(fps_B[0]))
 
-    return sheet
+    return draw
 
 
-def refiner_sheet(
+def refiner_samples(
     model: ModelConfig, frozen: Params, tokenizer: Tokenizer, clips: Source
-) -> SampleSheet:
+) -> DrawSamples:
     """A row of frames per clip of 2N − 1: the even ones true, the odd ones by flow and refiner."""
     denoiser = Denoiser(model.refiner, model.latent_size(model.refiner.resolution))
     examples = [clips[i] for i in range(len(clips))]
@@ -88,7 +88,7 @@ def refiner_sheet(
     fps_B = jnp.stack([example["fps"] for example in examples])
     _, null_BT = _tokens(model, tokenizer, [""] * len(examples))
 
-    def sheet(params: Params, seed: int) -> np.ndarray:
+    def draw(params: Params, seed: int) -> Samples:
         latents = _encode(model, frozen, video, model.refiner.resolution)
         warped = _interpolate(model, frozen["flow"], latents[:, ::2])
         given = Conditions(
@@ -101,9 +101,9 @@ def refiner_sheet(
         refined = denoiser.sample(params, given, _keys(seed, len(examples)), warped.shape[1])
         merged = merge_frequencies(fold_frames(warped), fold_frames(refined), model.lowpass_factor)
         shown = latents.at[:, 1::2].set(unfold_frames(merged, warped.shape[1]))
-        return _rows(_decode(model, frozen, shown))
+        return Samples(to_uint8(_decode(model, frozen, shown)), float(fps_B[0]))
 
-    return sheet
+    return draw
 
 
 def _tokens(
@@ -134,9 +134,3 @@ def _decode(model: ModelConfig, frozen: Params, latents_BFHWZ: jax.Array) -> jax
     network = Autoencoder(model.autoencoder)
     pixels: Any = network.apply({"params": frozen["autoencoder"]}, raw, method="decode")
     return unfold_frames(pixels, latents_BFHWZ.shape[1])
-
-
-def _rows(pixels_BFHWC: jax.Array) -> np.ndarray:
-    """One row of frames per clip, uint8 `[B · H, F · W, C]`."""
-    frames = to_uint8(pixels_BFHWC)
-    return np.concatenate([np.concatenate(list(clip), axis=1) for clip in frames])

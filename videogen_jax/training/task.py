@@ -15,6 +15,13 @@ Params = Any  # a nested dict of arrays
 Batch = Mapping[str, jax.Array]
 
 
+class Samples(NamedTuple):
+    """What a part makes now: rows of frames or, without fps, of stills."""
+
+    rows_RFHWC: np.ndarray  # uint8 [rows, frames, height, width, 3]
+    fps: float | None = None  # frames a second of the first row, at which all are shown
+
+
 class Mean(NamedTuple):
     """A metric that is a mean over some samples of a batch: totals and counts add up over batches."""
 
@@ -23,7 +30,7 @@ class Mean(NamedTuple):
 
 
 Metrics = Mapping[str, jax.Array | Mean]
-SampleSheet = Callable[[Params, int], np.ndarray]  # (parameters, seed) -> uint8 picture
+DrawSamples = Callable[[Params, int], Samples]  # (parameters, seed) -> samples
 # A strict merge of a warm start: (fresh parameters, source) -> (merged, report).
 Merge = Callable[[Params, Params], tuple[Params, Report]]
 
@@ -92,8 +99,8 @@ class Task(Protocol):
         """Scalar loss and metrics of one batch; all randomness of a sample comes from its key."""
         ...
 
-    def sample_sheet(self, params: Params, seed: int, /) -> np.ndarray | None:
-        """What the part makes now, as one picture, uint8 `[height, width, 3]`, if it can be seen."""
+    def samples(self, params: Params, seed: int, /) -> Samples | None:
+        """What the part makes now of a few validation examples, if it can be seen."""
         ...
 
     def components(self, params: Params) -> dict[str, Params]:

@@ -18,9 +18,9 @@ from videogen_jax.data.transforms import resize, to_float, to_uint8
 from videogen_jax.models.autoencoder import Autoencoder, LatentDistribution
 from videogen_jax.models.layers import fold_frames
 from videogen_jax.pipeline import noise
-from videogen_jax.training.task import Batch, ComputeConfig, Metrics, Params, without_remat
+from videogen_jax.training.task import Batch, ComputeConfig, Metrics, Params, Samples, without_remat
 
-SHEET_IMAGES = 12
+SAMPLE_IMAGES = 12
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,7 +37,7 @@ class AutoencoderTaskConfig:
 class AutoencoderTask:
     """The KL autoencoder on single frames, `video` of the batch taken frame by frame.
 
-    `images_NHWC`, uint8, are what sample sheets show the first of and what latents are standardised
+    `images_NHWC`, uint8, are what samples show the first of and what latents are standardised
     over: some hundred.
     """
 
@@ -88,9 +88,10 @@ class AutoencoderTask:
         pixels: Any = self._network.apply({"params": params}, z, method="decode")
         return pixels
 
-    def sample_sheet(self, params: Params, seed: int) -> np.ndarray:
+    def samples(self, params: Params, seed: int) -> Samples:
+        """For each resolution a row of images and one of what comes back, enlarged to the largest."""
         rows = []
-        images = to_float(jnp.asarray(self._images_NHWC[:SHEET_IMAGES]))
+        images = to_float(jnp.asarray(self._images_NHWC[:SAMPLE_IMAGES]))
         largest = max(self.config.resolutions)
         for size in self.config.resolutions:
             x = resize(images, size)
@@ -100,7 +101,7 @@ class AutoencoderTask:
                 x.repeat(repeat, 1).repeat(repeat, 2),
                 decoded.repeat(repeat, 1).repeat(repeat, 2),
             ]
-        return np.concatenate([np.concatenate(list(to_uint8(row)), axis=1) for row in rows])
+        return Samples(to_uint8(jnp.stack(rows)))
 
     def components(self, params: Params) -> dict[str, Params]:
         images = to_float(jnp.asarray(self._images_NHWC))

@@ -21,9 +21,9 @@ from videogen_jax.training.losses import chance, denoising_loss, drop_text, inte
 from videogen_jax.training.task import (
     Batch,
     ComputeConfig,
+    DrawSamples,
     Metrics,
     Params,
-    SampleSheet,
     begin_from,
 )
 
@@ -57,7 +57,7 @@ class CascadeTask:
         model: ModelConfig,
         frozen: Params,
         null_tokens_T: np.ndarray,
-        sample_sheet: SampleSheet,
+        samples: DrawSamples,
         warm_start_params: Params | None,
         compute: ComputeConfig = ComputeConfig(),
     ):
@@ -71,7 +71,7 @@ class CascadeTask:
         self._unet = SpaceTimeUNet(self._stage.unet, compute.dtype, compute.remat)
         self.frozen = frozen
         self._null_tokens_T = jnp.asarray(null_tokens_T)
-        self.sample_sheet = sample_sheet
+        self.samples = samples
         self._warm_start_params = warm_start_params
 
     def init(self, key: jax.Array) -> Params:

@@ -29,9 +29,10 @@ from videogen_jax.training.losses import denoising_loss
 from videogen_jax.training.task import (
     Batch,
     ComputeConfig,
+    DrawSamples,
     Metrics,
     Params,
-    SampleSheet,
+    Samples,
     begin_from,
     without_remat,
 )
@@ -59,7 +60,7 @@ class FlowTask:
         config: weights of the losses.
         model: the whole model's configuration.
         frozen: parameters of `autoencoder`.
-        sheet: a batch to draw sample sheets of.
+        examples: a batch to make samples of.
         compute: how the network computes.
     """
 
@@ -68,13 +69,13 @@ class FlowTask:
         config: FlowTaskConfig,
         model: ModelConfig,
         frozen: Params,
-        sheet: Mapping[str, np.ndarray],
+        examples: Mapping[str, np.ndarray],
         compute: ComputeConfig = ComputeConfig(),
     ):
         self._config, self._model = config, model
         self._network = LatentFlow(model.flow, without_remat(compute, "flow network").dtype)
         self.frozen = frozen
-        self._sheet = sheet
+        self._examples = examples
         self._draw = jax.jit(self._pictures)
 
     def init(self, key: jax.Array) -> Params:
@@ -105,10 +106,9 @@ class FlowTask:
     def _apply(self, params: Params, a_BHWZ: jax.Array, b_BHWZ: jax.Array) -> FlowOutput:
         return _frame_half_way(self._network, params, a_BHWZ, b_BHWZ)
 
-    def sample_sheet(self, params: Params, seed: int) -> np.ndarray:
+    def samples(self, params: Params, seed: int) -> Samples:
         """Rows: a, the frame found between, the true one, b; all but the true one decoded."""
-        rows = to_uint8(self._draw(params, self.frozen, self._sheet))
-        return np.concatenate([np.concatenate(list(row), axis=1) for row in rows])
+        return Samples(to_uint8(self._draw(params, self.frozen, self._examples)))
 
     def _pictures(self, params: Params, frozen: Params, batch: Batch) -> jax.Array:
         """`[4, B, H, W, C]`."""
@@ -151,7 +151,7 @@ class RefinerTask:
         model: ModelConfig,
         frozen: Params,
         null_tokens_T: np.ndarray,
-        sample_sheet: SampleSheet,
+        samples: DrawSamples,
         warm_start_params: Params | None,
         compute: ComputeConfig = ComputeConfig(),
     ):
@@ -159,7 +159,7 @@ class RefinerTask:
         self._unet = SpaceTimeUNet(model.refiner.unet, compute.dtype, compute.remat)
         self.frozen = frozen
         self._null_tokens_T = null_tokens_T
-        self.sample_sheet = sample_sheet
+        self.samples = samples
         self._warm_start_params = warm_start_params
 
     def init(self, key: jax.Array) -> Params:

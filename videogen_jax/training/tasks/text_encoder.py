@@ -114,7 +114,7 @@ class TextEncoderTask:
         text: Any = self._projection.apply(projection, states.pooled_BD)
         return _unit(text), _unit(clips)
 
-    def sample_sheet(self, params: Params, seed: int) -> np.ndarray | None:
+    def samples(self, params: Params, seed: int) -> None:
         return None
 
     def components(self, params: Params) -> dict[str, Params]:

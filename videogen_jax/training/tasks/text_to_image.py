@@ -19,9 +19,9 @@ from videogen_jax.training.losses import denoising_loss, drop_text
 from videogen_jax.training.task import (
     Batch,
     ComputeConfig,
+    DrawSamples,
     Metrics,
     Params,
-    SampleSheet,
     begin_from,
 )
 
@@ -43,7 +43,7 @@ class TextToImageTask:
         model: the whole model's configuration.
         frozen: parameters of `text_encoder` and `autoencoder`.
         null_tokens_T: the empty prompt's tokens.
-        sample_sheet: draws pictures of prompts from parameters and a seed.
+        samples: draws pictures of prompts from parameters and a seed.
         warm_start_params: of the component that the config names, None for none.
         compute: how the UNet computes.
     """
@@ -54,7 +54,7 @@ class TextToImageTask:
         model: ModelConfig,
         frozen: Params,
         null_tokens_T: np.ndarray,
-        sample_sheet: SampleSheet,
+        samples: DrawSamples,
         warm_start_params: Params | None = None,
         compute: ComputeConfig = ComputeConfig(),
     ):
@@ -62,7 +62,7 @@ class TextToImageTask:
         self._unet = SpaceTimeUNet(model.image.unet, compute.dtype, compute.remat)
         self.frozen = frozen
         self._null_tokens_T = jnp.asarray(null_tokens_T)
-        self.sample_sheet = sample_sheet
+        self.samples = samples
         self._warm_start_params = warm_start_params
 
     def init(self, key: jax.Array) -> Params:

@@ -23,7 +23,7 @@ from videogen_jax.models.layers import fold_frames, unfold_frames
 from videogen_jax.models.video_decoder import VideoDecoder
 from videogen_jax.pipeline.warm_start import warm_start_video_decoder
 from videogen_jax.training.frozen import encode_frames
-from videogen_jax.training.task import Batch, ComputeConfig, Metrics, Params, begin_from
+from videogen_jax.training.task import Batch, ComputeConfig, Metrics, Params, Samples, begin_from
 from videogen_jax.training.tasks.autoencoder import psnr
 
 _LAST_LAYER = "decoder/conv_out/kernel"
@@ -55,7 +55,7 @@ class VideoDecoderTask:
         config: weights of the losses.
         model: the whole model's configuration.
         frozen: parameters of `autoencoder`; its decoder is what the video decoder starts from.
-        sheet: a batch to draw sample sheets of.
+        examples: a batch to make samples of.
         compute: how decoder and discriminator compute.
     """
 
@@ -64,7 +64,7 @@ class VideoDecoderTask:
         config: VideoDecoderTaskConfig,
         model: ModelConfig,
         frozen: Params,
-        sheet: Mapping[str, np.ndarray],
+        examples: Mapping[str, np.ndarray],
         compute: ComputeConfig = ComputeConfig(),
     ):
         if config.adversarial_weight < 0:
@@ -77,7 +77,7 @@ class VideoDecoderTask:
         self._discriminator = PatchDiscriminator(config.discriminator, compute.dtype)
         self._resolution = model.stages[-1].resolution
         self.frozen = frozen
-        self._sheet = sheet
+        self._examples = examples
         self._draw = jax.jit(self._pictures)
 
     def init(self, key: jax.Array) -> Params:
@@ -160,11 +160,11 @@ class VideoDecoderTask:
         fooling = gradient_norm(lambda decoded: self._fooling(params["discriminator"], decoded))
         return jnp.clip(reconstruction / (fooling + _ADAPTIVE_EPSILON), 0.0, _MAX_ADAPTIVE_WEIGHT)
 
-    def sample_sheet(self, params: Params, seed: int) -> np.ndarray:
+    def samples(self, params: Params, seed: int) -> Samples:
         """For each clip, rows of frames: clean, degraded, image decoder, video decoder."""
-        rows = self._draw(params["video_decoder"], self.frozen, self._sheet)
+        rows = self._draw(params["video_decoder"], self.frozen, self._examples)
         clips = np.stack([to_uint8(row) for row in rows], axis=1)
-        return np.concatenate([np.concatenate(list(row), axis=1) for clip in clips for row in clip])
+        return Samples(clips.reshape(-1, *clips.shape[2:]), float(self._examples["fps"][0]))
 
     def _pictures(self, params: Params, frozen: Params, batch: Batch) -> tuple[jax.Array, ...]:
         clean, degraded = (

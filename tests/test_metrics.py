@@ -1,0 +1,68 @@
+"""What a run writes for people to look at: numbers, sheets and videos."""
+
+import io
+import json
+from pathlib import Path
+
+import av
+import numpy as np
+from PIL import Image
+from tensorboardX.proto.event_pb2 import Event
+from tensorboardX.record_writer import masked_crc32c
+
+from videogen_jax.training.metrics import MetricsWriter
+from videogen_jax.training.task import Samples
+
+ROWS, FRAMES, SIDE = 6, 3, 16
+
+
+def clips() -> np.ndarray:
+    """Clip r is at frame f of the even grey 30 r + 10 f."""
+    grey = 30 * np.arange(ROWS)[:, None] + 10 * np.arange(FRAMES)
+    return np.broadcast_to(grey[..., None, None, None], (ROWS, FRAMES, SIDE, SIDE, 3)).astype("u1")
+
+
+def events(run_dir: Path) -> list[Event]:
+    """Of the one TensorBoard file: records of length, its checksum, data and its checksum."""
+    (path,) = (run_dir / "tensorboard").iterdir()
+    data, found = path.read_bytes(), []
+    while data:
+        size = int.from_bytes(data[:8], "little")
+        body, data = data[12 : 12 + size], data[16 + size :]
+        assert masked_crc32c(body)  # a record was cut where it ends
+        found.append(Event.FromString(body))
+    return found
+
+
+def test_numbers_go_to_a_line_and_to_tensorboard(tmp_path: Path):
+    with MetricsWriter(tmp_path) as writer:
+        writer.scalars(7, {"loss": 0.5})
+    assert json.loads((tmp_path / "metrics.jsonl").read_text()) == {"step": 7, "loss": 0.5}
+    told = [(e.step, v.tag, v.simple_value) for e in events(tmp_path) for v in e.summary.value]
+    assert told == [(7, "loss", 0.5)]
+
+
+def test_clips_become_a_sheet_and_a_video_and_move_in_tensorboard(tmp_path: Path):
+    with MetricsWriter(tmp_path) as writer:
+        writer.samples(40, Samples(clips(), fps=8.0))
+    with Image.open(tmp_path / "samples/step_00000040.png") as sheet:
+        rows = np.asarray(sheet).reshape(ROWS, SIDE, FRAMES, SIDE, 3).swapaxes(1, 2)
+    np.testing.assert_array_equal(rows, clips())
+    with av.open(tmp_path / "samples/step_00000040.mp4") as file:
+        frames = [frame.to_ndarray(format="rgb24") for frame in file.decode(video=0)]
+        assert file.streams.video[0].average_rate == 8
+    assert len(frames) == FRAMES and frames[0].shape == (2 * SIDE, 4 * SIDE, 3)
+    for number, frame in enumerate(frames):  # four clips in a row, two and nothing below
+        assert abs(int(frame[8, 24, 0]) - (30 + 10 * number)) < 6
+        assert abs(int(frame[24, 8, 0]) - (120 + 10 * number)) < 6
+        assert frame[24, 56].max() < 6
+    values = {v.tag: v.image for e in events(tmp_path) for v in e.summary.value}
+    assert set(values) == {"samples", "videos"}
+    with Image.open(io.BytesIO(values["videos"].encoded_image_string)) as moving:
+        assert moving.n_frames == FRAMES and moving.info["duration"] in (120, 130)
+
+
+def test_stills_become_a_sheet_alone(tmp_path: Path):
+    with MetricsWriter(tmp_path) as writer:
+        writer.samples(2, Samples(clips()))
+    assert [path.name for path in (tmp_path / "samples").iterdir()] == ["step_00000002.png"]
