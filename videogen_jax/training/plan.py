@@ -136,11 +136,11 @@ def find_batch(
 ) -> tuple[StepPlan | None, StepPlan | None]:
     """The largest batch that fits, by compiling for several.
 
-    It begins with the smallest batch that the mesh and `config.accumulate` divide. Memory grows
-    nearly linearly with the batch, so two that fit say where to look next.
+    It begins with the run's own batch, or the next below that mesh and `config.accumulate` divide.
+    Memory grows nearly linearly with the batch, so any two, also refused ones, say where to look next.
 
     Args:
-        config: its batch size does not matter.
+        config: whose batch size is the first guess.
         topology: the devices.
         max_compilations: after so many the search ends with what it knows.
         plan: what compiles for one batch.
@@ -151,40 +151,41 @@ def find_batch(
     Raises:
         ValueError: as `plan_step`; or the memory of the devices is not known.
     """
-    if topology.chip.hbm_bytes is None:
+    limit = topology.chip.hbm_bytes
+    if limit is None:
         raise ValueError(f"--find-batch: the memory of {topology.name} is not known")
     mesh = sharding.make_mesh(config.mesh, absent_devices(topology))
     unit = mesh.shape["data"] * mesh.shape["fsdp"] * config.accumulate
     fitting: dict[int, StepPlan] = {}
     refused: dict[int, StepPlan] = {}
-    units: int | None = 1
+    units = max(1, config.batch_size // unit)
     for _ in range(max_compilations):
         step = plan(dataclasses.replace(config, batch_size=units * unit), topology)
         (fitting if step.fits else refused)[units] = step
-        units = _next_units({n: p.total for n, p in fitting.items()}, refused, topology)
-        if units is None:
+        low, high = max(fitting, default=0), min(refused, default=None)
+        if high is not None and high - low <= 1:
             break
+        totals = {n: p.total for n, p in (fitting | refused).items() if math.isfinite(p.total)}
+        units = max(_crossing(totals, limit) or 2 * low, low + 1)
+        units = units if high is None else min(units, high - 1)
     largest = fitting[max(fitting)] if fitting else None
     return largest, refused[min(refused)] if refused else None
 
 
-def _next_units(
-    fitting: Mapping[int, float], refused: Mapping[int, Any], topology: Topology
-) -> int | None:
-    """Which number of units to compile next; None once the border is known."""
-    low = max(fitting, default=0)
-    high = min(refused, default=None)
-    if high is not None and high - low <= 1:
-        return None
-    if len(fitting) < 2:
-        return low + 1 if high is None else (low + high) // 2
-    second, first = sorted(fitting)[-2:]
-    slope = (fitting[first] - fitting[second]) / (first - second)
-    room = (topology.chip.hbm_bytes or 0.0) - fitting[low]
-    guess = low + int(room / slope) if slope > 0 else 2 * low
-    if high is None:
-        return min(max(guess, low + 1), 8 * low)
-    return min(max(guess, low + 1), high - 1)
+def _crossing(totals: Mapping[int, float], limit: float) -> int:
+    """Where the line through the two totals nearest to `limit` reaches it; 0 if they do not tell.
+
+    One total alone is taken to be proportional: as something of it does not grow, a guess above errs
+    to the side that fits, and one below is halved.
+    """
+    nearest = sorted(totals, key=lambda n: abs(totals[n] - limit))[:2]
+    if not nearest:
+        return 0
+    first = nearest[0]
+    if len(nearest) == 1:
+        return int(first * limit / totals[first]) if totals[first] <= limit else first // 2
+    slope = (totals[first] - totals[nearest[1]]) / (first - nearest[1])
+    return int(first + (limit - totals[first]) / slope) if slope > 0 else 0
 
 
 def abstract_task(config: RunConfig) -> Task:
