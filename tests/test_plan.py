@@ -170,6 +170,24 @@ def test_a_report_says_that_nothing_ran_and_what_the_floor_assumes(plan: StepPla
     assert "0.0022 s  at 459 TFLOP/s" in text and "1.0000 s  at 2765 GB/s" in text
 
 
+def test_a_program_that_cannot_be_read_back_still_has_its_memory(monkeypatch: pytest.MonkeyPatch):
+    class Compiled:
+        def memory_analysis(self) -> Any:
+            return jax.jit(lambda x: x + 1).lower(1.0).compile().memory_analysis()
+
+        def cost_analysis(self) -> dict[str, float]:
+            return {"bytes accessed": 8.0}
+
+        def as_text(self) -> str:
+            raise jax.errors.JaxRuntimeError("INTERNAL: async-update sees 3\nstack")
+
+    mesh = sharding.make_mesh(MeshConfig(), jax.devices()[:1])
+    measures = planning._measures(Compiled(), mesh)
+    assert measures["peak"] > 0 and measures["unread"] == "INTERNAL: async-update sees 3"
+    text = plan_report.describe(planned(64, 2.0**30, unread=measures["unread"]))
+    assert "not known, jaxlib cannot read the program (INTERNAL: async-update sees 3)" in text
+
+
 def test_a_line_moves_while_something_works(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(plan_report, "_QUIET_SECONDS", 0.01)
     stream = io.StringIO()

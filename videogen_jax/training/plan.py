@@ -53,6 +53,7 @@ class StepPlan:
     peak: float | None = None  # bytes of arguments, results and everything between at once
     needed: float | None = None  # bytes, if the compiler refuses
     traffic: Mapping[str, hlo.Traffic] = dataclasses.field(default_factory=dict)
+    unread: str = ""  # why the compiled program, and with it its traffic, could not be read
     accessed: float | None = None  # bytes read and written by XLA's estimate, loops counted once
 
     @property
@@ -120,11 +121,12 @@ def _measures(compiled: Any, mesh: Mesh) -> dict[str, Any]:
     if mesh.devices.flat[0].platform != "tpu":  # there alone the compiler's peak has everything
         results = memory.output_size_in_bytes - memory.alias_size_in_bytes
         peak = max(peak, memory.argument_size_in_bytes + results + memory.temp_size_in_bytes)
-    return {
-        "peak": float(peak),
-        "traffic": hlo.collectives(compiled.as_text(), mesh.size),
-        "accessed": costs.get("bytes accessed"),
-    }
+    measures = {"peak": float(peak), "accessed": costs.get("bytes accessed")}
+    try:
+        text = compiled.as_text()
+    except jax.errors.JaxRuntimeError as error:  # libtpu may know instructions that jaxlib does not
+        return {**measures, "unread": str(error).splitlines()[0]}
+    return {**measures, "traffic": hlo.collectives(text, mesh.size)}
 
 
 def find_batch(

@@ -99,6 +99,10 @@ def _operations(plan: StepPlan) -> Sequence[str]:
 
 
 def _traffic(plan: StepPlan) -> Sequence[str]:
+    if plan.unread:
+        return [
+            f"sent by a device in a step: not known, jaxlib cannot read the program ({plan.unread})"
+        ]
     if not plan.traffic:
         return []
     rows = [
