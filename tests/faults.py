@@ -149,10 +149,11 @@ def hung_peer(folder: Path, victim: int) -> str:
             process.kill()
     logs = [log_of(run_dir, i) for i in rest]
     causes = [re.search(CAUSE, log, re.IGNORECASE) for log in logs]
+    message = causes[0] and causes[0][0]
     assert all(causes), logs
     return (
         f"process {victim} of 3 hangs (SIGSTOP): with the default of 50 s the others ended after "
-        f"{', '.join(ends)}: “{causes[0][0]}”"
+        f"{', '.join(ends)}: “{message}”"
     )
 
 

@@ -5,6 +5,7 @@ import errno
 import threading
 import types
 from pathlib import Path
+from typing import Any
 
 import jax
 import line
@@ -15,7 +16,7 @@ from videogen_jax.training import checkpoint
 from videogen_jax.training.checkpoint_files import find_checkpoint
 from videogen_jax.training.save_barriers import SaveBarriers
 
-ONE = {"devices": jax.devices()[:1]}
+ONE: Any = {"devices": jax.devices()[:1]}
 
 
 def steps_in(run_dir: Path) -> list[str]:
