@@ -10,10 +10,10 @@ import io
 import os
 import random
 import re
+import resource
 import shutil
-import socket
+import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections import Counter
@@ -21,50 +21,30 @@ from pathlib import Path
 
 import line
 import tyro
+from faulty_runs import (
+    EVERY,
+    complete,
+    ends_of,
+    free_address,
+    log_of,
+    start,
+    steps_done,
+    wait_until,
+)
 
 from videogen_jax.training.checkpoint_files import agree_on_newest
+from videogen_jax.training.distributed import DistributedConfig
 from videogen_jax.training.manifest import NAME
 from videogen_jax.training.peers import LOST_PEER
 
-STEPS, EVERY, WIDTH = 1_000_000, 5, 2**15  # checkpoints of 8 MB, so that many kills hit a save
-SECONDS = 0.002  # an example takes so long to read
+CAUSE = (
+    r"task /?\S* ?heartbeat timeout|failed to send RPC to coordination service[^.]*|.*deadline.*"
+)
 
 
-def start(run_dir: Path, *process: object, steps: int = STEPS, width: int = WIDTH):
-    arguments = [str(x) for x in (run_dir, steps, EVERY, width, SECONDS, *process)]
-    log = (run_dir.parent / f"log-{'-'.join(map(str, process[-1:]))}").open("w")
-    environment = {**os.environ, "PYTHONPATH": ".", "JAX_PLATFORMS": "cpu"}
-    return subprocess.Popen(
-        [sys.executable, line.__file__, *arguments], env=environment, stdout=log, stderr=log
-    )
-
-
-def log_of(run_dir: Path, number: object = "") -> str:
-    return (run_dir.parent / f"log-{number}").read_text()
-
-
-def steps_done(run_dir: Path) -> int:
-    """The last step that the run wrote of."""
-    path = run_dir / "metrics.jsonl"
-    found = re.findall(r'"step": (\d+)', path.read_text()) if path.exists() else []
-    return int(found[-1]) if found else 0
-
-
-def complete(run_dir: Path) -> int:
-    names = [path.name for path in (run_dir / "checkpoints").glob("*")]
-    return max((int(name) for name in names if name.isdigit()), default=0)
-
-
-def wait_until(condition, process: subprocess.Popen, seconds: float = 120) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        if process.poll() is not None or time.monotonic() > end:
-            raise SystemExit(f"the run did not get that far, status {process.poll()}")
-        time.sleep(0.01)
-
-
-def kills(folder: Path, number: int, rng: random.Random) -> str:
+def kills(folder: Path, number: int, rng: random.Random, during_save: int | None) -> str:
     run_dir, lost, in_save = folder / "run", [], 0
+    os.environ["STEPS_DURING_SAVE"] = "" if during_save is None else str(during_save)
     expected = 0
     for i in range(number + 1):
         process = start(run_dir)
@@ -82,9 +62,12 @@ def kills(folder: Path, number: int, rng: random.Random) -> str:
         expected = complete(run_dir)
         in_save += any((run_dir / "checkpoints").glob("*.orbax-checkpoint-tmp*"))
         lost.append(steps_done(run_dir) - expected)
+    os.environ["STEPS_DURING_SAVE"] = ""
+    assert during_save is None or max(lost) <= EVERY + during_save, lost
     return (
-        f"{number} × kill -9, {in_save} of them in a save: each time resumed from the last complete "
-        f"checkpoint; steps lost, with an interval of {EVERY}: {sorted(lost)}"
+        f"{number} × kill -9, {in_save} of them in a save, steps_during_save {during_save}: each time "
+        f"resumed from the last complete checkpoint; steps lost, with an interval of {EVERY}: "
+        f"{sorted(lost)}"
     )
 
 
@@ -124,6 +107,53 @@ def damages(folder: Path, number: int, rng: random.Random) -> str:
     return (
         f"{number} damages of the newest checkpoint ({counts}): all found and named, the one before "
         "used"
+    )
+
+
+def full_disk_of_one(folder: Path, victim: int) -> str:
+    """One of two processes can write no large file any more, as on a full disk of its own."""
+    run_dir, address = folder / "run", free_address()
+    processes = [start(run_dir, address, 2, i) for i in range(2)]
+    try:
+        wait_until(lambda: complete(run_dir) >= EVERY, processes[victim], 240)
+        # Log and metrics stay below it, the process's share of the state does not.
+        resource.prlimit(processes[victim].pid, resource.RLIMIT_FSIZE, (2**18, 2**18))
+        ends = ends_of(processes, [victim, 1 - victim])
+        there, last = complete(run_dir), agree_on_newest(run_dir / "checkpoints")
+    finally:
+        for process in processes:
+            process.kill()
+    message = re.findall(
+        r"error: (process .* could not be written here .*)", log_of(run_dir, victim)
+    )
+    assert processes[victim].returncode == 1 and message and last == there, log_of(run_dir, victim)
+    process = start(run_dir, steps=there + EVERY)
+    assert process.wait(120) == 0 and complete(run_dir) >= there + EVERY, log_of(run_dir)
+    return (
+        f"process {victim} of 2 cannot write its part: “{message[0][:140]}…”; they end after "
+        f"{', '.join(ends)}; the checkpoint of step {there} is intact and continued from"
+    )
+
+
+def hung_peer(folder: Path, victim: int) -> str:
+    run_dir, address, rest = folder / "run", free_address(), [i for i in range(3) if i != victim]
+    os.environ["HEARTBEAT"] = str(DistributedConfig().heartbeat_timeout_seconds)
+    processes = [start(run_dir, address, 3, i, width=48) for i in range(3)]
+    try:
+        wait_until(lambda: complete(run_dir) > 0, processes[victim], 240)
+        processes[victim].send_signal(signal.SIGSTOP)
+        ends = ends_of(processes, rest)
+    finally:
+        os.environ.pop("HEARTBEAT")
+        for process in processes:
+            process.kill()
+    logs = [log_of(run_dir, i) for i in rest]
+    causes = [re.search(CAUSE, log, re.IGNORECASE) for log in logs]
+    message = causes[0] and causes[0][0]
+    assert all(causes), logs
+    return (
+        f"process {victim} of 3 hangs (SIGSTOP): with the default of 50 s the others ended after "
+        f"{', '.join(ends)}: “{message}”"
     )
 
 
@@ -175,7 +205,7 @@ def terminated(folder: Path) -> str:
 def terminated_together(folder: Path) -> str:
     """Also shows that the checkpoint of two processes is continued by one."""
     run_dir = folder / "run"
-    address = _address()
+    address = free_address()
     processes = [start(run_dir, address, 2, i) for i in range(2)]
     try:
         wait_until(lambda: steps_done(run_dir) > 2, processes[0])
@@ -192,34 +222,19 @@ def terminated_together(folder: Path) -> str:
 
 
 def lost_peer(folder: Path, victim: int) -> str:
-    run_dir = folder / "run"
-    address = _address()
+    run_dir, address, rest = folder / "run", free_address(), [i for i in range(3) if i != victim]
     processes = [start(run_dir, address, 3, i, width=48) for i in range(3)]
     try:
         wait_until(lambda: complete(run_dir) > 0, processes[victim], 240)
         processes[victim].kill()
-        told, rest = time.monotonic(), [i for i in range(3) if i != victim]
-        ends = {}
-        while len(ends) < len(rest):
-            for i in rest:
-                if i not in ends and processes[i].poll() is not None:
-                    ends[i] = f"{time.monotonic() - told:.1f} s (status {processes[i].returncode})"
-            assert time.monotonic() - told < 60, "a process outlived the bound"
-            time.sleep(0.02)
+        ends = ends_of(processes, rest)
     finally:
         for process in processes:
             process.kill()
     statuses = [processes[i].returncode for i in rest]
-    assert all(statuses), statuses
     if victim:
         assert LOST_PEER in statuses and "another one is lost" in log_of(run_dir, rest[0])
-    return f"process {victim} of 3 killed: the others ended after {', '.join(ends.values())}"
-
-
-def _address() -> str:
-    with socket.socket() as found:
-        found.bind(("localhost", 0))
-        return f"localhost:{found.getsockname()[1]}"
+    return f"process {victim} of 3 killed: the others ended after {', '.join(ends)}"
 
 
 def main(kill: int = 20, damage: int = 100, seed: int = 0) -> None:
@@ -232,13 +247,18 @@ def main(kill: int = 20, damage: int = 100, seed: int = 0) -> None:
     """
     rng, begun = random.Random(seed), time.monotonic()
     parts = [
-        lambda folder: kills(folder, kill, rng),
+        lambda folder: kills(folder, kill, rng, None),
+        lambda folder: kills(folder, kill, rng, 0),
         lambda folder: damages(folder, damage, rng),
         full_disk,
+        lambda folder: full_disk_of_one(folder, 1),
+        lambda folder: full_disk_of_one(folder, 0),
         terminated,
         terminated_together,
         lambda folder: lost_peer(folder, 2),
         lambda folder: lost_peer(folder, 0),
+        lambda folder: hung_peer(folder, 2),
+        lambda folder: hung_peer(folder, 0),
     ]
     for part in parts:
         with tempfile.TemporaryDirectory() as folder:

@@ -1,9 +1,12 @@
 """The smallest thing that trains through the production loop: a matrix that learns a matrix.
 
 As a script it is a run: `line.py RUN_DIR STEPS CHECKPOINT_EVERY WIDTH SECONDS`, where each example
-takes SECONDS to read; with `ADDRESS COUNT ID` after them, one of several processes.
+takes SECONDS to read; with `ADDRESS COUNT ID` after them, one of several processes, which share the
+matrix. The environment variables STEPS_DURING_SAVE and HEARTBEAT (in seconds) set these options.
 """
 
+import dataclasses
+import os
 import sys
 import time
 from pathlib import Path
@@ -90,10 +93,16 @@ def main(run_dir: str, steps: str, every: str, width: str, seconds: str, *proces
     jax.config.update("jax_platforms", "cpu")
     if process:
         address, count, number = process
-        connect(DistributedConfig(False, address, int(count), int(number), 10))
-    loop = LoopConfig(log_every=1, sample_every=0, checkpoint_every=int(every), keep_best=0)
+        heartbeat = int(os.environ.get("HEARTBEAT", "10"))
+        connect(DistributedConfig(False, address, int(count), int(number), heartbeat))
+    during = os.environ.get("STEPS_DURING_SAVE")
+    loop = dataclasses.replace(
+        LOOP, checkpoint_every=int(every), steps_during_save=int(during) if during else None
+    )
+    mesh_config = MeshConfig(data=1, fsdp=-1, min_sharded_bytes=1) if process else MeshConfig()
+    options: Any = {"mesh_config": mesh_config, "width": int(width), "seconds": float(seconds)}
     with ending_at_once():
-        train_line(Path(run_dir), int(steps), loop, width=int(width), seconds=float(seconds))
+        train_line(Path(run_dir), int(steps), loop, **options)
 
 
 if __name__ == "__main__":

@@ -54,11 +54,12 @@ def test_two_processes_train_as_one(on_one_device: Path, tmp_path: Path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("sizes", [(2, 2, 2), (1, 1, 4)])
+@pytest.mark.parametrize("sizes", [(2, 2, 2), (1, 1, 4), (1, 4, 1)])
 def test_four_processes_train_as_one(
     on_one_device: Path, tmp_path: Path, sizes: tuple[int, int, int]
 ):
-    """With one device each, all four share every clip: none reads a part of the batch alone."""
+    """With one device each they share every clip, so that none reads a part of the batch alone, or all
+    parameters."""
     run_processes(tmp_path, sizes, processes=4, devices=int(np.prod(sizes)) // 4)
     assert_same_training(tmp_path, on_one_device)
 

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import jax
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers
 
@@ -18,6 +19,8 @@ from videogen_jax.data.loader import Batches
 from videogen_jax.training.checkpoint_files import agree_on_newest, say
 from videogen_jax.training.distributed import is_main
 from videogen_jax.training.manifest import write_manifest
+from videogen_jax.training.peers import is_lost_peer
+from videogen_jax.training.save_barriers import SaveBarriers
 from videogen_jax.training.step import TrainState
 
 _WRITE_ERRORS = (OSError, ValueError, RuntimeError)  # a full disk is any of them in Orbax
@@ -54,6 +57,7 @@ class Checkpoints:
         self._writing: int | None = None
         self._error: Exception | None = None  # of the last save, if it failed
         self.failures = 0
+        self._barriers = SaveBarriers() if jax.process_count() > 1 else None
         best = checkpoint_managers.BestN(
             get_metric_fn=_value, reverse=True, n=keep_best, keep_checkpoints_without_metrics=False
         )
@@ -62,14 +66,20 @@ class Checkpoints:
             preservation_policy=checkpoint_managers.AnyPreservationPolicy(policies),
             best_fn=_value if keep_best else None,
             cleanup_tmp_directories=True,
-            async_options=ocp.AsyncOptions(post_finalization_callback=self._before_commit),
+            async_options=ocp.AsyncOptions(
+                barrier_sync_fn=self._barriers, post_finalization_callback=self._before_commit
+            ),
         )
         self._manager = ocp.CheckpointManager(self._directory, options=options)
 
     def __enter__(self) -> "Checkpoints":
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: object
+    ) -> None:
+        if self._cannot_finish() or is_lost_peer(error):
+            return
         self._wait()
         self._manager.close()
         if kind is None:
@@ -91,6 +101,9 @@ class Checkpoints:
         A write that fails, as on a full disk, is reported and counted in `failures`, here or in the
         call after; the checkpoints before it stay and the run goes on. If it is the last, leaving the
         context raises.
+
+        Raises:
+            ValueError: a write failed in one of several processes, which cannot go on without it.
         """
         self._wait()
         if step in self._manager.all_steps():
@@ -105,6 +118,17 @@ class Checkpoints:
             self._manager.save(step, args=items, metrics={"value": best})
         except _WRITE_ERRORS as error:
             self._report(error)
+
+    def hold(self, step: int, steps_during_save: int | None) -> None:
+        """Waits, after `step`, for a write that began `steps_during_save` steps ago or more.
+
+        Every process waits after the same step, however far its own part is. None never waits.
+        """
+        if self._writing is None:
+            return
+        too_far = steps_during_save is not None and step - self._writing >= steps_during_save
+        if too_far or self._cannot_finish():
+            self._wait()
 
     def finish(self) -> None:
         """Waits until the last save is on disk.
@@ -137,6 +161,9 @@ class Checkpoints:
         (folder,) = self._directory.glob(f"{self._writing}.orbax-checkpoint-tmp*")
         write_manifest(folder)
 
+    def _cannot_finish(self) -> bool:
+        return self._barriers is not None and self._barriers.failed
+
     def _wait(self) -> None:
         if self._writing is None:
             return
@@ -149,15 +176,20 @@ class Checkpoints:
 
     def _report(self, error: Exception) -> None:
         step, self._writing, self._error = self._writing, None, error
+        last = (
+            "none before it" if self._newest is None else f"the last one is of step {self._newest}"
+        )
+        if jax.process_count() > 1:  # the others wait for this process's part
+            raise ValueError(
+                f"checkpoint of step {step} could not be written here ({last}; the same command line "
+                f"continues): {_first_line(error)}"
+            ) from error
         self.failures += 1
         if is_main():
             # What was written of it would take the room that the next one needs.
             for part in self._directory.glob(f"{step}.orbax-checkpoint-tmp*"):
                 shutil.rmtree(part, ignore_errors=True)
         self._manager.reload()
-        last = (
-            "none before it" if self._newest is None else f"the last one is of step {self._newest}"
-        )
         say(
             f"checkpoint of step {step} could not be written ({self.failures} failed so far; {last}): "
             f"{_first_line(error)}"

@@ -12,7 +12,8 @@ from videogen_jax.weights import config_file
 # What a run may continue with otherwise: its length, its devices, and what it tells of itself.
 MAY_CHANGE = re.compile(
     r"steps|mesh/.*|data/num_threads|data/max_damaged"
-    r"|loop/(log_every|sample_every|checkpoint_every|keep_checkpoints|keep_best|best_metric|max_skipped)"
+    r"|loop/(log_every|sample_every|checkpoint_every|steps_during_save|keep_checkpoints|keep_best"
+    r"|best_metric|max_skipped)"
 )
 
 

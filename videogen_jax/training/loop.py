@@ -36,10 +36,19 @@ class LoopConfig:
     log_every: int = 50
     sample_every: int = 1000  # 0: never
     checkpoint_every: int = 1000
+    # Steps that may be taken while a checkpoint is written; 0: none, so that a kill loses at most an
+    # interval; None: until the next one is due.
+    steps_during_save: int | None = None
     keep_checkpoints: int = 2  # the newest
     keep_best: int = 1  # and those with the lowest mean of best_metric since the one before
     best_metric: str = "loss"  # of those in metrics.jsonl
     max_skipped: int = 10  # steps in a row with a loss or gradient that is not finite: then stop
+
+    def __post_init__(self):
+        if self.steps_during_save is not None and self.steps_during_save < 0:
+            raise ValueError(
+                f"loop.steps_during_save is {self.steps_during_save}, expected 0 or more, or None"
+            )
 
 
 def train(
@@ -114,6 +123,8 @@ def train(
                 log.flush()
                 with meter.spend("checkpoint"):
                     checkpoints.save(done, state, data, log.means())
+            with meter.spend("checkpoint"):
+                checkpoints.hold(done, config.steps_during_save)
             if told_to_stop and done < steps:
                 checkpoints.finish()
                 preemption.say_how_to_continue(done, steps)

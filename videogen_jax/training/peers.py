@@ -18,6 +18,11 @@ _CONNECTION = re.compile(
 )
 
 
+def is_lost_peer(error: BaseException | None) -> bool:
+    """Whether an error is that a connection to another process broke."""
+    return isinstance(error, ValueError | RuntimeError) and bool(_CONNECTION.search(str(error)))
+
+
 @contextlib.contextmanager
 def ending_at_once() -> Iterator[None]:
     """In a run on several processes, ends this one as soon as the block raises, with a message.
@@ -32,8 +37,7 @@ def ending_at_once() -> Iterator[None]:
         if jax.process_count() == 1:
             raise
         who = f"process {jax.process_index()} of {jax.process_count()}"
-        lost = isinstance(error, ValueError | RuntimeError) and _CONNECTION.search(str(error))
-        if lost:
+        if is_lost_peer(error):
             status, text = LOST_PEER, f"{who} stops because another one is lost: {error}"
         else:
             status, text = 1, f"{who} stops: {error}"
