@@ -2,7 +2,6 @@
 
 import json
 import os
-import sys
 from collections import Counter
 
 import pytest
@@ -10,7 +9,6 @@ import pytest
 from tests.kill_ingest import ingest_killed
 from tests.numbered import H, W, read_numbers, write_numbered, write_sound
 from videogen_jax.data import ingest as ingest_module
-from videogen_jax.data.clip_lists import SourceOptions
 from videogen_jax.data.clip_video import decode_clip
 from videogen_jax.data.ingest import RunnerConfig, ingest
 from videogen_jax.data.ingest_state import IngestConfig
@@ -211,42 +209,3 @@ def test_foreign_folder_is_refused(tmp_path, source):
 def test_bad_clips_per_shard():
     with pytest.raises(ValueError, match="clips_per_shard must be >= 1"):
         IngestConfig("x", clips_per_shard=0)
-
-
-@pytest.mark.filterwarnings("ignore:label.. is deprecated")  # TFDS itself uses what protobuf drops
-def test_tfds(tmp_path):
-    """A dataset that TFDS wrote, without tensorflow."""
-    tfds = pytest.importorskip("tensorflow_datasets")
-    data = [write_numbered(tmp_path / f"{n}.mp4", count=20 + n).read_bytes() for n in range(3)]
-
-    class Tiny(tfds.core.GeneratorBasedBuilder):
-        VERSION = tfds.core.Version("1.0.0")
-        pkg_dir_path = tmp_path
-
-        def _info(self):
-            features = {"video": tfds.features.Text(), "caption": tfds.features.Text()}
-            return tfds.core.DatasetInfo(
-                builder=self, features=tfds.features.FeaturesDict(features)
-            )
-
-        def _split_generators(self, dl_manager):
-            return {"train": self._generate_examples()}
-
-        def _generate_examples(self):
-            for n, video in enumerate(data):
-                yield n, {"video": video, "caption": f"clip {n}"}
-
-    Tiny(data_dir=tmp_path, file_format="array_record").download_and_prepare()
-    assert "tensorflow" not in sys.modules
-    folder = tmp_path / "tiny" / "1.0.0"
-    ingest(IngestConfig(str(folder), clip=CLIP), tmp_path / "out")
-    records = list(ClipDataset(tmp_path / "out"))
-    assert [record.captions for record in records] == [(f"clip {n}",) for n in range(3)]
-    assert [read_numbers(decode_clip(r)) for r in records] == [
-        list(range(20 + n)) for n in range(3)
-    ]
-    wrong = SourceOptions(video_key="clip")
-    with pytest.raises(ValueError, match="no feature 'clip'; there are: caption, video"):
-        ingest(IngestConfig(str(folder), wrong, CLIP), tmp_path / "other")
-    with pytest.raises(ValueError, match="cannot read split 'test'"):
-        ingest(IngestConfig(str(folder), SourceOptions(split="test"), CLIP), tmp_path / "other")

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from tests.numbered import H, W, read_numbers, write_dataset, write_numbered
+from videogen_jax.data import clip_video
 from videogen_jax.data.clip_video import decode_clip, decode_window
 from videogen_jax.data.records import (
     INFO_FILE,
@@ -62,6 +63,22 @@ def test_windows_are_exactly_the_frames_asked_for(record, start, stride):
     assert window.shape == (count, H, W, 3) and window.dtype == np.uint8
     assert read_numbers(window) == list(range(start, 40, stride))
     assert read_numbers(decode_window(record.video, start, 1, stride)) == [start]
+
+
+def test_a_window_is_decoded_from_the_key_frame_before_it(record, monkeypatch):
+    """Key frames are at most 12 apart; without the seek all windows were right, and late ones slow."""
+    decoded, original = [], clip_video._decoded
+
+    def counting(*args):
+        for item in original(*args):
+            decoded.append(item)
+            yield item
+
+    monkeypatch.setattr(clip_video, "_decoded", counting)
+    for start in range(38):
+        decoded.clear()
+        decode_window(record.video, start, 2)
+        assert 2 <= len(decoded) <= 12 + 1
 
 
 def test_whole_clip(record):

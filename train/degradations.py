@@ -5,8 +5,8 @@ from pathlib import Path
 import tyro
 
 from videogen_jax.data.degrade import DegradeConfig
-from videogen_jax.data.records import ClipDataset
 from videogen_jax.data.sources import ShapesClips
+from videogen_jax.data.tfds_clips import open_clips
 from videogen_jax.data.windows import ClipWindows
 from videogen_jax.doors import run
 from videogen_jax.training.degradation_sheet import save_degradation_sheet
@@ -25,7 +25,7 @@ def main(
     """Draws clips before and after degradation, two rows each, and says what was done.
 
     Args:
-        dataset: folder that `train.ingest` made, or `shapes` for the procedural clips.
+        dataset: folder that `train.ingest` or `train.to_tfds` made, or `shapes`, the procedural clips.
         out: the PNG to write.
         degrade: what recipes are drawn from.
         clips: how many.
@@ -36,7 +36,7 @@ def main(
     if dataset == Path("shapes"):
         source = ShapesClips("train", clips, resolution=resolution, num_frames=num_frames)
     else:
-        source = ClipWindows(ClipDataset(dataset), num_frames, resolution, seed=seed)
+        source = ClipWindows(open_clips(dataset), num_frames, resolution, seed=seed)
     print("\n".join(save_degradation_sheet(source, degrade, out, clips, seed)))
 
 

@@ -15,7 +15,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -127,6 +127,43 @@ def write_sizes(directory: Path, clips: Iterable[tuple[int, float, int, int]]) -
         np.save(file, np.array([tuple(clip) for clip in clips], SIZES))
 
 
+def read_sizes(directory: Path, count: int) -> np.ndarray:
+    """What `write_sizes` wrote: [N] with the fields of `SIZES`.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is not one of a dataset of `count` clips.
+    """
+    path = directory / SIZES_FILE
+    if not path.is_file():
+        raise FileNotFoundError(f"no {path}; run train.ingest again into a new folder")
+    try:
+        sizes_N = np.load(path, allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise ValueError(f"{path} cannot be read: {error}") from error
+    if sizes_N.dtype != SIZES or sizes_N.shape != (count,):
+        raise ValueError(f"{path} is not of this dataset of {count} clips")
+    return sizes_N
+
+
+class Clips(Protocol):
+    """A dataset that windows are read from: `ClipDataset`, or `tfds_clips.TfdsDataset`."""
+
+    directory: Path
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> ClipRecord: ...
+
+    def clip_sizes(self) -> np.ndarray:
+        """See `ClipDataset.clip_sizes`."""
+        ...
+
+    def locate(self, index: int) -> str:
+        """The record's place, for messages."""
+        ...
+
+
 class ClipDataset:
     """The records of a dataset that `python -m train.ingest` wrote; picklable, safe in threads.
 
@@ -168,22 +205,8 @@ class ClipDataset:
         return unpack_record(data, where)
 
     def clip_sizes(self) -> np.ndarray:
-        """Of every clip without reading it: [N] with the fields of `SIZES`.
-
-        Raises:
-            FileNotFoundError: there is no such file.
-            ValueError: it is not one of this dataset.
-        """
-        path = self.directory / SIZES_FILE
-        if not path.is_file():
-            raise FileNotFoundError(f"no {path}; run train.ingest again into a new folder")
-        try:
-            sizes_N = np.load(path, allow_pickle=False)
-        except (ValueError, EOFError) as error:
-            raise ValueError(f"{path} cannot be read: {error}") from error
-        if sizes_N.dtype != SIZES or sizes_N.shape != (len(self),):
-            raise ValueError(f"{path} is not of this dataset of {len(self)} clips")
-        return sizes_N
+        """Of every clip without reading it, see `read_sizes`."""
+        return read_sizes(self.directory, len(self))
 
     def locate(self, index: int) -> str:
         """`FILE, record N`, for messages."""

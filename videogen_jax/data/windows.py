@@ -1,4 +1,4 @@
-"""Windows of real clips: a source of examples out of a dataset that `python -m train.ingest` wrote.
+"""Windows of real clips: a source of examples out of an ingested dataset.
 
 Shape letters: N clips, F frames, H height, W width; a trailing 3 are RGB channels.
 """
@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from videogen_jax.data.clip_video import decode_window
-from videogen_jax.data.records import ClipDataset, DamagedRecord
+from videogen_jax.data.records import Clips, DamagedRecord
 
 Part = Literal["train", "validation"]
 _NAMED_IN_ERROR = 3
@@ -45,7 +45,7 @@ class ClipWindows:
 
     def __init__(
         self,
-        dataset: ClipDataset,
+        dataset: Clips,
         num_frames: int,
         resolution: int,
         *,
@@ -163,7 +163,7 @@ def square(video_FHW3: np.ndarray, size: int, across: float = 0.5) -> np.ndarray
     return np.stack([np.asarray(frame) for frame in resized])
 
 
-def _part(dataset: ClipDataset, part: Part, held_back: int) -> np.ndarray:
+def _part(dataset: Clips, part: Part, held_back: int) -> np.ndarray:
     """The numbers of the clips: whatever the windows, the same ones are held back."""
     if part not in ("train", "validation"):
         raise ValueError(f"part must be 'train' or 'validation', got {part!r}")

@@ -1,12 +1,11 @@
 """The real clips that a run trains on, out of datasets that `python -m train.ingest` wrote."""
 
 import sys
-from pathlib import Path
 from typing import Any
 
 from videogen_jax.data.loader import Mixture, Source, example_at
-from videogen_jax.data.records import ClipDataset
 from videogen_jax.data.sources import DegradedClips
+from videogen_jax.data.tfds_clips import open_clips
 from videogen_jax.data.windows import ClipWindows, Part
 from videogen_jax.training.distributed import is_main
 from videogen_jax.training.runs import RunConfig
@@ -50,7 +49,7 @@ def first_examples(source: Source | Mixture, number: int) -> list[dict[str, Any]
 def _source(config: RunConfig, name: str, part: Part) -> Source:
     data = config.data
     clips = ClipWindows(
-        ClipDataset(Path(name)),
+        open_clips(name),
         data.num_frames,
         data.resolution,
         fps=data.fps,

