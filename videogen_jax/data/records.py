@@ -9,6 +9,7 @@ key frame at least every few frames, so that any window of frames is decoded exa
 """
 
 import bisect
+import hashlib
 import itertools
 import json
 import re
@@ -184,6 +185,13 @@ class ClipDataset:
         if sizes_N.dtype != SIZES or sizes_N.shape != (len(self),):
             raise ValueError(f"{path} is not of this dataset of {len(self)} clips")
         return sizes_N
+
+    def sha256(self) -> str:
+        """Of the description and the sizes of all clips: what tells one dataset from another."""
+        digest = hashlib.sha256()
+        for name in (INFO_FILE, SIZES_FILE):
+            digest.update((self.directory / name).read_bytes())
+        return digest.hexdigest()
 
     def locate(self, index: int) -> str:
         """`FILE, record N`, for messages."""
