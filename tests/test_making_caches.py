@@ -128,6 +128,14 @@ def test_a_run_with_other_frozen_networks_is_refused(folder: Path, tmp_path: Pat
         open_cache(dataclasses.replace(config, model=model), other)
 
 
+def test_a_run_of_more_epochs_than_are_cached_is_told(folder: Path, capfd):
+    config = cached.run_of(STAGE_1, folder, folder / "cache")  # 32 of 33 windows
+    open_cache(config, folder / "model")
+    assert capfd.readouterr().err == ""
+    open_cache(dataclasses.replace(config, steps=9), folder / "model")
+    assert "cache: has windows of 3 epochs for a run of 4: they repeat" in capfd.readouterr().err
+
+
 def test_a_refused_run_leaves_nothing_behind(folder: Path, tmp_path: Path):
     config = cached.run_of(STAGE_1, folder, folder / "cache", fps=12.0)
     with pytest.raises(ValueError, match="windows/fps"):

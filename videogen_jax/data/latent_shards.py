@@ -119,8 +119,8 @@ class _Windows:
     def __len__(self) -> int:
         return self._layout.epochs * sum(map(self._layout.shard_clips, self._shards))
 
-    def __getitem__(self, number: int) -> dict[str, Any]:
-        clip, epoch = divmod(number, self._layout.epochs)
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        clip, epoch = divmod(index, self._layout.epochs)
         place, clip = divmod(clip, self._layout.clips_per_shard)  # only the last may be smaller
         first = self._shards[place] * self._layout.clips_per_shard
         return example_at(self._source, first + clip, epoch)
@@ -154,8 +154,9 @@ class _Shard:
                 examples = list(itertools.islice(windows, min(left, self._encoders.batch)))
                 left -= len(examples)
                 files["windows"].write(self._rows(examples).tobytes())
-                video = _padded([example["video"] for example in examples], self._encoders.batch)
-                for size, moments in self._encoders.latents(video).items():
+                video = np.stack([example["video"] for example in examples])
+                padded = _padded(video, self._encoders.batch)
+                for size, moments in self._encoders.latents(padded).items():
                     what = f"latents at {size} pixels"
                     files[f"latents_{size}"].write(self._bytes(moments[: len(examples)], what))
                 progress.update(len(examples))
@@ -205,7 +206,6 @@ class _Shard:
             yield files
 
 
-def _padded(entries: Sequence[np.ndarray] | np.ndarray, size: int) -> np.ndarray:
-    """Stacked and filled up with zeros, so that the last batch compiles no anew."""
-    stacked = np.stack(entries)
-    return np.pad(stacked, ((0, size - len(stacked)), *((0, 0),) * (stacked.ndim - 1)))
+def _padded(array: np.ndarray, size: int) -> np.ndarray:
+    """Filled up with zeros, so that the last batch needs no compiling."""
+    return np.pad(array, ((0, size - len(array)), *((0, 0),) * (array.ndim - 1)))

@@ -30,7 +30,7 @@ from videogen_jax.data.tokenizer import load_tokenizer
 from videogen_jax.data.transforms import to_float
 from videogen_jax.sharding import MeshConfig
 from videogen_jax.training.cache_config import SHAPES, CacheConfig, networks_of, windows_of
-from videogen_jax.training.cached import latent_shape, text_shapes
+from videogen_jax.training.cached import latent_shape
 from videogen_jax.training.claim import differing_fields
 from videogen_jax.training.clips import clip_windows, shapes_clips
 from videogen_jax.training.distributed import is_main
@@ -159,14 +159,14 @@ def _source(data: DataConfig, seed: int) -> Source:
 
 
 def _layout(model: ModelConfig, config: CacheConfig, clips: int) -> CacheLayout:
-    frames = config.windows.num_frames
+    frames, text = config.windows.num_frames, model.text_encoder
     return CacheLayout(
         clips,
         config.epochs,
         config.clips_per_shard,
         config.dtype,
         {size: latent_shape(model, frames, size) for size in config.resolutions},
-        text_shapes(model)["text_states"],
+        (text.max_length, text.hidden_size),
     )
 
 

@@ -1,6 +1,7 @@
 """Training from a latent cache: whether it fits the run, and what its batches are."""
 
 import dataclasses
+import sys
 from pathlib import Path
 
 import jax
@@ -11,6 +12,7 @@ from videogen_jax.data.latent_cache import LatentCache, read_info
 from videogen_jax.training.cache_config import CacheConfig, networks_of, windows_of
 from videogen_jax.training.claim import differing_fields
 from videogen_jax.training.clips import check_batch
+from videogen_jax.training.distributed import is_main
 from videogen_jax.training.runs import RunConfig, TaskConfig
 from videogen_jax.training.tasks.cascade import CascadeTaskConfig
 from videogen_jax.training.tasks.temporal_sr import RefinerTaskConfig
@@ -22,6 +24,8 @@ DenoiserTaskConfig = TextToImageTaskConfig | CascadeTaskConfig | RefinerTaskConf
 
 def open_cache(config: RunConfig, model_directory: Path) -> LatentCache | None:
     """The cache that a run reads in place of pixels and captions, None if it reads those.
+
+    Says if its windows will repeat.
 
     Raises:
         FileNotFoundError: no such cache, dataset or component.
@@ -50,7 +54,15 @@ def open_cache(config: RunConfig, model_directory: Path) -> LatentCache | None:
     )
     if config.data.dataset:
         check_batch(config, [str(directory)], len(cache))
+        _tell_epochs(config, cache)
     return cache
+
+
+def _tell_epochs(config: RunConfig, cache: LatentCache) -> None:
+    drawn = -(-config.steps * config.batch_size // len(cache))
+    if is_main() and drawn > cache.layout.epochs:
+        text = f"has windows of {cache.layout.epochs} epochs for a run of {drawn}: they repeat"
+        print(f"{cache.directory}: {text}", file=sys.stderr)
 
 
 def denoiser_task(task: TaskConfig) -> DenoiserTaskConfig:
