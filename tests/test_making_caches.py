@@ -184,7 +184,11 @@ def test_a_cache_begun_otherwise_is_refused_and_stays(folder: Path, tmp_path: Pa
 @pytest.mark.parametrize(
     ("options", "dataset", "message"),
     [
-        ({"epochs": 2}, "shapes", "epochs is 2, but the shapes are the same in every epoch"),
+        (
+            {"epochs": 2, "examples": 4},
+            "shapes",
+            "epochs is 2, but the shapes are the same in every epoch",
+        ),
         ({"resolutions": (32,)}, "", "resolutions has 32, but .* denoisers .* at 8, 16 pixels"),
         ({"resolution": 8, "resolutions": (16,)}, "", "resolution is 8, but .* at 16 pixels"),
         ({"resolution": 4}, "", "resolution is 4, but latents are to be taken at 8, 16 pixels"),
@@ -197,6 +201,7 @@ def test_what_cannot_be_cached(
     clips, wanted = dataset or str(folder / "clips"), dataclasses.replace(cached.OPTIONS, **options)
     with pytest.raises(ValueError, match=message):
         make_cache(clips, folder / "model", tmp_path / "cache", wanted)
+    assert not (tmp_path / "cache").exists()
 
 
 def test_missing_parts_are_named(folder: Path, tmp_path: Path):

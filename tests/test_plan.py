@@ -116,7 +116,7 @@ def test_a_planned_batch_is_what_the_loader_gives(name: str):
     }
 
 
-def test_a_plan_from_a_latent_cache_needs_no_text_encoder_and_autoencoder(plan: StepPlan):
+def test_a_plan_from_a_latent_cache_needs_no_text_encoder_and_autoencoder():
     cached = dataclasses.replace(RUN, data=dataclasses.replace(RUN.data, latent_cache="cache"))
     frozen = planning.abstract_task(cached).frozen
     assert frozen.keys() == {"null_text"}

@@ -177,7 +177,7 @@ class LatentCache:
 
     def _floats(self, shard: int, name: str, first: int, shape: tuple[int, ...]) -> np.ndarray:
         values = self._read(shard, name, first, math.prod(shape))
-        return values.astype(np.float32).reshape(shape)
+        return values.astype(np.float32, copy=False).reshape(shape)
 
     def _read(self, shard: int, name: str, first: int, count: int) -> np.ndarray:
         """`count` values of an array from number `first` on, flat."""

@@ -109,12 +109,17 @@ def make_cache(
         options.dtype,
         options.clips_per_shard,
     )
+    source = _source(data, options.seed)  # first: what it refuses leaves nothing behind
     _begin(out, config)
     if not (out / INFO_FILE).is_file():
-        source = _source(data, options.seed)
         layout = _layout(model, config, len(source))
+        mesh = sharding.make_mesh(MeshConfig(), devices or jax.local_devices())
+        batch = mesh.size * (options.batch_size or _windows_per_device(config, layout))
         shards = range(jax.process_index(), layout.num_shards, jax.process_count())
-        _make_shards(model, model_directory, out, layout, shards, source, options, devices)
+        threads, quiet = options.num_threads, not is_main()
+        with activations.activate(mesh):
+            encoders = _encoders(model, model_directory, layout, mesh, batch)
+            write_shards(out, layout, source, encoders, shards, num_threads=threads, quiet=quiet)
         _finish(out, layout, config)
     return read_info(out)
 
@@ -188,27 +193,10 @@ def _begin(out: Path, config: CacheConfig) -> None:
         raise ValueError("\n".join([message, *lines]))
 
 
-def _make_shards(
-    model: ModelConfig,
-    directory: Path,
-    out: Path,
-    layout: CacheLayout,
-    shards: Sequence[int],
-    source: Source,
-    options: CacheOptions,
-    devices: Sequence[Any] | None,
-) -> None:
-    mesh = sharding.make_mesh(MeshConfig(), devices or jax.local_devices())
-    per_device = options.batch_size or _batch_per_device(layout, source[0]["video"])
-    with activations.activate(mesh):
-        encoders = _encoders(model, directory, layout, mesh, per_device * mesh.size)
-        threads, quiet = options.num_threads, not is_main()
-        write_shards(out, layout, source, encoders, shards, num_threads=threads, quiet=quiet)
-
-
-def _batch_per_device(layout: CacheLayout, video_FHW3: np.ndarray) -> int:
-    in_shard = layout.shard_clips(0) * layout.epochs
-    return min(_MOST_WINDOWS, in_shard, max(1, _DEVICE_PIXELS // video_FHW3[..., 0].size))
+def _windows_per_device(config: CacheConfig, layout: CacheLayout) -> int:
+    windows, in_shard = config.windows, layout.shard_clips(0) * layout.epochs
+    at_once = _DEVICE_PIXELS // (windows.num_frames * windows.resolution**2)
+    return min(_MOST_WINDOWS, in_shard, max(1, at_once))
 
 
 def _encoders(
