@@ -35,7 +35,9 @@ class Latents:
         length = micro.MICRO.text_encoder.max_length
         return {
             "latents_16": rng.standard_normal((FRAMES, 8, 8, 4), np.float32),
+            "latents_std_16": rng.random((FRAMES, 8, 8, 4), np.float32),
             "latents_8": rng.standard_normal((FRAMES, 4, 4, 4), np.float32),
+            "latents_std_8": rng.random((FRAMES, 4, 4, 4), np.float32),
             "tokens": rng.integers(0, 500, length, np.int32),
             "fps": np.float32(8),
         }

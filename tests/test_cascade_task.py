@@ -38,12 +38,14 @@ def cached(batch):
         f"latents_{resolution}": rng.normal(size=(NUM_CLIPS, TINY.num_frames, size, size, Z))
         for resolution, size in sizes.items()
     }
-    arrays = {name: array.astype(np.float16) for name, array in latents.items()}
+    arrays = {name: array.astype(np.float32) for name, array in latents.items()}
     return arrays | {"tokens": batch["tokens"], "fps": batch["fps"]}
 
 
 def make_task(stage: int = 2, warm_start_params=None, **changes) -> CascadeTask:
-    config = CascadeTaskConfig(stage=stage, **{"text_dropout": 0.0} | changes)
+    config = CascadeTaskConfig(
+        stage=stage, **{"text_dropout": 0.0, "posterior_noise": False} | changes
+    )
     arguments = (config, TINY, tiny.frozen(), tiny.NULL_TOKENS_T)
     return CascadeTask(*arguments, lambda *_: None, warm_start_params)
 
@@ -97,6 +99,26 @@ def test_low_res_is_noised_by_the_level_the_network_is_told(cached, monkeypatch)
     )
     np.testing.assert_allclose(eps.std(axis=(1, 2, 3, 4)), 1.0, rtol=0.3)
     assert jnp.abs(jnp.corrcoef(eps.reshape(NUM_CLIPS, -1)) - jnp.eye(NUM_CLIPS)).max() < 0.3
+
+
+def test_latents_are_draws_of_the_posterior(cached, monkeypatch):
+    """Of the stage's resolution and of the one below, each by noise of its own."""
+    stds = {name.replace("s_", "s_std_"): 0.1 + abs(cached[name]) for name in cached if "_" in name}
+    seen = tiny.recorded(
+        monkeypatch, cascade, lambda: make_task(posterior_noise=True), cached | stds
+    )
+    above, below = f"latents_{STAGE_2}", f"latents_{STAGE_1}"
+    noise = (seen["x0"] - cached[above]) / stds[f"latents_std_{STAGE_2}"]
+    np.testing.assert_allclose(noise.mean(axis=(1, 2, 3, 4)), 0, atol=0.3)
+    np.testing.assert_allclose(noise.std(axis=(1, 2, 3, 4)), 1, atol=0.2)
+    np.testing.assert_array_equal(seen["x"][:, 0, ..., Z : 2 * Z], seen["x0"][:, 0])
+    low_res, std = seen["x"][..., 2 * Z :], upsample(stds[f"latents_std_{STAGE_1}"])
+    of_below = (low_res - upsample(cached[below])) / std
+    assert 0.3 < of_below.std() < 1  # bilinear
+    assert (
+        abs(np.corrcoef(noise[:, :, ::2, ::2].ravel(), of_below[:, :, ::2, ::2].ravel())[0, 1])
+        < 0.2
+    )
 
 
 def test_joint_training_takes_first_frames_as_images(cached, monkeypatch):

@@ -1,60 +1,264 @@
-"""The latent cache: what goes in comes out, and it is whole or not there."""
+"""The latent cache's files: what goes in comes out, whole or not at all, whoever writes the shards."""
 
+import json
+import pickle
+import random
+import shutil
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from videogen_jax.data.latent_cache import LatentCache, write_latent_cache
+from videogen_jax.data.latent_cache import CacheLayout, LatentCache
+from videogen_jax.data.latent_shards import Encoders, write_info, write_shards
 from videogen_jax.data.loader import make_loader
-from videogen_jax.data.sources import ShapesClips
 
-CLIPS = ShapesClips("train", 5, num_frames=2, resolution=16)
-
-
-def _encode(video_BFHWC: np.ndarray) -> dict[int, np.ndarray]:
-    """Stands in for an autoencoder: the mean colour of blocks of 8 and of 4 pixels."""
-    blocks = video_BFHWC.reshape(*video_BFHWC.shape[:2], 2, 8, 2, 8, 3)
-    latents = blocks.mean(axis=(3, 5)) / 255.0
-    return {16: latents, 8: latents[:, :, :1, :1]}
+CLIPS, EPOCHS, FRAMES, TOKENS, WIDTH = 11, 2, 3, 4, 5
+LAYOUT = CacheLayout(
+    CLIPS, EPOCHS, 4, "float32", {16: (FRAMES, 2, 2, 3), 8: (FRAMES, 1, 1, 3)}, (TOKENS, WIDTH)
+)
+BATCH = 3  # which does not divide the windows of a shard
 
 
-@pytest.fixture
-def cache(tmp_path: Path) -> Path:
-    write_latent_cache(CLIPS, _encode, tmp_path / "cache", batch_size=2)
-    return tmp_path / "cache"
+class Windows:
+    """Another window of noise in each epoch, with one of two captions or none."""
+
+    def __len__(self) -> int:
+        return CLIPS
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        return self.at(index, 0)
+
+    def at(self, index: int, epoch: int) -> dict[str, Any]:
+        rng = np.random.default_rng([index, epoch])
+        return {
+            "video": rng.integers(0, 256, (FRAMES, 16, 16, 3), np.uint8),
+            "fps": np.float32(8 + index),
+            "caption": ["", "one", f"clip {index}"][(index + epoch) % 3],
+            "index": np.int32(100 + index),
+        }
 
 
-def test_every_clip_keeps_its_latents_fps_and_caption(cache: Path):
+def _latents(video_BFHW3: np.ndarray) -> dict[int, np.ndarray]:
+    """Stands in for an autoencoder: mean and deviation of the colours of blocks of 8 and 16 pixels."""
+    assert len(video_BFHW3) == BATCH
+    blocks = video_BFHW3.reshape(BATCH, FRAMES, 2, 8, 2, 8, 3).astype(np.float32)
+    small = np.stack([blocks.mean(axis=(3, 5)), blocks.std(axis=(3, 5))], axis=1)
+    return {16: small, 8: small.mean(axis=(3, 4), keepdims=True)}
+
+
+def _tokens(captions: Sequence[str]) -> np.ndarray:
+    return np.array([[len(text), *text.encode()[-3:].ljust(3)] for text in captions], np.int32)
+
+
+def _text(tokens_BT: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    states = tokens_BT[..., None] * np.arange(1, WIDTH + 1) / 7
+    return states, states.sum(axis=1)
+
+
+ENCODERS = Encoders(_latents, _tokens, _text, BATCH)
+
+
+def write(
+    directory: Path, layout: CacheLayout = LAYOUT, encoders: Encoders = ENCODERS, threads: int = 0
+) -> Path:
+    shards = range(layout.num_shards)
+    write_shards(directory, layout, Windows(), encoders, shards, num_threads=threads, quiet=True)
+    write_info(directory, layout, {})
+    return directory
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write(tmp_path_factory.mktemp("caches") / "cache")
+
+
+def contents(directory: Path) -> dict[str, bytes]:
+    """Of every file, hidden ones too, by its path."""
+    files = [path for path in sorted(directory.rglob("*")) if path.is_file()]
+    return {str(path.relative_to(directory)): path.read_bytes() for path in files}
+
+
+def expected(index: int, epoch: int) -> dict[str, np.ndarray]:
+    window = Windows().at(index, epoch)
+    latents = _latents(np.stack([window["video"]] * BATCH))
+    states, pooled = _text(_tokens([window["caption"]]))
+    return {
+        **{f"latents_{size}": moments[0, 0] for size, moments in latents.items()},
+        **{f"latents_std_{size}": moments[0, 1] for size, moments in latents.items()},
+        **{"text_states": states[0], "text_pooled": pooled[0]},
+        **{"fps": window["fps"], "index": window["index"]},
+    }
+
+
+def test_every_window_comes_out_again_with_its_text(cache: Path):
     source = LatentCache(cache)
-    assert len(source) == 5
-    for i in range(5):
-        clip, cached = CLIPS[i], source[i]
-        expected = _encode(clip["video"][None])
-        assert cached["caption"] == clip["caption"]
-        assert cached["fps"] == clip["fps"]
-        np.testing.assert_allclose(cached["latents_16"], expected[16][0], atol=1e-3)  # float16
-        assert cached["latents_8"].shape == (2, 1, 1, 3)
+    assert len(source) == CLIPS
+    for index in range(CLIPS):
+        for epoch in range(EPOCHS):
+            found = source.at(index, epoch)
+            assert all(found[name].dtype == np.float32 for name in found if name != "index")
+            for name, value in expected(index, epoch).items():
+                np.testing.assert_allclose(found[name], value, rtol=1e-6, err_msg=name)
+            assert found.keys() == expected(index, epoch).keys()
+    with pytest.raises(IndexError):
+        source[CLIPS]
 
 
-def test_it_feeds_the_loader(cache: Path):
-    batch = next(make_loader(LatentCache(cache), 4, seed=0))
-    assert batch["latents_16"].shape == (4, 2, 2, 2, 3)
-    assert batch["latents_16"].dtype == np.float16
+def test_after_the_last_epoch_that_is_cached_comes_the_first(cache: Path):
+    source = LatentCache(cache)
+    np.testing.assert_array_equal(source.at(5, 4)["latents_16"], source.at(5, 0)["latents_16"])
+    assert (source.at(5, 1)["latents_16"] != source.at(5, 0)["latents_16"]).any()
 
 
-def test_a_cache_is_not_overwritten(cache: Path):
-    with pytest.raises(FileExistsError, match="exists already"):
-        write_latent_cache(CLIPS, _encode, cache)
+def test_texts_are_there_once_and_the_empty_prompt_first(cache: Path):
+    """The first shard's clips have in their windows "", "one", "clip 1", "clip 2"."""
+    folder = next(iter(sorted(cache.glob("shard-*"))))
+    assert len(np.load(folder / "text_states.npy")) == 4
+    source = LatentCache(cache)
+    for shard in range(LAYOUT.num_shards):
+        np.testing.assert_allclose(source.text(shard)["text_states"], _text(_tokens([""]))[0][0])
 
 
-def test_an_interrupted_cache_is_not_there(tmp_path: Path):
-    def fail(video: np.ndarray) -> dict[int, np.ndarray]:
-        raise KeyboardInterrupt
+def test_only_what_is_asked_for_is_read(cache: Path):
+    source = LatentCache(cache, [8], deviation=False, text=False)
+    assert source[0].keys() == {"index", "fps", "latents_8"}
+    with pytest.raises(ValueError, match="has latents at 8, 16 pixels, none at 32"):
+        LatentCache(cache, [8, 32])
 
-    with pytest.raises(KeyboardInterrupt):
-        write_latent_cache(CLIPS, fail, tmp_path / "cache")
-    with pytest.raises(FileNotFoundError, match="no latent cache there"):
-        LatentCache(tmp_path / "cache")
-    write_latent_cache(CLIPS, _encode, tmp_path / "cache")
-    assert len(LatentCache(tmp_path / "cache")) == 5
+
+def test_it_feeds_the_loader_in_epochs_and_from_threads_and_pickled(cache: Path):
+    source = pickle.loads(pickle.dumps(LatentCache(cache)))
+    batches = make_loader(source, CLIPS, seed=0)
+    for epoch in range(3):
+        batch = next(batches)
+        assert batch["latents_std_8"].shape == (CLIPS, FRAMES, 1, 1, 3)
+        for place, number in enumerate(batch["index"] - 100):
+            want = expected(number, epoch % EPOCHS)
+            np.testing.assert_allclose(batch["latents_16"][place], want["latents_16"], rtol=1e-6)
+
+
+def test_float16_is_half_as_large_and_rounded(cache: Path, tmp_path: Path):
+    layout = CacheLayout(CLIPS, EPOCHS, 4, "float16", LAYOUT.latents, LAYOUT.text)
+    half = LatentCache(write(tmp_path / "half", layout))
+    full = LatentCache(cache)
+    assert half.info["bytes"] < 0.6 * full.info["bytes"]
+    for name, value in full.at(7, 1).items():
+        np.testing.assert_allclose(half.at(7, 1)[name], value, rtol=2**-11, err_msg=name)
+        assert half.at(7, 1)[name].dtype == value.dtype
+
+
+def test_the_bytes_told_are_those_of_the_values(cache: Path):
+    sizes = [np.load(path).nbytes for path in cache.rglob("*.npy")]
+    assert LatentCache(cache).info["bytes"] == sum(sizes)
+
+
+@pytest.mark.parametrize("threads", [0, 3])
+def test_a_cache_killed_at_random_moments_ends_with_the_same_bytes(
+    cache: Path, tmp_path: Path, threads: int
+):
+    """A kill leaves the folder it was writing; that of an exception is removed."""
+    rng, kills, out = random.Random(5 + threads), 0, tmp_path / "cache"
+    finished: set[str] = set()
+
+    class Killed(BaseException):
+        pass
+
+    def dying(function: Any) -> Any:
+        def call(values: Any) -> Any:
+            if rng.random() < 0.3:
+                leftover = next(out.glob(".shard-*"))
+                shutil.copytree(leftover, out / f"{leftover.name}.killed")
+                raise Killed
+            return function(values)
+
+        return call
+
+    encoders = Encoders(dying(_latents), _tokens, dying(_text), BATCH)
+    out.mkdir()
+    while True:
+        try:
+            write(out, encoders=encoders, threads=threads)
+            break
+        except Killed:
+            kills += 1
+            with pytest.raises(FileNotFoundError, match="no latent cache there"):
+                LatentCache(out)
+            assert finished <= {path.name for path in out.glob("shard-*")}
+            finished = {path.name for path in out.glob("shard-*")}
+    assert kills > 2
+    assert contents(out) == contents(cache)
+
+
+def test_two_processes_share_the_shards(cache: Path, tmp_path: Path):
+    """Each with its own share, at the same time, one of them after it was there before."""
+    out = tmp_path / "cache"
+
+    def process(number: int) -> None:
+        shards = range(number, LAYOUT.num_shards, 2)
+        write_shards(out, LAYOUT, Windows(), ENCODERS, shards, quiet=True)
+
+    process(1)
+    shutil.rmtree(next(iter(sorted(out.glob("shard-*")))))
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(process, range(2)))
+    write_info(out, LAYOUT, {})
+    assert contents(out) == contents(cache)
+
+
+def test_a_shard_that_is_there_is_not_written_again(cache: Path, tmp_path: Path):
+    out = tmp_path / "cache"
+    shutil.copytree(cache, out)
+    write_shards(out, LAYOUT, Windows(), Encoders(None, _tokens, None, BATCH), range(3), quiet=True)
+    assert contents(out) == contents(cache)
+
+
+def test_values_that_do_not_fit_the_type_are_refused(tmp_path: Path):
+    layout = CacheLayout(CLIPS, EPOCHS, 4, "float16", LAYOUT.latents, LAYOUT.text)
+    large = lambda video: {size: 1e5 * moments for size, moments in _latents(video).items()}
+    message = "shard-00000-of-00003: latents at 16 pixels are not finite in float16"
+    with pytest.raises(ValueError, match=message):
+        write(tmp_path / "cache", layout, Encoders(large, _tokens, _text, BATCH))
+    assert contents(tmp_path / "cache") == {}
+
+
+def test_what_cannot_be_read(cache: Path, tmp_path: Path):
+    def damaged(name: str) -> Path:
+        out = tmp_path / name
+        shutil.copytree(cache, out)
+        return out
+
+    with pytest.raises(FileNotFoundError, match="nowhere: no latent cache there"):
+        LatentCache(tmp_path / "nowhere")
+    out = damaged("cut")
+    file = out / LAYOUT.shard_name(1) / "latents_16.npy"
+    opened, size = LatentCache(out), file.stat().st_size
+    file.write_bytes(file.read_bytes()[:-1])
+    with pytest.raises(ValueError, match=f"latents_16.npy is damaged: has {size - 1} bytes, exp"):
+        LatentCache(out)
+    assert len(LatentCache(out, [8])) == CLIPS  # which does not need that file
+    with pytest.raises(ValueError, match="latents_16.npy is damaged: it was cut off"):
+        opened.at(7, 1)
+    file.unlink()
+    with pytest.raises(FileNotFoundError, match="latents_16.npy of the latent cache is missing"):
+        LatentCache(out)
+    out = damaged("unfinished")
+    (out / "info.json").rename(out / "cache.json")
+    with pytest.raises(ValueError, match="not finished; run the same"):
+        LatentCache(out)
+    out = damaged("description")
+    info = json.loads((out / "info.json").read_text())
+    for text in ("no json", "[]", json.dumps({**info, "texts": [1]})):
+        (out / "info.json").write_text(text)
+        with pytest.raises(ValueError, match=r"info.json: not "):
+            LatentCache(out)
+
+
+def test_a_cache_of_the_old_version_is_refused(tmp_path: Path):
+    np.save(tmp_path / "latents_64.npy", np.zeros((2, 1, 8, 8, 4), np.float16))
+    (tmp_path / "captions.json").write_text("[]")
+    with pytest.raises(ValueError, match="a latent cache of an old version"):
+        LatentCache(tmp_path)

@@ -1,21 +1,16 @@
 """The same training on 1 device, on 8 and on several processes."""
 
-import os
-import socket
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import jax
 import numpy as np
 import parallel
 import pytest
+from processes import run_processes
 
 from videogen_jax.sharding import MeshConfig
 
 LOSS_RTOL, PARAMS_ATOL = 1e-5, 1e-6
-PROCESS_TIMEOUT = 900  # seconds; a failing peer must not hold up the others for ever
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +44,7 @@ def test_eight_devices_train_as_one(
 
 
 def test_two_processes_train_as_one(on_one_device: Path, tmp_path: Path):
-    run_processes(tmp_path, (1, 4, 1), processes=2, devices=2)
+    train_on_processes(tmp_path, (1, 4, 1), processes=2, devices=2)
     assert_same_training(tmp_path, on_one_device)
 
 
@@ -60,37 +55,15 @@ def test_four_processes_train_as_one(
 ):
     """With one device each they share every clip, so that none reads a part of the batch alone, or all
     parameters."""
-    run_processes(tmp_path, sizes, processes=4, devices=int(np.prod(sizes)) // 4)
+    train_on_processes(tmp_path, sizes, processes=4, devices=int(np.prod(sizes)) // 4)
     assert_same_training(tmp_path, on_one_device)
 
 
-def run_processes(out: Path, sizes: tuple[int, int, int], processes: int, devices: int) -> None:
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        address = f"localhost:{free.getsockname()[1]}"
-    environment = os.environ | {
-        "JAX_PLATFORMS": "cpu",
-        "JAX_NUM_CPU_DEVICES": str(devices),
-        "PYTHONPATH": str(Path(__file__).parent.parent),
-    }
-    command = [sys.executable, parallel.__file__, str(out), *map(str, sizes), address]
-    logs = [out / f"process_{i}.log" for i in range(processes)]
-    running = []
-    try:
-        for number, log in enumerate(logs):
-            with log.open("w") as file:
-                arguments = [*command, str(processes), str(number)]
-                running.append(
-                    subprocess.Popen(arguments, env=environment, stdout=file, stderr=file)
-                )
-        deadline = time.monotonic() + PROCESS_TIMEOUT
-        codes: list[int | None] = [None] * processes
-        while None in codes and not any(codes) and time.monotonic() < deadline:
-            time.sleep(0.2)
-            codes = [process.poll() for process in running]
-    finally:
-        for process in running:
-            process.kill()
-    assert codes == [0] * processes, "\n\n".join(log.read_text()[-4000:] for log in logs)
-    assert "loss=" in logs[0].read_text()  # the progress line
-    assert not any("loss=" in log.read_text() for log in logs[1:])
+def train_on_processes(
+    out: Path, sizes: tuple[int, int, int], processes: int, devices: int
+) -> None:
+    printed = run_processes(
+        parallel.__file__, [out, *sizes], out, processes=processes, devices=devices
+    )
+    assert "loss=" in printed[0]  # the progress line
+    assert not any("loss=" in text for text in printed[1:])

@@ -7,16 +7,13 @@ import math
 import os
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
 import jax
 import micro
-import numpy as np
 import pytest
 
 from videogen_jax import sharding
-from videogen_jax.data.latent_cache import LatentCache, write_latent_cache
 from videogen_jax.data.loader import make_loader
 from videogen_jax.pipeline.components import component_shapes
 from videogen_jax.sharding import MeshConfig
@@ -28,6 +25,7 @@ from videogen_jax.training.plan import StepPlan, batch_shapes, find_batch, plan_
 from videogen_jax.training.run import make_source
 from videogen_jax.training.runs import RUNS, DataConfig, RunConfig
 from videogen_jax.training.tasks.cascade import CascadeTaskConfig
+from videogen_jax.training.tasks.video_decoder import VideoDecoderTaskConfig
 from videogen_jax.training.topology import Topology
 
 CPU_8 = Topology("cpu", (8,))
@@ -118,19 +116,15 @@ def test_a_planned_batch_is_what_the_loader_gives(name: str):
     }
 
 
-def test_a_planned_batch_of_a_latent_cache_is_what_the_loader_gives(tmp_path: Path):
-    config = dataclasses.replace(RUNS["tiny-stage-2"], batch_size=2)
-    sides = {16: config.model.latent_size(16), 8: config.model.latent_size(8)}
-
-    def encode(video: np.ndarray) -> dict[int, np.ndarray]:
-        return {r: np.zeros((*video.shape[:2], s, s, 4)) for r, s in sides.items()}
-
-    write_latent_cache(make_source(config, "train", 4), encode, tmp_path / "cache")
-    data = dataclasses.replace(config.data, latent_cache=str(tmp_path / "cache"))
-    planned = batch_shapes(dataclasses.replace(config, data=data))
-    length = config.model.text_encoder.max_length
-    batch = next(make_loader(LatentCache(tmp_path / "cache"), 2, 0, micro.TOKENIZER, length))
-    assert {k: v.shape for k, v in planned.items()} == {k: v.shape for k, v in batch.items()}
+def test_a_plan_from_a_latent_cache_needs_no_text_encoder_and_autoencoder():
+    cached = dataclasses.replace(RUN, data=dataclasses.replace(RUN.data, latent_cache="cache"))
+    frozen = planning.abstract_task(cached).frozen
+    assert frozen.keys() == {"null_text"}
+    batch, clip = batch_shapes(cached), (16, 2, 4, 4, 4)
+    assert batch["latents_8"].shape == batch["latents_std_8"].shape == clip
+    assert batch["text_states"].shape == (16, *frozen["null_text"]["text_states"].shape)
+    with pytest.raises(ValueError, match="a run of VideoDecoder trains on pixels"):
+        batch_shapes(dataclasses.replace(cached, task=VideoDecoderTaskConfig()))
 
 
 # Reports

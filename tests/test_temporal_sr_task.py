@@ -48,7 +48,7 @@ def make_flow_task(triplets) -> FlowTask:
 
 
 def make_refiner_task(warm_start_params=None) -> RefinerTask:
-    arguments = (RefinerTaskConfig(), TINY, tiny.frozen(), tiny.NULL_TOKENS_T)
+    arguments = (RefinerTaskConfig(posterior_noise=False), TINY, tiny.frozen(), tiny.NULL_TOKENS_T)
     return RefinerTask(*arguments, lambda *_: None, warm_start_params)
 
 

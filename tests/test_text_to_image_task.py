@@ -23,7 +23,7 @@ def batch():
 
 
 def make_task(text_dropout: float = 0.0) -> TextToImageTask:
-    config = TextToImageTaskConfig(text_dropout=text_dropout)
+    config = TextToImageTaskConfig(text_dropout=text_dropout, posterior_noise=False)
     return TextToImageTask(config, TINY, tiny.frozen(), tiny.NULL_TOKENS_T, lambda *_: None)
 
 

@@ -1,30 +1,39 @@
-"""Encodes the shapes clips once: `python -m train.cache_latents MODEL_DIR OUT --clips N`."""
+"""Encodes clips once: `python -m train.cache_latents DATASET MODEL_DIR OUT`; again to go on."""
 
 from pathlib import Path
+from typing import Annotated
 
 import tyro
 
 from videogen_jax.doors import enable_compilation_cache, run
-from videogen_jax.training.cache import cache_shapes
+from videogen_jax.training.cache import CacheOptions, make_cache
+from videogen_jax.training.distributed import DistributedConfig, connect
+from videogen_jax.training.peers import ending_at_once
 
 
 def main(
+    dataset: tyro.conf.Positional[str],
     model_dir: tyro.conf.Positional[Path],
     out: tyro.conf.Positional[Path],
     /,
-    clips: int = 8000,
-    num_frames: int = 16,
+    options: Annotated[CacheOptions, tyro.conf.OmitArgPrefixes] = CacheOptions(),
+    distributed: DistributedConfig = DistributedConfig(),
 ) -> None:
-    """Writes the latents of training clips at every resolution that the model has a denoiser for.
+    """Writes what the frozen autoencoder and text encoder make of clips and captions.
 
     Args:
-        model_dir: has the autoencoder and `config.json`.
-        out: folder to make.
-        clips: how many.
-        num_frames: of each clip; 1 encodes first frames only.
+        dataset: folder that `train.ingest` made, or `shapes` for the procedural clips.
+        model_dir: has `config.json`, the tokenizer, the autoencoder and the text encoder.
+        out: the cache's folder; the same line again goes on.
+        options: which windows are cached, where and how.
+        distributed: how several processes find each other; each is started with the same line.
     """
+    connect(distributed)
     enable_compilation_cache()
-    cache_shapes(model_dir, out, clips, num_frames)
+    with ending_at_once():
+        info = make_cache(dataset, model_dir, out, options)
+        windows = f"{info['clips']} clips, windows of each: {info['epochs']}"
+        print(f"{out}: {windows}; {info['bytes'] / 2**20:.1f} MiB")
 
 
 if __name__ == "__main__":

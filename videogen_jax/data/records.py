@@ -9,6 +9,7 @@ key frame at least every few frames, so that any window of frames is decoded exa
 """
 
 import bisect
+import hashlib
 import itertools
 import json
 import re
@@ -207,6 +208,13 @@ class ClipDataset:
     def clip_sizes(self) -> np.ndarray:
         """Of every clip without reading it, see `read_sizes`."""
         return read_sizes(self.directory, len(self))
+
+    def sha256(self) -> str:
+        """Of the description and the sizes of all clips: what tells one dataset from another."""
+        digest = hashlib.sha256()
+        for name in (INFO_FILE, SIZES_FILE):
+            digest.update((self.directory / name).read_bytes())
+        return digest.hexdigest()
 
     def locate(self, index: int) -> str:
         """`FILE, record N`, for messages."""

@@ -35,6 +35,7 @@ class Parts:
     start: Callable[[str], Params | None]  # what a warm start begins from; None for ""
     examples: Callable[[int], Mapping[str, np.ndarray]]  # a batch of so many, as the task trains on
     draw: Callable[[Params], DrawSamples]  # how samples are made with the frozen components
+    null_text: Params | None = None  # of a latent cache, whose runs need no more of text and pixels
 
 
 def assemble_task(config: RunConfig, parts: Parts) -> Task:
@@ -54,18 +55,32 @@ def assemble_task(config: RunConfig, parts: Parts) -> Task:
         case TextToImageTaskConfig():
             frozen = load("text_encoder", "autoencoder")
             draw, start = parts.draw(frozen), parts.start(task.warm_start)
-            return TextToImageTask(task, model, frozen, null_tokens, draw, start, compute)
+            return TextToImageTask(
+                task, model, _in_step(frozen, parts), null_tokens, draw, start, compute
+            )
         case CascadeTaskConfig():
             frozen = load("text_encoder", "autoencoder")
             draw, start = parts.draw(frozen), parts.start(task.warm_start)
-            return CascadeTask(task, model, frozen, null_tokens, draw, start, compute)
+            return CascadeTask(
+                task, model, _in_step(frozen, parts), null_tokens, draw, start, compute
+            )
         case FlowTaskConfig():
             frozen = load("autoencoder")
             return FlowTask(task, model, frozen, parts.examples(SAMPLE_CLIPS), compute)
         case RefinerTaskConfig():
             frozen = load("text_encoder", "autoencoder", "flow")
             draw, start = parts.draw(frozen), parts.start(task.warm_start)
-            return RefinerTask(task, model, frozen, null_tokens, draw, start, compute)
+            return RefinerTask(
+                task, model, _in_step(frozen, parts), null_tokens, draw, start, compute
+            )
         case VideoDecoderTaskConfig():
             frozen = load("autoencoder")
             return VideoDecoderTask(task, model, frozen, parts.examples(SAMPLE_CLIPS), compute)
+
+
+def _in_step(frozen: Params, parts: Parts) -> Params:
+    """What of the frozen components the step needs; a latent cache has what two of them make."""
+    if parts.null_text is None:
+        return frozen
+    others = {name: frozen[name] for name in frozen.keys() - {"text_encoder", "autoencoder"}}
+    return {"null_text": parts.null_text, **others}

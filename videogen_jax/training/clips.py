@@ -1,14 +1,14 @@
-"""The real clips that a run trains on, out of datasets that `python -m train.ingest` wrote."""
+"""The clips that a run trains on: real ones, out of datasets of `python -m train.ingest`, or shapes."""
 
 import sys
 from typing import Any
 
 from videogen_jax.data.loader import Mixture, Source, example_at
-from videogen_jax.data.sources import DegradedClips
+from videogen_jax.data.sources import DegradedClips, ShapesClips, ShapesImages
 from videogen_jax.data.tfds_clips import open_clips
 from videogen_jax.data.windows import ClipWindows, Part
 from videogen_jax.training.distributed import is_main
-from videogen_jax.training.runs import RunConfig
+from videogen_jax.training.runs import DataConfig, RunConfig
 from videogen_jax.training.tasks.temporal_sr import FlowTaskConfig
 from videogen_jax.training.tasks.video_decoder import VideoDecoderTaskConfig
 
@@ -31,7 +31,7 @@ def clip_source(config: RunConfig, part: Part) -> Source | Mixture:
     weighted = data.mixture or ((data.dataset, 1.0),)
     sources = tuple(_source(config, name, part) for name, _ in weighted)
     if part == "train":
-        _check_batch(config, [name for name, _ in weighted], sum(map(len, sources)))
+        check_batch(config, [name for name, _ in weighted], sum(map(len, sources)))
     return Mixture(sources, tuple(weight for _, weight in weighted)) if data.mixture else sources[0]
 
 
@@ -46,8 +46,15 @@ def first_examples(source: Source | Mixture, number: int) -> list[dict[str, Any]
     return examples
 
 
-def _source(config: RunConfig, name: str, part: Part) -> Source:
-    data = config.data
+def shapes_clips(data: DataConfig, split: Part, size: int) -> ShapesClips | ShapesImages:
+    """Procedural clips, or their first frames."""
+    if data.num_frames == 1:
+        return ShapesImages(split, size, resolution=data.resolution)
+    return ShapesClips(split, size, resolution=data.resolution, num_frames=data.num_frames)
+
+
+def clip_windows(data: DataConfig, name: str, part: Part, seed: int) -> ClipWindows:
+    """The windows of a dataset's clips; says how many clips there are to train on."""
     clips = ClipWindows(
         open_clips(name),
         data.num_frames,
@@ -57,17 +64,23 @@ def _source(config: RunConfig, name: str, part: Part) -> Source:
         held_back=data.held_back,
         random_crop=data.random_crop and part == "train",
         max_damaged=data.max_damaged,
-        seed=config.seed,
+        seed=seed,
     )
     if part == "train" and is_main():
         left_out = f", {clips.excluded} too short or too small" if clips.excluded else ""
         print(f"{name}: {len(clips)} clips to train on{left_out}", file=sys.stderr)
-    if isinstance(config.task, VideoDecoderTaskConfig):
-        return DegradedClips(clips, data.degrade)
     return clips
 
 
-def _check_batch(config: RunConfig, names: list[str], clips: int) -> None:
+def _source(config: RunConfig, name: str, part: Part) -> Source:
+    clips = clip_windows(config.data, name, part, config.seed)
+    if isinstance(config.task, VideoDecoderTaskConfig):
+        return DegradedClips(clips, config.data.degrade)
+    return clips
+
+
+def check_batch(config: RunConfig, names: list[str], clips: int) -> None:
+    """Raises ValueError if there are fewer clips than a batch."""
     if clips < config.batch_size:
         raise ValueError(
             f"{', '.join(names)}: {clips} clips to train on are fewer than a batch of "

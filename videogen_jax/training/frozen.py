@@ -1,6 +1,11 @@
 """The frozen networks of a model directory, as the tasks use them: text states and clip latents.
 
-Letters: B clips, F frames, H height, W width, C channels, Z latent channels, T tokens.
+A batch of a latent cache has their results in place of pixels and tokens: `latents_<resolution>` and
+`latents_std_<resolution>`, float32 `[B, F, H, W, Z]`, `text_states` `[B, T, D]` and `text_pooled`
+`[B, D]`; the empty prompt's, without B, are then in `frozen["null_text"]`.
+
+Letters: B clips, F frames, H height, W width, C channels, Z latent channels, T tokens, D text
+channels.
 """
 
 from typing import Any
@@ -13,6 +18,8 @@ from videogen_jax.data.transforms import resize, to_float
 from videogen_jax.models.autoencoder import Autoencoder, scale_latents
 from videogen_jax.models.layers import fold_frames, unfold_frames
 from videogen_jax.models.text_encoder import TextEncoder, TextStates
+from videogen_jax.pipeline import noise
+from videogen_jax.training.losses import drop_text
 from videogen_jax.training.task import Batch, Params
 
 
@@ -23,24 +30,86 @@ def encode_text(model: ModelConfig, frozen: Params, tokens_BT: jax.Array) -> Tex
     return jax.lax.stop_gradient(states)
 
 
-def clip_latents(model: ModelConfig, frozen: Params, batch: Batch, resolution: int) -> jax.Array:
+def null_text(model: ModelConfig, frozen: Params, null_tokens_T: jax.Array) -> TextStates:
+    """The empty prompt's states and pooled text, as a batch of one."""
+    cached = frozen.get("null_text")
+    if cached is None:
+        return encode_text(model, frozen, null_tokens_T[None])
+    return TextStates(cached["text_states"][None], cached["text_pooled"][None])
+
+
+def batch_text(
+    model: ModelConfig,
+    frozen: Params,
+    batch: Batch,
+    null_tokens_T: jax.Array,
+    dropout: float,
+    keys_B: jax.Array,
+) -> TextStates:
+    """The batch's text, some of it replaced by the empty prompt; see `drop_text`.
+
+    Args:
+        model: the whole model's configuration.
+        frozen: has `text_encoder`, or `null_text` with cached text.
+        batch: has `tokens`, or cached text.
+        null_tokens_T: the empty prompt's tokens.
+        dropout: the chance that a prompt is replaced.
+        keys_B: each sample's, for that.
+    """
+    if "text_states" not in batch:
+        tokens_BT = drop_text(batch["tokens"], null_tokens_T, dropout, keys_B)
+        return encode_text(model, frozen, tokens_BT)
+    null = null_text(model, frozen, null_tokens_T)
+    return TextStates(
+        drop_text(batch["text_states"], null.states_BTD[0], dropout, keys_B),
+        drop_text(batch["text_pooled"], null.pooled_BD[0], dropout, keys_B),
+    )
+
+
+def clip_latents(
+    model: ModelConfig,
+    frozen: Params,
+    batch: Batch,
+    resolution: int,
+    keys_B: jax.Array | None,
+) -> jax.Array:
     """The batch's scaled latents at `resolution` pixels, `[B, F, H, W, Z]` float32 (§3.5).
 
     From the latent cache if the batch has them; else its frames are resized (antialiased) and encoded
-    one by one. The posterior mean: at the KL weight of Stable Diffusion its spread is below rounding
-    of uint8 pixels.
+    one by one.
+
+    Args:
+        model: the whole model's configuration.
+        frozen: has `autoencoder`, unless the batch has latents.
+        batch: has `video`, uint8 `[B, F, height, width, 3]`, or latents.
+        resolution: in pixels.
+        keys_B: each sample's, for a draw of the posterior; None for its mean.
     """
-    cached = batch.get(f"latents_{resolution}")
-    if cached is not None:
-        return cached.astype(jnp.float32)
-    return encode_frames(model, frozen, to_float(batch["video"]), resolution)
+    mean = batch.get(f"latents_{resolution}")
+    if mean is None:
+        mean, std = encode_posterior(model, frozen, to_float(batch["video"]), resolution)
+    elif keys_B is not None:
+        std = batch[f"latents_std_{resolution}"]
+    if keys_B is None:
+        return mean
+    return mean + std * noise.normal(keys_B, mean.shape[1:])
+
+
+def encode_posterior(
+    model: ModelConfig, frozen: Params, video_BFHWC: jax.Array, resolution: int
+) -> tuple[jax.Array, jax.Array]:
+    """Pixels in [-1, 1] of any size → mean and standard deviation of the clip's scaled latents."""
+    frames = fold_frames(resize(video_BFHWC, resolution))
+    network = Autoencoder(model.autoencoder)
+    encoded: Any = network.apply({"params": frozen["autoencoder"]}, frames, method="encode")
+    std = jnp.exp(0.5 * encoded.logvar)
+    mean, std = (scale_latents(model.autoencoder, x) for x in (encoded.mean, std))
+    frames_per_clip = video_BFHWC.shape[1]
+    return unfold_frames(mean, frames_per_clip), unfold_frames(std, frames_per_clip)
 
 
 def encode_frames(
     model: ModelConfig, frozen: Params, video_BFHWC: jax.Array, resolution: int
 ) -> jax.Array:
-    """Pixels in [-1, 1] of any size → scaled latents of the clip at `resolution` pixels."""
-    frames = fold_frames(resize(video_BFHWC, resolution))
-    network = Autoencoder(model.autoencoder)
-    encoded: Any = network.apply({"params": frozen["autoencoder"]}, frames, method="encode")
-    return unfold_frames(scale_latents(model.autoencoder, encoded.mean), video_BFHWC.shape[1])
+    """The mean of `encode_posterior`, which is what inference takes."""
+    return encode_posterior(model, frozen, video_BFHWC, resolution)[0]

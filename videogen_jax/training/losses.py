@@ -1,6 +1,6 @@
 """The denoising loss that all diffusion models share, and the dropping of conditions.
 
-Letters: B batch, T tokens; `x0` is `[B, ...]`.
+Letters: B batch; `x0` is `[B, ...]`.
 """
 
 from collections.abc import Callable
@@ -51,11 +51,17 @@ def denoising_loss(
     return (weight_B * error_B).mean(), metrics
 
 
-def drop_text(
-    tokens_BT: jax.Array, null_tokens_T: jax.Array, probability: float, keys_B: jax.Array
-) -> jax.Array:
-    """Replaces prompts by the empty prompt, so that sampling can be guided (Ho & Salimans 2022)."""
-    return jnp.where(chance(keys_B, probability)[:, None], null_tokens_T, tokens_BT)
+def drop_text(text: jax.Array, null: jax.Array, probability: float, keys_B: jax.Array) -> jax.Array:
+    """Replaces prompts by the empty prompt, so that sampling can be guided (Ho & Salimans 2022).
+
+    Args:
+        text: tokens or states of prompts, `[B, ...]`.
+        null: those of the empty prompt, without B.
+        probability: that one is replaced.
+        keys_B: each sample's; the same keys replace the same prompts' tokens or states.
+    """
+    dropped_B = chance(keys_B, probability)
+    return jnp.where(dropped_B.reshape(-1, *(1,) * null.ndim), null, text)
 
 
 def chance(keys_B: jax.Array, probability: float) -> jax.Array:

@@ -17,7 +17,7 @@ from jax.sharding import Mesh
 
 from videogen_jax import layout, sharding
 from videogen_jax.pipeline.components import component_shapes
-from videogen_jax.training import hlo
+from videogen_jax.training import cached, hlo
 from videogen_jax.training.assembly import Parts, assemble_task
 from videogen_jax.training.flops import FlopCount, count_flops
 from videogen_jax.training.meter import count_frames
@@ -26,7 +26,6 @@ from videogen_jax.training.run import check_frames, check_micro_batch, step_opti
 from videogen_jax.training.runs import RunConfig
 from videogen_jax.training.step import jit_step, state_shapes, with_shardings
 from videogen_jax.training.task import Samples, Task
-from videogen_jax.training.tasks.cascade import CascadeTaskConfig
 from videogen_jax.training.tasks.temporal_sr import FlowTaskConfig
 from videogen_jax.training.tasks.video_decoder import VideoDecoderTaskConfig
 from videogen_jax.training.topology import Topology, absent_devices
@@ -204,31 +203,22 @@ def abstract_task(config: RunConfig) -> Task:
         start=lambda name: None,
         examples=lambda number: {"video": pixels},
         draw=lambda frozen: draw_none,
+        null_text=_null_text_shapes(config) if config.data.latent_cache else None,
     )
     return assemble_task(config, parts)
 
 
 def batch_shapes(config: RunConfig) -> dict[str, jax.ShapeDtypeStruct]:
-    """A batch of the run, as its loader makes it, as shapes.
-
-    Letters: B clips, F frames, H height, W width, Z latent channels, T tokens.
-    """
+    """A batch of the run, as its loader makes it, as shapes."""
     data, model = config.data, config.model
     size, frames, pixels = config.batch_size, data.num_frames, data.resolution
     shape: Callable[..., jax.ShapeDtypeStruct] = jax.ShapeDtypeStruct
-    batch = {
-        "fps": shape((size,), np.float32),
-        "index": shape((size,), np.int32),
-        "tokens": shape((size, model.text_encoder.max_length), np.int32),
-    }
+    batch = {"fps": shape((size,), np.float32), "index": shape((size,), np.int32)}
+    if data.latent_cache:
+        return batch | cached.batch_shapes(config)
+    batch["tokens"] = shape((size, model.text_encoder.max_length), np.int32)
     video = shape((size, frames, pixels, pixels, 3), np.uint8)
     match config.task:
-        case CascadeTaskConfig(stage=stage) if data.latent_cache:
-            for denoiser in model.stages[max(0, stage - 2) : stage]:
-                side = model.latent_size(denoiser.resolution)
-                latents = (size, frames, side, side, model.autoencoder.latent_channels)
-                batch[f"latents_{denoiser.resolution}"] = shape(latents, np.float16)
-            return batch
         case FlowTaskConfig():
             image = shape((size, pixels, pixels, 3), np.uint8)
             flow = shape((size, pixels, pixels, 2), np.float32)
@@ -239,6 +229,11 @@ def batch_shapes(config: RunConfig) -> dict[str, jax.ShapeDtypeStruct]:
             return {**batch, "video": video, "degraded": video}
         case _:
             return {**batch, "video": video}
+
+
+def _null_text_shapes(config: RunConfig) -> dict[str, jax.ShapeDtypeStruct]:
+    shapes = cached.text_shapes(config.model)
+    return {name: jax.ShapeDtypeStruct(shape, np.float32) for name, shape in shapes.items()}
 
 
 def _placed_batch(config: RunConfig, mesh: Mesh) -> dict[str, jax.ShapeDtypeStruct]:

@@ -23,9 +23,10 @@ from videogen_jax.data.tokenizer import Tokenizer, load_tokenizer
 from videogen_jax.data.windows import Part
 from videogen_jax.presets import MODELS
 from videogen_jax.training.assembly import SAMPLE_CLIPS, Parts, assemble_task
+from videogen_jax.training.cached import open_cache
 from videogen_jax.training.checkpoint_files import find_checkpoint, read_weights
 from videogen_jax.training.claim import claim, differing_fields
-from videogen_jax.training.clips import clip_source, first_examples
+from videogen_jax.training.clips import clip_source, first_examples, shapes_clips
 from videogen_jax.training.code_version import code_version
 from videogen_jax.training.loop import train
 from videogen_jax.training.optim import learning_rate, make_optimizer
@@ -60,25 +61,24 @@ def train_run(
     Raises:
         ValueError: `run_dir` belongs to another configuration (`claim.MAY_CHANGE` says what may
             change) or none of its checkpoints is intact, `config` changes a model that
-            `model_directory` has otherwise, or the mesh does not divide devices, batch, frames or
-            parameters.
+            `model_directory` has otherwise, the latent cache is not one of this run, or the mesh
+            does not divide devices, batch, frames or parameters.
         FileNotFoundError: the model directory lacks what the task needs.
     """
     config = with_model_of(config, model_directory)
     tokenizer = load_tokenizer(model_directory / "tokenizer")
-    task = make_task(config, model_directory, tokenizer)
+    cache = open_cache(config, model_directory)
+    task = make_task(config, model_directory, tokenizer, cache)
     mesh = sharding.make_mesh(config.mesh, devices)
     check_frames(config, mesh)
     positions = sharding.batch_positions(mesh, config.batch_size)
     check_micro_batch(config, mesh)
     claim(run_dir, config)
-    cache = config.data.latent_cache
-    source = LatentCache(Path(cache)) if cache else make_source(config, "train")
     data = make_loader(
-        source,
+        make_source(config, "train") if cache is None else cache,
         config.batch_size,
         config.seed,
-        tokenizer,
+        tokenizer if cache is None else None,
         config.model.text_encoder.max_length,
         num_threads=config.data.num_threads,
         positions=positions,
@@ -174,7 +174,7 @@ def export_run(
     checkpoint = find_checkpoint(run_dir, step)
     _write_model_config(model_directory, config.model)
     if not isinstance(config.task, AutoencoderTaskConfig):  # which is measured on its own images
-        shapes = dataclasses.replace(config.data, dataset="", mixture=())
+        shapes = dataclasses.replace(config.data, dataset="", mixture=(), latent_cache="")
         config = dataclasses.replace(config, data=shapes)  # the clips may be gone
     task = make_task(config, model_directory, load_tokenizer(model_directory / "tokenizer"))
     abstract = jax.eval_shape(task.init, jax.random.key(0))
@@ -186,7 +186,9 @@ def export_run(
     return list(components)
 
 
-def make_task(config: RunConfig, directory: Path, tokenizer: Tokenizer) -> Task:
+def make_task(
+    config: RunConfig, directory: Path, tokenizer: Tokenizer, cache: LatentCache | None = None
+) -> Task:
     """The task of `config.task`'s type, with its frozen and warm-start components loaded."""
     model = config.model
 
@@ -205,6 +207,7 @@ def make_task(config: RunConfig, directory: Path, tokenizer: Tokenizer) -> Task:
         start=lambda name: model_dir.open_component(directory, name) if name else None,
         examples=lambda number: _sample_batch(config, number),
         draw=draw,
+        null_text=None if cache is None else cache.text(),
     )
     return assemble_task(config, parts)
 
@@ -218,14 +221,10 @@ def make_source(config: RunConfig, split: Part, examples: int | None = None) -> 
     match config.task:
         case FlowTaskConfig():
             return sources.ShapesHighFps(split, size, resolution=data.resolution)
-        case _ if data.num_frames == 1:
-            return sources.ShapesImages(split, size, resolution=data.resolution)
-    clips = sources.ShapesClips(split, size, resolution=data.resolution, num_frames=data.num_frames)
-    match config.task:
         case VideoDecoderTaskConfig():
-            return sources.DegradedClips(clips, data.degrade)
+            return sources.DegradedClips(shapes_clips(data, split, size), data.degrade)
         case _:
-            return clips
+            return shapes_clips(data, split, size)
 
 
 def _sample_clips(config: RunConfig) -> Source:

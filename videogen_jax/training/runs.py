@@ -53,6 +53,10 @@ class DataConfig:
     def __post_init__(self):
         if self.dataset and self.mixture:
             raise ValueError("dataset and mixture are both given; expected one of them")
+        if self.latent_cache and self.mixture:
+            raise ValueError(
+                "latent_cache and mixture are both given; a cache has the clips of one dataset"
+            )
 
 
 @dataclasses.dataclass(frozen=True)

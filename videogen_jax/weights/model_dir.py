@@ -126,6 +126,20 @@ def open_component(directory: PathLike, name: str) -> dict[str, Any]:
     )
 
 
+def component_sha256(directory: PathLike, name: str) -> str:
+    """The checksum that a component was saved with; loading it verifies that it still has it.
+
+    Raises:
+        FileNotFoundError: no such directory or component; lists the components there are.
+        ValueError: it has no checksum.
+    """
+    path = _component_file(Path(directory), name)
+    saved = _read_manifest(path.parent).get(name)
+    if saved is None:
+        raise ValueError(_without_checksum(path))
+    return saved.sha256
+
+
 def list_components(directory: PathLike) -> list[str]:
     """The names of the components in a model directory, sorted.
 
@@ -155,13 +169,21 @@ def check_against(expected_shapes: trees.Tree, params: trees.Tree, path: PathLik
 
 
 def _verified_file(directory: Path, name: str) -> Path:
+    path = _component_file(directory, name)
+    _verify(path, _read_manifest(directory).get(name))
+    return path
+
+
+def _component_file(directory: Path, name: str) -> Path:
     components = list_components(directory)
     if name not in components:
         there_are = ", ".join(components) or "none"
         raise FileNotFoundError(f"no component {name!r} in {directory}; there are: {there_are}")
-    path = directory / (name + _SUFFIX)
-    _verify(path, _read_manifest(directory).get(name))
-    return path
+    return directory / (name + _SUFFIX)
+
+
+def _without_checksum(path: Path) -> str:
+    return f"{path} has no checksum in {_MANIFEST}; was it saved by this library?"
 
 
 def _cast(array: np.ndarray, dtype: DType | None) -> np.ndarray:
@@ -198,7 +220,7 @@ def _read_manifest(directory: Path) -> dict[str, _Saved]:
 def _verify(path: Path, saved: _Saved | None) -> None:
     """Raises ValueError unless the file is the one that the manifest describes."""
     if saved is None:
-        raise ValueError(f"{path} has no checksum in {_MANIFEST}; was it saved by this library?")
+        raise ValueError(_without_checksum(path))
     size = path.stat().st_size
     if size != saved.bytes:
         raise ValueError(f"{path} is damaged: it has {size} bytes, saved were {saved.bytes}")

@@ -1,5 +1,6 @@
 """The files of a CLIP tokenizer: checked, and copied into model directories."""
 
+import hashlib
 import shutil
 from pathlib import Path
 
@@ -22,6 +23,16 @@ def check_tokenizer(folder: Path) -> None:
     ]
     if all(missing):
         raise FileNotFoundError(f"no {', '.join(missing[0])} in {folder}")
+
+
+def tokenizer_sha256(folder: Path) -> str:
+    """Of names and contents of the files that there are."""
+    digest = hashlib.sha256()
+    for name in _FILES:
+        if (folder / name).is_file():
+            content = (folder / name).read_bytes()
+            digest.update(f"{name} {len(content)}\n".encode() + content)
+    return digest.hexdigest()
 
 
 def copy_tokenizer(source: Path, target: Path) -> None:

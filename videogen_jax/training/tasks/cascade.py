@@ -16,8 +16,8 @@ from videogen_jax.models.unet import SpaceTimeUNet
 from videogen_jax.pipeline import noise
 from videogen_jax.pipeline.conditioning import augment, network_input, reference_video, upsample
 from videogen_jax.pipeline.warm_start import warm_start_unet
-from videogen_jax.training.frozen import clip_latents, encode_text
-from videogen_jax.training.losses import chance, denoising_loss, drop_text, integers
+from videogen_jax.training.frozen import batch_text, clip_latents
+from videogen_jax.training.losses import chance, denoising_loss, integers
 from videogen_jax.training.task import (
     Batch,
     ComputeConfig,
@@ -38,6 +38,7 @@ class CascadeTaskConfig:
     reference_dropout: float = 0.0  # Table 3's ablation: 1 trains without reference
     low_res_noise: int = 0  # noise augmentation of the low-res latent up to this timestep
     min_snr_gamma: float | None = None
+    posterior_noise: bool = True  # latents are draws of the autoencoder's posterior, not its mean
     image_weight: float = 0.0  # joint training (Ho et al. 2022): of the loss on single frames
 
     def __post_init__(self):
@@ -84,12 +85,13 @@ class CascadeTask:
         self, params: Params, frozen: Params, batch: Batch, keys_B: jax.Array
     ) -> tuple[jax.Array, Metrics]:
         config, stage, model = self._config, self._stage, self._model
-        text_keys, reference_keys, low_res_keys, loss_keys, image_keys = (
-            noise.fold_in(keys_B, i) for i in range(5)
+        text_keys, reference_keys, low_res_keys, loss_keys, image_keys, latent_keys = (
+            noise.fold_in(keys_B, i) for i in range(6)
         )
-        tokens = drop_text(batch["tokens"], self._null_tokens_T, config.text_dropout, text_keys)
-        text = encode_text(model, frozen, tokens)
-        x0 = clip_latents(model, frozen, batch, stage.resolution)
+        dropout = config.text_dropout
+        text = batch_text(model, frozen, batch, self._null_tokens_T, dropout, text_keys)
+        drawn = latent_keys if config.posterior_noise else None
+        x0 = clip_latents(model, frozen, batch, stage.resolution, drawn)
         kept_B = chance(reference_keys, 1.0 - config.reference_dropout).astype(x0.dtype)
         # The first frame is the reference (§3.5).
         reference = reference_video(x0[:, 0] * kept_B[:, None, None, None], x0.shape[1])
@@ -126,7 +128,8 @@ class CascadeTask:
         if self._config.stage == 1:
             return None, None
         below = self._model.stages[self._config.stage - 2]
-        latents = upsample(clip_latents(self._model, frozen, batch, below.resolution))
+        drawn = noise.fold_in(keys_B, 2) if self._config.posterior_noise else None
+        latents = upsample(clip_latents(self._model, frozen, batch, below.resolution, drawn))
         levels_B = integers(noise.fold_in(keys_B, 0), self._config.low_res_noise + 1)
         eps = noise.normal(noise.fold_in(keys_B, 1), latents.shape[1:])
         return augment(noise_tables(self._stage.schedule), latents, levels_B, eps), levels_B

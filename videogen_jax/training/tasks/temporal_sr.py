@@ -21,10 +21,11 @@ from videogen_jax.models.flow import FlowOutput, LatentFlow
 from videogen_jax.models.layers import fold_frames, unfold_frames
 from videogen_jax.models.unet import SpaceTimeUNet
 from videogen_jax.models.warp import resize_flow
+from videogen_jax.pipeline import noise
 from videogen_jax.pipeline.conditioning import network_input
 from videogen_jax.pipeline.warm_start import warm_start_unet
 from videogen_jax.training.flow_losses import FlowLossConfig, charbonnier_loss, flow_loss
-from videogen_jax.training.frozen import clip_latents, encode_frames, encode_text
+from videogen_jax.training.frozen import clip_latents, encode_frames, null_text
 from videogen_jax.training.losses import denoising_loss
 from videogen_jax.training.task import (
     Batch,
@@ -39,6 +40,7 @@ from videogen_jax.training.task import (
 from videogen_jax.training.tasks.cascade import init_video_unet
 
 _HALF_WAY = 0.5
+_LATENTS = 2  # what a sample draws from its key, after `denoising_loss`
 
 
 @dataclasses.dataclass(frozen=True)
@@ -131,6 +133,7 @@ class RefinerTaskConfig:
 
     warm_start: str = "stage_3"  # the component to start from, the last stage; "" for none
     min_snr_gamma: float | None = None
+    posterior_noise: bool = True  # latents are draws of the autoencoder's posterior, not its mean
 
 
 class RefinerTask:
@@ -172,10 +175,11 @@ class RefinerTask:
         self, params: Params, frozen: Params, batch: Batch, keys_B: jax.Array
     ) -> tuple[jax.Array, Metrics]:
         model, refiner = self._model, self._model.refiner
-        latents = clip_latents(model, frozen, batch, refiner.resolution)
+        drawn = noise.fold_in(keys_B, _LATENTS) if self._config.posterior_noise else None
+        latents = clip_latents(model, frozen, batch, refiner.resolution, drawn)
         x0 = latents[:, 1::2]
         warped = interpolate(model, frozen["flow"], latents[:, ::2])
-        null = encode_text(model, frozen, jnp.asarray(self._null_tokens_T)[None])
+        null = null_text(model, frozen, jnp.asarray(self._null_tokens_T))
         clips = x0.shape[0]
 
         def predict(x_t: jax.Array, timesteps_B: jax.Array) -> jax.Array:

@@ -14,8 +14,8 @@ from videogen_jax import trees
 from videogen_jax.config import ModelConfig
 from videogen_jax.models.unet import SpaceTimeUNet
 from videogen_jax.pipeline import noise
-from videogen_jax.training.frozen import clip_latents, encode_text
-from videogen_jax.training.losses import denoising_loss, drop_text
+from videogen_jax.training.frozen import batch_text, clip_latents
+from videogen_jax.training.losses import denoising_loss
 from videogen_jax.training.task import (
     Batch,
     ComputeConfig,
@@ -33,6 +33,7 @@ class TextToImageTaskConfig:
     warm_start: str = ""  # the component to go on from, such as image_unet; "" for none
     text_dropout: float = 0.1
     min_snr_gamma: float | None = None
+    posterior_noise: bool = True  # latents are draws of the autoencoder's posterior, not its mean
 
 
 class TextToImageTask:
@@ -78,11 +79,13 @@ class TextToImageTask:
     def loss(
         self, params: Params, frozen: Params, batch: Batch, keys_B: jax.Array
     ) -> tuple[jax.Array, Metrics]:
-        config, image = self._config, self._model.image
-        drop_keys, loss_keys = (noise.fold_in(keys_B, i) for i in range(2))
-        tokens = drop_text(batch["tokens"], self._null_tokens_T, config.text_dropout, drop_keys)
-        text = encode_text(self._model, frozen, tokens).states_BTD
-        x0 = clip_latents(self._model, frozen, batch, image.resolution)[:, :1]
+        config, model = self._config, self._model
+        image, dropout = model.image, config.text_dropout
+        drop_keys, loss_keys, latent_keys = (noise.fold_in(keys_B, i) for i in range(3))
+        states = batch_text(model, frozen, batch, self._null_tokens_T, dropout, drop_keys)
+        text = states.states_BTD
+        drawn = latent_keys if config.posterior_noise else None
+        x0 = clip_latents(model, frozen, batch, image.resolution, drawn)[:, :1]
 
         def predict(x_t: jax.Array, timesteps_B: jax.Array) -> jax.Array:
             output: Any = self._unet.apply({"params": params}, x_t, timesteps_B, text)
