@@ -140,7 +140,8 @@ def test_other_datasets_are_a_source_of_ingest_only(tmp_path):
     ):
         open_clips(folder)
     ingest(IngestConfig(str(folder), clip=clip), tmp_path / "out")
-    records = list(ClipDataset(tmp_path / "out"))
+    dataset = ClipDataset(tmp_path / "out")
+    records = [dataset[n] for n in range(len(dataset))]
     assert [record.captions for record in records] == [(f"clip {n}",) for n in range(3)]
     assert [record.num_frames for record in records] == [20, 21, 22]
     wrong = SourceOptions(video_key="clip")

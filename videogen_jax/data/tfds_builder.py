@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds  # pyright: ignore[reportMissingImports]
+from etils import epath
 
 from videogen_jax.data.records import ClipDataset, write_sizes
 
@@ -29,7 +30,7 @@ class VideogenClips(tfds.core.GeneratorBasedBuilder):
 
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES = {"1.0.0": "First."}
-    pkg_dir_path = Path(__file__).parent  # or TFDS looks for a package of this class's own
+    pkg_dir_path = epath.Path(__file__).parent  # or TFDS looks for a package of this class's own
 
     def __init__(
         self, *, dataset: str | Path = "", file_format: str = "array_record", **kwargs: Any
@@ -61,7 +62,9 @@ class VideogenClips(tfds.core.GeneratorBasedBuilder):
         return {SPLIT: self._generate_examples()}
 
     def _generate_examples(self) -> Iterator[tuple[int, dict[str, Any]]]:
-        for number, record in enumerate(self._clips()):
+        clips = self._clips()
+        for number in range(len(clips)):
+            record = clips[number]
             yield number, {**vars(record), "captions": list(record.captions)}
 
     def _download_and_prepare(self, *args: Any, **kwargs: Any) -> None:

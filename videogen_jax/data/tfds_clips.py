@@ -96,9 +96,15 @@ class TfdsDataset:
             captions = tuple(caption.decode("utf-8") for caption in example["captions"])
         except Exception as error:  # array_record, protobuf and TFDS each raise their own types
             raise DamagedRecord(f"{self.locate(index)} is damaged: {error}") from error
-        numbers = {key: int(example[key]) for key in ("num_frames", "h", "w")}
-        fps, video = float(example["fps"]), example["video"]
-        return ClipRecord(video=video, captions=captions, fps=fps, **texts, **numbers)
+        return ClipRecord(
+            video=example["video"],
+            captions=captions,
+            fps=float(example["fps"]),
+            num_frames=int(example["num_frames"]),
+            h=int(example["h"]),
+            w=int(example["w"]),
+            **texts,
+        )
 
     def clip_sizes(self) -> np.ndarray:
         """Of every clip without reading it, see `read_sizes`."""

@@ -10,10 +10,12 @@ import numpy as np
 from PIL import Image
 
 from videogen_jax.data.clip_video import decode_window
+from videogen_jax.data.heap import give_back_memory
 from videogen_jax.data.records import Clips, DamagedRecord
 
 Part = Literal["train", "validation"]
 _NAMED_IN_ERROR = 3
+_GIVE_BACK_EVERY = 256  # windows, about
 
 
 class ClipWindows:
@@ -89,6 +91,8 @@ class ClipWindows:
         # IndexError, because `for example in source` ends by it.
         if not 0 <= index < len(self):
             raise IndexError(f"index {index} is not in a source of {len(self)} clips")
+        if index % _GIVE_BACK_EVERY == 0:
+            give_back_memory()
         for place in range(index, index + len(self)):
             number = int(self.clips_N[place % len(self)])
             try:
