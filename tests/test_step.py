@@ -71,12 +71,12 @@ def stage(compute: ComputeConfig = ComputeConfig()) -> tuple[CascadeTask, dict[s
     null = MICRO_TOKENIZER([""], MICRO.text_encoder.max_length)[0]
     rng = np.random.default_rng(0)
     shape = (SAMPLES, 2)
-    batch = {
-        f"latents_{stage.resolution}": rng.normal(
-            size=(*shape, *(MICRO.latent_size(stage.resolution),) * 2, 4)
-        ).astype(np.float32)
-        for stage in MICRO.stages
-    }
+    batch = {}
+    for stage in MICRO.stages:
+        side = MICRO.latent_size(stage.resolution)
+        mean, std = rng.normal(size=(2, *shape, side, side, 4)).astype(np.float32)
+        batch[f"latents_{stage.resolution}"] = mean
+        batch[f"latents_std_{stage.resolution}"] = 0.1 * np.abs(std)
     prompts = [f"a red circle {i}" for i in range(SAMPLES)]
     batch["tokens"] = MICRO_TOKENIZER(prompts, MICRO.text_encoder.max_length)
     batch["fps"] = np.full(SAMPLES, 8.0, np.float32)
