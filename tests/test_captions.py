@@ -9,9 +9,10 @@ from videogen_jax.data.captions import (
     SIZE_WORDS,
     canonical_caption,
     caption,
+    contrasting_caption,
     parse,
 )
-from videogen_jax.data.shapes import MOTIONS, SHAPES, SPLITS, clip_spec
+from videogen_jax.data.shapes import MOTIONS, SHAPES, SPLITS, clip_spec, combinations
 
 CAPTIONS = [
     (spec, caption(spec, np.random.default_rng(index)))
@@ -37,6 +38,18 @@ def test_optional_parts_come_and_go():
 def test_canonical_caption_names_everything():
     for spec, _ in CAPTIONS[:300]:
         assert parse(canonical_caption(spec)) == {name: getattr(spec, name) for name in ATTRIBUTES}
+
+
+def test_a_contrast_differs_in_one_attribute_and_holds_nothing_out():
+    changed = []
+    for index in range(600):
+        spec = clip_spec("train", index)
+        read = parse(contrasting_caption(spec, np.random.default_rng(index)))
+        names = [n for n, v in read.items() if v is not None and v != getattr(spec, n)]
+        assert len(names) == 1, (spec, read)
+        assert (read["shape"], read["colour"], read["motion"]) in combinations("train")
+        changed += names
+    assert set(changed) == {"shape", "colour", "motion"}
 
 
 def test_caption_is_a_function_of_the_generator():

@@ -5,7 +5,7 @@ import pytest
 
 from videogen_jax.data import shapes
 from videogen_jax.data.captions import parse
-from videogen_jax.data.sources import ShapesClips, ShapesHighFps, ShapesImages
+from videogen_jax.data.sources import ContrastedClips, ShapesClips, ShapesHighFps, ShapesImages
 
 
 def assert_same(first: dict, second: dict):
@@ -39,6 +39,15 @@ def test_seeds_give_other_clips():
     first, second = (ShapesClips("train", 100, seed=seed) for seed in (0, 1))
     assert not {first.spec(i) for i in range(100)} & {second.spec(i) for i in range(100)}
     assert_same(second[5], ShapesClips("train", 6, seed=1)[5])
+
+
+def test_a_contrast_comes_beside_the_right_caption():
+    clips = ShapesClips("train", 4, num_frames=2)
+    for index, example in enumerate(ContrastedClips(clips)):
+        clip = clips[index]
+        assert example["contrast"] != example["caption"] == clip["caption"]
+        np.testing.assert_array_equal(example["video"], clip["video"])
+        assert ContrastedClips(clips)[index]["contrast"] == example["contrast"]
 
 
 def test_image_is_the_first_frame():

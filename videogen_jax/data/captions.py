@@ -4,11 +4,19 @@ A caption always names colour, shape and motion, and may name size and backgroun
 moves to the left", "small pink star that grows on a navy background", "red circle moving left".
 """
 
+import dataclasses
 import re
 
 import numpy as np
 
-from videogen_jax.data.shapes import BACKGROUNDS, COLOURS, DIRECTIONS, MOTIONS, ClipSpec
+from videogen_jax.data.shapes import (
+    BACKGROUNDS,
+    COLOURS,
+    DIRECTIONS,
+    MOTIONS,
+    ClipSpec,
+    combinations,
+)
 
 ATTRIBUTES = ("shape", "colour", "motion", "size", "background")
 MENTION_PROBABILITY = 0.7
@@ -74,6 +82,22 @@ def caption(spec: ClipSpec, rng: np.random.Generator) -> str:
         background = _pick(rng, BACKGROUND_WORDS[spec.background])
         words += [_pick(rng, _PREPOSITIONS), _pick(rng, _ARTICLES), background, "background"]
     return re.sub(r"\ba (?=[aeiou])", "an ", " ".join(filter(None, words)))
+
+
+def contrasting_caption(spec: ClipSpec, rng: np.random.Generator) -> str:
+    """A random caption that is wrong of the clip in its shape, colour or motion alone.
+
+    It names no combination that is held out from training.
+    """
+    others = [
+        changed
+        for attribute, values in (("shape", SHAPE_WORDS), ("colour", COLOURS), ("motion", MOTIONS))
+        for value in values
+        if value != getattr(spec, attribute)
+        for changed in [dataclasses.replace(spec, **{attribute: value})]
+        if (changed.shape, changed.colour, changed.motion) in combinations("train")
+    ]
+    return caption(others[rng.integers(len(others))], rng)
 
 
 def _motion_phrase(motion: str, rng: np.random.Generator) -> str:

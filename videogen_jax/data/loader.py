@@ -81,7 +81,8 @@ def make_loader(
     Args:
         source: examples as dicts of arrays and strings; of a mixture, all with the same keys.
         batch_size: examples per batch of all processes.
-        tokenizer: turns "caption" into "tokens", int32 [B, max_length]; None leaves the text out.
+        tokenizer: turns "caption" into "tokens", int32 [B, max_length], and "contrast", if there, into
+            "contrast_tokens"; None leaves the text out.
         max_length: tokens per caption, by default the tokenizer's own.
         num_threads: that read the source; any number gives the same batches.
         shuffle: False keeps the order of the source.
@@ -195,6 +196,8 @@ def _arrays_only(
         arrays = {key: value for key, value in example.items() if not isinstance(value, str)}
         if tokenizer is not None:
             arrays["tokens"] = tokenizer([example["caption"]], max_length)[0]
+            if "contrast" in example:
+                arrays["contrast_tokens"] = tokenizer([example["contrast"]], max_length)[0]
         return arrays
 
     return convert

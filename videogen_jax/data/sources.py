@@ -84,6 +84,22 @@ class ShapesClips(_ShapesSource):
 
 
 @dataclass(frozen=True)
+class ContrastedClips:
+    """Clips with a wrong caption beside the right one, which differs in one attribute."""
+
+    clips: "ShapesClips | ShapesImages"
+
+    def __len__(self) -> int:
+        return len(self.clips)
+
+    def __getitem__(self, index: int) -> Example:
+        """The clip's example and `contrast`, str."""
+        spec = self.clips.spec(index)
+        rng = np.random.default_rng([spec.caption_seed, 1])
+        return {**self.clips[index], "contrast": captions.contrasting_caption(spec, rng)}
+
+
+@dataclass(frozen=True)
 class ShapesImages(_ShapesSource):
     """The first frames of `ShapesClips`, as clips of one frame, with the clips' captions."""
 

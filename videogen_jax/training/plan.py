@@ -27,6 +27,7 @@ from videogen_jax.training.runs import RunConfig
 from videogen_jax.training.step import jit_step, state_shapes, with_shardings
 from videogen_jax.training.task import Samples, Task
 from videogen_jax.training.tasks.temporal_sr import FlowTaskConfig
+from videogen_jax.training.tasks.text_encoder import TextEncoderTaskConfig
 from videogen_jax.training.tasks.video_decoder import VideoDecoderTaskConfig
 from videogen_jax.training.topology import Topology, absent_devices
 
@@ -227,6 +228,8 @@ def batch_shapes(config: RunConfig) -> dict[str, jax.ShapeDtypeStruct]:
             return {**batch, **images, **flows, "time": shape((size,), np.float32)}
         case VideoDecoderTaskConfig():
             return {**batch, "video": video, "degraded": video}
+        case TextEncoderTaskConfig() if not (data.dataset or data.mixture):
+            return {**batch, "video": video, "contrast_tokens": batch["tokens"]}
         case _:
             return {**batch, "video": video}
 

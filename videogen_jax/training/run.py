@@ -37,6 +37,7 @@ from videogen_jax.training.task import DrawSamples, Params, Task
 from videogen_jax.training.tasks.autoencoder import AutoencoderTaskConfig
 from videogen_jax.training.tasks.cascade import CascadeTaskConfig
 from videogen_jax.training.tasks.temporal_sr import FlowTaskConfig, RefinerTaskConfig
+from videogen_jax.training.tasks.text_encoder import TextEncoderTaskConfig
 from videogen_jax.training.tasks.text_to_image import TextToImageTaskConfig
 from videogen_jax.training.tasks.video_decoder import VideoDecoderTaskConfig
 from videogen_jax.weights import config_file, model_dir
@@ -223,6 +224,8 @@ def make_source(config: RunConfig, split: Part, examples: int | None = None) -> 
             return sources.ShapesHighFps(split, size, resolution=data.resolution)
         case VideoDecoderTaskConfig():
             return sources.DegradedClips(shapes_clips(data, split, size), data.degrade)
+        case TextEncoderTaskConfig():
+            return sources.ContrastedClips(shapes_clips(data, split, size))
         case _:
             return shapes_clips(data, split, size)
 

@@ -1,5 +1,9 @@
 """Training the text encoder contrastively against clips (Radford et al. 2021, CLIP's symmetric loss).
 
+In a random batch hardly two clips differ in one attribute alone, so that its words need not be told
+apart: where the data has wrong captions that do ("contrasts"), these are among the texts that a clip
+chooses from (Yuksekgonul et al. 2023).
+
 The paper takes CLIP's; a small model that ships has none to download and trains its own. It learns
 from clips and not from images, so that words of motion mean something before the cascade trains.
 
@@ -51,7 +55,11 @@ class ClipTower(nn.Module):
 
 
 class TextEncoderTask:
-    """Text encoder, its projection and the clip tower, under the symmetric contrastive loss."""
+    """Text encoder, its projection and the clip tower, under the symmetric contrastive loss.
+
+    A batch has `video`, uint8 `[B, F, H, W, 3]`, `tokens`, int32 `[B, T]`, and may have
+    `contrast_tokens`, of a caption that is wrong of the clip.
+    """
 
     couples_samples = "the contrastive loss compares every sample with all of its batch"
 
@@ -97,19 +105,25 @@ class TextEncoderTask:
         logits = jnp.exp(jnp.minimum(params["log_scale"], jnp.log(100.0))) * text @ clips.T
         # Prompts may say the same of several clips of a batch; these count as wrong, and the loss
         # has a floor above zero. Rankings are not affected.
-        labels = jnp.arange(logits.shape[0])
-        to_clips = -jnp.mean(jax.nn.log_softmax(logits, axis=1)[labels, labels])
+        labels = jnp.arange(len(clips))
+        right, contrasts = logits[: len(clips)], logits[len(clips) :]
+        to_clips = -jnp.mean(jax.nn.log_softmax(right, axis=1)[labels, labels])
         to_text = -jnp.mean(jax.nn.log_softmax(logits, axis=0)[labels, labels])
-        accuracy = jnp.mean(logits.argmax(axis=1) == labels)
-        return 0.5 * (to_clips + to_text), {"accuracy": accuracy}
+        metrics = {"accuracy": jnp.mean(right.argmax(axis=1) == labels)}
+        if len(contrasts):
+            metrics["contrast_accuracy"] = jnp.mean(jnp.diag(right) > jnp.diag(contrasts))
+        return 0.5 * (to_clips + to_text), metrics
 
     def _embed(self, params: Params, batch: Batch) -> tuple[jax.Array, jax.Array]:
-        """Unit embeddings of texts and clips, each `[B, D]`."""
+        """Unit embeddings of texts, `[B, D]` or with contrasts `[2 B, D]`, and of clips, `[B, D]`."""
         config, video = self._config, batch["video"]
         picked = np.linspace(0, video.shape[1] - 1, config.num_frames).round().astype(int)
         frames = resize(to_float(video[:, picked]), config.resolution)
         clips: Any = self._tower.apply({"params": params["clip_tower"]}, frames)
-        states: Any = self._encoder.apply({"params": params["text_encoder"]}, batch["tokens"])
+        tokens = [batch[name] for name in ("tokens", "contrast_tokens") if name in batch]
+        states: Any = self._encoder.apply(
+            {"params": params["text_encoder"]}, jnp.concatenate(tokens)
+        )
         projection = {"params": params["text_projection"]}
         text: Any = self._projection.apply(projection, states.pooled_BD)
         return _unit(text), _unit(clips)
