@@ -50,7 +50,8 @@ $(VENV)/.runtime: requirements.txt | $(RUN)
 	@touch $@
 
 # torch first and alone: with other packages beside it a resolver may choose a build with CUDA.
-$(VENV)/.dev: requirements-dev.txt requirements-data.txt $(VENV)/.runtime
+$(VENV)/.dev: requirements-dev.txt requirements-data.txt requirements-clips.txt $(VENV)/.runtime
 	$(PIP) "$$(grep '^torch==' requirements-dev.txt)"
 	$(PIP) -r requirements-dev.txt
+	$(PIP) --no-deps -r requirements-clips.txt
 	@touch $@
