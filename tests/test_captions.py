@@ -5,14 +5,15 @@ import pytest
 
 from videogen_jax.data.captions import (
     ATTRIBUTES,
+    CONTRASTS,
     SHAPE_WORDS,
     SIZE_WORDS,
     canonical_caption,
     caption,
-    contrasting_caption,
+    contrasting_captions,
     parse,
 )
-from videogen_jax.data.shapes import MOTIONS, SHAPES, SPLITS, clip_spec, combinations
+from videogen_jax.data.shapes import MOTIONS, SHAPES, SPLITS, ClipSpec, clip_spec, combinations
 
 CAPTIONS = [
     (spec, caption(spec, np.random.default_rng(index)))
@@ -40,16 +41,25 @@ def test_canonical_caption_names_everything():
         assert parse(canonical_caption(spec)) == {name: getattr(spec, name) for name in ATTRIBUTES}
 
 
-def test_a_contrast_differs_in_one_attribute_and_holds_nothing_out():
-    changed = []
-    for index in range(600):
+def test_contrasts_differ_in_one_attribute_and_hold_nothing_out():
+    changed = set()
+    for index in range(200):
         spec = clip_spec("train", index)
-        read = parse(contrasting_caption(spec, np.random.default_rng(index)))
-        names = [n for n, v in read.items() if v is not None and v != getattr(spec, n)]
-        assert len(names) == 1, (spec, read)
-        assert (read["shape"], read["colour"], read["motion"]) in combinations("train")
-        changed += names
-    assert set(changed) == {"shape", "colour", "motion"}
+        texts = contrasting_captions(spec, np.random.default_rng(index))
+        assert len(texts) == CONTRASTS
+        shapes = set()
+        for read in map(parse, texts):
+            names = [n for n, v in read.items() if v is not None and v != getattr(spec, n)]
+            assert len(names) == 1, (spec, read)
+            assert (read["shape"], read["colour"], read["motion"]) in combinations("train")
+            changed |= set(names)
+            shapes |= {read["shape"]}
+        assert shapes == {shape for shape in SHAPE_WORDS if _trained(shape, spec)}
+    assert changed == {"shape", "colour", "motion"}
+
+
+def _trained(shape: str, spec: ClipSpec) -> bool:
+    return (shape, spec.colour, spec.motion) in combinations("train")
 
 
 def test_caption_is_a_function_of_the_generator():

@@ -41,13 +41,13 @@ def test_seeds_give_other_clips():
     assert_same(second[5], ShapesClips("train", 6, seed=1)[5])
 
 
-def test_a_contrast_comes_beside_the_right_caption():
+def test_contrasts_come_beside_the_right_caption():
     clips = ShapesClips("train", 4, num_frames=2)
     for index, example in enumerate(ContrastedClips(clips)):
         clip = clips[index]
-        assert example["contrast"] != example["caption"] == clip["caption"]
+        assert example["caption"] == clip["caption"] not in example["contrasts"]
         np.testing.assert_array_equal(example["video"], clip["video"])
-        assert ContrastedClips(clips)[index]["contrast"] == example["contrast"]
+        assert ContrastedClips(clips)[index]["contrasts"] == example["contrasts"]
 
 
 def test_image_is_the_first_frame():

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tiny
 
+from videogen_jax.data.captions import CONTRASTS
 from videogen_jax.data.loader import make_loader
 from videogen_jax.data.sources import ContrastedClips, ShapesClips
 from videogen_jax.presets import TINY
@@ -53,7 +54,7 @@ def test_the_loss_is_symmetric_cross_entropy(task, params, batch):
     np.testing.assert_allclose(metrics["accuracy"], accuracy)
 
 
-def test_a_wrong_caption_is_among_those_that_a_clip_chooses_from(task, params, batch):
+def test_wrong_captions_are_among_those_that_a_clip_chooses_from(task, params, batch):
     clips = ContrastedClips(ShapesClips("train", NUM_CLIPS, resolution=32, num_frames=8))
     loader = make_loader(
         clips, NUM_CLIPS, 0, tiny.TOKENIZER, len(batch["tokens"][0]), shuffle=False
@@ -62,11 +63,12 @@ def test_a_wrong_caption_is_among_those_that_a_clip_chooses_from(task, params, b
     loss, metrics = jax.jit(task.loss)(params, {}, batch, tiny.key())
     text, clips = (np.asarray(x, np.float64) for x in jax.jit(task._embed)(params, batch))
     similarity = text @ clips.T / CONFIG.initial_temperature
-    right, wrong = np.diag(similarity), np.diag(similarity[NUM_CLIPS:])
+    right, own = np.diag(similarity), np.arange(NUM_CLIPS)
+    wrong = similarity[NUM_CLIPS:].reshape(NUM_CLIPS, CONTRASTS, NUM_CLIPS)[own, :, own]
     to_clips = right - np.log(np.exp(similarity[:NUM_CLIPS]).sum(axis=1))
     to_text = right - np.log(np.exp(similarity).sum(axis=0))
     np.testing.assert_allclose(loss, -(to_clips + to_text).mean() / 2, rtol=1e-4)
-    np.testing.assert_allclose(metrics["contrast_accuracy"], np.mean(right > wrong))
+    np.testing.assert_allclose(metrics["contrast_accuracy"], np.mean(right[:, None] > wrong))
 
 
 def test_the_tower_sees_the_order_of_frames(task, params, batch):

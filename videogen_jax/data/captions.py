@@ -6,6 +6,7 @@ moves to the left", "small pink star that grows on a navy background", "red circ
 
 import dataclasses
 import re
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -21,6 +22,8 @@ from videogen_jax.data.shapes import (
 ATTRIBUTES = ("shape", "colour", "motion", "size", "background")
 MENTION_PROBABILITY = 0.7
 """Of the optional parts, size and background."""
+CONTRASTS = 5
+"""Wrong captions of a clip: one more than there are other shapes."""
 
 # In every list below the first entry is the canonical word.
 SHAPE_WORDS = {
@@ -84,20 +87,28 @@ def caption(spec: ClipSpec, rng: np.random.Generator) -> str:
     return re.sub(r"\ba (?=[aeiou])", "an ", " ".join(filter(None, words)))
 
 
-def contrasting_caption(spec: ClipSpec, rng: np.random.Generator) -> str:
-    """A random caption that is wrong of the clip in its shape, colour or motion alone.
+def contrasting_captions(spec: ClipSpec, rng: np.random.Generator) -> list[str]:
+    """Random captions, `CONTRASTS` of them, each wrong of the clip in one attribute alone.
 
-    It names no combination that is held out from training.
+    One for every other shape, the rest for another colour or motion at random. None names a
+    combination that is held out from training, so that a shape may be missing.
     """
-    others = [
-        changed
-        for attribute, values in (("shape", SHAPE_WORDS), ("colour", COLOURS), ("motion", MOTIONS))
-        for value in values
-        if value != getattr(spec, attribute)
-        for changed in [dataclasses.replace(spec, **{attribute: value})]
-        if (changed.shape, changed.colour, changed.motion) in combinations("train")
-    ]
-    return caption(others[rng.integers(len(others))], rng)
+
+    def changed(attribute: str, values: Iterable[str]) -> list[ClipSpec]:
+        others = [
+            dataclasses.replace(spec, **{attribute: value})
+            for value in values
+            if value != getattr(spec, attribute)
+        ]
+        return [
+            other
+            for other in others
+            if (other.shape, other.colour, other.motion) in combinations("train")
+        ]
+
+    rest = changed("colour", COLOURS) + changed("motion", MOTIONS)
+    chosen = changed("shape", SHAPE_WORDS) + [rest[i] for i in rng.permutation(len(rest))]
+    return [caption(other, rng) for other in chosen[:CONTRASTS]]
 
 
 def _motion_phrase(motion: str, rng: np.random.Generator) -> str:

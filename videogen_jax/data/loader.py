@@ -81,8 +81,8 @@ def make_loader(
     Args:
         source: examples as dicts of arrays and strings; of a mixture, all with the same keys.
         batch_size: examples per batch of all processes.
-        tokenizer: turns "caption" into "tokens", int32 [B, max_length], and "contrast", if there, into
-            "contrast_tokens"; None leaves the text out.
+        tokenizer: turns "caption" into "tokens", int32 [B, max_length], and "contrasts", if there,
+            into "contrast_tokens", int32 [B, K, max_length]; None leaves the text out.
         max_length: tokens per caption, by default the tokenizer's own.
         num_threads: that read the source; any number gives the same batches.
         shuffle: False keeps the order of the source.
@@ -193,11 +193,11 @@ def _arrays_only(
     tokenizer: Tokenizer | None, max_length: int | None
 ) -> Callable[[dict[str, Any]], dict[str, np.ndarray]]:
     def convert(example: dict[str, Any]) -> dict[str, np.ndarray]:
-        arrays = {key: value for key, value in example.items() if not isinstance(value, str)}
+        arrays = {k: value for k, value in example.items() if not isinstance(value, str | list)}
         if tokenizer is not None:
             arrays["tokens"] = tokenizer([example["caption"]], max_length)[0]
-            if "contrast" in example:
-                arrays["contrast_tokens"] = tokenizer([example["contrast"]], max_length)[0]
+            if "contrasts" in example:
+                arrays["contrast_tokens"] = tokenizer(example["contrasts"], max_length)
         return arrays
 
     return convert

@@ -85,7 +85,7 @@ class ShapesClips(_ShapesSource):
 
 @dataclass(frozen=True)
 class ContrastedClips:
-    """Clips with a wrong caption beside the right one, which differs in one attribute."""
+    """Clips with wrong captions beside the right one, each of which differs in one attribute."""
 
     clips: "ShapesClips | ShapesImages"
 
@@ -93,10 +93,10 @@ class ContrastedClips:
         return len(self.clips)
 
     def __getitem__(self, index: int) -> Example:
-        """The clip's example and `contrast`, str."""
+        """The clip's example and `contrasts`, `captions.CONTRASTS` texts."""
         spec = self.clips.spec(index)
         rng = np.random.default_rng([spec.caption_seed, 1])
-        return {**self.clips[index], "contrast": captions.contrasting_caption(spec, rng)}
+        return {**self.clips[index], "contrasts": captions.contrasting_captions(spec, rng)}
 
 
 @dataclass(frozen=True)

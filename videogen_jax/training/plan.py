@@ -16,6 +16,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from videogen_jax import layout, sharding
+from videogen_jax.data.captions import CONTRASTS
 from videogen_jax.pipeline.components import component_shapes
 from videogen_jax.training import cached, hlo
 from videogen_jax.training.assembly import Parts, assemble_task
@@ -106,7 +107,7 @@ def plan_step(config: RunConfig, topology: Topology) -> StepPlan:
             seconds=math.nan,
         )
         try:
-            compiled = traced.lower().compile()
+            compiled = traced.lower().compile(dict(topology.chip.compiler_options))
         except jax.errors.JaxRuntimeError as error:
             refused = {"needed": _needed(error)}
             return dataclasses.replace(plan, seconds=time.perf_counter() - started, **refused)
@@ -229,7 +230,8 @@ def batch_shapes(config: RunConfig) -> dict[str, jax.ShapeDtypeStruct]:
         case VideoDecoderTaskConfig():
             return {**batch, "video": video, "degraded": video}
         case TextEncoderTaskConfig() if not (data.dataset or data.mixture):
-            return {**batch, "video": video, "contrast_tokens": batch["tokens"]}
+            tokens = shape((size, CONTRASTS, model.text_encoder.max_length), np.int32)
+            return {**batch, "video": video, "contrast_tokens": tokens}
         case _:
             return {**batch, "video": video}
 

@@ -7,7 +7,7 @@ chooses from (Yuksekgonul et al. 2023).
 The paper takes CLIP's; a small model that ships has none to download and trains its own. It learns
 from clips and not from images, so that words of motion mean something before the cascade trains.
 
-Letters: B batch, F frames, H height, W width, C channels, T tokens, D embedding.
+Letters: B batch, K contrasts, F frames, H height, W width, C channels, T tokens, D embedding.
 """
 
 import dataclasses
@@ -58,7 +58,7 @@ class TextEncoderTask:
     """Text encoder, its projection and the clip tower, under the symmetric contrastive loss.
 
     A batch has `video`, uint8 `[B, F, H, W, 3]`, `tokens`, int32 `[B, T]`, and may have
-    `contrast_tokens`, of a caption that is wrong of the clip.
+    `contrast_tokens`, `[B, K, T]`, of captions that are wrong of the clip.
     """
 
     couples_samples = "the contrastive loss compares every sample with all of its batch"
@@ -111,16 +111,19 @@ class TextEncoderTask:
         to_text = -jnp.mean(jax.nn.log_softmax(logits, axis=0)[labels, labels])
         metrics = {"accuracy": jnp.mean(right.argmax(axis=1) == labels)}
         if len(contrasts):
-            metrics["contrast_accuracy"] = jnp.mean(jnp.diag(right) > jnp.diag(contrasts))
+            wrong_BK = contrasts.reshape(len(clips), -1, len(clips))[labels, :, labels]
+            metrics["contrast_accuracy"] = jnp.mean(jnp.diag(right)[:, None] > wrong_BK)
         return 0.5 * (to_clips + to_text), metrics
 
     def _embed(self, params: Params, batch: Batch) -> tuple[jax.Array, jax.Array]:
-        """Unit embeddings of texts, `[B, D]` or with contrasts `[2 B, D]`, and of clips, `[B, D]`."""
+        """Unit embeddings of texts, `[B, D]`, with contrasts `[B + B K, D]`, and clips, `[B, D]`."""
         config, video = self._config, batch["video"]
         picked = np.linspace(0, video.shape[1] - 1, config.num_frames).round().astype(int)
         frames = resize(to_float(video[:, picked]), config.resolution)
         clips: Any = self._tower.apply({"params": params["clip_tower"]}, frames)
-        tokens = [batch[name] for name in ("tokens", "contrast_tokens") if name in batch]
+        tokens = [batch["tokens"]]
+        if "contrast_tokens" in batch:
+            tokens.append(rearrange(batch["contrast_tokens"], "b k t -> (b k) t"))
         states: Any = self._encoder.apply(
             {"params": params["text_encoder"]}, jnp.concatenate(tokens)
         )
