@@ -61,6 +61,22 @@ def test_collectives_are_counted_as_often_as_their_loops_run():
     }
 
 
+@pytest.mark.parametrize(
+    ("shape", "kind", "sent"),
+    [
+        ("((f32[8,4]{1,0}), f32[1,4]{1,0})", "reduce-scatter", 4 * 4 * 7),
+        ("((bf16[3]{0}, f32[2]{0}), (bf16[24]{0}, f32[16]{0}))", "all-gather", (48 + 64) * 7 / 8),
+        ("((bf16[8,2]{1,0}), bf16[8,2]{1,0})", "all-to-all", 32 * 7 / 8),
+        ("bf16[100]{0}", "all-reduce", 2 * 200 * 7 / 8),
+        ("((f32[4]{0}, s8[4]{0}), (f32[4]{0}, s8[4]{0}), u32[], u32[])", "collective-permute", 20),
+    ],
+)
+def test_asynchronous_collectives_as_a_gpu_has_them(shape, kind, sent):
+    start = f"  %s = {shape} {kind}-start(%x), replica_groups=mesh['a'=8] {{'a'}}"
+    text = f"ENTRY %main (p: f32[8]) -> f32[8] {{\n{start}\n}}\n"
+    assert collectives(text, devices=8) == {kind: Traffic(1, sent)}
+
+
 def test_other_text_than_a_program_is_refused():
     with pytest.raises(ValueError, match="no ENTRY"):
         collectives("HloModule nothing", devices=8)

@@ -148,14 +148,17 @@ def _sent(kind: str, result: float, group: int) -> float:
 
 
 def _result_bytes(instruction: _Instruction, kind: str) -> float:
-    """Bytes of the result; the start of an asynchronous one also has its operands in its shape."""
+    """Bytes of the result; the start of an asynchronous one shows its operands too."""
     shape = instruction.shape
-    if instruction.opcode == kind or kind in ("all-reduce", "all-to-all"):
+    if instruction.opcode == kind or kind == "all-reduce":  # which has its result alone
         return _bytes(shape)
-    # (operand, result, …) or ((operands), (results), …)
-    if shape.startswith("(("):
-        return _bytes(shape.split("), (")[1])
-    return _bytes(_ARRAY.findall(shape)[1:2])
+    # (operand, result, …), ((operands), result, …) or ((operands), (results), …)
+    if not shape.startswith("(("):
+        return _bytes(_ARRAY.findall(shape)[1:2])
+    results = shape.split("), ", maxsplit=1)[1]
+    if results.startswith("("):
+        return _bytes(results.split("), ")[0])
+    return _bytes(_ARRAY.findall(results)[:1])
 
 
 def _bytes(shape: str | list[tuple[str, str]]) -> float:

@@ -8,7 +8,7 @@ import importlib.util
 import math
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import jax
@@ -34,6 +34,7 @@ class Chip:
     hbm_bandwidth: float | None = None
     link_bandwidth: float | None = None
     source: str = ""
+    compiler_options: Mapping[str, bool] = dataclasses.field(default_factory=dict)
 
     @property
     def peak(self) -> float | None:
@@ -42,6 +43,9 @@ class Chip:
 
 
 _GIB = 2.0**30
+# XLA finds the tiles of its own matrix products by trying them on the GPU, and without one it gives up
+# on some; cuBLAS does those instead.
+_WITHOUT_GPU = {"xla_gpu_enable_triton_gemm": False}
 _TPU_DOCS = "cloud.google.com/tpu/docs/"
 # Memory of TPUs is what libtpu 0.0.52 says is left for a program, a little less than in the pages.
 CHIPS = {
@@ -49,7 +53,16 @@ CHIPS = {
     "v5e": Chip("tpu", "TPU v5 lite", 2, 15.75 * _GIB, 819e9, 200e9, _TPU_DOCS + "v5e"),
     "v5p": Chip("tpu", "TPU v5", 3, 95.73 * _GIB, 2765e9, 600e9, _TPU_DOCS + "v5p"),
     "v6e": Chip("tpu", "TPU v6 lite", 2, 31.24 * _GIB, 1640e9, 400e9, _TPU_DOCS + "v6e"),
-    "h100": Chip("cuda", "NVIDIA H100", 1, 84978434048, 3350e9, 450e9, "NVIDIA's H100 SXM sheet"),
+    "h100": Chip(
+        "cuda",
+        "NVIDIA H100",
+        dimensions=1,
+        hbm_bytes=84978434048,
+        hbm_bandwidth=3350e9,
+        link_bandwidth=450e9,
+        source="NVIDIA's H100 SXM sheet",
+        compiler_options=_WITHOUT_GPU,
+    ),
     "cpu": Chip("cpu", "cpu", 1),
 }
 
