@@ -135,6 +135,20 @@ def test_every_condition_matters(stage_2, keys, reference, low_res):
         assert np.abs(stage_2(**changed) - drawn).max() > 0.01, changed.keys()
 
 
+def test_without_a_reference_its_latents_are_zero(stage_2, cascade, keys, reference, low_res):
+    def condition(reference: jax.Array | None) -> Any:
+        params, fps = micro.params()["autoencoder"], jnp.full(1, FPS)
+        return cascade._conditions(
+            params, prompt_states(), reference, low_res, fps, keys, stage=2, num_frames=FRAMES
+        )
+
+    given, without = condition(reference), condition(None)
+    assert given.reference_BFHWZ.any() and not without.reference_BFHWZ.any()
+    assert without.reference_BFHWZ.shape == given.reference_BFHWZ.shape
+    np.testing.assert_array_equal(without.low_res_BFHWZ, given.low_res_BFHWZ)
+    assert np.abs(stage_2(reference_BHWC=None) - stage_2()).max() > 0.01
+
+
 def test_guidance_of_1_leaves_the_negative_prompt_out(stage_2):
     one, other = (
         stage_2(prompts=prompt_states(negative=text), guidance_scale=1.0) for text in ("", "ring")

@@ -108,6 +108,15 @@ def test_another_reference_is_another_video(model, video):
     assert (other.frames != video.frames).mean() > 0.1
 
 
+def test_without_a_reference_no_image_is_made(model, video):
+    names = set(model.params) - {"image_unet"}
+    part = VideoGen(model.config, {n: model.params[n] for n in names}, micro.TOKENIZER)
+    part.cascade, part.temporal_sr, part.decoder = model.cascade, model.temporal_sr, model.decoder
+    without = part(PROMPT, use_reference=False)
+    assert without.reference is None
+    assert (without.frames != video.frames).mean() > 0.1
+
+
 def test_fewer_stages_end_at_their_resolution(model):
     video = model(PROMPT, stages=1)
     assert video.frames.shape == (4, 8, 8, 3)
@@ -206,6 +215,7 @@ def test_a_tokenizer_of_another_vocabulary_is_refused():
         (PROMPT, {"num_frames": -4}, "num_frames is -4"),
         (PROMPT, {"guidance": float("nan")}, "guidance is nan"),
         ([PROMPT] * 2, {"reference": [np.zeros((8, 8, 3), np.uint8)]}, "1 references for 2"),
+        (PROMPT, {"reference": np.zeros((8, 8, 3), np.uint8), "use_reference": False}, "is given"),
     ],
 )
 def test_bad_input_costs_no_sampling(model, prompt, options, message):

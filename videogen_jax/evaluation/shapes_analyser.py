@@ -56,6 +56,26 @@ class Reading:
     background: str | None
 
 
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """A clip taken apart.
+
+    Attributes:
+        background_HW3: float32, in levels of 0..255, the same in all frames.
+        colour: of the object, RGB in 0..255; None if nothing differs from the background.
+        alpha_FHW: float32 in 0..1, how much of each pixel is object.
+    """
+
+    background_HW3: np.ndarray
+    colour: np.ndarray | None
+    alpha_FHW: np.ndarray
+
+    @property
+    def seen_F(self) -> np.ndarray:
+        """The frames that show the object, bool."""
+        return self.alpha_FHW.mean((1, 2)) > MIN_AREA
+
+
 def analyse(video_FHW3: np.ndarray) -> Reading:
     """Reads a clip.
 
@@ -66,6 +86,20 @@ def analyse(video_FHW3: np.ndarray) -> Reading:
     Raises:
         ValueError: another shape or type.
     """
+    scene = take_apart(video_FHW3)
+    background = _nearest(scene.background_HW3.mean((0, 1)), BACKGROUNDS)
+    seen_F = scene.seen_F
+    if scene.colour is None or not seen_F.any():
+        return Reading(None, None, None, None, background)
+    times_F = np.linspace(0.0, 1.0, len(video_FHW3))
+    shape, motion, radius = _read_object(scene.alpha_FHW[seen_F], times_F[seen_F])
+    size_limit = (SIZES["small"][1] + SIZES["large"][0]) / 2.0
+    size = "small" if radius < size_limit else "large"
+    return Reading(_nearest_hue(scene.colour), shape, motion, size, background)
+
+
+def take_apart(video_FHW3: np.ndarray) -> Scene:
+    """Tells object and background apart. Arguments and errors as for `analyse`."""
     if video_FHW3.dtype != np.uint8 or video_FHW3.ndim != 4 or video_FHW3.shape[3] != 3:
         raise ValueError(
             f"need uint8 [frames, height, width, 3], got {video_FHW3.dtype} {video_FHW3.shape}"
@@ -74,19 +108,10 @@ def analyse(video_FHW3: np.ndarray) -> Reading:
         raise ValueError(f"need square frames, at least one, got {video_FHW3.shape}")
     video_FHW3 = video_FHW3.astype(np.float32)
     background_HW3 = _fit_background(video_FHW3)
-    background = _nearest(background_HW3.mean((0, 1)), BACKGROUNDS)
     colour = _object_colour(video_FHW3, background_HW3)
     if colour is None:
-        return Reading(None, None, None, None, background)
-    alpha_FHW = _object_alpha(video_FHW3, background_HW3, colour)
-    times_F = np.linspace(0.0, 1.0, len(alpha_FHW))
-    seen_F = alpha_FHW.mean((1, 2)) > MIN_AREA
-    if not seen_F.any():
-        return Reading(None, None, None, None, background)
-    shape, motion, radius = _read_object(alpha_FHW[seen_F], times_F[seen_F])
-    size_limit = (SIZES["small"][1] + SIZES["large"][0]) / 2.0
-    size = "small" if radius < size_limit else "large"
-    return Reading(_nearest_hue(colour), shape, motion, size, background)
+        return Scene(background_HW3, None, np.zeros(video_FHW3.shape[:3], np.float32))
+    return Scene(background_HW3, colour, _object_alpha(video_FHW3, background_HW3, colour))
 
 
 def accuracy(
@@ -159,25 +184,34 @@ def _object_alpha(
 
 def _read_object(alpha_FHW: np.ndarray, times_F: np.ndarray) -> tuple[str, str | None, float]:
     """Shape, motion, and the radius in the first frame in pixels of a 64 x 64 frame."""
-    resolution = alpha_FHW.shape[1]
-    scale = REFERENCE_RESOLUTION / resolution
-    grid = np.arange(resolution) + 0.5
-    area_F = alpha_FHW.sum((1, 2))
-    x_F = alpha_FHW.sum(1) @ grid / area_F
-    y_F = alpha_FHW.sum(2) @ grid / area_F
     few = np.unique(np.linspace(0, len(times_F) - 1, MATCHED_FRAMES).round().astype(int))
-    shape = _match_shape(alpha_FHW[few], np.stack([x_F, y_F], axis=1)[few], area_F[few])
+    overlaps = shape_overlaps(alpha_FHW[few])
+    shape = max(overlaps, key=lambda name: overlaps[name])
+    scale = REFERENCE_RESOLUTION / alpha_FHW.shape[1]
+    centre_F2, area_F = locate(alpha_FHW)
     radius_F = np.sqrt(area_F / _unit_area(shape)) * scale
     if len(times_F) < 2:
         return shape, None, float(radius_F[0])
     design_F2 = np.stack([np.ones_like(times_F), times_F], axis=1)
-    observed_F3 = np.stack([x_F * scale, y_F * scale, np.log(radius_F)], axis=1)
+    observed_F3 = np.concatenate([centre_F2 * scale, np.log(radius_F)[:, None]], axis=1)
     (_, _, log_radius), (dx, dy, growth) = np.linalg.lstsq(design_F2, observed_F3)[0]
     return shape, _name_motion(dx, dy, growth), math.exp(log_radius)
 
 
-def _match_shape(alpha_FHW: np.ndarray, centre_F2: np.ndarray, area_F: np.ndarray) -> str:
-    """The shape that, drawn here with about this area, overlaps best (intersection over union)."""
+def locate(alpha_FHW: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The object's centroid [F, 2] (x, y) and its area [F], in pixels, where it is seen."""
+    grid = np.arange(alpha_FHW.shape[1]) + 0.5
+    area_F = alpha_FHW.sum((1, 2))
+    x_F, y_F = alpha_FHW.sum(1) @ grid / area_F, alpha_FHW.sum(2) @ grid / area_F
+    return np.stack([x_F, y_F], axis=1), area_F
+
+
+def shape_overlaps(alpha_FHW: np.ndarray) -> dict[str, float]:
+    """How well each shape, drawn here with about this area, covers the object, where it is seen.
+
+    Mean intersection over union, 0..1, of the best radius.
+    """
+    centre_F2, area_F = locate(alpha_FHW)
 
     def overlap(shape: str, trial: float) -> float:
         radius_F = np.sqrt(area_F / _unit_area(shape)) * trial
@@ -185,8 +219,7 @@ def _match_shape(alpha_FHW: np.ndarray, centre_F2: np.ndarray, area_F: np.ndarra
         shared_F = np.minimum(drawn_FHW, alpha_FHW).sum((1, 2))
         return float((shared_F / np.maximum(drawn_FHW, alpha_FHW).sum((1, 2))).mean())
 
-    scores = {shape: max(overlap(shape, trial) for trial in _RADIUS_TRIALS) for shape in SHAPES}
-    return max(scores, key=lambda shape: scores[shape])
+    return {shape: max(overlap(shape, trial) for trial in _RADIUS_TRIALS) for shape in SHAPES}
 
 
 @cache

@@ -98,7 +98,7 @@ class Cascade:
         params: Mapping[str, Params],
         stage: int,
         prompts: PromptStates,
-        reference_BHWC: jax.Array,
+        reference_BHWC: jax.Array | None,
         low_res_BFHWZ: jax.Array | None,
         fps_B: jax.Array,
         keys_B: jax.Array,
@@ -114,7 +114,7 @@ class Cascade:
             params: with the components `autoencoder` and `stage_<stage>`.
             stage: counted from 1.
             prompts: what `encode_prompts` gives.
-            reference_BHWC: uint8, square, of any resolution.
+            reference_BHWC: uint8, square, of any resolution; None for a stage trained without one.
             low_res_BFHWZ: the latents of stage − 1; None for stage 1.
             fps_B: frames per second, float32.
             keys_B: from which all noise is drawn; the stage's number is folded in here.
@@ -154,7 +154,7 @@ class Cascade:
         self,
         params: Params,
         prompts: PromptStates,
-        reference_BHWC: jax.Array,
+        reference_BHWC: jax.Array | None,
         low_res_BFHWZ: jax.Array | None,
         fps_B: jax.Array,
         keys_B: jax.Array,
@@ -162,10 +162,7 @@ class Cascade:
         num_frames: int,
     ) -> Conditions:
         config = self.config.stages[stage - 1]
-        pixels_BHWC = resize(to_float(reference_BHWC), config.resolution)
-        encoded = self._autoencoder.apply({"params": params}, pixels_BHWC, method="encode")
-        # Inference takes the mean of the posterior where training may draw from it.
-        reference_BHWZ = scale_latents(self.config.autoencoder, encoded.mean)
+        reference_BHWZ = self._reference_latents(params, reference_BHWC, config, len(fps_B))
         levels_B = jnp.full(fps_B.shape, config.low_res_noise, jnp.int32)
         if low_res_BFHWZ is not None:
             low_res_BFHWZ = upsample(low_res_BFHWZ)
@@ -182,3 +179,19 @@ class Cascade:
             fps_B,
             levels_B,
         )
+
+    def _reference_latents(
+        self,
+        params: Params,
+        reference_BHWC: jax.Array | None,
+        stage: DenoiserConfig,
+        prompts: int,
+    ) -> jax.Array:
+        """At the stage's resolution, `[B, H, W, Z]`; zeros without a reference."""
+        if reference_BHWC is None:
+            size = self.config.latent_size(stage.resolution)
+            return jnp.zeros((prompts, size, size, self.config.autoencoder.latent_channels))
+        pixels_BHWC = resize(to_float(reference_BHWC), stage.resolution)
+        encoded = self._autoencoder.apply({"params": params}, pixels_BHWC, method="encode")
+        # Inference takes the mean of the posterior where training may draw from it.
+        return scale_latents(self.config.autoencoder, encoded.mean)

@@ -28,6 +28,8 @@ class Options(TypedDict, total=False):
         stages: runs only so many, and decodes at the last one's resolution.
         temporal_sr: rounds of N → 2N − 1 frames (§3.3); 0 with fewer stages.
         num_frames: N of the cascade's clip.
+        use_reference: False leaves the reference image out, its latents are zero: the ablation of
+            Table 3, for stages that were trained so.
         interpolation: "slerp" instead of "flow" is the ablation of Fig. 6.
         refine: False leaves out the refiner of temporal super-resolution.
         decoder: "image" instead of "video" is the ablation of Fig. 7.
@@ -41,6 +43,7 @@ class Options(TypedDict, total=False):
     stages: int | None
     temporal_sr: int | None
     num_frames: int | None
+    use_reference: bool
     interpolation: Interpolation
     refine: bool
     decoder: DecoderName
@@ -59,6 +62,7 @@ class Request:
     guidance: tuple[float, ...]  # of the image model and each stage
     stages: int
     rounds: int  # of temporal super-resolution
+    use_reference: bool
     interpolation: Interpolation
     refine: bool
     decoder: DecoderName
@@ -76,7 +80,7 @@ class Request:
     def components(self, generates_reference: bool) -> dict[str, str]:
         """The components that the call needs, and what each is for."""
         needed = {"text_encoder": "every call", "autoencoder": "every call"}
-        if generates_reference:
+        if generates_reference and self.use_reference:
             needed["image_unet"] = "a call without a reference image"
         needed |= {f"stage_{i}": f"stage {i}" for i in range(1, self.stages + 1)}
         if self.rounds and self.interpolation == "flow":
@@ -100,6 +104,7 @@ def make_request(
     stages: int | None = None,
     temporal_sr: int | None = None,
     num_frames: int | None = None,
+    use_reference: bool = True,
     interpolation: Interpolation = "flow",
     refine: bool = True,
     decoder: DecoderName = "video",
@@ -122,6 +127,7 @@ def make_request(
         guidance=_guidance(config, guidance),
         stages=stages,
         rounds=_rounds(config, temporal_sr, stages),
+        use_reference=use_reference,
         interpolation=_choice("interpolation", interpolation, Interpolation),
         refine=refine,
         decoder=_choice("decoder", decoder, DecoderName),

@@ -195,10 +195,11 @@ class VideoGen:
                 needs.
         """
         request = make_request(self.config, prompt, **options)
-        needed = request.components(generates_reference=reference is None)
-        require_components(self.params, needed, self._directory)
+        require_components(self.params, request.components(reference is None), self._directory)
         pictures_BHWC = None
         if reference is not None:
+            if not request.use_reference:
+                raise ValueError("use_reference is False, but a reference is given")
             size = self.config.image.resolution
             pictures_BHWC = load_references(reference, len(request.prompts), size)
         sharding.check_frames(self._mesh, request.num_frames)
@@ -211,10 +212,11 @@ class VideoGen:
     ) -> list[Video]:
         keys_B, prompts = self.images.encode(request.prompts, request.negative_prompt, request.seed)
         fps_B = self._put({"fps": np.full(len(request.prompts), request.fps, np.float32)})["fps"]
-        if pictures_BHWC is None:
-            reference_BHWC = self._sample_image(request, prompts, keys_B, progress)
-        else:
+        reference_BHWC = None
+        if pictures_BHWC is not None:
             reference_BHWC = self._put({"reference": pictures_BHWC})["reference"]
+        elif request.use_reference:
+            reference_BHWC = self._sample_image(request, prompts, keys_B, progress)
         latents_BFHWZ = self._sample_stages(
             request, prompts, reference_BHWC, fps_B, keys_B, progress
         )
@@ -222,12 +224,10 @@ class VideoGen:
             latents_BFHWZ = self._super_resolve(request, latents_BFHWZ, fps_B, keys_B, progress)
         with bar(progress, "decoding", request.final_num_frames, "frame") as tick:
             frames_BFHWC = self.decoder(self.params, latents_BFHWZ, request.decoder, tick)
-        references_BHWC = np.asarray(reference_BHWC)
+        shown = np.asarray(reference_BHWC) if request.use_reference else [None] * len(frames_BFHWC)
         return [
             Video(frames, request.final_fps, text, picture, request.seed)
-            for frames, text, picture in zip(
-                frames_BFHWC, request.prompts, references_BHWC, strict=True
-            )
+            for frames, text, picture in zip(frames_BFHWC, request.prompts, shown, strict=True)
         ]
 
     def _put(self, batch: dict[str, np.ndarray]) -> dict[str, jax.Array]:
@@ -246,7 +246,7 @@ class VideoGen:
         self,
         request: Request,
         prompts: PromptStates,
-        reference_BHWC: jax.Array,
+        reference_BHWC: jax.Array | None,
         fps_B: jax.Array,
         keys_B: jax.Array,
         progress: bool,

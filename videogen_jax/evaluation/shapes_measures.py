@@ -1,0 +1,136 @@
+"""Numbers of a shapes clip, from its pixels alone: whether it holds together, and where it lies.
+
+Letters: F frames, H height, W width, D features; a trailing 3 are RGB channels.
+"""
+
+import math
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from videogen_jax.data.outlines import SHAPES
+from videogen_jax.data.shapes import SCALINGS
+from videogen_jax.evaluation.shapes_analyser import (
+    MATCHED_FRAMES,
+    Scene,
+    analyse,
+    locate,
+    shape_overlaps,
+    take_apart,
+)
+
+END_FRAMES = 4
+# In levels of 255, Euclidean over RGB. The two nearest colours of objects are 113 apart.
+MAX_COLOUR_DRIFT = 40.0
+MAX_SIZE_DRIFT = 1.15  # as a factor of the radius
+# Pixels around the object that a decoder may smear, in frames of 64.
+_RIM = 4
+NUM_FEATURES = 6 + 3 * MATCHED_FRAMES + len(SHAPES)
+
+
+@dataclass(frozen=True)
+class Steadiness:
+    """Whether the object of a clip is at the end what it was at the start."""
+
+    colour: bool
+    shape: bool
+    size: bool
+
+    @property
+    def all(self) -> bool:
+        """In all three."""
+        return self.colour and self.shape and self.size
+
+
+def steadiness(video_FHW3: np.ndarray, motion: str) -> Steadiness:
+    """Compares a clip's first and last four frames, each read as a clip of its own.
+
+    The colour is kept if it moves less than `MAX_COLOUR_DRIFT`, the shape if the same one is read,
+    the size if the radius is what the motion makes of it, within a factor of `MAX_SIZE_DRIFT`. An
+    object that is not seen at one end keeps nothing.
+
+    Args:
+        video_FHW3: uint8 [F, H, W, 3] with H = W and F ≥ 8, spanning the whole motion in even steps.
+        motion: the one asked for, of `data.shapes.MOTIONS`.
+
+    Raises:
+        ValueError: there are fewer frames, or as for `analyse`.
+    """
+    if len(video_FHW3) < 2 * END_FRAMES:
+        raise ValueError(f"need {2 * END_FRAMES} frames or more, got {len(video_FHW3)}")
+    ends = video_FHW3[:END_FRAMES], video_FHW3[-END_FRAMES:]
+    first, last = (take_apart(end) for end in ends)
+    if first.colour is None or last.colour is None or not (_is_seen(first) and _is_seen(last)):
+        return Steadiness(False, False, False)
+    drift = float(np.linalg.norm(first.colour - last.colour))
+    # Of the logarithm, as a clip grows by the same factor in every frame.
+    passed = 1 - END_FRAMES / len(video_FHW3) if motion in SCALINGS else 0.0
+    passed *= len(video_FHW3) / (len(video_FHW3) - 1)
+    wanted = SCALINGS.get(motion, 1.0) ** passed
+    change = _mean_radius(last) / _mean_radius(first) / wanted
+    return Steadiness(
+        colour=drift <= MAX_COLOUR_DRIFT,
+        shape=analyse(ends[0]).shape == analyse(ends[1]).shape,
+        size=abs(math.log(change)) <= math.log(MAX_SIZE_DRIFT),
+    )
+
+
+def flicker(video_FHW3: np.ndarray) -> float:
+    """Mean absolute change of the background from frame to frame, in levels of 255.
+
+    The background is what lies four pixels (of 64) or more from the object in both frames; NaN
+    where there is none, or no second frame. True clips have 0.
+    """
+    video_FHW3 = np.asarray(video_FHW3)
+    alpha_FHW = take_apart(video_FHW3).alpha_FHW
+    rim = 2 * round(_RIM * alpha_FHW.shape[1] / 64) + 1
+    kernel = np.ones((rim, rim), np.uint8)
+    near_FHW = np.stack([cv2.dilate((a > 0.05).astype(np.uint8), kernel) for a in alpha_FHW]) > 0
+    away_FHW = ~(near_FHW[1:] | near_FHW[:-1])
+    change_FHW = np.abs(np.diff(video_FHW3.astype(np.float32), axis=0)).mean(-1)
+    return float(change_FHW[away_FHW].mean()) if away_FHW.any() else math.nan
+
+
+def roughness(video_FHW3: np.ndarray) -> float:
+    """Mean absolute second difference over time, relative to the mean absolute first difference.
+
+    0 for pixels that change at a constant rate; 2 for ones that change and stop in turn, such as
+    those of a clip with every frame shown twice.
+    """
+    x = video_FHW3.astype(np.float32)
+    change = np.abs(np.diff(x, axis=0)).mean()
+    return float(np.abs(np.diff(x, n=2, axis=0)).mean() / max(change, 1e-6))
+
+
+def features(video_FHW3: np.ndarray) -> np.ndarray:
+    """A clip as numbers that `frechet_distance` can compare, float64 [`NUM_FEATURES`].
+
+    The object's and the background's colour (0..1); its centre (0..1 of the frame) and the square
+    root of its share of the frame, at six times; and how well each of the shapes covers it (0..1).
+    Without an object: the background's colour twice, the middle, and zeros.
+    """
+    scene = take_apart(video_FHW3)
+    few = np.linspace(0, len(video_FHW3) - 1, MATCHED_FRAMES).round().astype(int)
+    centre_F2, size_F = np.full((MATCHED_FRAMES, 2), 0.5), np.zeros(MATCHED_FRAMES)
+    overlaps = dict.fromkeys(SHAPES, 0.0)
+    background = scene.background_HW3.mean((0, 1))
+    colour = background if scene.colour is None else scene.colour
+    seen_F = scene.seen_F[few]
+    if seen_F.any():
+        alpha_FHW, side = scene.alpha_FHW[few][seen_F], scene.alpha_FHW.shape[1]
+        overlaps = shape_overlaps(alpha_FHW)
+        centre_N2, area_N = locate(alpha_FHW)
+        centre_F2[seen_F], size_F[seen_F] = centre_N2 / side, np.sqrt(area_N) / side
+    parts = colour / 255, background / 255, centre_F2.ravel(), size_F, list(overlaps.values())
+    return np.concatenate(parts).astype(np.float64)
+
+
+def _is_seen(scene: Scene) -> bool:
+    return bool(scene.seen_F.any())
+
+
+def _mean_radius(scene: Scene) -> float:
+    """Geometric mean over the frames that show the object, up to a factor that is the shape's."""
+    _, area_F = locate(scene.alpha_FHW[scene.seen_F])
+    return float(np.exp(np.log(area_F).mean() / 2))
