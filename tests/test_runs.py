@@ -21,6 +21,7 @@ from videogen_jax.weights.config_file import load_config, save_config, to_dict
 NEWER_FIELDS = ("accumulate", "compute", "optim/freeze", "loop/max_skipped", "task/image_weight")
 OF_IMAGES = ["autoencoder", "text-encoder", "image"]
 AFTER_STAGES = ["flow", "refiner", "video-decoder"]
+ABLATED = ["stage-1-no-reference", "stage-2-no-reference", "refiner-slerp"]
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -30,7 +31,8 @@ def test_every_part_has_a_run_in_the_order_in_which_parts_need_each_other(name):
     first = OF_IMAGES if name in ("shapes", "tiny") else []
     last = [] if first else ["stage-1-temporal"]
     parts = [run.removeprefix(f"{name}-") for run in RUNS if run.startswith(f"{name}-")]
-    assert parts == [*first, *stages, *AFTER_STAGES, *last]
+    ablated = ABLATED if name == "shapes" else []
+    assert parts == [*first, *stages, *AFTER_STAGES, *last, *ablated]
 
 
 def test_temporal_training_freezes_what_the_image_model_has():

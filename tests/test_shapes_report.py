@@ -1,28 +1,78 @@
-"""The report on shapes videos: its smoothness measure and its table."""
+"""The report on shapes videos: true clips score as they should, and its tables."""
+
+import math
 
 import numpy as np
 import pytest
 
-from videogen_jax.evaluation.shapes_report import SHOWN, Report, roughness
+from videogen_jax.evaluation.held_out import held_out
+from videogen_jax.evaluation.shapes_ablations import Spread, change_error, psnr
+from videogen_jax.evaluation.shapes_report import (
+    Report,
+    Scores,
+    score,
+    score_images,
+    scores_table,
+)
+from videogen_jax.evaluation.sheets import save_sheet, worst_of, wrong_attributes
+from videogen_jax.pipeline.video import Video
+
+DATA = held_out(12, resolution=64)
 
 
-def test_roughness_tells_steady_from_stuttering_motion():
-    steady = np.arange(0, 60, 4, dtype=np.uint8)[:, None, None, None].repeat(3, axis=3)
-    assert roughness(steady) == 0.0
-    # Every frame twice: half of the changes are 0, every second difference is a whole change.
-    assert roughness(steady.repeat(2, axis=0)) == pytest.approx(2.0, abs=0.1)
+def test_held_out_captions_name_what_their_clips_show():
+    assert DATA.motions == [reading.motion for reading in DATA.asked]
+    scores = score(DATA.clips, DATA.asked)
+    assert scores == Scores(*[1.0] * 8, flicker=0.0)
+    images = score_images([clip[0] for clip in DATA.clips], DATA.asked)
+    assert (images.colour, images.shape, images.size) == (1.0, 1.0, 1.0)
+    assert math.isnan(images.motion) and math.isnan(images.keeps_shape)
 
 
-def test_roughness_of_a_still_clip_is_zero():
-    assert roughness(np.zeros((4, 2, 2, 3), np.uint8)) == 0.0
+def test_clips_of_other_captions_score_less():
+    scores = score(DATA.clips[1:] + DATA.clips[:1], DATA.asked)
+    assert max(scores.colour, scores.shape, scores.motion) < 0.6
+    assert scores.keeps_shape == 1.0  # which no caption is needed for
 
 
-def test_the_table_has_every_attribute_and_no_motion_of_a_still():
-    shares: dict[str, float] = dict.fromkeys(SHOWN, 0.5)
-    report = Report(64, shares, shares, shares, shares, {31: {"temporal SR": 0.5, "repeated": 1.9}})
-    table = report.table()
-    assert "| final video | 50% | 50% | 50% | 50% | 50% |" in table
-    assert "| reference image | 50% | 50% | – | 50% | 50% |" in table
-    assert table.endswith(
+def test_the_worst_come_first(tmp_path):
+    videos = [Video(clip, 8.0, text) for clip, text in zip(DATA.clips, DATA.captions, strict=True)]
+    videos[3] = Video(DATA.clips[4], 8.0, DATA.captions[3])  # another clip's
+    videos[7] = Video(DATA.clips[7][::-1].copy(), 8.0, DATA.captions[7])  # the other way
+    first, second = worst_of(videos, DATA.asked, 2)
+    assert (first, second) == (videos[3], videos[7])
+    assert wrong_attributes(DATA.asked[3], DATA.asked[3]) == 0
+    save_sheet(tmp_path / "new" / "worst.png", [first, second])
+    assert (tmp_path / "new" / "worst.png").stat().st_size > 1000
+
+
+def test_tables_have_a_row_for_each_set_and_a_dash_for_what_is_not_seen():
+    rows = {
+        "final": Scores(*[0.5] * 8, flicker=0.25),
+        "image": Scores(0.5, 0.5, math.nan, 0.5, 0.5),
+    }
+    table = scores_table("of 64", rows)
+    assert table.splitlines()[0] == (
+        "| of 64 | colour | shape | motion | size | background | keeps colour | keeps shape "
+        "| keeps size | flicker |"
+    )
+    assert table.splitlines()[2] == "| final |" + " 50% |" * 8 + " 0.25 |"
+    assert table.splitlines()[3] == "| image | 50% | 50% | – | 50% | 50% | – | – | – | – |"
+    report = Report(64, rows, {31: {"temporal SR": 0.5, "repeated": 1.9}}).table()
+    assert report.startswith(table)
+    assert report.endswith(
         "| roughness of | temporal SR | repeated |\n|---|---|---|\n| 31 frames | 0.50 | 1.90 |"
     )
+
+
+def test_a_spread_shows_mean_lowest_and_highest():
+    assert Spread((0.9, 0.93, 0.96)).text(100) == "93.0 (90.0–96.0)"
+
+
+def test_psnr_and_the_error_of_changes():
+    truth = np.full((3, 4, 4, 3), 100, np.uint8)
+    assert psnr(truth + 5, truth) == pytest.approx(20 * math.log10(255 / 5))
+    assert change_error(truth + 5, truth) == 0.0
+    jumping = truth.copy()
+    jumping[1] += 6
+    assert change_error(jumping, truth) == 6.0

@@ -9,6 +9,7 @@ import tiny
 from videogen_jax.data.sources import ShapesClips, ShapesHighFps
 from videogen_jax.data.transforms import resize, to_float
 from videogen_jax.models.warp import backward_warp
+from videogen_jax.pipeline.temporal_sr import slerp_midpoints
 from videogen_jax.presets import TINY
 from videogen_jax.training.flow_losses import FlowLossConfig
 from videogen_jax.training.tasks import temporal_sr
@@ -50,6 +51,13 @@ def make_flow_task(triplets) -> FlowTask:
 def make_refiner_task(warm_start_params=None) -> RefinerTask:
     arguments = (RefinerTaskConfig(posterior_noise=False), TINY, tiny.frozen(), tiny.NULL_TOKENS_T)
     return RefinerTask(*arguments, lambda *_: None, warm_start_params)
+
+
+def make_ablated_task() -> RefinerTask:
+    """Without a flow, which slerp does not need."""
+    config = RefinerTaskConfig(posterior_noise=False, interpolation="slerp")
+    frozen = {name: tree for name, tree in tiny.frozen().items() if name != "flow"}
+    return RefinerTask(config, TINY, frozen, tiny.NULL_TOKENS_T, lambda *_: None, None)
 
 
 def test_flow_targets_lead_from_the_middle_latents_to_both(triplets, monkeypatch):
@@ -118,6 +126,13 @@ def test_refiner_is_told_the_warped_frames_and_nothing_else(clips, monkeypatch):
     np.testing.assert_allclose(seen["pooled_BD"], null.pooled_BD, atol=BLOCK_TOLERANCE)
     np.testing.assert_array_equal(seen["fps_B"], clips["fps"])
     np.testing.assert_array_equal(seen["low_res_noise_B"], np.zeros(NUM_CLIPS))
+
+
+def test_the_ablated_refiner_is_told_what_slerp_finds(clips, monkeypatch):
+    seen = tiny.recorded(monkeypatch, temporal_sr, make_ablated_task, clips)
+    latents = tiny.encode(to_float(clips["video"]), RESOLUTION)
+    found = slerp_midpoints({}, latents[:, ::2])
+    np.testing.assert_allclose(np.split(seen["x"], 3, axis=-1)[2], found, atol=NETWORK_TOLERANCE)
 
 
 def test_refiner_takes_cached_latents(clips, monkeypatch):

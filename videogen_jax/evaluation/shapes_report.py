@@ -1,75 +1,105 @@
-"""How well a model of the shapes data follows prompts: its videos read by the analyser.
+"""How well a model of the shapes data follows prompts: its videos read by the analyser."""
 
-Prompts are captions of clips whose combination of shape, colour and motion was never trained on.
-
-Letters: F frames, H height, W width; a trailing 3 are RGB channels.
-"""
-
-import dataclasses
-from collections.abc import Iterable, Iterator, Sequence
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
-from videogen_jax.atomic import replacing
 from videogen_jax.data import shapes
-from videogen_jax.data.captions import parse
 from videogen_jax.data.sources import ShapesClips
+from videogen_jax.evaluation.held_out import HeldOut, held_out, sample_videos
 from videogen_jax.evaluation.shapes_analyser import Reading, accuracy, analyse
-from videogen_jax.pipeline.contact_sheet import stack_sheets
-from videogen_jax.pipeline.video import Video
+from videogen_jax.evaluation.shapes_measures import flicker, roughness, steadiness
+from videogen_jax.evaluation.sheets import save_sheet, worst_of
+from videogen_jax.evaluation.true_latents import encode_clips
 from videogen_jax.pipeline.videogen import VideoGen
 
-SHEETS = 12  # videos whose frames are shown
-SHOWN: tuple[str, ...] = ("colour", "shape", "motion", "size", "background")
+SHEET = 12  # videos whose frames are shown
+_STILL = ("colour", "shape", "size", "background")
 
 
-@dataclasses.dataclass(frozen=True)
-class Report:
-    """Shares in 0..1 by attribute, and smoothness.
+@dataclass(frozen=True)
+class Scores:
+    """Of a set of clips with the captions that they are to show: shares in 0..1, NaN for none.
 
     Attributes:
-        prompts: how many videos were read.
-        generated: agreement of the final video with its caption, over the captions that name the
-            attribute (all name colour, shape and motion).
-        reference: agreement of the reference image alone (motion cannot be seen in it).
-        guided: agreement of videos that were given the true first frame as the reference.
-        true_clips: the analyser's own agreement on true clips of the same captions.
-        roughness: `roughness` by number of frames of true clips, of generated clips after temporal
-            super-resolution, and of the same clips with frames repeated instead.
+        colour, shape, motion, size, background: that the analyser reads as the caption names it, of
+            the captions that do (all name the first three).
+        keeps_colour, keeps_shape, keeps_size: of clips whose object does, see `steadiness`.
+        flicker: mean of `flicker`, in levels of 255.
     """
 
+    colour: float
+    shape: float
+    motion: float
+    size: float
+    background: float
+    keeps_colour: float = math.nan
+    keeps_shape: float = math.nan
+    keeps_size: float = math.nan
+    flicker: float = math.nan
+
+
+def score(videos: Sequence[np.ndarray], asked: Sequence[Reading]) -> Scores:
+    """Reads clips, uint8 `[F, H, W, 3]`, spanning the whole motion."""
+    read = accuracy([analyse(video) for video in videos], asked)
+    kept = [steadiness(v, str(wanted.motion)) for v, wanted in zip(videos, asked, strict=True)]
+    return Scores(
+        **read,
+        keeps_colour=float(np.mean([one.colour for one in kept])),
+        keeps_shape=float(np.mean([one.shape for one in kept])),
+        keeps_size=float(np.mean([one.size for one in kept])),
+        flicker=float(np.nanmean([flicker(video) for video in videos])),
+    )
+
+
+def score_images(images: Sequence[np.ndarray], asked: Sequence[Reading]) -> Scores:
+    """Reads pictures, uint8 `[H, W, 3]`, in which no motion can be seen."""
+    still = [analyse(np.stack([image] * shapes.NUM_FRAMES)) for image in images]
+    read = accuracy(still, asked)
+    return Scores(**{name: read[name] for name in _STILL}, motion=math.nan)
+
+
+@dataclass(frozen=True)
+class Report:
+    """Scores by what was read, and `roughness` by number of frames and way of making them."""
+
     prompts: int
-    generated: dict[str, float]
-    reference: dict[str, float]
-    guided: dict[str, float]
-    true_clips: dict[str, float]
+    rows: dict[str, Scores]
     roughness: dict[int, dict[str, float]]
 
     def table(self) -> str:
         """As Markdown."""
-        rows = {
-            "final video": self.generated,
-            "reference image": self.reference,
-            "video from the true first frame": self.guided,
-            "true clips": self.true_clips,
-        }
-        lines = ["| of " + str(self.prompts) + " | " + " | ".join(SHOWN) + " |"]
-        lines.append("|---|" + "---|" * len(SHOWN))
-        for name, values in rows.items():
-            cells = [
-                "–" if name == "reference image" and field == "motion" else f"{values[field]:.0%}"
-                for field in SHOWN
-            ]
-            lines.append(f"| {name} | " + " | ".join(cells) + " |")
         ways = list(next(iter(self.roughness.values())))
-        lines += ["", "| roughness of | " + " | ".join(ways) + " |"]
-        lines.append("|---|" + "---|" * len(ways))
+        lines = [
+            scores_table(f"of {self.prompts}", self.rows),
+            "",
+            "| roughness of | " + " | ".join(ways) + " |",
+            "|---|" + "---|" * len(ways),
+        ]
         for frames, values in self.roughness.items():
             cells = " | ".join(f"{values[way]:.2f}" for way in ways)
             lines.append(f"| {frames} frames | {cells} |")
         return "\n".join(lines)
+
+
+def scores_table(title: str, rows: dict[str, Scores]) -> str:
+    """Markdown, a row for each set of clips; "–" for what cannot be seen in it."""
+    names = [field.name for field in fields(Scores)]
+
+    def cell(scores: Scores, name: str) -> str:
+        value = getattr(scores, name)
+        if math.isnan(value):
+            return "–"
+        return f"{value:.2f}" if name == "flicker" else f"{value:.0%}"
+
+    lines = [f"| {title} | " + " | ".join(name.replace("_", " ") for name in names) + " |"]
+    lines.append("|---|" + "---|" * len(names))
+    for title, scores in rows.items():
+        lines.append(f"| {title} | " + " | ".join(cell(scores, name) for name in names) + " |")
+    return "\n".join(lines)
 
 
 def evaluate_shapes(model: VideoGen, prompts: int, seed: int, out: Path) -> Report:
@@ -79,57 +109,36 @@ def evaluate_shapes(model: VideoGen, prompts: int, seed: int, out: Path) -> Repo
         model: of shapes, with 16 frames over the whole motion.
         prompts: how many; a multiple of 8 compiles for one batch size only.
         seed: of the noise.
-        out: folder for contact sheets of the first 12 videos, not chosen: `generated.png`, and
-            `guided.png` with the true first frame as the reference.
+        out: folder for contact sheets: `generated.png` of the first 12 videos, not chosen;
+            `guided.png`, of the same with the true first frame as the reference; `worst.png`, the
+            six of the first 48 that fit their captions worst.
     """
-    source = ShapesClips("held_out", prompts, resolution=model.config.stages[-1].resolution)
-    clips = [source[i] for i in range(prompts)]
-    captions = [clip["caption"] for clip in clips]
-    asked = [Reading(**parse(caption)) for caption in captions]
-    firsts = [clip["video"][0] for clip in clips]
-    generated = list(_videos(model, captions, None, seed))
-    guided = list(_videos(model, captions, firsts, seed))
-    out.mkdir(parents=True, exist_ok=True)
-    for name, videos in (("generated", generated), ("guided", guided)):
-        rows = [video.contact_sheet(scale=1, caption=video.prompt) for video in videos[:SHEETS]]
-        with replacing(out / f"{name}.png") as temporary:
-            stack_sheets(rows).save(temporary, format="PNG")
-    return Report(
-        prompts,
-        generated=accuracy([analyse(video.frames) for video in generated], asked),
-        reference=accuracy([_read_image(video) for video in generated], asked),
-        guided=accuracy([analyse(video.frames) for video in guided], asked),
-        true_clips=accuracy([analyse(clip["video"]) for clip in clips], asked),
-        roughness=_compare_roughness(model, captions[:8], seed),
-    )
+    resolution = model.config.stages[-1].resolution
+    data = held_out(prompts, resolution)
+    firsts = [clip[0] for clip in data.clips]
+    generated = sample_videos(model, data.captions, seed, temporal_sr=0)
+    guided = sample_videos(model, data.captions, seed, firsts, temporal_sr=0)
+    save_sheet(out / "generated.png", generated[:SHEET])
+    save_sheet(out / "guided.png", guided[:SHEET])
+    save_sheet(out / "worst.png", worst_of(generated[:48], data.asked[:48], 6))
+    references = [video.reference for video in generated if video.reference is not None]
+    rows = {
+        "final video": score([video.frames for video in generated], data.asked),
+        "reference image": score_images(references, data.asked),
+        "video from the true first frame": score([v.frames for v in guided], data.asked),
+        "true clips, encoded and decoded": score(_round_trip(model, data), data.asked),
+        "true clips": score(data.clips, data.asked),
+    }
+    return Report(prompts, rows, _compare_roughness(model, data.captions[:8], seed))
 
 
-def roughness(frames_FHW3: np.ndarray) -> float:
-    """Mean absolute second difference over time, relative to the mean absolute first difference.
-
-    0 for pixels that change at a constant rate; 2 for ones that change and stop in turn, such as
-    those of a clip with every frame shown twice.
-    """
-    x = frames_FHW3.astype(np.float32)
-    change = np.abs(np.diff(x, axis=0)).mean()
-    return float(np.abs(np.diff(x, n=2, axis=0)).mean() / max(change, 1e-6))
-
-
-def _videos(
-    model: VideoGen, captions: Sequence[str], references: Sequence[np.ndarray] | None, seed: int
-) -> Iterator[Video]:
-    for start in tqdm(range(0, len(captions), 8), desc="sampling", unit="batch"):
-        batch = list(captions[start : start + 8])
-        given = None if references is None else list(references[start : start + 8])
-        # Another seed for each batch: place 0 of every batch has the same noise otherwise.
-        videos = model(batch, seed=seed + start, reference=given, temporal_sr=0)
-        assert isinstance(videos, list)
-        yield from videos
-
-
-def _read_image(video: Video) -> Reading:
-    assert video.reference is not None
-    return analyse(np.stack([video.reference] * shapes.NUM_FRAMES))
+def _round_trip(model: VideoGen, data: HeldOut) -> list[np.ndarray]:
+    """The true clips as the image decoder gives them back from their latents."""
+    return [
+        clip
+        for latents in encode_clips(model, data.clips)
+        for clip in model.decoder(model.params, latents, "image")
+    ]
 
 
 def _compare_roughness(

@@ -68,7 +68,8 @@ def assemble_task(config: RunConfig, parts: Parts) -> Task:
             frozen = load("autoencoder")
             return FlowTask(task, model, frozen, parts.examples(SAMPLE_CLIPS), compute)
         case RefinerTaskConfig():
-            frozen = load("text_encoder", "autoencoder", "flow")
+            flow = ["flow"] if task.interpolation == "flow" else []
+            frozen = load("text_encoder", "autoencoder", *flow)
             draw, start = parts.draw(frozen), parts.start(task.warm_start)
             return RefinerTask(
                 task, model, _in_step(frozen, parts), null_tokens, draw, start, compute

@@ -199,8 +199,11 @@ def make_task(
                 return image_samples(model, frozen, tokenizer, _sample_captions(config))
             case CascadeTaskConfig(stage=stage):
                 return cascade_samples(model, stage, frozen, tokenizer, _sample_clips(config))
+            case RefinerTaskConfig(interpolation=interpolation):
+                clips = _sample_clips(config)
+                return refiner_samples(model, frozen, tokenizer, clips, interpolation)
             case _:
-                return refiner_samples(model, frozen, tokenizer, _sample_clips(config))
+                raise TypeError(f"{type(config.task).__name__} draws no samples from frozen parts")
 
     parts = Parts(
         null_tokens_T=tokenizer([""], model.text_encoder.max_length)[0],

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping
+from typing import Any
 
 from videogen_jax import presets
 from videogen_jax.config import ModelConfig
@@ -190,6 +191,18 @@ _SHAPES_RUNS = _from_nothing(
         "video-decoder": (150, 2, 3e-4),
     },
 )
+
+
+def _without(run: RunConfig, **changes: Any) -> RunConfig:
+    """The same run, with the same budget, but for what an ablation leaves out."""
+    return dataclasses.replace(run, task=dataclasses.replace(run.task, **changes))
+
+
+_ABLATIONS = {
+    "shapes-stage-1-no-reference": _without(_SHAPES_RUNS["shapes-stage-1"], reference_dropout=1.0),
+    "shapes-stage-2-no-reference": _without(_SHAPES_RUNS["shapes-stage-2"], reference_dropout=1.0),
+    "shapes-refiner-slerp": _without(_SHAPES_RUNS["shapes-refiner"], interpolation="slerp"),
+}
 _TINY_PARTS = _image_parts(
     AutoencoderTaskConfig(resolutions=(32, 16)),
     TextEncoderTaskConfig(16, 4, tower_channels=(8, 16), embedding_dim=16),
@@ -198,11 +211,17 @@ _TINY_PARTS = _image_parts(
 _TINY_RUNS = _from_nothing(presets.TINY, _TINY_PARTS, dict.fromkeys(_TINY_PARTS, (4, 8, 1e-3)))
 RUNS = (
     _SHAPES_RUNS
+    | _ABLATIONS
     | _TINY_RUNS
     | _from_stable_diffusion(presets.SMALL)
     | _from_stable_diffusion(presets.PAPER)
 )
-"""Every run by name, those of one model in the order in which they train."""
+"""Every run by name, those of one model in the order in which they train, then its ablations."""
+ABLATIONS = {
+    "no-reference": ("shapes-stage-1-no-reference", "shapes-stage-2-no-reference"),
+    "slerp": ("shapes-refiner-slerp",),
+}
+"""The paper's ablations that are trained: Table 3 and Fig. 6."""
 
 
 def runs_of(*tasks: type) -> dict[str, RunConfig]:

@@ -20,9 +20,10 @@ from videogen_jax.pipeline import noise
 from videogen_jax.pipeline.conditioning import reference_video, upsample
 from videogen_jax.pipeline.denoise import Conditions, Denoiser
 from videogen_jax.pipeline.frequency import merge_frequencies
+from videogen_jax.pipeline.temporal_sr import Interpolation
 from videogen_jax.training.frozen import encode_frames, encode_text
 from videogen_jax.training.task import DrawSamples, Params, Samples
-from videogen_jax.training.tasks.temporal_sr import interpolate
+from videogen_jax.training.tasks.temporal_sr import missing_frames
 
 
 def image_samples(
@@ -79,9 +80,13 @@ def cascade_samples(
 
 
 def refiner_samples(
-    model: ModelConfig, frozen: Params, tokenizer: Tokenizer, clips: Source
+    model: ModelConfig,
+    frozen: Params,
+    tokenizer: Tokenizer,
+    clips: Source,
+    interpolation: Interpolation,
 ) -> DrawSamples:
-    """A row of frames per clip of 2N − 1: the even ones true, the odd ones by flow and refiner."""
+    """A row of frames per clip of 2N − 1: the even ones true, the odd ones found and refined."""
     denoiser = Denoiser(model.refiner, model.latent_size(model.refiner.resolution))
     examples = [clips[i] for i in range(len(clips))]
     video = np.stack([example["video"] for example in examples])
@@ -90,7 +95,7 @@ def refiner_samples(
 
     def draw(params: Params, seed: int) -> Samples:
         latents = _encode(model, frozen, video, model.refiner.resolution)
-        warped = _interpolate(model, frozen["flow"], latents[:, ::2])
+        warped = _missing_frames(model, frozen, latents[:, ::2], interpolation)
         given = Conditions(
             _text(model, frozen, null_BT),
             reference_BFHWZ=jnp.zeros_like(warped),
@@ -118,7 +123,7 @@ def _keys(seed: int, number: int) -> jax.Array:
 
 
 _text = jax.jit(encode_text, static_argnums=0)
-_interpolate = jax.jit(interpolate, static_argnums=0)
+_missing_frames = jax.jit(missing_frames, static_argnums=(0, 3))
 
 
 @jax.jit(static_argnums=(0, 3))

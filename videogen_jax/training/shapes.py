@@ -1,17 +1,21 @@
 """All parts of the shipped model, one after the other: what `make train-shapes` runs.
 
-Each part is a run of `runs.py`, in a folder of its own, exported to the model directory when done. A
-part whose run directory says so is skipped, an unfinished one continues.
+Each part is a run of `runs.py`, in a folder of its own, exported to the model directory when done and
+then held against its gate. A part whose run directory says that it passed is skipped, an unfinished
+one continues.
 """
 
 import dataclasses
+import shutil
 from pathlib import Path
 
+from videogen_jax.atomic import replacing
 from videogen_jax.data.tokenizer import load_tokenizer
 from videogen_jax.training.cache import CacheOptions, make_cache
 from videogen_jax.training.cache_config import SHAPES
 from videogen_jax.training.run import copy_tokenizer, export_run, train_run
-from videogen_jax.training.runs import RUNS, RunConfig
+from videogen_jax.training.runs import ABLATIONS, RUNS, RunConfig
+from videogen_jax.training.shapes_gates import check_gate
 from videogen_jax.training.tasks.cascade import CascadeTaskConfig
 from videogen_jax.training.tasks.temporal_sr import RefinerTaskConfig
 from videogen_jax.training.tasks.text_to_image import TextToImageTaskConfig
@@ -22,7 +26,10 @@ CACHED_IMAGES = 48_000
 CACHED_CLIPS = 6_000
 CACHED_HIGH_FPS_CLIPS = 3_000
 
-PARTS = tuple(name for name, config in RUNS.items() if config.model.name == "shapes")
+_RETRAINED = [name for names in ABLATIONS.values() for name in names]
+PARTS = tuple(
+    name for name, run in RUNS.items() if run.model.name == "shapes" and name not in _RETRAINED
+)
 
 
 def train_shapes(directory: Path, tokenizer: Path) -> Path:
@@ -34,20 +41,47 @@ def train_shapes(directory: Path, tokenizer: Path) -> Path:
 
     Returns:
         The model directory.
+
+    Raises:
+        ValueError: a part does not pass its gate.
     """
     model = directory / "model"
     load_tokenizer(tokenizer)
     copy_tokenizer(tokenizer, model)
     for name in PARTS:
-        exported = directory / name / "exported"
-        if exported.exists():
-            continue
-        config = _with_cache(RUNS[name], directory, model)
-        train_run(config, directory / name, model)
-        components = export_run(directory / name, model)
-        exported.write_text("\n".join(components) + "\n")
+        _train_part(name, directory, model)
+        passed = directory / name / "passed"
+        if not passed.exists():
+            check_gate(name, directory / name, model)
+            passed.touch()
     print(f"{model}: {', '.join(list_components(model))}")
     return model
+
+
+def train_ablations(directory: Path) -> None:
+    """Trains what the ablations of Table 3 and Fig. 6 train anew, after `train_shapes`.
+
+    Each gets a model directory, `directory/no-reference` and `directory/slerp`: a copy of `model`
+    in which the parts that are trained anew take the place of the old ones.
+    """
+    for ablation, names in ABLATIONS.items():
+        model = directory / ablation
+        if not model.exists():
+            with replacing(model) as temporary:
+                shutil.copytree(directory / "model", temporary)
+        for name in names:
+            _train_part(name, directory, model)
+        print(f"{model}: {', '.join(names)}")
+
+
+def _train_part(name: str, directory: Path, model: Path) -> None:
+    exported = directory / name / "exported"
+    if exported.exists():
+        return
+    config = _with_cache(RUNS[name], directory, model)
+    train_run(config, directory / name, model)
+    components = export_run(directory / name, model)
+    exported.write_text("\n".join(components) + "\n")
 
 
 def _with_cache(config: RunConfig, directory: Path, model: Path) -> RunConfig:

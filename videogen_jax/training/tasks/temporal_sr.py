@@ -23,6 +23,7 @@ from videogen_jax.models.unet import SpaceTimeUNet
 from videogen_jax.models.warp import resize_flow
 from videogen_jax.pipeline import noise
 from videogen_jax.pipeline.conditioning import network_input
+from videogen_jax.pipeline.temporal_sr import Interpolation, slerp_midpoints
 from videogen_jax.pipeline.warm_start import warm_start_unet
 from videogen_jax.training.flow_losses import FlowLossConfig, charbonnier_loss, flow_loss
 from videogen_jax.training.frozen import clip_latents, encode_frames, null_text
@@ -132,6 +133,7 @@ class RefinerTaskConfig:
     """What the refiner starts from and how its loss weighs timesteps."""
 
     warm_start: str = "stage_3"  # the component to start from, the last stage; "" for none
+    interpolation: Interpolation = "flow"  # "slerp" is the ablation of Fig. 6
     min_snr_gamma: float | None = None
     posterior_noise: bool = True  # latents are draws of the autoencoder's posterior, not its mean
 
@@ -145,7 +147,8 @@ class RefinerTask:
     warped latents in the place of a stage's low-res latents and the empty prompt. There is no
     reference: its channels are zero.
 
-    Args as for `CascadeTask`, but `frozen` has `flow` beside `text_encoder` and `autoencoder`.
+    Args as for `CascadeTask`, but `frozen` has `flow` beside `text_encoder` and `autoencoder`, if
+    the configured interpolation is by flow.
     """
 
     def __init__(
@@ -178,7 +181,7 @@ class RefinerTask:
         drawn = noise.fold_in(keys_B, _LATENTS) if self._config.posterior_noise else None
         latents = clip_latents(model, frozen, batch, refiner.resolution, drawn)
         x0 = latents[:, 1::2]
-        warped = interpolate(model, frozen["flow"], latents[:, ::2])
+        warped = missing_frames(model, frozen, latents[:, ::2], self._config.interpolation)
         null = null_text(model, frozen, jnp.asarray(self._null_tokens_T))
         clips = x0.shape[0]
 
@@ -201,6 +204,15 @@ class RefinerTask:
 
     def components(self, params: Params) -> dict[str, Params]:
         return {"refiner": params}
+
+
+def missing_frames(
+    model: ModelConfig, frozen: Params, latents_BNHWZ: jax.Array, interpolation: Interpolation
+) -> jax.Array:
+    """What the refiner is given between neighbouring frames, `[B, N − 1, H, W, Z]`."""
+    if interpolation == "slerp":
+        return slerp_midpoints({}, latents_BNHWZ)
+    return interpolate(model, frozen["flow"], latents_BNHWZ)
 
 
 def interpolate(model: ModelConfig, flow_params: Params, latents_BNHWZ: jax.Array) -> jax.Array:

@@ -51,7 +51,9 @@ class ClipTower(nn.Module):
         for i, channels in enumerate(self.channels):
             x = Downsample(name=f"downsample_{i}")(x) if i else x
             x = ResnetBlock(channels, 8, UNET_NORM_EPS, name=f"resnet_{i}")(x)
-        return nn.Dense(self.embedding_dim, name="projection")(x.reshape(x.shape[0], -1))
+        # What there is, wherever it is, beside where it is: shapes are told by the first.
+        parts = x.max((1, 2)), x.mean((1, 2)), x.reshape(x.shape[0], -1)
+        return nn.Dense(self.embedding_dim, name="projection")(jnp.concatenate(parts, axis=1))
 
 
 class TextEncoderTask:

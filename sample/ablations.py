@@ -1,0 +1,43 @@
+"""The paper's ablations on the shapes: `python -m sample.ablations`."""
+
+from pathlib import Path
+
+import tyro
+
+from videogen_jax import VideoGen
+from videogen_jax.doors import enable_compilation_cache, run
+from videogen_jax.evaluation.shapes_ablations import (
+    decoder_table,
+    interpolation_table,
+    reference_table,
+)
+
+
+def main(
+    model: str = "shapes",
+    without_reference: Path = Path("runs/shapes/no-reference"),
+    slerp_refiner: Path = Path("runs/shapes/slerp"),
+    prompts: int = 256,
+    clips: int = 64,
+    seeds: tuple[int, ...] = (1000, 2000, 3000),
+) -> None:
+    """Prints Table 3 (reference image), Fig. 6 (flow) and Fig. 7 (video decoder) as tables.
+
+    Args:
+        model: name of a model that ships, or a model directory.
+        without_reference: model directory whose stages were trained without a reference.
+        slerp_refiner: model directory whose refiner was trained on frames found by slerp.
+        prompts: held-out captions of the first table.
+        clips: held-out clips of the other two.
+        seeds: of the noise in the first table.
+    """
+    enable_compilation_cache()
+    whole = VideoGen.load(model)
+    print(reference_table(whole, VideoGen.load(without_reference), prompts, seeds), end="\n\n")
+    refiners = {"flow": whole, "slerp": VideoGen.load(slerp_refiner)}
+    print(interpolation_table(whole, clips, seeds[0], refiners), end="\n\n")
+    print(decoder_table(whole, clips))
+
+
+if __name__ == "__main__":
+    run(lambda: tyro.cli(main, prog="python -m sample.ablations"))

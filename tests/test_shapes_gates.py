@@ -1,0 +1,62 @@
+"""The gates between the parts of the shipped model, and the runs they stand behind."""
+
+import json
+
+import pytest
+
+from videogen_jax.training import shapes, shapes_gates
+from videogen_jax.training.runs import ABLATIONS, RUNS
+from videogen_jax.training.shapes_gates import LEAST, check_gate
+
+
+@pytest.fixture
+def gate(tmp_path, monkeypatch):
+    """Checks a part that reached these numbers."""
+    monkeypatch.setattr(shapes_gates.VideoGen, "load", lambda directory: directory)
+
+    def check(name: str, measured: dict, *rows: dict) -> None:
+        text = "".join(json.dumps(row) + "\n" for row in rows or [{"loss": 1.0}])
+        (tmp_path / "metrics.jsonl").write_text(text)
+        monkeypatch.setattr(shapes_gates, "_measure", lambda name, model: measured)
+        check_gate(name, tmp_path, tmp_path)
+
+    return check
+
+
+def test_every_part_has_a_gate_and_no_ablation_is_a_part():
+    assert set(LEAST) == set(shapes.PARTS)
+    retrained = [name for names in ABLATIONS.values() for name in names]
+    assert set(retrained) <= set(RUNS) and not set(retrained) & set(shapes.PARTS)
+
+
+def test_ablations_have_the_budget_of_what_they_are_held_against():
+    for part, without in (
+        ("stage-1", "no-reference"),
+        ("stage-2", "no-reference"),
+        ("refiner", "slerp"),
+    ):
+        whole, ablated = RUNS[f"shapes-{part}"], RUNS[f"shapes-{part}-{without}"]
+        assert (ablated.steps, ablated.batch_size) == (whole.steps, whole.batch_size)
+        assert ablated.optim == whole.optim and ablated.task != whole.task
+
+
+def test_what_reaches_its_limits_passes(gate, capsys):
+    gate("shapes-image", {"colour": 0.95, "shape": 0.9, "size": 1.0})
+    assert capsys.readouterr().out == "shapes-image: colour 0.95, shape 0.9, size 1\n"
+
+
+@pytest.mark.parametrize("shape", [0.31, float("nan")])
+def test_what_does_not_is_named(gate, shape):
+    with pytest.raises(ValueError, match=f"shape is {shape:.3g}, at least 0.8 expected"):
+        gate("shapes-image", {"colour": 0.99, "shape": shape, "size": 1.0})
+
+
+def test_metrics_of_a_run_are_the_mean_of_its_last_rows(gate):
+    rows = [{"loss": 1.0, "accuracy": 0.0, "contrast_accuracy": 0.0}]
+    rows += 5 * [{"loss": 1.0, "accuracy": 0.95, "contrast_accuracy": 0.95}]
+    gate("shapes-text-encoder", {}, *rows)
+    with pytest.raises(ValueError, match="accuracy is 0.76"):
+        gate("shapes-text-encoder", {}, *rows[:5], rows[0])
+    flow = {"loss": 1.0, "charbonnier": 0.2, "charbonnier_of_average": 0.1}
+    with pytest.raises(ValueError, match="gain is 0.5, at least 1 expected"):
+        gate("shapes-flow", {}, flow)

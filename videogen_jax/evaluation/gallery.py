@@ -1,0 +1,57 @@
+"""The pictures of the README: what the model that ships makes of a few prompts."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+
+from videogen_jax.evaluation.sheets import save_sheet
+from videogen_jax.pipeline.video import Video
+from videogen_jax.pipeline.videogen import VideoGen
+
+# Of the kinds of motion, background and size, and of all shapes; none chosen for its result.
+PROMPTS = (
+    "a large red circle moving left over a blue background",
+    "a small yellow star growing on a navy background",
+    "a large green square moving down and right over a beige background",
+    "a small pink ring moving up over a white background",
+    "a large orange triangle shrinking over a gray background",
+    "a small cyan circle moving down and left over a brown background",
+)
+_REFERENCE_SEEDS = (0, 1, 2)
+_SCALE = 3  # of the frames in a file, so that viewers do not blur small ones
+
+
+def make_gallery(model: VideoGen, image: Path, image_prompt: str, out: Path, seed: int) -> None:
+    """Writes the gallery's files.
+
+    `prompt_<i>.webp`: six prompts. `references.png`: one prompt with three reference images, drawn
+    with three seeds while the cascade's stays (Fig. 3). `own_image.png` and `.webp`: a user's image
+    as the reference. `frames_16.webp` and `frames_61.webp`: a clip before and after two rounds of
+    temporal super-resolution, at the same speed.
+
+    Args:
+        model: of the shapes data.
+        image: a picture file.
+        image_prompt: what is to happen in it.
+        out: folder.
+        seed: of all noise.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    for number, video in enumerate(model(list(PROMPTS), seed=seed)):
+        enlarged(video).save(out / f"prompt_{number}.webp")
+    pictures = [model.images(PROMPTS[0], seed=other)[0] for other in _REFERENCE_SEEDS]
+    same = [model(PROMPTS[0], seed=seed, reference=one, temporal_sr=0) for one in pictures]
+    save_sheet(out / "references.png", same)
+    own = model(image_prompt, seed=seed, reference=image)
+    enlarged(own).save(out / "own_image.webp")
+    save_sheet(out / "own_image.png", [own])
+    for rounds in (0, 2):
+        video = model(PROMPTS[2], seed=seed, temporal_sr=rounds)
+        enlarged(video).save(out / f"frames_{len(video.frames)}.webp")
+
+
+def enlarged(video: Video) -> Video:
+    """With every pixel three times as wide and high."""
+    frames = video.frames.repeat(_SCALE, axis=1).repeat(_SCALE, axis=2)
+    return dataclasses.replace(video, frames=np.ascontiguousarray(frames))

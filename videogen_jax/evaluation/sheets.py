@@ -1,0 +1,40 @@
+"""Contact sheets of several videos in one picture, and which of them are the worst."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from videogen_jax.atomic import replacing
+from videogen_jax.evaluation.shapes_analyser import Reading, analyse
+from videogen_jax.evaluation.shapes_measures import steadiness
+from videogen_jax.pipeline.contact_sheet import stack_sheets
+from videogen_jax.pipeline.video import Video
+
+
+def save_sheet(path: Path, videos: Sequence[Video], scale: int = 1) -> None:
+    """Writes a PNG: for each video its prompt, its reference if it has one, and its frames."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rows = [video.contact_sheet(scale=scale, caption=video.prompt) for video in videos]
+    with replacing(path) as temporary:
+        stack_sheets(rows).save(temporary, format="PNG")
+
+
+def worst_of(videos: Sequence[Video], asked: Sequence[Reading], count: int) -> list[Video]:
+    """The videos that show least of what was asked for, the worst first.
+
+    By the number of attributes read wrong, then by what the object does not keep.
+    """
+
+    def faults(pair: tuple[Video, Reading]) -> int:
+        video, wanted = pair
+        kept = steadiness(video.frames, str(wanted.motion))
+        lost = 3 - kept.colour - kept.shape - kept.size
+        return 4 * wrong_attributes(analyse(video.frames), wanted) + lost
+
+    ordered = sorted(zip(videos, asked, strict=True), key=faults, reverse=True)
+    return [video for video, _ in ordered[:count]]
+
+
+def wrong_attributes(read: Reading, wanted: Reading) -> int:
+    """How many of the attributes that are asked for are read as something else."""
+    pairs = ((getattr(read, name), value) for name, value in vars(wanted).items())
+    return sum(value is not None and found != value for found, value in pairs)

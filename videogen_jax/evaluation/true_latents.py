@@ -1,0 +1,38 @@
+"""Latents of true clips, to hold against generated ones.
+
+Letters: B clips, F frames, H height, W width, Z latent channels; a trailing 3 are RGB channels.
+"""
+
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from videogen_jax.data.transforms import to_float
+from videogen_jax.evaluation.held_out import BATCH
+from videogen_jax.pipeline.videogen import VideoGen
+from videogen_jax.training.frozen import encode_frames
+
+
+def encode_clips(model: VideoGen, clips: Sequence[np.ndarray]) -> list[jax.Array]:
+    """Scaled latents of clips at their own resolution, in batches of eight.
+
+    Args:
+        model: whose autoencoder encodes them.
+        clips: uint8 [F, H, W, 3], H = W, all of one shape.
+
+    Returns:
+        float32 [B, F, H, W, Z] for each batch, the posterior's mean.
+    """
+    resolution = clips[0].shape[1]
+
+    @jax.jit
+    def encode(params, video_BFHW3: jax.Array) -> jax.Array:
+        return encode_frames(model.config, params, to_float(video_BFHW3), resolution)
+
+    frozen = {"autoencoder": model.params["autoencoder"]}
+    return [
+        encode(frozen, jnp.stack(clips[start : start + BATCH]))
+        for start in range(0, len(clips), BATCH)
+    ]
