@@ -13,11 +13,11 @@ PIP  := $(RUN) -m pip install --quiet --disable-pip-version-check
 # Through the environment, so that quotes in a prompt reach the program as they are.
 export PROMPT SEED MODEL OUT
 
-.PHONY: help setup video test lint format train-shapes
+.PHONY: help setup video test lint format train-shapes train-ablations eval-shapes eval-ablations
 .DELETE_ON_ERROR:
 
 help:  ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
 
 setup: $(VENV)/.dev  ## .venv with everything, for development
 
@@ -39,6 +39,16 @@ format: $(VENV)/.dev  ## let ruff sort imports and lay out the code
 
 train-shapes: $(VENV)/.runtime  ## train every part of the shipped model; the same line again resumes
 	$(RUN) -m train.shapes
+
+train-ablations: $(VENV)/.runtime  ## then also the stages without a reference and the refiner of slerp
+	$(RUN) -m train.shapes --ablations
+
+eval-shapes: $(VENV)/.runtime  ## the numbers and pictures of docs/results.md, from the shipped weights
+	$(RUN) -m sample.evaluate --model "$$MODEL" --prompts 256 --out outputs/evaluation
+	$(RUN) -m sample.gallery --model "$$MODEL" --out outputs/gallery
+
+eval-ablations: $(VENV)/.runtime  ## the tables of docs/shapes.md, after train-ablations
+	$(RUN) -m sample.ablations --model runs/shapes/model
 
 $(RUN):
 	@$(PYTHON) -c 'import sys; ok = (3, 11) <= sys.version_info < (3, 14); \
