@@ -1,7 +1,7 @@
 # `make help` lists the targets. Python 3.11 to 3.13: make setup PYTHON=python3.12
 
 PYTHON ?= python3
-PROMPT ?= a large red circle moving left over a blue background
+PROMPT ?= a large red circle moving left over a navy background
 SEED   ?= 0
 MODEL  ?= shapes
 OUT    ?= outputs/video.mp4

@@ -11,6 +11,7 @@ from videogen_jax.evaluation.shapes_ablations import (
     interpolation_table,
     reference_table,
 )
+from videogen_jax.pipeline.temporal_sr import Interpolation
 
 
 def main(
@@ -34,7 +35,7 @@ def main(
     enable_compilation_cache()
     whole = VideoGen.load(model)
     print(reference_table(whole, VideoGen.load(without_reference), prompts, seeds), end="\n\n")
-    refiners = {"flow": whole, "slerp": VideoGen.load(slerp_refiner)}
+    refiners: dict[Interpolation, VideoGen] = {"flow": whole, "slerp": VideoGen.load(slerp_refiner)}
     print(interpolation_table(whole, clips, seeds[0], refiners), end="\n\n")
     print(decoder_table(whole, clips))
 

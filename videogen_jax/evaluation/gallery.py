@@ -11,7 +11,7 @@ from videogen_jax.pipeline.videogen import VideoGen
 
 # Of the kinds of motion, background and size, and of all shapes; none chosen for its result.
 PROMPTS = (
-    "a large red circle moving left over a blue background",
+    "a large red circle moving left over a navy background",
     "a small yellow star growing on a navy background",
     "a large green square moving down and right over a beige background",
     "a small pink ring moving up over a white background",

@@ -5,7 +5,6 @@ Letters: F frames, H height, W width; a trailing 3 are RGB channels.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Unpack
 
 import numpy as np
 from tqdm import tqdm
@@ -53,8 +52,8 @@ def sample_videos(
     model: VideoGen,
     captions: Sequence[str],
     seed: int,
+    options: Options,
     references: Sequence[np.ndarray] | None = None,
-    **options: Unpack[Options],
 ) -> list[Video]:
     """A video of each caption, in batches of eight; a number that eight divides compiles once.
 
@@ -62,13 +61,14 @@ def sample_videos(
         model: any.
         captions: texts.
         seed: of the noise of the first batch; that of the others adds the number of captions before.
+        options: as for `VideoGen`, but for the seed.
         references: an image for each caption, by default generated ones.
-        **options: as for `VideoGen`.
     """
     videos: list[Video] = []
     for start in tqdm(range(0, len(captions), BATCH), desc="sampling", unit="batch"):
         batch = list(captions[start : start + BATCH])
         given = None if references is None else list(references[start : start + BATCH])
         # Another seed for each batch: place 0 of every batch has the same noise otherwise.
-        videos += model(batch, reference=given, **options, seed=seed + start)
+        call: Options = {**options, "seed": seed + start}
+        videos += model(batch, reference=given, **call)
     return videos

@@ -18,6 +18,7 @@ from videogen_jax.evaluation.shapes_report import score
 from videogen_jax.evaluation.true_latents import encode_clips
 from videogen_jax.pipeline import noise
 from videogen_jax.pipeline.decode import DecoderName
+from videogen_jax.pipeline.request import Options
 from videogen_jax.pipeline.temporal_sr import Interpolation
 from videogen_jax.pipeline.videogen import VideoGen
 
@@ -54,9 +55,8 @@ def reference_table(model: VideoGen, without: VideoGen, prompts: int, seeds: Seq
         shares: dict[str, list[float]] = {name: [] for name in names}
         distances = []
         for seed in seeds:
-            sampled = sample_videos(
-                one, data.captions, seed, temporal_sr=0, use_reference=use_reference
-            )
+            options = Options(temporal_sr=0, use_reference=use_reference)
+            sampled = sample_videos(one, data.captions, seed, options)
             clips = [video.frames for video in sampled]
             read = score(clips, data.asked)
             for name in names:
@@ -137,7 +137,8 @@ def _interpolated(
 def decoder_table(model: VideoGen, clips: int) -> str:
     """Fig. 7: true clips, clean and degraded, through either decoder, as Markdown."""
     source = ShapesClips("held_out", clips, resolution=model.config.stages[-1].resolution)
-    pairs = list(DegradedClips(source, DegradeConfig()))
+    degrading = DegradedClips(source, DegradeConfig())
+    pairs = [degrading[index] for index in range(clips)]
     true, degraded = ([pair[name] for pair in pairs] for name in ("video", "degraded"))
     lines = ["| clips, decoder | PSNR | change between frames, error |", "|---|---|---|"]
     for title, given in (("clean", true), ("degraded", degraded)):

@@ -116,8 +116,8 @@ def evaluate_shapes(model: VideoGen, prompts: int, seed: int, out: Path) -> Repo
     resolution = model.config.stages[-1].resolution
     data = held_out(prompts, resolution)
     firsts = [clip[0] for clip in data.clips]
-    generated = sample_videos(model, data.captions, seed, temporal_sr=0)
-    guided = sample_videos(model, data.captions, seed, firsts, temporal_sr=0)
+    generated = sample_videos(model, data.captions, seed, {"temporal_sr": 0})
+    guided = sample_videos(model, data.captions, seed, {"temporal_sr": 0}, firsts)
     save_sheet(out / "generated.png", generated[:SHEET])
     save_sheet(out / "guided.png", guided[:SHEET])
     save_sheet(out / "worst.png", worst_of(generated[:48], data.asked[:48], 6))

@@ -17,6 +17,8 @@ from videogen_jax.evaluation.held_out import BATCH, HeldOut, held_out, sample_vi
 from videogen_jax.evaluation.shapes_ablations import psnr
 from videogen_jax.evaluation.shapes_report import score, score_images
 from videogen_jax.evaluation.true_latents import encode_clips
+from videogen_jax.pipeline.decode import DecoderName
+from videogen_jax.pipeline.request import Options
 from videogen_jax.pipeline.videogen import VideoGen
 
 CLIPS = 64
@@ -62,9 +64,9 @@ def _measure(name: str, model: VideoGen) -> Numbers:
     measures: dict[str, Callable[[VideoGen, HeldOut], Numbers]] = {
         "shapes-autoencoder": _decoded("image"),
         "shapes-image": _images,
-        "shapes-stage-1": _videos(stages=1, temporal_sr=0, decoder="image"),
-        "shapes-stage-2": _videos(temporal_sr=0, decoder="image"),
-        "shapes-refiner": _videos(temporal_sr=1, decoder="image"),
+        "shapes-stage-1": _videos({"stages": 1, "temporal_sr": 0, "decoder": "image"}),
+        "shapes-stage-2": _videos({"temporal_sr": 0, "decoder": "image"}),
+        "shapes-refiner": _videos({"temporal_sr": 1, "decoder": "image"}),
         "shapes-video-decoder": _decoded("video"),
     }
     if name not in measures:
@@ -72,7 +74,7 @@ def _measure(name: str, model: VideoGen) -> Numbers:
     return measures[name](model, held_out(CLIPS, model.config.image.resolution))
 
 
-def _decoded(decoder) -> Callable[[VideoGen, HeldOut], Numbers]:
+def _decoded(decoder: DecoderName) -> Callable[[VideoGen, HeldOut], Numbers]:
     """True clips through the autoencoder's encoder and a decoder."""
 
     def measure(model: VideoGen, data: HeldOut) -> Numbers:
@@ -94,12 +96,12 @@ def _images(model: VideoGen, data: HeldOut) -> Numbers:
     return asdict(score_images(pictures, data.asked))
 
 
-def _videos(**options) -> Callable[[VideoGen, HeldOut], Numbers]:
+def _videos(options: Options) -> Callable[[VideoGen, HeldOut], Numbers]:
     """Videos from the true first frames."""
 
     def measure(model: VideoGen, data: HeldOut) -> Numbers:
         firsts = [clip[0] for clip in data.clips]
-        videos = sample_videos(model, data.captions, _SEED, firsts, **options)
+        videos = sample_videos(model, data.captions, _SEED, options, firsts)
         return asdict(score([video.frames for video in videos], data.asked))
 
     return measure
