@@ -21,7 +21,7 @@ from videogen_jax.training.checkpoint_files import FOLDER
 from videogen_jax.training.distributed import is_main
 from videogen_jax.training.flops import count_flops
 from videogen_jax.training.log import RunLog
-from videogen_jax.training.meter import Meter, step_cost
+from videogen_jax.training.meter import Meter, StepCost, step_cost
 from videogen_jax.training.metrics import MetricsWriter, NoMetrics
 from videogen_jax.training.profiler import Profiler
 from videogen_jax.training.step import StepOptions, TrainState, jit_step, state_shapes
@@ -107,23 +107,21 @@ def train(
             profiler.before(done, state)
             with meter.spend("compile") if step == first else contextlib.nullcontext():
                 if step == first:
-                    program = step_fn.trace(state, frozen, batch, key).jaxpr.jaxpr
-                    log.costs(step_cost(count_flops(program), batch, list(mesh.devices.flat)))
+                    traced_step = step_fn.trace(state, frozen, batch, key)
+                    log.costs(_cost(traced_step, batch, mesh))
                 state, metrics = step_fn(state, frozen, batch, key)
             # The metrics logged are those of the step before: this step is already under way.
             log.step(done, metrics, every=config.log_every)
             if config.sample_every and (done % config.sample_every == 0 or done == steps):
                 log.flush()
                 with meter.spend("samples"):
-                    samples = task.samples(state.ema, seed)
-                if samples is not None:
-                    writer.samples(done, samples)
+                    _write_samples(task, state, seed, done, writer)
             told_to_stop = notice.reached(done)
-            if done % config.checkpoint_every == 0 or done == steps or told_to_stop:
+            if due := told_to_stop or done % config.checkpoint_every == 0 or done == steps:
                 log.flush()
-                with meter.spend("checkpoint"):
-                    checkpoints.save(done, state, data, log.means())
             with meter.spend("checkpoint"):
+                if due:
+                    checkpoints.save(done, state, data, log.means())
                 checkpoints.hold(done, config.steps_during_save)
             if told_to_stop and done < steps:
                 checkpoints.finish()
@@ -132,6 +130,19 @@ def train(
     if is_main():
         print(f"{run_dir.name}: {meter}")
     return state
+
+
+def _cost(traced_step: Any, batch: Mapping[str, jax.Array], mesh: Mesh) -> StepCost:
+    flops = count_flops(traced_step.jaxpr.jaxpr)
+    return step_cost(flops, batch, list(mesh.devices.flat))
+
+
+def _write_samples(
+    task: Task, state: TrainState, seed: int, step: int, writer: MetricsWriter | NoMetrics
+) -> None:
+    samples = task.samples(state.ema, seed)
+    if samples is not None:
+        writer.samples(step, samples)
 
 
 def _progress_bar(name: str, first: int, steps: int) -> tqdm:
