@@ -217,11 +217,18 @@ def test_the_largest_batch_is_found(monkeypatch: pytest.MonkeyPatch, largest: in
 
 
 def test_a_search_ends_after_so_many_compilations(monkeypatch: pytest.MonkeyPatch):
+    compiled = []
+
+    def plan(config: RunConfig, _: Topology) -> StepPlan:
+        compiled.append(config.batch_size)
+        return planned(config.batch_size, 1.0)
+
     monkeypatch.setattr(planning, "absent_devices", lambda _: jax.devices())
-    best, refused = find_batch(
-        RUN, V5P, max_compilations=3, plan=lambda config, _: planned(config.batch_size, 1.0)
-    )
+    config = dataclasses.replace(RUN, accumulate=3, batch_size=72)
+    best, refused = find_batch(config, V5P, max_compilations=3, plan=plan)
     assert best is not None and refused is None
+    assert len(compiled) == 3 and compiled[0] == 72
+    assert all(batch % 24 == 0 for batch in compiled)  # eight devices, three micro-batches each
     assert plan_report.found(best, refused).endswith("(not reached)")
 
 
