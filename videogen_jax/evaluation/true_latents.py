@@ -11,8 +11,8 @@ import numpy as np
 
 from videogen_jax.data.transforms import to_float
 from videogen_jax.evaluation.held_out import BATCH
+from videogen_jax.pipeline.encode import encode_frames
 from videogen_jax.pipeline.videogen import VideoGen
-from videogen_jax.training.frozen import encode_frames
 
 
 def encode_clips(model: VideoGen, clips: Sequence[np.ndarray]) -> list[jax.Array]:

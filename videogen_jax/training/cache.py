@@ -28,13 +28,14 @@ from videogen_jax.data.latent_shards import Encoders, write_info, write_shards
 from videogen_jax.data.loader import Source
 from videogen_jax.data.tokenizer import load_tokenizer
 from videogen_jax.data.transforms import to_float
+from videogen_jax.pipeline.encode import encode_posterior
 from videogen_jax.sharding import MeshConfig
 from videogen_jax.training.cache_config import SHAPES, CacheConfig, networks_of, windows_of
 from videogen_jax.training.cached import latent_shape
 from videogen_jax.training.claim import differing_fields
 from videogen_jax.training.clips import clip_windows, shapes_clips
 from videogen_jax.training.distributed import is_main
-from videogen_jax.training.frozen import encode_posterior, encode_text
+from videogen_jax.training.frozen import encode_text
 from videogen_jax.training.runs import DataConfig
 from videogen_jax.training.task import Params
 from videogen_jax.weights import config_file, model_dir

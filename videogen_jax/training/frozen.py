@@ -11,14 +11,12 @@ channels.
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 
 from videogen_jax.config import ModelConfig
-from videogen_jax.data.transforms import resize, to_float
-from videogen_jax.models.autoencoder import Autoencoder, scale_latents
-from videogen_jax.models.layers import fold_frames, unfold_frames
+from videogen_jax.data.transforms import to_float
 from videogen_jax.models.text_encoder import TextEncoder, TextStates
 from videogen_jax.pipeline import noise
+from videogen_jax.pipeline.encode import encode_posterior
 from videogen_jax.training.losses import drop_text
 from videogen_jax.training.task import Batch, Params
 
@@ -93,23 +91,3 @@ def clip_latents(
     if keys_B is None:
         return mean
     return mean + std * noise.normal(keys_B, mean.shape[1:])
-
-
-def encode_posterior(
-    model: ModelConfig, frozen: Params, video_BFHWC: jax.Array, resolution: int
-) -> tuple[jax.Array, jax.Array]:
-    """Pixels in [-1, 1] of any size → mean and standard deviation of the clip's scaled latents."""
-    frames = fold_frames(resize(video_BFHWC, resolution))
-    network = Autoencoder(model.autoencoder)
-    encoded: Any = network.apply({"params": frozen["autoencoder"]}, frames, method="encode")
-    std = jnp.exp(0.5 * encoded.logvar)
-    mean, std = (scale_latents(model.autoencoder, x) for x in (encoded.mean, std))
-    frames_per_clip = video_BFHWC.shape[1]
-    return unfold_frames(mean, frames_per_clip), unfold_frames(std, frames_per_clip)
-
-
-def encode_frames(
-    model: ModelConfig, frozen: Params, video_BFHWC: jax.Array, resolution: int
-) -> jax.Array:
-    """The mean of `encode_posterior`, which is what inference takes."""
-    return encode_posterior(model, frozen, video_BFHWC, resolution)[0]

@@ -19,9 +19,10 @@ from videogen_jax.models.layers import fold_frames, unfold_frames
 from videogen_jax.pipeline import noise
 from videogen_jax.pipeline.conditioning import reference_video, upsample
 from videogen_jax.pipeline.denoise import Conditions, Denoiser
+from videogen_jax.pipeline.encode import encode_frames
 from videogen_jax.pipeline.frequency import merge_frequencies
 from videogen_jax.pipeline.temporal_sr import Interpolation
-from videogen_jax.training.frozen import encode_frames, encode_text
+from videogen_jax.training.frozen import encode_text
 from videogen_jax.training.task import DrawSamples, Params, Samples
 from videogen_jax.training.tasks.temporal_sr import missing_frames
 

@@ -21,8 +21,8 @@ from videogen_jax.models.autoencoder import Autoencoder, unscale_latents
 from videogen_jax.models.discriminator import DiscriminatorConfig, PatchDiscriminator
 from videogen_jax.models.layers import fold_frames, unfold_frames
 from videogen_jax.models.video_decoder import VideoDecoder
+from videogen_jax.pipeline.encode import encode_frames
 from videogen_jax.pipeline.warm_start import warm_start_video_decoder
-from videogen_jax.training.frozen import encode_frames
 from videogen_jax.training.task import Batch, ComputeConfig, Metrics, Params, Samples, begin_from
 from videogen_jax.training.tasks.autoencoder import psnr
 

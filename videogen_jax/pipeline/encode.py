@@ -1,0 +1,35 @@
+"""From pixels to latents, frame by frame (§3.5): what training and evaluation encode clips with.
+
+Letters: B clips, F frames, H height, W width, C channels.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from videogen_jax.config import ModelConfig
+from videogen_jax.data.transforms import resize
+from videogen_jax.models.autoencoder import Autoencoder, scale_latents
+from videogen_jax.models.layers import fold_frames, unfold_frames
+
+
+def encode_posterior(
+    model: ModelConfig, params: Mapping[str, Any], video_BFHWC: jax.Array, resolution: int
+) -> tuple[jax.Array, jax.Array]:
+    """Pixels in [-1, 1] of any size → mean and standard deviation of the clip's scaled latents."""
+    frames = fold_frames(resize(video_BFHWC, resolution))
+    network = Autoencoder(model.autoencoder)
+    encoded: Any = network.apply({"params": params["autoencoder"]}, frames, method="encode")
+    std = jnp.exp(0.5 * encoded.logvar)
+    mean, std = (scale_latents(model.autoencoder, x) for x in (encoded.mean, std))
+    frames_per_clip = video_BFHWC.shape[1]
+    return unfold_frames(mean, frames_per_clip), unfold_frames(std, frames_per_clip)
+
+
+def encode_frames(
+    model: ModelConfig, params: Mapping[str, Any], video_BFHWC: jax.Array, resolution: int
+) -> jax.Array:
+    """The mean of `encode_posterior`, which is what inference takes."""
+    return encode_posterior(model, params, video_BFHWC, resolution)[0]
