@@ -100,6 +100,8 @@ def test_a_mesh_or_batch_that_does_not_divide_is_refused():
         plan_step(dataclasses.replace(RUN, mesh=MeshConfig(3, 4)), CPU_8)
     with pytest.raises(ValueError, match="batch of 12 .* not divisible by the 8 devices"):
         plan_step(dataclasses.replace(RUN, batch_size=12), CPU_8)
+    with pytest.raises(ValueError, match="micro-batches of 4 is not divisible by the 8 devices"):
+        plan_step(dataclasses.replace(RUN, batch_size=16, accumulate=4), CPU_8)
     with pytest.raises(ValueError, match="clips of 2 frames are not divisible by the 8"):
         plan_step(dataclasses.replace(RUN, mesh=MeshConfig(1, 1, 8)), CPU_8)
 
