@@ -7,6 +7,7 @@ import math
 import os
 import subprocess
 import sys
+import threading
 from typing import Any
 
 import jax
@@ -186,10 +187,16 @@ def test_a_program_that_cannot_be_read_back_still_has_its_memory(monkeypatch: py
 
 def test_a_line_moves_while_something_works(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(plan_report, "_QUIET_SECONDS", 0.01)
-    stream = io.StringIO()
+    written = threading.Event()
+
+    class Stream(io.StringIO):
+        def flush(self) -> None:
+            written.set()
+
+    stream = Stream()
     with plan_report.ticking("compiling", stream):
-        while "compiling: 0 s\n" not in stream.getvalue():
-            pass
+        assert written.wait(60)
+    assert stream.getvalue().startswith("compiling: 0 s\n")
 
 
 # The largest batch
