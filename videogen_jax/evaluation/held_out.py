@@ -33,11 +33,6 @@ class HeldOut:
     asked: tuple[Reading, ...]
     clips: tuple[np.ndarray, ...]
 
-    @property
-    def motions(self) -> list[str]:
-        """Which every caption names."""
-        return [str(reading.motion) for reading in self.asked]
-
 
 def held_out(count: int, resolution: int, num_frames: int = 16) -> HeldOut:
     """The first `count` held-out clips with `num_frames` frames over the whole motion."""

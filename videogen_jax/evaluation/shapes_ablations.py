@@ -13,7 +13,7 @@ from videogen_jax.data.degrade import DegradeConfig
 from videogen_jax.data.sources import DegradedClips, ShapesClips
 from videogen_jax.evaluation.frechet import frechet_distance
 from videogen_jax.evaluation.held_out import BATCH, HeldOut, held_out, sample_videos
-from videogen_jax.evaluation.shapes_measures import features, roughness
+from videogen_jax.evaluation.shapes_measures import change_error, features, psnr, roughness
 from videogen_jax.evaluation.shapes_report import score
 from videogen_jax.evaluation.true_latents import encode_clips
 from videogen_jax.pipeline import noise
@@ -155,15 +155,3 @@ def _decoded(
     model: VideoGen, latents: Sequence[jnp.ndarray], decoder: DecoderName
 ) -> list[np.ndarray]:
     return [clip for batch in latents for clip in model.decoder(model.params, batch, decoder)]
-
-
-def psnr(image: np.ndarray, truth: np.ndarray) -> float:
-    """Peak signal-to-noise ratio in dB, of uint8 arrays of one shape."""
-    error = np.square(image.astype(np.float64) - truth).mean()
-    return float(10 * np.log10(255**2 / max(error, 1e-9)))
-
-
-def change_error(clip_FHW3: np.ndarray, truth_FHW3: np.ndarray) -> float:
-    """Mean absolute error of the change from frame to frame, in levels of 255."""
-    change, true_change = (np.diff(x.astype(np.float32), axis=0) for x in (clip_FHW3, truth_FHW3))
-    return float(np.abs(change - true_change).mean())

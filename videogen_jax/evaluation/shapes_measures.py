@@ -37,11 +37,6 @@ class Steadiness:
     shape: bool
     size: bool
 
-    @property
-    def all(self) -> bool:
-        """In all three."""
-        return self.colour and self.shape and self.size
-
 
 def steadiness(video_FHW3: np.ndarray, motion: str) -> Steadiness:
     """Compares a clip's first and last four frames, each read as a clip of its own.
@@ -101,6 +96,18 @@ def roughness(video_FHW3: np.ndarray) -> float:
     x = video_FHW3.astype(np.float32)
     change = np.abs(np.diff(x, axis=0)).mean()
     return float(np.abs(np.diff(x, n=2, axis=0)).mean() / max(change, 1e-6))
+
+
+def psnr(image: np.ndarray, truth: np.ndarray) -> float:
+    """Peak signal-to-noise ratio in dB, of uint8 arrays of one shape."""
+    error = np.square(image.astype(np.float64) - truth).mean()
+    return float(10 * np.log10(255**2 / max(error, 1e-9)))
+
+
+def change_error(clip_FHW3: np.ndarray, truth_FHW3: np.ndarray) -> float:
+    """Mean absolute error of the change from frame to frame, in levels of 255."""
+    change, true_change = (np.diff(x.astype(np.float32), axis=0) for x in (clip_FHW3, truth_FHW3))
+    return float(np.abs(change - true_change).mean())
 
 
 def features(video_FHW3: np.ndarray) -> np.ndarray:

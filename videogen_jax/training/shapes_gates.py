@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from videogen_jax.evaluation.held_out import BATCH, HeldOut, held_out, sample_videos
-from videogen_jax.evaluation.shapes_ablations import psnr
+from videogen_jax.evaluation.shapes_measures import psnr
 from videogen_jax.evaluation.shapes_report import score, score_images
 from videogen_jax.evaluation.true_latents import encode_clips
 from videogen_jax.pipeline.decode import DecoderName
