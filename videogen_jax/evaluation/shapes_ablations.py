@@ -13,11 +13,10 @@ from videogen_jax.data.degrade import DegradeConfig
 from videogen_jax.data.sources import DegradedClips, ShapesClips
 from videogen_jax.evaluation.frechet import frechet_distance
 from videogen_jax.evaluation.held_out import BATCH, HeldOut, held_out, sample_videos
+from videogen_jax.evaluation.shapes_analyser import accuracy, analyse
 from videogen_jax.evaluation.shapes_measures import change_error, features, psnr, roughness
-from videogen_jax.evaluation.shapes_report import score
-from videogen_jax.evaluation.true_latents import encode_clips
+from videogen_jax.evaluation.true_latents import decode_clips, encode_clips
 from videogen_jax.pipeline import noise
-from videogen_jax.pipeline.decode import DecoderName
 from videogen_jax.pipeline.request import Options
 from videogen_jax.pipeline.temporal_sr import Interpolation
 from videogen_jax.pipeline.videogen import VideoGen
@@ -58,9 +57,9 @@ def reference_table(model: VideoGen, without: VideoGen, prompts: int, seeds: Seq
             options = Options(temporal_sr=0, use_reference=use_reference)
             sampled = sample_videos(one, data.captions, seed, options)
             clips = [video.frames for video in sampled]
-            read = score(clips, data.asked)
+            read = accuracy([analyse(clip) for clip in clips], data.asked)
             for name in names:
-                shares[name].append(getattr(read, name))
+                shares[name].append(read[name])
             distances.append(frechet_distance(np.stack([features(c) for c in clips]), true))
         cells = [Spread(tuple(shares[name])).text(100) for name in names]
         cells.append(Spread(tuple(distances)).text(digits=3))
@@ -144,14 +143,8 @@ def decoder_table(model: VideoGen, clips: int) -> str:
     for title, given in (("clean", true), ("degraded", degraded)):
         latents = encode_clips(model, given)
         for decoder in ("image", "video"):
-            found = _decoded(model, latents, decoder)
+            found = decode_clips(model, latents, decoder)
             decibels = np.mean(list(map(psnr, found, true)))
             changes = np.mean(list(map(change_error, found, true)))
             lines.append(f"| {title}, {decoder} | {decibels:.2f} dB | {changes:.3f} |")
     return "\n".join(lines)
-
-
-def _decoded(
-    model: VideoGen, latents: Sequence[jnp.ndarray], decoder: DecoderName
-) -> list[np.ndarray]:
-    return [clip for batch in latents for clip in model.decoder(model.params, batch, decoder)]

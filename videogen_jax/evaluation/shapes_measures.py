@@ -60,8 +60,7 @@ def steadiness(video_FHW3: np.ndarray, motion: str) -> Steadiness:
         return Steadiness(False, False, False)
     drift = float(np.linalg.norm(first.colour - last.colour))
     # Of the logarithm, as a clip grows by the same factor in every frame.
-    passed = 1 - END_FRAMES / len(video_FHW3) if motion in SCALINGS else 0.0
-    passed *= len(video_FHW3) / (len(video_FHW3) - 1)
+    passed = (len(video_FHW3) - END_FRAMES) / (len(video_FHW3) - 1)
     wanted = SCALINGS.get(motion, 1.0) ** passed
     change = _mean_radius(last) / _mean_radius(first) / wanted
     return Steadiness(

@@ -11,6 +11,7 @@ import numpy as np
 
 from videogen_jax.data.transforms import to_float
 from videogen_jax.evaluation.held_out import BATCH
+from videogen_jax.pipeline.decode import DecoderName
 from videogen_jax.pipeline.encode import encode_frames
 from videogen_jax.pipeline.videogen import VideoGen
 
@@ -36,3 +37,10 @@ def encode_clips(model: VideoGen, clips: Sequence[np.ndarray]) -> list[jax.Array
         encode(frozen, jnp.stack(clips[start : start + BATCH]))
         for start in range(0, len(clips), BATCH)
     ]
+
+
+def decode_clips(
+    model: VideoGen, latents: Sequence[jax.Array], decoder: DecoderName
+) -> list[np.ndarray]:
+    """Clips, uint8 [F, H, W, 3], of what `encode_clips` gives."""
+    return [clip for batch in latents for clip in model.decoder(model.params, batch, decoder)]

@@ -16,7 +16,7 @@ import numpy as np
 from videogen_jax.evaluation.held_out import BATCH, HeldOut, held_out, sample_videos
 from videogen_jax.evaluation.shapes_measures import psnr
 from videogen_jax.evaluation.shapes_report import score, score_images
-from videogen_jax.evaluation.true_latents import encode_clips
+from videogen_jax.evaluation.true_latents import decode_clips, encode_clips
 from videogen_jax.pipeline.decode import DecoderName
 from videogen_jax.pipeline.request import Options
 from videogen_jax.pipeline.videogen import VideoGen
@@ -78,8 +78,7 @@ def _decoded(decoder: DecoderName) -> Callable[[VideoGen, HeldOut], Numbers]:
     """True clips through the autoencoder's encoder and a decoder."""
 
     def measure(model: VideoGen, data: HeldOut) -> Numbers:
-        latents = encode_clips(model, data.clips)
-        found = [clip for x in latents for clip in model.decoder(model.params, x, decoder)]
+        found = decode_clips(model, encode_clips(model, data.clips), decoder)
         decibels = float(np.mean(list(map(psnr, found, data.clips))))
         return {**asdict(score(found, data.asked)), "psnr": decibels}
 
