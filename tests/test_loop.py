@@ -140,7 +140,7 @@ def test_skipped_steps_that_are_few_do_not_end_a_run(tmp_path: Path):
     assert np.isfinite(state.params["kernel"]).all()
 
 
-@pytest.mark.parametrize("name", ["adamw", "adafactor", "lion", "sgd"])
+@pytest.mark.parametrize("name", ["adamw", "adafactor", "lion", "muon", "sgd"])
 def test_a_run_with_frozen_parameters_resumes_as_if_uninterrupted(tmp_path: Path, name: str):
     optim = OptimConfig(name, 0.1, warmup_steps=0, freeze=("bias",))
     whole = run(tmp_path / "whole", 4, bad=(1,), optim=optim)

@@ -1,18 +1,24 @@
-"""The optimizer by configuration: clipping, one of four rules, schedule, and patterns over parameters.
+"""The optimizer by configuration: clipping, one of five rules, schedule, and patterns over parameters.
 
 Patterns are the regular expressions of `videogen_jax.trees`: full match, and one that matches nothing
 is an error.
 """
 
 import dataclasses
+import math
 from typing import Any, Literal
 
 import jax
 import optax
+from optax import contrib
 
 from videogen_jax import trees
 
 _ADAFACTOR_CLIP = 1.0  # of the update's RMS, per tensor (Shazeer & Stern 2018, section 6)
+_MUON_MOMENTUM = 0.95  # Jordan 2024
+_MUON_RMS = 0.2  # of an update's elements, about what Adam's have (Liu et al. 2025, section 2.2)
+
+OptimizerName = Literal["adamw", "adafactor", "lion", "muon", "sgd"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,13 +28,14 @@ class OptimConfig:
     `lion` (Chen et al. 2023) wants a rate 3 to 10 times smaller, a weight decay as many times larger,
     and `b2` 0.99. `adafactor` (Shazeer & Stern 2018) keeps no momentum and factored second moments,
     about 4 bytes less of memory per parameter and moment; its rate is absolute as the others'.
-    `sgd` has momentum `b1`.
+    `muon` (Jordan 2024) orthogonalises the momentum of kernels, as matrices of all inputs by output
+    channels, scaled so that AdamW's rates serve it; all else is AdamW's. `sgd` has momentum `b1`.
 
     Raises:
         ValueError: a value out of its range; names the field.
     """
 
-    name: Literal["adamw", "adafactor", "lion", "sgd"] = "adamw"
+    name: OptimizerName = "adamw"
     learning_rate: float = 1e-4  # peak
     schedule: Literal["constant", "cosine", "linear"] = "constant"  # after the warm-up
     final_fraction: float = 0.0  # cosine, linear: of the peak, at the last step
@@ -137,8 +144,37 @@ def _rule(config: OptimConfig) -> optax.GradientTransformation:
         case "adafactor":
             clip = optax.clip_by_block_rms(_ADAFACTOR_CLIP)
             return optax.chain(optax.scale_by_factored_rms(), clip)
+        case "muon":
+            adam = optax.scale_by_adam(config.b1, config.b2, config.epsilon)
+            return optax.partition({"muon": _muon(), "adamw": adam}, _muon_or_adamw)
         case "sgd":
             return optax.trace(config.b1) if config.b1 else optax.identity()
+
+
+def _muon() -> optax.GradientTransformation:
+    def scale(update: jax.Array) -> jax.Array:
+        """An orthogonal matrix to a constant RMS, whatever its shape."""
+        outputs = update.shape[-1]
+        return update * _MUON_RMS * math.sqrt(max(outputs, update.size // outputs))
+
+    rule = contrib.scale_by_muon(beta=_MUON_MOMENTUM, weight_dimension_numbers=_inputs_by_outputs)
+    return optax.chain(rule, optax.stateless(lambda updates, _: jax.tree.map(scale, updates)))
+
+
+def _inputs_by_outputs(kernels: Any) -> Any:
+    """How each kernel `[..., in, out]` is one matrix: all axes but the last by the last."""
+    return jax.tree.map(
+        lambda x: contrib.MuonDimensionNumbers(tuple(range(x.ndim - 1)), x.ndim - 1), kernels
+    )
+
+
+def _muon_or_adamw(params: Any) -> Any:
+    """The rule of each parameter. Embeddings are tables of vectors and no matrices."""
+
+    def label(path: tuple[Any, ...], x: Any) -> str:
+        return "muon" if x.ndim >= 2 and path[-1].key == "kernel" else "adamw"
+
+    return jax.tree_util.tree_map_with_path(label, params)
 
 
 def _checked(field: str, select: Any) -> Any:
