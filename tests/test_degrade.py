@@ -72,6 +72,7 @@ def test_blur_scale_scales_kernels():
         offset = np.arange(len(kernel)) - len(kernel) // 2
         return float(np.sqrt(kernel.sum(0) @ offset**2 + kernel.sum(1) @ offset**2))
 
+    assert [d.DegradeConfig.for_pixels(n).blur_scale for n in (64, 256, 512)] == [0.25, 1, 1]
     for seed in range(10):
         large, small = kernel(4.0, seed), kernel(2.0, seed)
         assert len(large) - 1 == 2 * (len(small) - 1)

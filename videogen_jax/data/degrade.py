@@ -19,6 +19,7 @@ from PIL import Image
 
 _INTERPOLATIONS = (cv2.INTER_LINEAR, cv2.INTER_CUBIC, cv2.INTER_AREA)
 _CODECS = ("jpeg", "h264", "none")
+_BSRGAN_PIXELS = 256
 _NOISE_KINDS = ("colour", "grey", "correlated")
 
 
@@ -28,7 +29,7 @@ class DegradeConfig:
 
     Attributes:
         blur_scale: multiplies kernel sizes and widths. BSRGAN's values suit frames of about 256
-            pixels, so for 64-pixel clips use 0.25.
+            pixels; `for_pixels` has the scale for smaller ones.
         kernel_radius: range of (K - 1) / 2, in pixels before `blur_scale`.
         isotropic_sigma: largest width of a round Gaussian kernel, in pixels.
         anisotropic_variance: largest variance along either axis of an elongated one, in pixels
@@ -69,6 +70,11 @@ class DegradeConfig:
                 f"need blur_scale > 0 and resize_factor >= 1, got {self.blur_scale} and "
                 f"{self.resize_factor}"
             )
+
+    @classmethod
+    def for_pixels(cls, resolution: int) -> "DegradeConfig":
+        """The defaults, with kernels that blur small frames no more than BSRGAN's blur its own."""
+        return cls(blur_scale=min(1.0, resolution / _BSRGAN_PIXELS))
 
 
 @dataclass(frozen=True, eq=False)

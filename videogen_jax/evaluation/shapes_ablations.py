@@ -135,8 +135,9 @@ def _interpolated(
 
 def decoder_table(model: VideoGen, clips: int) -> str:
     """Fig. 7: true clips, clean and degraded, through either decoder, as Markdown."""
-    source = ShapesClips("held_out", clips, resolution=model.config.stages[-1].resolution)
-    degrading = DegradedClips(source, DegradeConfig())
+    resolution = model.config.stages[-1].resolution
+    source = ShapesClips("held_out", clips, resolution=resolution)
+    degrading = DegradedClips(source, DegradeConfig.for_pixels(resolution))
     pairs = [degrading[index] for index in range(clips)]
     true, degraded = ([pair[name] for pair in pairs] for name in ("video", "degraded"))
     lines = ["| clips, decoder | PSNR | change between frames, error |", "|---|---|---|"]
