@@ -18,6 +18,7 @@ PROMPTS = (
     "a large orange triangle shrinking over a gray background",
     "a small cyan circle moving down and left over a brown background",
 )
+_OPEN_PROMPT = "a red circle moving left"  # size and background are the reference's to choose
 _REFERENCE_SEEDS = (0, 1, 2)
 _SCALE = 3  # of the frames in a file, so that viewers do not blur small ones
 
@@ -25,10 +26,11 @@ _SCALE = 3  # of the frames in a file, so that viewers do not blur small ones
 def make_gallery(model: VideoGen, image: Path, image_prompt: str, out: Path, seed: int) -> None:
     """Writes the gallery's files.
 
-    `prompt_<i>.webp`: six prompts. `references.png`: one prompt with three reference images, drawn
-    with three seeds while the cascade's stays (Fig. 3). `own_image.png` and `.webp`: a user's image
-    as the reference. `frames_16.webp` and `frames_61.webp`: a clip before and after two rounds of
-    temporal super-resolution, at the same speed.
+    `prompt_<i>.webp`: six prompts, and `prompts.png`, a sheet of them. `references.png`: one prompt
+    with three reference images, drawn with three seeds while the cascade's stays (Fig. 3).
+    `own_image.png` and `.webp`: a user's image as the reference. `frames_16.webp` and
+    `frames_61.webp`: a clip before and after two rounds of temporal super-resolution, at the same
+    speed.
 
     Args:
         model: of the shapes data.
@@ -38,10 +40,12 @@ def make_gallery(model: VideoGen, image: Path, image_prompt: str, out: Path, see
         seed: of all noise.
     """
     out.mkdir(parents=True, exist_ok=True)
-    for number, video in enumerate(model(list(PROMPTS), seed=seed)):
+    videos = model(list(PROMPTS), seed=seed)
+    save_sheet(out / "prompts.png", videos)
+    for number, video in enumerate(videos):
         enlarged(video).save(out / f"prompt_{number}.webp")
-    pictures = [model.images(PROMPTS[0], seed=other)[0] for other in _REFERENCE_SEEDS]
-    same = [model(PROMPTS[0], seed=seed, reference=one, temporal_sr=0) for one in pictures]
+    pictures = [model.images(_OPEN_PROMPT, seed=other)[0] for other in _REFERENCE_SEEDS]
+    same = [model(_OPEN_PROMPT, seed=seed, reference=one, temporal_sr=0) for one in pictures]
     save_sheet(out / "references.png", same)
     own = model(image_prompt, seed=seed, reference=image)
     enlarged(own).save(out / "own_image.webp")

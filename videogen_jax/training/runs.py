@@ -9,7 +9,7 @@ from videogen_jax.config import ModelConfig
 from videogen_jax.data.degrade import DegradeConfig
 from videogen_jax.sharding import MeshConfig
 from videogen_jax.training.loop import LoopConfig
-from videogen_jax.training.optim import OptimConfig
+from videogen_jax.training.optim import OptimConfig, OptimizerName
 from videogen_jax.training.task import ComputeConfig
 from videogen_jax.training.tasks.autoencoder import AutoencoderTaskConfig
 from videogen_jax.training.tasks.cascade import CascadeTaskConfig
@@ -91,6 +91,7 @@ def _run(
     steps: int,
     batch_size: int,
     learning_rate: float,
+    optimizer: OptimizerName,
     data: DataConfig,
 ) -> RunConfig:
     """A short run on the shapes: a high rate, a cosine to zero and a short average."""
@@ -100,12 +101,13 @@ def _run(
         steps=steps,
         batch_size=batch_size,
         data=data,
-        optim=OptimConfig(learning_rate=learning_rate, schedule="cosine", warmup_steps=100),
+        optim=OptimConfig(optimizer, learning_rate, schedule="cosine", warmup_steps=100),
         loop=LoopConfig(ema_decay=0.998, sample_every=500, checkpoint_every=250),
     )
 
 
 Part = tuple[TaskConfig, DataConfig]
+Budget = tuple[int, int, float, OptimizerName]  # steps, batch size, learning rate, rule
 
 
 def _video_parts(model: ModelConfig, resolution: int | None = None) -> dict[str, Part]:
@@ -128,7 +130,9 @@ def _video_parts(model: ModelConfig, resolution: int | None = None) -> dict[str,
     high_fps = clips(refined, num_frames=2 * (model.num_frames // 2) + 1)
     parts["flow"] = FlowTaskConfig(), clips(refined)
     parts["refiner"] = RefinerTaskConfig(last), high_fps
-    parts["video-decoder"] = VideoDecoderTaskConfig(), clips(model.stages[-1].resolution)
+    sharp = clips(model.stages[-1].resolution)
+    degrade = DegradeConfig.for_pixels(sharp.resolution)
+    parts["video-decoder"] = VideoDecoderTaskConfig(), dataclasses.replace(sharp, degrade=degrade)
     return parts
 
 
@@ -146,9 +150,9 @@ def _image_parts(
 
 
 def _from_nothing(
-    model: ModelConfig, parts: Mapping[str, Part], budget: Mapping[str, tuple[int, int, float]]
+    model: ModelConfig, parts: Mapping[str, Part], budget: Mapping[str, Budget]
 ) -> dict[str, RunConfig]:
-    """The runs of a small model; `budget` is (steps, batch size, learning rate) by part."""
+    """The runs of a small model, each with the budget of its part."""
     return {
         f"{model.name}-{part}": _run(model, task, *budget[part], data)
         for part, (task, data) in parts.items()
@@ -178,17 +182,17 @@ def _from_stable_diffusion(model: ModelConfig) -> dict[str, RunConfig]:
 
 _SHAPES_RUNS = _from_nothing(
     presets.SHAPES,
-    _image_parts(AutoencoderTaskConfig(), TextEncoderTaskConfig(), 64)
+    _image_parts(AutoencoderTaskConfig(kl_weight=1e-5), TextEncoderTaskConfig(resolution=64), 64)
     | _video_parts(presets.SHAPES, 64),
     {
-        "autoencoder": (2500, 16, 1.5e-3),
-        "text-encoder": (800, 64, 1e-3),
-        "image": (15000, 32, 1e-3),
-        "stage-1": (3500, 16, 1e-3),
-        "stage-2": (3600, 4, 1e-3),
-        "flow": (400, 32, 1e-3),
-        "refiner": (1000, 8, 1e-3),
-        "video-decoder": (150, 2, 3e-4),
+        "autoencoder": (2500, 16, 1.5e-3, "adamw"),
+        "text-encoder": (2000, 64, 1e-3, "adamw"),
+        "image": (10000, 32, 3e-3, "muon"),
+        "stage-1": (2000, 16, 3e-3, "muon"),
+        "stage-2": (2000, 4, 3e-3, "muon"),
+        "flow": (400, 32, 1e-3, "adamw"),
+        "refiner": (400, 8, 2e-3, "muon"),
+        "video-decoder": (1000, 2, 1e-3, "muon"),
     },
 )
 
@@ -208,7 +212,9 @@ _TINY_PARTS = _image_parts(
     TextEncoderTaskConfig(16, 4, tower_channels=(8, 16), embedding_dim=16),
     32,
 ) | _video_parts(presets.TINY, 32)
-_TINY_RUNS = _from_nothing(presets.TINY, _TINY_PARTS, dict.fromkeys(_TINY_PARTS, (4, 8, 1e-3)))
+_TINY_RUNS = _from_nothing(
+    presets.TINY, _TINY_PARTS, dict.fromkeys(_TINY_PARTS, (4, 8, 1e-3, "adamw"))
+)
 RUNS = (
     _SHAPES_RUNS
     | _ABLATIONS

@@ -21,7 +21,7 @@ from videogen_jax.training.tasks.temporal_sr import RefinerTaskConfig
 from videogen_jax.training.tasks.text_to_image import TextToImageTaskConfig
 from videogen_jax.weights.model_dir import list_components
 
-# Latents and text states of these clips take about 800 MB in float16.
+# Latents and text states of these clips take about 1.3 GB in float16.
 CACHED_IMAGES = 48_000
 CACHED_CLIPS = 6_000
 CACHED_HIGH_FPS_CLIPS = 3_000

@@ -26,14 +26,14 @@ _SEED = 1000
 Numbers = dict[str, float]
 
 LEAST: dict[str, Numbers] = {
-    "shapes-autoencoder": {"shape": 0.95, "psnr": 30.0},
+    "shapes-autoencoder": {"shape": 0.97, "psnr": 32.0},
     "shapes-text-encoder": {"accuracy": 0.9, "contrast_accuracy": 0.9},
-    "shapes-image": {"colour": 0.95, "shape": 0.8, "size": 0.9},
-    "shapes-stage-1": {"motion": 0.8},
-    "shapes-stage-2": {"colour": 0.95, "shape": 0.8, "motion": 0.85},
+    "shapes-image": {"colour": 0.97, "shape": 0.9, "size": 0.95},
+    "shapes-stage-1": {"motion": 0.95},
+    "shapes-stage-2": {"colour": 0.97, "shape": 0.9, "motion": 0.95},
     "shapes-flow": {"gain": 1.0},
-    "shapes-refiner": {"shape": 0.8},
-    "shapes-video-decoder": {"psnr": 28.0},
+    "shapes-refiner": {"shape": 0.9},
+    "shapes-video-decoder": {"psnr": 31.0, "colour": 0.97},
 }
 """By run, the least of each number: shares in 0..1, PSNR in dB."""
 

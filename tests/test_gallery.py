@@ -1,0 +1,51 @@
+"""The README's pictures: which files there are, and that a reference is what changes in Fig. 3."""
+
+from typing import Any, cast
+
+import numpy as np
+from PIL import Image
+
+from videogen_jax.evaluation.gallery import PROMPTS, enlarged, make_gallery
+from videogen_jax.pipeline.video import Video
+from videogen_jax.pipeline.videogen import VideoGen
+
+PIXELS = 8
+
+
+class StandIn:
+    """Draws plain frames as gray as the seed, and remembers what it was asked for."""
+
+    def __init__(self):
+        self.asked: list[tuple[Any, dict]] = []
+
+    def images(self, prompt: str, seed: int) -> np.ndarray:
+        return np.full((1, PIXELS, PIXELS, 3), 100 + seed, np.uint8)
+
+    def __call__(self, prompts: str | list[str], **options: Any) -> Video | list[Video]:
+        self.asked.append((prompts, options))
+        frames = np.full((15 * 2 ** options.get("temporal_sr", 1) + 1, PIXELS, PIXELS, 3), 7)
+        video = Video(frames.astype(np.uint8), 8.0, "a prompt", seed=options["seed"])
+        return video if isinstance(prompts, str) else [video] * len(prompts)
+
+
+def test_all_files_are_written(tmp_path):
+    Image.new("RGB", (PIXELS, PIXELS)).save(tmp_path / "own.png")
+    model = StandIn()
+    make_gallery(cast(VideoGen, model), tmp_path / "own.png", "a star", tmp_path / "out", seed=5)
+    clips = [f"prompt_{number}.webp" for number in range(len(PROMPTS))]
+    clips += ["own_image.webp", "frames_16.webp", "frames_61.webp"]
+    sheets = ["own_image.png", "prompts.png", "references.png"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted(clips + sheets)
+    with Image.open(tmp_path / "out" / "frames_61.webp") as clip:
+        assert clip.size == (3 * PIXELS, 3 * PIXELS)
+    references = [options["reference"] for _, options in model.asked if "reference" in options]
+    assert [picture.mean() for picture in references[:3]] == [100, 101, 102]
+    assert {options["seed"] for _, options in model.asked} == {5}
+    assert references[3] == tmp_path / "own.png"
+
+
+def test_enlarging_repeats_pixels():
+    frames = np.arange(2 * 4 * 4 * 3, dtype=np.uint8).reshape(2, 4, 4, 3)
+    large = enlarged(Video(frames, 8.0)).frames
+    assert large.shape == (2, 12, 12, 3)
+    np.testing.assert_array_equal(large[:, 2::3, 1::3], frames)
