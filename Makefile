@@ -40,15 +40,15 @@ format: $(VENV)/.dev  ## let ruff sort imports and lay out the code
 train-shapes: $(VENV)/.runtime  ## train every part of the shipped model; the same line again resumes
 	$(RUN) -m train.shapes
 
-train-ablations: $(VENV)/.runtime  ## then also the stages without a reference and the refiner of slerp
-	$(RUN) -m train.shapes --ablations
+train-ablations: $(VENV)/.runtime  ## stages of MODEL without a reference, its refiner of slerp; again to resume
+	$(RUN) -m train.ablations --model "$$MODEL"
 
 eval-shapes: $(VENV)/.runtime  ## the numbers and pictures of docs/results.md, from the shipped weights
 	$(RUN) -m sample.evaluate --model "$$MODEL" --prompts 256 --out outputs/evaluation
 	$(RUN) -m sample.gallery --model "$$MODEL" --out outputs/gallery
 
 eval-ablations: $(VENV)/.runtime  ## the tables of docs/shapes.md, after train-ablations
-	$(RUN) -m sample.ablations --model runs/shapes/model
+	$(RUN) -m sample.ablations --model "$$MODEL"
 
 $(RUN):
 	@$(PYTHON) -c 'import sys; ok = (3, 11) <= sys.version_info < (3, 14); \

@@ -16,8 +16,8 @@ from videogen_jax.pipeline.temporal_sr import Interpolation
 
 def main(
     model: str = "shapes",
-    without_reference: Path = Path("runs/shapes/no-reference"),
-    slerp_refiner: Path = Path("runs/shapes/slerp"),
+    without_reference: Path = Path("runs/ablations/no-reference"),
+    slerp_refiner: Path = Path("runs/ablations/slerp"),
     prompts: int = 256,
     clips: int = 64,
     seeds: tuple[int, ...] = (1000, 2000, 3000),
@@ -30,14 +30,14 @@ def main(
         slerp_refiner: model directory whose refiner was trained on frames found by slerp.
         prompts: held-out captions of the first table.
         clips: held-out clips of the other two.
-        seeds: of the noise in the first table.
+        seeds: of the noise in the first table; the first of them also in the other two.
     """
     enable_compilation_cache()
     whole = VideoGen.load(model)
     print(reference_table(whole, VideoGen.load(without_reference), prompts, seeds), end="\n\n")
     refiners: dict[Interpolation, VideoGen] = {"flow": whole, "slerp": VideoGen.load(slerp_refiner)}
     print(interpolation_table(whole, clips, seeds[0], refiners), end="\n\n")
-    print(decoder_table(whole, clips))
+    print(decoder_table(whole, clips, seeds[0]))
 
 
 if __name__ == "__main__":

@@ -1,12 +1,15 @@
 """The gates between the parts of the shipped model, and the runs they stand behind."""
 
 import json
+from pathlib import Path
 
+import numpy as np
 import pytest
 
 from videogen_jax.training import shapes, shapes_gates
 from videogen_jax.training.runs import ABLATIONS, RUNS
 from videogen_jax.training.shapes_gates import LEAST, check_gate
+from videogen_jax.weights.model_dir import load_component, save_component
 
 
 @pytest.fixture
@@ -60,3 +63,30 @@ def test_metrics_of_a_run_are_the_mean_of_its_last_rows(gate):
     flow = {"loss": 1.0, "charbonnier": 0.2, "charbonnier_of_average": 0.1}
     with pytest.raises(ValueError, match="gain is 0.5, at least 1 expected"):
         gate("shapes-flow", {}, flow)
+
+
+def _model_directory(directory: Path, value: float) -> Path:
+    for name in ("autoencoder", "stage_1", "stage_2", "refiner"):
+        save_component(directory, name, {"kernel": np.full(2, value, np.float32)})
+    return directory
+
+
+def test_ablations_train_on_a_copy_of_the_model_and_never_of_another(tmp_path, monkeypatch):
+    trained = []
+
+    def train(name: str, directory: Path, model: Path) -> None:
+        trained.append((name, model.name))
+        save_component(model, shapes._component(name), {"kernel": np.zeros(2, np.float32)})
+
+    monkeypatch.setattr(shapes, "_train_part", train)
+    model, runs = _model_directory(tmp_path / "model", 1.0), tmp_path / "runs"
+    shapes.train_ablations(model, runs)
+    shapes.train_ablations(model, runs)  # again, to go on
+    assert trained[:3] == trained[3:]
+    assert trained[:3] == [(name, into) for into, names in ABLATIONS.items() for name in names]
+    assert load_component(runs / "slerp", "stage_2")["kernel"][0] == 1.0
+    assert load_component(runs / "slerp", "refiner")["kernel"][0] == 0.0
+    assert load_component(model, "refiner")["kernel"][0] == 1.0
+    other = _model_directory(tmp_path / "other", 2.0)
+    with pytest.raises(ValueError, match=r"no-reference: its autoencoder is not that of .*other"):
+        shapes.train_ablations(other, runs)

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from videogen_jax.evaluation.held_out import held_out
-from videogen_jax.evaluation.shapes_ablations import Spread
 from videogen_jax.evaluation.shapes_measures import change_error, psnr
 from videogen_jax.evaluation.shapes_report import (
     Report,
@@ -63,10 +62,6 @@ def test_tables_have_a_row_for_each_set_and_a_dash_for_what_is_not_seen():
     assert report.endswith(
         "| roughness of | temporal SR | repeated |\n|---|---|---|\n| 31 frames | 0.50 | 1.90 |"
     )
-
-
-def test_a_spread_shows_mean_lowest_and_highest():
-    assert Spread((0.9, 0.93, 0.96)).text(100) == "93.0 (90.0–96.0)"
 
 
 def test_psnr_and_the_error_of_changes():

@@ -5,26 +5,20 @@ from pathlib import Path
 import tyro
 
 from videogen_jax.doors import enable_compilation_cache, run
-from videogen_jax.training.shapes import train_ablations, train_shapes
+from videogen_jax.training.shapes import train_shapes
 
 TOKENIZER = Path("videogen_jax/assets/shapes/tokenizer")
 
 
-def main(
-    directory: Path = Path("runs/shapes"), tokenizer: Path = TOKENIZER, ablations: bool = False
-) -> None:
+def main(directory: Path = Path("runs/shapes"), tokenizer: Path = TOKENIZER) -> None:
     """Trains autoencoder, text encoder, image model, cascade, temporal SR and video decoder.
 
     Args:
         directory: gets a run directory per part and the finished model in `model/`.
         tokenizer: folder of tokenizer files (`train.tokenizer` makes one).
-        ablations: then also the stages without a reference and the refiner of slerp, as the models
-            `no-reference/` and `slerp/` that `sample.ablations` reads.
     """
     enable_compilation_cache()
     train_shapes(directory, tokenizer)
-    if ablations:
-        train_ablations(directory)
 
 
 if __name__ == "__main__":

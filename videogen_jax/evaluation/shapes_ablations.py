@@ -3,7 +3,7 @@
 Letters: B clips, N frames of a clip, F = 2 N − 1 frames of it at twice the rate, H height, W width.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import jax.numpy as jnp
@@ -14,9 +14,17 @@ from videogen_jax.data.sources import DegradedClips, ShapesClips
 from videogen_jax.evaluation.frechet import frechet_distance
 from videogen_jax.evaluation.held_out import BATCH, HeldOut, held_out, sample_videos
 from videogen_jax.evaluation.shapes_analyser import accuracy, analyse
-from videogen_jax.evaluation.shapes_measures import change_error, features, psnr, roughness
+from videogen_jax.evaluation.shapes_measures import (
+    change_error,
+    features,
+    flicker,
+    psnr,
+    roughness,
+    sharpness,
+)
 from videogen_jax.evaluation.true_latents import decode_clips, encode_clips
 from videogen_jax.pipeline import noise
+from videogen_jax.pipeline.decode import DecoderName
 from videogen_jax.pipeline.request import Options
 from videogen_jax.pipeline.temporal_sr import Interpolation
 from videogen_jax.pipeline.videogen import VideoGen
@@ -35,6 +43,35 @@ class Spread:
         return f"{np.mean(scaled):.{digits}f} ({low:.{digits}f}–{high:.{digits}f})"
 
 
+@dataclass(frozen=True)
+class PerClip:
+    """A number of every clip of a set; NaN where it has none, which is left out."""
+
+    values: tuple[float, ...]
+
+    def text(self, other: "PerClip | None" = None, digits: int = 2) -> str:
+        """The mean; in brackets what it has more than `other`, ± the standard error of that."""
+        mean = f"{np.nanmean(self.values):.{digits}f}"
+        if other is None:
+            return mean
+        gains = np.subtract(self.values, other.values)
+        gains = gains[np.isfinite(gains)]
+        error = np.std(gains, ddof=1) / np.sqrt(len(gains))
+        return f"{mean} ({np.mean(gains):+.{digits}f} ± {error:.{digits}f})"
+
+
+Clips = Sequence[np.ndarray]  # each uint8 [F, H, W, 3]
+Measure = Callable[[np.ndarray, np.ndarray], float]  # of a clip and the true one
+
+
+def _measured(measures: dict[str, Measure], clips: Clips, truth: Clips) -> dict[str, PerClip]:
+    pairs = list(zip(clips, truth, strict=True))
+    return {
+        name: PerClip(tuple(measure(clip, true) for clip, true in pairs))
+        for name, measure in measures.items()
+    }
+
+
 def reference_table(model: VideoGen, without: VideoGen, prompts: int, seeds: Sequence[int]) -> str:
     """Table 3: the cascade with a reference image, and one that was trained without, as Markdown.
 
@@ -45,34 +82,64 @@ def reference_table(model: VideoGen, without: VideoGen, prompts: int, seeds: Seq
         seeds: of the noise; each draws a video of every caption.
     """
     data = held_out(prompts, model.config.stages[-1].resolution)
-    true = np.stack([features(clip) for clip in data.clips])
-    names = ("colour", "shape", "motion")
-    lines = ["| % of " + str(prompts) + " | " + " | ".join(names) + " | Fréchet distance |"]
-    lines.append("|---|---|---|---|---|")
-    ways = {"with reference": (model, True), "without": (without, False)}
-    for title, (one, use_reference) in ways.items():
-        shares: dict[str, list[float]] = {name: [] for name in names}
-        distances = []
-        for seed in seeds:
-            options = Options(temporal_sr=0, use_reference=use_reference)
-            sampled = sample_videos(one, data.captions, seed, options)
-            clips = [video.frames for video in sampled]
-            read = accuracy([analyse(clip) for clip in clips], data.asked)
-            for name in names:
-                shares[name].append(read[name])
-            distances.append(frechet_distance(np.stack([features(c) for c in clips]), true))
-        cells = [Spread(tuple(shares[name])).text(100) for name in names]
-        cells.append(Spread(tuple(distances)).text(digits=3))
+    titles = "colour", "shape", "motion", "size", "background"
+    lines = [f"| % of {prompts} | " + " | ".join(titles) + " | Fréchet distance |"]
+    lines.append("|---" * (len(titles) + 2) + "|")
+    for title, one, use_reference in (("with reference", model, True), ("without", without, False)):
+        cells = reference_row(one, data, seeds, use_reference)
         lines.append(f"| {title} | " + " | ".join(cells) + " |")
-    floor = frechet_distance(_features_of_others(prompts, data), true)
-    lines.append(f"| other true clips | – | – | – | {floor:.3f} |")
+    floor = frechet_distance(_features_of(_others(prompts, data)), _features_of(data.clips))
+    lines.append("| other true clips " + "| – " * len(titles) + f"| {floor:.3f} |")
     return "\n".join(lines)
 
 
-def _features_of_others(count: int, data: HeldOut) -> np.ndarray:
-    """Features of as many held-out clips that are not in `data`."""
-    others = held_out(2 * count, data.clips[0].shape[1])
-    return np.stack([features(clip) for clip in others.clips[count:]])
+def reference_row(
+    model: VideoGen, data: HeldOut, seeds: Sequence[int], use_reference: bool
+) -> list[str]:
+    """The cells of one model: shares in %, then the Fréchet distance to the true clips."""
+    options = Options(temporal_sr=0, use_reference=use_reference)
+    shares, distances = [], []
+    for seed in seeds:
+        clips = [v.frames for v in sample_videos(model, data.captions, seed, options)]
+        shares.append(accuracy([analyse(clip) for clip in clips], data.asked))
+        distances.append(frechet_distance(_features_of(clips), _features_of(data.clips)))
+    names = "colour", "shape", "motion", "size", "background"
+    cells = [Spread(tuple(one[name] for one in shares)).text(100) for name in names]
+    return [*cells, Spread(tuple(distances)).text(digits=3)]
+
+
+def _features_of(clips: Clips) -> np.ndarray:
+    return np.stack([features(clip) for clip in clips])
+
+
+def _others(count: int, data: HeldOut) -> Clips:
+    """As many held-out clips that are not in `data`."""
+    return held_out(2 * count, data.clips[0].shape[1]).clips[count:]
+
+
+def _missing_psnr(clip_FHW3: np.ndarray, truth_FHW3: np.ndarray) -> float:
+    return psnr(clip_FHW3[1::2], truth_FHW3[1::2])
+
+
+def _roughness(clip_FHW3: np.ndarray, truth_FHW3: np.ndarray) -> float:
+    return roughness(clip_FHW3)
+
+
+def _flicker(clip_FHW3: np.ndarray, truth_FHW3: np.ndarray) -> float:
+    return flicker(clip_FHW3)
+
+
+_FRAME_MEASURES: dict[str, Measure] = {
+    "PSNR of missing frames, dB": _missing_psnr,
+    "error of changes": change_error,
+    "roughness": _roughness,
+}
+_DECODER_MEASURES: dict[str, Measure] = {
+    "PSNR, dB": psnr,
+    "sharpness": sharpness,
+    "error of changes": change_error,
+    "flicker": _flicker,
+}
 
 
 def interpolation_table(
@@ -89,22 +156,22 @@ def interpolation_table(
     num_frames = 2 * model.config.num_frames - 1
     data = held_out(clips, model.config.stages[-1].resolution, num_frames)
     latents = encode_clips(model, data.clips)
-    lines = ["| missing frames by | PSNR | roughness |", "|---|---|---|"]
-    truth = np.mean([roughness(clip) for clip in data.clips])
-    for way, refiner in refiners.items():
-        for refine in (False, True):
+    lines = _header("missing frames by", _FRAME_MEASURES)
+    for refine in (False, True):
+        by_slerp = None
+        for way in ("slerp", "flow"):
             found = [
                 clip
                 for number, batch in enumerate(latents)
-                for clip in _interpolated(model, refiner, batch, way, refine, seed + number * BATCH)
+                for clip in _interpolated(
+                    model, refiners[way], batch, way, refine, seed + number * BATCH
+                )
             ]
-            decibels = np.mean(
-                [psnr(a[1::2], b[1::2]) for a, b in zip(found, data.clips, strict=True)]
-            )
-            rough = np.mean([roughness(clip) for clip in found])
-            title = way + (", refined" if refine else "")
-            lines.append(f"| {title} | {decibels:.2f} dB | {rough:.2f} |")
-    lines.append(f"| true frames | – | {truth:.2f} |")
+            row = _measured(_FRAME_MEASURES, found, data.clips)
+            lines.append(_row(way + (", refined" if refine else ""), row, by_slerp))
+            by_slerp = row
+    truth = np.mean([roughness(clip) for clip in data.clips])
+    lines.append(f"| true frames | – | 0 | {truth:.2f} |")
     return "\n".join(lines)
 
 
@@ -133,19 +200,60 @@ def _interpolated(
     return model.decoder(model.params, doubled)
 
 
-def decoder_table(model: VideoGen, clips: int) -> str:
-    """Fig. 7: true clips, clean and degraded, through either decoder, as Markdown."""
+def decoder_table(model: VideoGen, clips: int, seed: int) -> str:
+    """Fig. 7: clips through either decoder, as Markdown: true ones, clean and degraded, and sampled.
+
+    Args:
+        model: whose decoders they are.
+        clips: how many held-out clips, and as many captions.
+        seed: of the noise that videos are sampled from.
+    """
     resolution = model.config.stages[-1].resolution
     source = ShapesClips("held_out", clips, resolution=resolution)
     degrading = DegradedClips(source, DegradeConfig.for_pixels(resolution))
     pairs = [degrading[index] for index in range(clips)]
     true, degraded = ([pair[name] for pair in pairs] for name in ("video", "degraded"))
-    lines = ["| clips, decoder | PSNR | change between frames, error |", "|---|---|---|"]
+    lines = _header("clips, decoder", _DECODER_MEASURES)
     for title, given in (("clean", true), ("degraded", degraded)):
         latents = encode_clips(model, given)
-        for decoder in ("image", "video"):
-            found = decode_clips(model, latents, decoder)
-            decibels = np.mean(list(map(psnr, found, true)))
-            changes = np.mean(list(map(change_error, found, true)))
-            lines.append(f"| {title}, {decoder} | {decibels:.2f} dB | {changes:.3f} |")
+        found: dict[DecoderName, Clips] = {
+            name: decode_clips(model, latents, name) for name in ("image", "video")
+        }
+        lines += _decoder_rows(title, _DECODER_MEASURES, found, true)
+    captions = [pair["caption"] for pair in pairs]
+    sampled: dict[DecoderName, Clips] = {
+        name: [
+            video.frames
+            for video in sample_videos(model, captions, seed, Options(temporal_sr=0, decoder=name))
+        ]
+        for name in ("image", "video")
+    }
+    seen = {"flicker": _DECODER_MEASURES["flicker"]}
+    lines += _decoder_rows("sampled", seen, sampled, sampled["image"])
     return "\n".join(lines)
+
+
+def _decoder_rows(
+    title: str, measures: dict[str, Measure], found: dict[DecoderName, Clips], truth: Clips
+) -> list[str]:
+    image, video = (_measured(measures, found[name], truth) for name in ("image", "video"))
+    shown = dict.fromkeys(_DECODER_MEASURES)
+    return [
+        _row(f"{title}, image", shown | image),
+        _row(f"{title}, video", shown | video, image),
+    ]
+
+
+def _header(title: str, measures: dict[str, Measure]) -> list[str]:
+    return [f"| {title} | " + " | ".join(measures) + " |", "|---" * (len(measures) + 1) + "|"]
+
+
+def _row(
+    title: str, row: Mapping[str, PerClip | None], other: Mapping[str, PerClip] | None = None
+) -> str:
+    """Cells as `PerClip.text` writes them, a dash where there is nothing."""
+    cells = [
+        "–" if one is None else one.text(None if other is None else other[name])
+        for name, one in row.items()
+    ]
+    return f"| {title} | " + " | ".join(cells) + " |"

@@ -26,6 +26,8 @@ MAX_COLOUR_DRIFT = 40.0
 MAX_SIZE_DRIFT = 1.15  # as a factor of the radius
 # Pixels around the object that a decoder may smear, in frames of 64.
 _RIM = 4
+# Between neighbouring pixels, in levels of 255; the background's own changes are below it.
+_EDGE = 16.0
 NUM_FEATURES = 6 + 3 * MATCHED_FRAMES + len(SHAPES)
 
 
@@ -107,6 +109,26 @@ def change_error(clip_FHW3: np.ndarray, truth_FHW3: np.ndarray) -> float:
     """Mean absolute error of the change from frame to frame, in levels of 255."""
     change, true_change = (np.diff(x.astype(np.float32), axis=0) for x in (clip_FHW3, truth_FHW3))
     return float(np.abs(change - true_change).mean())
+
+
+def sharpness(clip_FHW3: np.ndarray, truth_FHW3: np.ndarray) -> float:
+    """How steep the edges of the true clip are in another, relative to the true ones.
+
+    The mean, over the places where the true clip changes by `_EDGE` levels of 255 or more from one
+    pixel to the next, of the change there in the direction of the true one. 1 for the true clip,
+    less for a blurred one, the same for one with noise added. NaN where there is no edge.
+    """
+    steepness = []
+    for axis in (1, 2):
+        change, true_change = (
+            np.diff(x.astype(np.float32), axis=axis) for x in (clip_FHW3, truth_FHW3)
+        )
+        edges = np.abs(true_change) >= _EDGE
+        steepness.append(
+            (np.sum((change * np.sign(true_change))[edges]), np.sum(np.abs(true_change)[edges]))
+        )
+    found, wanted = np.sum(steepness, axis=0)
+    return float(found / wanted) if wanted > 0 else math.nan
 
 
 def features(video_FHW3: np.ndarray) -> np.ndarray:

@@ -40,7 +40,7 @@ def load_model(model: str | Path) -> Model:
     # Here, so that `import videogen_jax` needs no safetensors.
     from videogen_jax.weights.config_file import load_config
 
-    directory = _find_model(model)
+    directory = find_model(model)
     config = load_config(directory / "config.json", ModelConfig)
     tokenizer = load_tokenizer(directory / "tokenizer")
     return Model(directory, config, tokenizer, load_components(directory, config))
@@ -82,8 +82,12 @@ def save_model(
         save_config(temporary / "config.json", config)
 
 
-def _find_model(model: str | Path) -> Path:
-    """The directory of a model that ships or of the user's; names come before directories."""
+def find_model(model: str | Path) -> Path:
+    """The directory of a model that ships or of the user's; names come before directories.
+
+    Raises:
+        FileNotFoundError: there is none; lists those that ship.
+    """
     shipped = sorted(path.parent.name for path in _ASSETS.glob("*/config.json"))
     if model in shipped:
         return _ASSETS / model

@@ -1,4 +1,4 @@
-"""All parts of the shipped model, one after the other: what `make train-shapes` runs.
+"""All parts of the shipped model, one after the other: what `make train-shapes` runs; its ablations.
 
 Each part is a run of `runs.py`, in a folder of its own, exported to the model directory when done and
 then held against its gate. A part whose run directory says that it passed is skipped, an unfinished
@@ -11,6 +11,7 @@ from pathlib import Path
 
 from videogen_jax.atomic import replacing
 from videogen_jax.data.tokenizer import load_tokenizer
+from videogen_jax.pipeline.model_files import find_model
 from videogen_jax.training.cache import CacheOptions, make_cache
 from videogen_jax.training.cache_config import SHAPES
 from videogen_jax.training.run import copy_tokenizer, export_run, train_run
@@ -19,7 +20,7 @@ from videogen_jax.training.shapes_gates import check_gate
 from videogen_jax.training.tasks.cascade import CascadeTaskConfig
 from videogen_jax.training.tasks.temporal_sr import RefinerTaskConfig
 from videogen_jax.training.tasks.text_to_image import TextToImageTaskConfig
-from videogen_jax.weights.model_dir import list_components
+from videogen_jax.weights.model_dir import component_sha256, list_components
 
 # Latents and text states of these clips take about 1.3 GB in float16.
 CACHED_IMAGES = 48_000
@@ -58,20 +59,48 @@ def train_shapes(directory: Path, tokenizer: Path) -> Path:
     return model
 
 
-def train_ablations(directory: Path) -> None:
-    """Trains what the ablations of Table 3 and Fig. 6 train anew, after `train_shapes`.
+def train_ablations(model: str | Path, directory: Path) -> None:
+    """Trains what the ablations of Table 3 and Fig. 6 train anew.
 
-    Each gets a model directory, `directory/no-reference` and `directory/slerp`: a copy of `model`
-    in which the parts that are trained anew take the place of the old ones.
+    Args:
+        model: what they are ablations of: a shipped name or a model directory.
+        directory: gets a run directory per part, the latent caches of those parts, and the models
+            `no-reference/` and `slerp/`: copies of `model` with the parts trained anew in place.
+
+    Raises:
+        FileNotFoundError: there is no such model.
+        ValueError: `directory` has ablations of another model; names the component that differs.
     """
+    source = find_model(model)
     for ablation, names in ABLATIONS.items():
-        model = directory / ablation
-        if not model.exists():
-            with replacing(model) as temporary:
-                shutil.copytree(directory / "model", temporary)
+        copy = directory / ablation
+        if not copy.exists():
+            with replacing(copy) as temporary:
+                shutil.copytree(source, temporary)
+        _check_copy(copy, source, {_component(name) for name in names})
         for name in names:
-            _train_part(name, directory, model)
-        print(f"{model}: {', '.join(names)}")
+            _train_part(name, directory, copy)
+        print(f"{copy}: {', '.join(names)}")
+
+
+def _component(name: str) -> str:
+    """What the run of a denoiser trains."""
+    match RUNS[name].task:
+        case CascadeTaskConfig(stage=stage):
+            return f"stage_{stage}"
+        case RefinerTaskConfig():
+            return "refiner"
+        case task:
+            raise TypeError(f"{name}: no ablation trains {type(task).__name__}")
+
+
+def _check_copy(copy: Path, source: Path, retrained: set[str]) -> None:
+    for name in sorted(set(list_components(source)) - retrained):
+        if component_sha256(copy, name) != component_sha256(source, name):
+            raise ValueError(
+                f"{copy}: its {name} is not that of {source}; these are ablations of another model, "
+                "expected a directory without them"
+            )
 
 
 def _train_part(name: str, directory: Path, model: Path) -> None:
