@@ -6,6 +6,7 @@ import tyro
 
 from videogen_jax import VideoGen
 from videogen_jax.doors import enable_compilation_cache, run
+from videogen_jax.evaluation.ablation_sheets import save_ablation_sheets
 from videogen_jax.evaluation.shapes_ablations import (
     decoder_table,
     interpolation_table,
@@ -21,6 +22,7 @@ def main(
     prompts: int = 256,
     clips: int = 64,
     seeds: tuple[int, ...] = (1000, 2000, 3000),
+    out: Path = Path("outputs/ablations"),
 ) -> None:
     """Prints Table 3 (reference image), Fig. 6 (flow) and Fig. 7 (video decoder) as tables.
 
@@ -31,11 +33,13 @@ def main(
         prompts: held-out captions of the first table.
         clips: held-out clips of the other two.
         seeds: of the noise in the first table; the first of them also in the other two.
+        out: folder for contact sheets of a few clips made in either way.
     """
     enable_compilation_cache()
-    whole = VideoGen.load(model)
-    print(reference_table(whole, VideoGen.load(without_reference), prompts, seeds), end="\n\n")
-    refiners: dict[Interpolation, VideoGen] = {"flow": whole, "slerp": VideoGen.load(slerp_refiner)}
+    whole, without = VideoGen.load(model), VideoGen.load(without_reference)
+    refiners: dict[Interpolation, VideoGen] = {"slerp": VideoGen.load(slerp_refiner), "flow": whole}
+    save_ablation_sheets(whole, without, refiners, out, seeds[0])
+    print(reference_table(whole, without, prompts, seeds), end="\n\n")
     print(interpolation_table(whole, clips, seeds[0], refiners), end="\n\n")
     print(decoder_table(whole, clips, seeds[0]))
 

@@ -1,13 +1,16 @@
 """The tables of the paper's ablations: what they ask the model for, and what their cells say."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, cast
 
 import cv2
 import micro
 import numpy as np
 import pytest
+from PIL import Image
 
+from videogen_jax.evaluation import ablation_sheets
 from videogen_jax.evaluation.held_out import held_out
 from videogen_jax.evaluation.shapes_ablations import (
     PerClip,
@@ -17,6 +20,7 @@ from videogen_jax.evaluation.shapes_ablations import (
     reference_row,
 )
 from videogen_jax.evaluation.shapes_measures import sharpness
+from videogen_jax.pipeline.temporal_sr import Interpolation
 from videogen_jax.pipeline.video import Video
 from videogen_jax.pipeline.videogen import VideoGen
 
@@ -96,3 +100,33 @@ def test_the_tables_of_figures_6_and_7_compare_row_with_row():
         gain = float(compared.split("(")[1].split()[0])
         assert float(compared.split()[0]) - float(first) == pytest.approx(gain, abs=0.011)
         assert gain != 0
+
+
+def test_the_sheets_have_a_row_for_every_way(tmp_path, monkeypatch):
+    """With sizes that the test above compiled."""
+    monkeypatch.setattr(ablation_sheets, "_PROMPTS", 2)
+    monkeypatch.setattr(ablation_sheets, "_CLIPS", 2)
+    rows: dict[str, list[Video]] = {}
+    save = ablation_sheets.save_sheet
+
+    def remember(path: Path, videos: list[Video]) -> None:
+        rows[path.stem] = videos
+        save(path, videos)
+
+    monkeypatch.setattr(ablation_sheets, "save_sheet", remember)
+    model = micro.model()
+    refiners: dict[Interpolation, VideoGen] = {"slerp": model, "flow": model}
+    ablation_sheets.save_ablation_sheets(model, model, refiners, tmp_path, 0)
+    ways = {name: [video.prompt.split(":")[0] for video in videos] for name, videos in rows.items()}
+    assert ways == {
+        "with_and_without": 2 * ["with reference", "without"],
+        "missing_frames": 2 * ["true", "slerp", "flow"],
+        "decoders": 2 * ["true", "degraded", "image decoder", "video decoder"],
+    }
+    for name in rows:
+        with Image.open(tmp_path / f"{name}.png") as sheet:
+            assert sheet.width > 10 * len(rows[name][0].frames)
+    with_reference, without = rows["with_and_without"][:2]
+    assert with_reference.reference is not None and without.reference is None
+    true, _, flow = (video.frames for video in rows["missing_frames"][:3])
+    assert true.shape == flow.shape and np.any(true != flow)

@@ -163,7 +163,7 @@ def interpolation_table(
             found = [
                 clip
                 for number, batch in enumerate(latents)
-                for clip in _interpolated(
+                for clip in interpolated(
                     model, refiners[way], batch, way, refine, seed + number * BATCH
                 )
             ]
@@ -175,7 +175,7 @@ def interpolation_table(
     return "\n".join(lines)
 
 
-def _interpolated(
+def interpolated(
     model: VideoGen,
     refiner: VideoGen,
     latents_BFHWZ: jnp.ndarray,
@@ -183,7 +183,19 @@ def _interpolated(
     refine: bool,
     seed: int,
 ) -> np.ndarray:
-    """The clip again from every other frame of it, decoded: uint8 [B, F, H, W, 3]."""
+    """Clips again from every other frame of them, decoded.
+
+    Args:
+        model: whose flow and decoder are taken.
+        refiner: whose refiner is.
+        latents_BFHWZ: of the true clips, F = 2 N − 1; those of the odd frames are not looked at.
+        way: that the missing frames are found in.
+        refine: whether the refiner then goes over them.
+        seed: of its noise.
+
+    Returns:
+        uint8 [B, F, H, W, 3].
+    """
     count = len(latents_BFHWZ)
     length = model.config.text_encoder.max_length
     tokens = jnp.asarray(model.tokenizer([""] * count, length))
@@ -208,10 +220,7 @@ def decoder_table(model: VideoGen, clips: int, seed: int) -> str:
         clips: how many held-out clips, and as many captions.
         seed: of the noise that videos are sampled from.
     """
-    resolution = model.config.stages[-1].resolution
-    source = ShapesClips("held_out", clips, resolution=resolution)
-    degrading = DegradedClips(source, DegradeConfig.for_pixels(resolution))
-    pairs = [degrading[index] for index in range(clips)]
+    pairs = degraded_clips(clips, model.config.stages[-1].resolution)
     true, degraded = ([pair[name] for pair in pairs] for name in ("video", "degraded"))
     lines = _header("clips, decoder", _DECODER_MEASURES)
     for title, given in (("clean", true), ("degraded", degraded)):
@@ -231,6 +240,13 @@ def decoder_table(model: VideoGen, clips: int, seed: int) -> str:
     seen = {"flicker": _DECODER_MEASURES["flicker"]}
     lines += _decoder_rows("sampled", seen, sampled, sampled["image"])
     return "\n".join(lines)
+
+
+def degraded_clips(count: int, resolution: int) -> list[dict]:
+    """The first held-out examples, with `caption`, `video` and `degraded` as in training."""
+    source = ShapesClips("held_out", count, resolution=resolution)
+    degrading = DegradedClips(source, DegradeConfig.for_pixels(resolution))
+    return [degrading[index] for index in range(count)]
 
 
 def _decoder_rows(

@@ -1,0 +1,101 @@
+"""Pictures beside the tables of the ablations: the same few clips made in either way."""
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from videogen_jax.evaluation.held_out import held_out, sample_videos
+from videogen_jax.evaluation.shapes_ablations import degraded_clips, interpolated
+from videogen_jax.evaluation.sheets import save_sheet
+from videogen_jax.evaluation.true_latents import decode_clips, encode_clips
+from videogen_jax.pipeline.request import Options
+from videogen_jax.pipeline.temporal_sr import Interpolation
+from videogen_jax.pipeline.video import Video
+from videogen_jax.pipeline.videogen import VideoGen
+
+_PROMPTS = 4
+_CLIPS = 3
+_SHOWN = 16  # frames of a clip of 31
+
+
+def save_ablation_sheets(
+    model: VideoGen,
+    without: VideoGen,
+    refiners: Mapping[Interpolation, VideoGen],
+    out: Path,
+    seed: int,
+) -> None:
+    """Writes `with_and_without.png` (Table 3), `missing_frames.png` (Fig. 6), `decoders.png` (Fig. 7).
+
+    Of the first held-out captions and clips, so none is chosen.
+
+    Args:
+        model: the whole one.
+        without: whose stages were trained without a reference.
+        refiners: the model whose refiner was trained on this way's frames.
+        out: folder.
+        seed: of all noise.
+    """
+    save_sheet(out / "with_and_without.png", _with_and_without(model, without, seed))
+    save_sheet(out / "missing_frames.png", _missing_frames(model, refiners, seed))
+    save_sheet(out / "decoders.png", _decoders(model))
+
+
+def _with_and_without(model: VideoGen, without: VideoGen, seed: int) -> list[Video]:
+    captions = held_out(_PROMPTS, model.config.stages[-1].resolution).captions
+    whole = sample_videos(model, captions, seed, Options(temporal_sr=0))
+    options = Options(temporal_sr=0, use_reference=False)
+    ablated = sample_videos(without, captions, seed, options)
+    return _interleaved({"with reference": whole, "without": ablated})
+
+
+def _missing_frames(
+    model: VideoGen, refiners: Mapping[Interpolation, VideoGen], seed: int
+) -> list[Video]:
+    num_frames = 2 * model.config.num_frames - 1
+    data = held_out(_CLIPS, model.config.stages[-1].resolution, num_frames)
+    (latents,) = encode_clips(model, data.clips)
+    rows = {"true": np.stack(data.clips)}
+    for way, refiner in refiners.items():
+        rows[way] = interpolated(model, refiner, latents, way, True, seed)
+    return _interleaved(
+        {
+            name: [
+                Video(clip[:_SHOWN], model.config.fps * 2, prompt)
+                for clip, prompt in zip(clips, data.captions, strict=True)
+            ]
+            for name, clips in rows.items()
+        }
+    )
+
+
+def _decoders(model: VideoGen) -> list[Video]:
+    pairs = degraded_clips(_CLIPS, model.config.stages[-1].resolution)
+    given = {name: [pair[name] for pair in pairs] for name in ("video", "degraded")}
+    latents = encode_clips(model, given["degraded"])
+    rows = {
+        "true": given["video"],
+        "degraded": given["degraded"],
+        "image decoder": decode_clips(model, latents, "image"),
+        "video decoder": decode_clips(model, latents, "video"),
+    }
+    return _interleaved(
+        {
+            name: [
+                Video(clip, model.config.fps, pair["caption"])
+                for clip, pair in zip(clips, pairs, strict=True)
+            ]
+            for name, clips in rows.items()
+        }
+    )
+
+
+def _interleaved(ways: Mapping[str, list[Video]]) -> list[Video]:
+    """The first clip in every way, then the second; the way is in front of the prompt."""
+    return [
+        dataclasses.replace(video, prompt=f"{name}: {video.prompt}")
+        for same in zip(*ways.values(), strict=True)
+        for name, video in zip(ways, same, strict=True)
+    ]
