@@ -192,7 +192,7 @@ _SHAPES_RUNS = _from_nothing(
         "stage-2": (2000, 4, 3e-3, "muon"),
         "flow": (400, 32, 1e-3, "adamw"),
         "refiner": (400, 8, 2e-3, "muon"),
-        "video-decoder": (1000, 2, 1e-3, "muon"),
+        "video-decoder": (2000, 2, 2e-4, "adamw"),
     },
 )
 

@@ -33,7 +33,7 @@ LEAST: dict[str, Numbers] = {
     "shapes-stage-2": {"colour": 0.97, "shape": 0.9, "motion": 0.95},
     "shapes-flow": {"gain": 1.0},
     "shapes-refiner": {"shape": 0.9},
-    "shapes-video-decoder": {"psnr": 31.0, "colour": 0.97},
+    "shapes-video-decoder": {"psnr": 32.5, "colour": 0.97},
 }
 """By run, the least of each number: shares in 0..1, PSNR in dB."""
 
