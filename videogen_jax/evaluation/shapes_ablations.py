@@ -72,6 +72,9 @@ def _measured(measures: dict[str, Measure], clips: Clips, truth: Clips) -> dict[
     }
 
 
+_READ = "colour", "shape", "motion", "size", "background"
+
+
 def reference_table(model: VideoGen, without: VideoGen, prompts: int, seeds: Sequence[int]) -> str:
     """Table 3: the cascade with a reference image, and one that was trained without, as Markdown.
 
@@ -82,14 +85,13 @@ def reference_table(model: VideoGen, without: VideoGen, prompts: int, seeds: Seq
         seeds: of the noise; each draws a video of every caption.
     """
     data = held_out(prompts, model.config.stages[-1].resolution)
-    titles = "colour", "shape", "motion", "size", "background"
-    lines = [f"| % of {prompts} | " + " | ".join(titles) + " | Fréchet distance |"]
-    lines.append("|---" * (len(titles) + 2) + "|")
+    lines = [f"| % of {prompts} | " + " | ".join(_READ) + " | Fréchet distance |"]
+    lines.append("|---" * (len(_READ) + 2) + "|")
     for title, one, use_reference in (("with reference", model, True), ("without", without, False)):
         cells = reference_row(one, data, seeds, use_reference)
         lines.append(f"| {title} | " + " | ".join(cells) + " |")
     floor = frechet_distance(_features_of(_others(prompts, data)), _features_of(data.clips))
-    lines.append("| other true clips " + "| – " * len(titles) + f"| {floor:.3f} |")
+    lines.append("| other true clips " + "| – " * len(_READ) + f"| {floor:.3f} |")
     return "\n".join(lines)
 
 
@@ -103,8 +105,7 @@ def reference_row(
         clips = [v.frames for v in sample_videos(model, data.captions, seed, options)]
         shares.append(accuracy([analyse(clip) for clip in clips], data.asked))
         distances.append(frechet_distance(_features_of(clips), _features_of(data.clips)))
-    names = "colour", "shape", "motion", "size", "background"
-    cells = [Spread(tuple(one[name] for one in shares)).text(100) for name in names]
+    cells = [Spread(tuple(one[name] for one in shares)).text(100) for name in _READ]
     return [*cells, Spread(tuple(distances)).text(digits=3)]
 
 
