@@ -196,6 +196,12 @@ def test_clips_have_short_gops_and_no_b_frames(tmp_path):
     assert all(packet.pts == packet.dts for packet in packets)
 
 
+def test_clips_are_encoded_by_settings_that_give_the_same_bytes_each_time(tmp_path):
+    """Which x264 writes into the stream; with another of either it depends on chance or cores."""
+    clip = transcode(write_numbered(tmp_path / "a.mp4"), SMALL)
+    assert b" threads=1 " in clip.video and b" mbtree=0 " in clip.video
+
+
 def bad_zero_byte(folder):
     (folder / "a.mp4").write_bytes(b"")
 
