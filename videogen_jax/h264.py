@@ -1,4 +1,4 @@
-"""Writing RGB frames as H.264: the one place that knows its colours.
+"""Writing RGB frames as H.264: the one place that knows its colours and how its bytes repeat.
 
 Shape suffixes: H height, W width, 3 colour channels (RGB).
 """
@@ -8,6 +8,14 @@ from fractions import Fraction
 from typing import Any
 
 import numpy as np
+
+REPRODUCIBLE = {"threads": "1", "mbtree": "0"}
+"""Options of libx264 with which the same frames always give the same bytes.
+
+The result depends on the number of threads, and on small frames the macroblock tree gives one of
+several results at random even with one: 12 of 60 runs of a noisy clip of 64x64 pixels differed, and
+89 of 5,400 of one of 64x48; none without it.
+"""
 
 
 def write_h264(

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from videogen_jax.data.records import ClipRecord, DamagedRecord
-from videogen_jax.h264 import write_h264
+from videogen_jax.h264 import REPRODUCIBLE, write_h264
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -133,10 +133,8 @@ def encode(
     """
     import av
 
-    # One thread, because clips are encoded side by side. Without the macroblock tree, with which
-    # x264 gives one of several results at random on small frames (89 of 5,400 runs of a clip of
-    # 64x48 pixels differed; 0 without it): a shard made anew is to be the same.
-    options = {"crf": str(crf), "g": str(gop), "bf": "0", "threads": "1", "mbtree": "0"}
+    # A shard made anew is to be the same; one thread also because clips are encoded side by side.
+    options = {"crf": str(crf), "g": str(gop), "bf": "0", **REPRODUCIBLE}
     file = io.BytesIO()
     with av.open(file, "w", format="mp4") as container:
         count = write_h264(container, frames_HW3, rate, options)

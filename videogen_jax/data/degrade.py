@@ -17,6 +17,8 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from videogen_jax.h264 import REPRODUCIBLE
+
 _INTERPOLATIONS = (cv2.INTER_LINEAR, cv2.INTER_CUBIC, cv2.INTER_AREA)
 _CODECS = ("jpeg", "h264", "none")
 _BSRGAN_PIXELS = 256
@@ -254,10 +256,7 @@ def h264_round_trip(video_FHW3: np.ndarray, crf: int) -> np.ndarray:
         raise ValueError(f"H.264 needs an even height and width, got {height} x {width}")
     file = io.BytesIO()
     with av.open(file, "w", format="mp4") as container:
-        # x264's result depends on its number of threads, and on small frames its macroblock tree
-        # gives one of several results at random even with one (12 of 60 runs of a noisy 64-pixel
-        # clip differed; 0 without it).
-        options = {"crf": str(crf), "preset": "veryfast", "g": "50", "threads": "1", "mbtree": "0"}
+        options = {"crf": str(crf), "preset": "veryfast", "g": "50", **REPRODUCIBLE}
         stream = container.add_stream("libx264", rate=Fraction(25), options=options)
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         for frame_HW3 in video_FHW3:

@@ -1,7 +1,7 @@
 """Pictures beside the tables of the ablations: the same few clips made in either way."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +17,7 @@ from videogen_jax.pipeline.videogen import VideoGen
 
 _PROMPTS = 4
 _CLIPS = 3
-_SHOWN = 16  # frames of a clip of 31
+_SHOWN = 16  # the first frames of a clip
 
 
 def save_ablation_sheets(
@@ -57,18 +57,11 @@ def _missing_frames(
     num_frames = 2 * model.config.num_frames - 1
     data = held_out(_CLIPS, model.config.stages[-1].resolution, num_frames)
     (latents,) = encode_clips(model, data.clips)
-    rows = {"true": np.stack(data.clips)}
+    rows: dict[str, Sequence[np.ndarray]] = {"true": data.clips}
     for way, refiner in refiners.items():
-        rows[way] = interpolated(model, refiner, latents, way, True, seed)
-    return _interleaved(
-        {
-            name: [
-                Video(clip[:_SHOWN], model.config.fps * 2, prompt)
-                for clip, prompt in zip(clips, data.captions, strict=True)
-            ]
-            for name, clips in rows.items()
-        }
-    )
+        rows[way] = list(interpolated(model, refiner, latents, way, True, seed))
+    fps = 2 * model.config.fps
+    return _interleaved({name: _videos(rows[name], data.captions, fps) for name in rows})
 
 
 def _decoders(model: VideoGen) -> list[Video]:
@@ -81,15 +74,12 @@ def _decoders(model: VideoGen) -> list[Video]:
         "image decoder": decode_clips(model, latents, "image"),
         "video decoder": decode_clips(model, latents, "video"),
     }
-    return _interleaved(
-        {
-            name: [
-                Video(clip, model.config.fps, pair["caption"])
-                for clip, pair in zip(clips, pairs, strict=True)
-            ]
-            for name, clips in rows.items()
-        }
-    )
+    captions, fps = [pair["caption"] for pair in pairs], model.config.fps
+    return _interleaved({name: _videos(rows[name], captions, fps) for name in rows})
+
+
+def _videos(clips: Sequence[np.ndarray], captions: Sequence[str], fps: float) -> list[Video]:
+    return [Video(clip[:_SHOWN], fps, text) for clip, text in zip(clips, captions, strict=True)]
 
 
 def _interleaved(ways: Mapping[str, list[Video]]) -> list[Video]:

@@ -100,11 +100,11 @@ def reference_row(
 ) -> list[str]:
     """The cells of one model: shares in %, then the Fréchet distance to the true clips."""
     options = Options(temporal_sr=0, use_reference=use_reference)
-    shares, distances = [], []
+    truth, shares, distances = _features_of(data.clips), [], []
     for seed in seeds:
         clips = [v.frames for v in sample_videos(model, data.captions, seed, options)]
         shares.append(accuracy([analyse(clip) for clip in clips], data.asked))
-        distances.append(frechet_distance(_features_of(clips), _features_of(data.clips)))
+        distances.append(frechet_distance(_features_of(clips), truth))
     cells = [Spread(tuple(one[name] for one in shares)).text(100) for name in _READ]
     return [*cells, Spread(tuple(distances)).text(digits=3)]
 
