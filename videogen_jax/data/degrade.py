@@ -12,14 +12,13 @@ import io
 from dataclasses import dataclass
 from fractions import Fraction
 
-import av
-import cv2
 import numpy as np
 from PIL import Image
 
 from videogen_jax.h264 import REPRODUCIBLE
 
-_INTERPOLATIONS = (cv2.INTER_LINEAR, cv2.INTER_CUBIC, cv2.INTER_AREA)
+# OpenCV's INTER_LINEAR, INTER_CUBIC and INTER_AREA; it loads where frames are degraded.
+_INTERPOLATIONS = (1, 2, 3)
 _CODECS = ("jpeg", "h264", "none")
 _BSRGAN_PIXELS = 256
 _NOISE_KINDS = ("colour", "grey", "correlated")
@@ -207,6 +206,8 @@ def degrade(video_FHW3: np.ndarray, recipe: Recipe) -> np.ndarray:
 
 def blur(frames_FHW3: np.ndarray, kernel_KK: np.ndarray) -> np.ndarray:
     """Filters each frame with one kernel; borders are mirrored about the edge pixel (BSRGAN)."""
+    import cv2
+
     return np.stack(
         [
             cv2.filter2D(frame, -1, kernel_KK, borderType=cv2.BORDER_REFLECT_101)
@@ -219,6 +220,8 @@ def down_and_up(
     frames_FHW3: np.ndarray, factor: float, interpolations: tuple[int, int]
 ) -> np.ndarray:
     """Shrinks each frame by a factor >= 1 and enlarges it to its old size."""
+    import cv2
+
     height, width = frames_FHW3.shape[1:3]
     small = (max(1, round(width / factor)), max(1, round(height / factor)))
     down, up = interpolations
@@ -251,6 +254,8 @@ def h264_round_trip(video_FHW3: np.ndarray, crf: int) -> np.ndarray:
     Raises:
         ValueError: odd height or width (4:2:0 chroma has half of each), or the codec lost a frame.
     """
+    import av
+
     _, height, width, _ = video_FHW3.shape
     if height % 2 or width % 2:
         raise ValueError(f"H.264 needs an even height and width, got {height} x {width}")

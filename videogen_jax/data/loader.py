@@ -9,12 +9,14 @@ tied to their number.
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-import grain
 import numpy as np
 
 from videogen_jax.data.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    import grain
 
 PREFETCH_BATCHES = 2
 
@@ -105,14 +107,17 @@ def make_loader(
     places = range(batch_size) if positions is None else positions
     if not places or not 0 <= min(places) <= max(places) < batch_size:
         raise ValueError(f"positions {places} are not in a batch of {batch_size}")
+    import grain
+
     dataset, convert = _endless(source, seed, shuffle), _arrays_only(tokenizer, max_length)
     options = grain.ReadOptions(
         num_threads=num_threads, prefetch_buffer_size=PREFETCH_BATCHES * len(places)
     )
 
     def read_from(first: int) -> Iterator[dict[str, np.ndarray]]:
-        part = _PartOfEveryBatch(dataset, batch_size, places, first).map(convert)
-        return iter(part.to_iter_dataset(options).batch(len(places), drop_remainder=True))
+        part = grain.MapDataset.source(_PartOfEveryBatch(dataset, batch_size, places, first))
+        examples = part.map(convert).to_iter_dataset(options)
+        return iter(examples.batch(len(places), drop_remainder=True))
 
     return Batches(read_from, batch_size)
 
@@ -148,37 +153,26 @@ class Batches(Iterator[dict[str, np.ndarray]]):
         self._samples, self._batches = int(state["samples"]), None
 
 
-def _endless(source: Source | Mixture, seed: int, shuffle: bool) -> grain.MapDataset:
+def _endless(source: Source | Mixture, seed: int, shuffle: bool) -> "grain.MapDataset":
     """Epoch after epoch of examples."""
+    import grain
+
     if isinstance(source, Mixture):
         parts = [_endless(part, seed + i, shuffle) for i, part in enumerate(source.sources)]
         return grain.MapDataset.mix(parts, source.weights)
-    indices = grain.MapDataset.source(range(len(source))).seed(seed)
-    return _Examples((indices.shuffle() if shuffle else indices).repeat(), source)
+    size = len(source)
+    indices = grain.MapDataset.source(range(size)).seed(seed)
+    shuffled = (indices.shuffle() if shuffle else indices).repeat()
+    return shuffled.map_with_index(lambda i, index: example_at(source, index, i // size))
 
 
-class _Examples(grain.MapDataset):
-    """Of endless indices, the examples, each of the epoch that it is read in."""
-
-    def __init__(self, parent: grain.MapDataset, source: Source):
-        super().__init__(parent)
-        self._source = source
-
-    def __len__(self) -> int:
-        return len(self._parent)
-
-    def __getitem__(self, index: int) -> Any:
-        in_source: Any = self._parent[index]
-        return example_at(self._source, in_source, index // len(self._source))
-
-
-class _PartOfEveryBatch(grain.MapDataset):
+class _PartOfEveryBatch:
     """Of every `batch_size` elements in a row, from `first` on, those at `places`."""
 
     def __init__(
-        self, parent: grain.MapDataset, batch_size: int, places: Sequence[int], first: int
+        self, parent: "grain.MapDataset", batch_size: int, places: Sequence[int], first: int
     ):
-        super().__init__(parent)
+        self._parent = parent
         self._batch_size, self._places, self._first = batch_size, places, first
 
     def __len__(self) -> int:

@@ -21,9 +21,10 @@ from videogen_jax.pipeline.denoise import Params
 IMAGE_COMPONENTS = ("text_encoder", "image_unet", "autoencoder")
 
 
-def component_shapes(config: ModelConfig) -> dict[str, Params]:
-    """The parameters of every component as `jax.ShapeDtypeStruct`, by the component's name."""
-    return {name: _shapes(entry) for name, entry in _inits(config).items()}
+def component_shapes(config: ModelConfig, *names: str) -> dict[str, Params]:
+    """The parameters of components as `jax.ShapeDtypeStruct`, by name; of all by default."""
+    inits = _inits(config)
+    return {name: _shapes(inits[name]) for name in names or inits}
 
 
 def init_components(config: ModelConfig, key: jax.Array) -> dict[str, Params]:

@@ -2,42 +2,49 @@
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from einops import rearrange
 from PIL import Image
-from tensorboardX import SummaryWriter
-from tensorboardX.proto.summary_pb2 import Summary  # pyright: ignore[reportAttributeAccessIssue]
 
 from videogen_jax.atomic import replacing
 from videogen_jax.pipeline.video import Video, encode_gif
 from videogen_jax.training.task import Samples
+
+if TYPE_CHECKING:
+    from tensorboardX import SummaryWriter
 
 _CLIPS_IN_A_ROW = 4
 _MAX_GIF_FPS = 50.0
 
 
 class MetricsWriter:
-    """Appends scalars and pictures of one run; a context manager that flushes at the end."""
+    """Appends scalars and pictures of one run; a context manager that flushes at the end.
+
+    Without tensorboardX it says so, and writes all but the TensorBoard events.
+    """
 
     def __init__(self, run_dir: Path):
         self._samples = run_dir / "samples"
         self._samples.mkdir(parents=True, exist_ok=True)
         self._file = (run_dir / "metrics.jsonl").open("a", buffering=1)
-        self._events = SummaryWriter(str(run_dir / "tensorboard"))
+        self._events = _event_writer(run_dir / "tensorboard")
 
     def __enter__(self) -> "MetricsWriter":
         return self
 
     def __exit__(self, *_: object) -> None:
         self._file.close()
-        self._events.close()
+        if self._events is not None:
+            self._events.close()
 
     def scalars(self, step: int, values: dict[str, float]) -> None:
         """Writes one line `{"step": …, name: value, …}` and the same to TensorBoard."""
         self._file.write(json.dumps({"step": step, **values}) + "\n")
-        for name, value in values.items():
-            self._events.add_scalar(name, value, step)
+        if self._events is not None:
+            for name, value in values.items():
+                self._events.add_scalar(name, value, step)
 
     def samples(self, step: int, samples: Samples) -> None:
         """Writes rows of pictures as `samples/step_00001000.png`, clips also as `.mp4` side by side.
@@ -48,14 +55,23 @@ class MetricsWriter:
         sheet_HWC = rearrange(samples.rows_RFHWC, "r f h w c -> (r h) (f w) c")
         with replacing(path) as temporary:
             Image.fromarray(sheet_HWC).save(temporary, format="PNG")
-        self._events.add_image("samples", sheet_HWC, step, dataformats="HWC")
+        if self._events is not None:
+            self._events.add_image("samples", sheet_HWC, step, dataformats="HWC")
         if samples.fps is not None:
             frames = [_tiled(frame, _CLIPS_IN_A_ROW) for frame in samples.rows_RFHWC.swapaxes(0, 1)]
             video = Video(np.stack(frames), samples.fps)
             video.save(path.with_suffix(".mp4"))
-            events = self._events.file_writer
-            assert events is not None  # it is there until the writer is closed
-            events.add_summary(_animation("videos", video), step)
+            if self._events is not None:
+                _add_animation(self._events, "videos", video, step)
+
+
+def _event_writer(folder: Path) -> "SummaryWriter | None":
+    try:
+        from tensorboardX import SummaryWriter
+    except ModuleNotFoundError:
+        print("tensorboardX is not installed: no TensorBoard events, metrics.jsonl has the numbers")
+        return None
+    return SummaryWriter(str(folder))
 
 
 def _tiled(pictures_NHWC: np.ndarray, columns: int) -> np.ndarray:
@@ -65,12 +81,17 @@ def _tiled(pictures_NHWC: np.ndarray, columns: int) -> np.ndarray:
     return rearrange(padded, "(r c) h w rgb -> (r h) (c w) rgb", c=columns)
 
 
-def _animation(tag: str, video: Video) -> Summary:
-    """What TensorBoard shows as a moving picture, as `add_video` makes it, which needs moviepy."""
+def _add_animation(events: "SummaryWriter", tag: str, video: Video, step: int) -> None:
+    """Adds a moving picture, as `add_video` does, which needs moviepy."""
+    from tensorboardX.proto.summary_pb2 import (
+        Summary,  # pyright: ignore[reportAttributeAccessIssue]
+    )
+
     height, width, colours = video.frames.shape[1:]
     gif = encode_gif(video.frames, min(video.fps, _MAX_GIF_FPS))
     image = Summary.Image(height=height, width=width, colorspace=colours, encoded_image_string=gif)
-    return Summary(value=[Summary.Value(tag=tag, image=image)])
+    assert events.file_writer is not None  # it is there until the writer is closed
+    events.file_writer.add_summary(Summary(value=[Summary.Value(tag=tag, image=image)]), step)
 
 
 class NoMetrics:

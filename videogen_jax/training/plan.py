@@ -20,6 +20,7 @@ from videogen_jax.data.captions import CONTRASTS
 from videogen_jax.pipeline.components import component_shapes
 from videogen_jax.training import cached, hlo
 from videogen_jax.training.assembly import Parts, assemble_task
+from videogen_jax.training.batch_search import search_batch
 from videogen_jax.training.flops import FlopCount, count_flops
 from videogen_jax.training.meter import count_frames
 from videogen_jax.training.optim import make_optimizer
@@ -117,17 +118,24 @@ def plan_step(config: RunConfig, topology: Topology) -> StepPlan:
 
 def _measures(compiled: Any, mesh: Mesh) -> dict[str, Any]:
     """What the compiled program tells of itself, by field of `StepPlan`."""
-    memory, costs = compiled.memory_analysis(), compiled.cost_analysis() or {}
-    peak = memory.peak_memory_in_bytes
-    if mesh.devices.flat[0].platform != "tpu":  # there alone the compiler's peak has everything
-        results = memory.output_size_in_bytes - memory.alias_size_in_bytes
-        peak = max(peak, memory.argument_size_in_bytes + results + memory.temp_size_in_bytes)
-    measures = {"peak": float(peak), "accessed": costs.get("bytes accessed")}
+    costs = compiled.cost_analysis() or {}
+    peak = peak_bytes(compiled, mesh.devices.flat[0].platform)
+    measures = {"peak": peak, "accessed": costs.get("bytes accessed")}
     try:
         text = compiled.as_text()
     except jax.errors.JaxRuntimeError as error:  # libtpu may know instructions that jaxlib does not
         return {**measures, "unread": str(error).splitlines()[0]}
     return {**measures, "traffic": hlo.collectives(text, mesh.size)}
+
+
+def peak_bytes(compiled: Any, platform: str) -> float:
+    """Bytes of a device that a compiled program holds at once: arguments, results and all between."""
+    memory = compiled.memory_analysis()
+    peak = memory.peak_memory_in_bytes
+    if platform != "tpu":  # there alone the compiler's peak has everything
+        results = memory.output_size_in_bytes - memory.alias_size_in_bytes
+        peak = max(peak, memory.argument_size_in_bytes + results + memory.temp_size_in_bytes)
+    return float(peak)
 
 
 def find_batch(
@@ -159,41 +167,16 @@ def find_batch(
         raise ValueError(f"--find-batch: the memory of {topology.name} is not known")
     mesh = sharding.make_mesh(config.mesh, absent_devices(topology))
     unit = mesh.shape["data"] * mesh.shape["fsdp"] * config.accumulate
-    fitting: dict[int, StepPlan] = {}
-    refused: dict[int, StepPlan] = {}
-    units = max(1, config.batch_size // unit)
-    for _ in range(max_compilations):
-        step = plan(dataclasses.replace(config, batch_size=units * unit), topology)
-        (fitting if step.fits else refused)[units] = step
-        low, high = max(fitting, default=0), min(refused, default=None)
-        if high is not None and high - low <= 1:
-            break
-        totals = {n: p.total for n, p in (fitting | refused).items() if math.isfinite(p.total)}
-        units = max(_crossing(totals, limit) or 2 * low, low + 1)
-        units = units if high is None else min(units, high - 1)
-    largest = fitting[max(fitting)] if fitting else None
-    return largest, refused[min(refused)] if refused else None
-
-
-def _crossing(totals: Mapping[int, float], limit: float) -> int:
-    """Where the line through the two totals nearest to `limit` reaches it; 0 if they do not tell.
-
-    One total alone is taken to be proportional: as something of it does not grow, a guess above errs
-    to the side that fits, and one below is halved.
-    """
-    nearest = sorted(totals, key=lambda n: abs(totals[n] - limit))[:2]
-    if not nearest:
-        return 0
-    first = nearest[0]
-    if len(nearest) == 1:
-        return int(first * limit / totals[first]) if totals[first] <= limit else first // 2
-    slope = (totals[first] - totals[nearest[1]]) / (first - nearest[1])
-    return int(first + (limit - totals[first]) / slope) if slope > 0 else 0
+    return search_batch(
+        lambda units: plan(dataclasses.replace(config, batch_size=units * unit), topology),
+        max(1, config.batch_size // unit),
+        limit,
+        max_tries=max_compilations,
+    )
 
 
 def abstract_task(config: RunConfig) -> Task:
     """The run's task around shapes; it can be traced, and neither warm-started nor sampled."""
-    shapes = component_shapes(config.model)
     pixels = np.zeros((1, 1, 1, 1, 3), np.uint8)
 
     def draw_none(*_: Any) -> Samples:
@@ -201,7 +184,7 @@ def abstract_task(config: RunConfig) -> Task:
 
     parts = Parts(
         null_tokens_T=np.zeros(config.model.text_encoder.max_length, np.int32),
-        load=shapes.__getitem__,
+        load=lambda name: component_shapes(config.model, name)[name],
         start=lambda name: None,
         examples=lambda number: {"video": pixels},
         draw=lambda frozen: draw_none,

@@ -128,8 +128,8 @@ def _configs(config: ModelConfig, denoiser: DenoiserConfig, where: str) -> dict[
         "model_index.json": _INDEX,
         "scheduler/scheduler_config.json": _scheduler(denoiser.schedule),
         "text_encoder/config.json": {"architectures": ["CLIPTextModel"], **text},
-        "unet/config.json": _unet(config, denoiser),
-        "vae/config.json": _autoencoder(config.autoencoder, denoiser.resolution),
+        "unet/config.json": unet_fields(config, denoiser),
+        "vae/config.json": autoencoder_fields(config.autoencoder, denoiser.resolution),
     }
 
 
@@ -149,7 +149,8 @@ def _scheduler(schedule: ScheduleConfig) -> dict[str, Any]:
     }
 
 
-def _unet(config: ModelConfig, denoiser: DenoiserConfig) -> dict[str, Any]:
+def unet_fields(config: ModelConfig, denoiser: DenoiserConfig) -> dict[str, Any]:
+    """The configuration of diffusers' `UNet2DConditionModel` for the image part of a UNet."""
     values = to_dict(denoiser.unet) | {"in_channels": config.autoencoder.latent_channels}
     crossed = denoiser.unet.attention_levels
     values["down"] = ["CrossAttnDownBlock2D" if cross else "DownBlock2D" for cross in crossed]
@@ -158,7 +159,8 @@ def _unet(config: ModelConfig, denoiser: DenoiserConfig) -> dict[str, Any]:
     return _written(UNET_FIELDS, values) | {"sample_size": size}
 
 
-def _autoencoder(config: AutoencoderConfig, resolution: int) -> dict[str, Any]:
+def autoencoder_fields(config: AutoencoderConfig, resolution: int) -> dict[str, Any]:
+    """The configuration of diffusers' `AutoencoderKL`; `resolution` is in pixels."""
     levels = len(config.block_out_channels)
     values = to_dict(config) | {
         "out_channels": config.in_channels,

@@ -1,0 +1,175 @@
+"""Runs each part in a process of its own, keeps the clock, and prints what each found.
+
+A part that crashes, hangs or runs out of memory takes no other with it, and each begins with all of the
+device's memory.
+"""
+
+import importlib.metadata
+import os
+import platform
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from benchmarks.accelerator import results
+from benchmarks.accelerator.parts import Part
+
+NEEDED = (
+    "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "transformers", "tokenizers", "einops",
+    "numpy", "safetensors", "tqdm", "pillow",
+)  # fmt: skip
+OPTIONAL = ("av", "grain", "tyro", "tensorboardX", "diffusers", "torch")
+# On the CPU, and compiled in half the time.
+_DRY_RUN = {"JAX_PLATFORMS": "cpu", "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
+_GRACE = 10.0  # seconds past its time that a part may take to end by itself
+
+
+def run_parts(parts: Sequence[Part], out: Path, seconds: float, dry_run: bool) -> int:
+    """Runs the parts one after the other and prints their tables.
+
+    Args:
+        parts: in the order to run them.
+        out: gets the results, and must have none; nothing is written elsewhere.
+        seconds: for all of them. A part's share follows its weight, and what it leaves is the others'.
+        dry_run: tiny sizes on the CPU; the clock is not kept.
+
+    Returns:
+        The exit status: 0 if every part ended and found no fault, else 1.
+    """
+    out = out.resolve()
+    if (out / results.FILE).exists():
+        print(f"error: {out} has results already: name another --out", file=sys.stderr)
+        return 1
+    out.mkdir(parents=True, exist_ok=True)
+    results.update(out, lambda record: record["about"].update(_about(seconds, dry_run)))
+    _print_about(results.read(out)["about"])
+    deadline = time.monotonic() + seconds
+
+    def run(number: int) -> None:
+        weights = sum(later.weight for later in parts[number:])
+        share = (deadline - time.monotonic()) * parts[number].weight / weights
+        _run_part(parts[number], out, share, dry_run)
+
+    # A device is measured by one process at a time. A dry run measures nothing: as many parts at
+    # once as there are CPUs, the last ones first, since the very last takes longest.
+    with ThreadPoolExecutor(os.cpu_count() if dry_run else 1) as pool:
+        order = range(len(parts))
+        futures = {i: pool.submit(run, i) for i in (reversed(order) if dry_run else order)}
+        for number, part in enumerate(parts):
+            futures[number].result()
+            _print_part(part, results.read(out)["parts"][part.name])
+    shutil.rmtree(out / "work", ignore_errors=True)
+    found = results.read(out)["parts"].values()
+    bad = [part for part in found if part["status"] != "done" or part["failures"]]
+    print(f"\n{len(found)} parts, {len(bad)} with failures; results in {out / results.FILE}")
+    return 1 if bad else 0
+
+
+def _run_part(part: Part, out: Path, seconds: float, dry_run: bool) -> None:
+    record = {"status": "running", "seconds": 0.0, "tables": {}, "notes": [], "failures": []}
+    results.update(out, lambda all_: all_["parts"].update({part.name: record}))
+    began = time.monotonic()
+    if seconds < 5 and not dry_run:
+        status = "left out: no time was left"
+    else:
+        status = _process(part, out, seconds, dry_run)
+
+    def close(all_: dict[str, Any]) -> None:
+        all_["parts"][part.name].update(status=status, seconds=time.monotonic() - began)
+
+    results.update(out, close)
+
+
+def _process(part: Part, out: Path, seconds: float, dry_run: bool) -> str:
+    """The status that the part's process ended with."""
+    command = [sys.executable, "-m", "benchmarks.accelerator.part", part.name]
+    command += ["--out", str(out), "--seconds", str(seconds), *(["--dry-run"] if dry_run else [])]
+    with (out / "log.txt").open("a") as log:
+        log.write(f"\n== {part.name} ==\n")
+        log.flush()
+        process = subprocess.Popen(
+            command, stdout=log, stderr=log, env=_environment(part, out, dry_run),
+            start_new_session=True,
+        )  # fmt: skip
+        try:
+            code = process.wait(None if dry_run else seconds + _GRACE)
+        except subprocess.TimeoutExpired:
+            return f"stopped: it took more than its {seconds:.0f} s"
+        finally:
+            _kill(process)
+    return "done" if code == 0 else f"failed: exit status {code}, see log.txt"
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    """Ends the process and whatever it has started."""
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return  # it and its children are gone already
+    process.wait()
+
+
+def _environment(part: Part, out: Path, dry_run: bool) -> dict[str, str]:
+    """JAX's and PyTorch's settings of one part's process."""
+    scratch = out / "work" / "scratch"
+    # Where compiling is not what is measured, what was compiled once serves again.
+    cached = {
+        "JAX_COMPILATION_CACHE_DIR": str(scratch / "compiled"),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.5",
+    }
+    return {
+        **os.environ,
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONUNBUFFERED": "1",
+        "TOKENIZERS_PARALLELISM": "false",
+        "TORCHINDUCTOR_CACHE_DIR": str(scratch / "inductor"),
+        "TRITON_CACHE_DIR": str(scratch / "triton"),
+        "XLA_PYTHON_CLIENT_MEM_FRACTION": str(part.memory),
+        **(cached if dry_run or part.name == "resume" else {}),
+        **(_DRY_RUN if dry_run else {}),
+    }
+
+
+def _about(seconds: float, dry_run: bool) -> dict[str, Any]:
+    return {
+        "command": "python -m benchmarks.accelerator " + " ".join(sys.argv[1:]),
+        "began": datetime.now(UTC).isoformat(timespec="seconds"),
+        "minutes": seconds / 60,
+        "dry_run": dry_run,
+        "python": platform.python_version(),
+        "cpus": os.cpu_count(),
+        "packages": {name: _version(name) for name in (*NEEDED, *OPTIONAL)},
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _print_about(about: dict[str, Any]) -> None:
+    packages = about["packages"]
+    there = ", ".join(f"{name} {version}" for name, version in packages.items() if version)
+    print(f"Python {about['python']}, {about['cpus']} CPUs; {there}")
+    if missing := [name for name, version in packages.items() if not version]:
+        print(f"not here: {', '.join(missing)}; what needs them is left out and says so")
+
+
+def _print_part(part: Part, record: dict[str, Any]) -> None:
+    print(f"\n== {part.name}: {record['status']}, {record['seconds']:.0f} s", flush=True)
+    for name, rows in record["tables"].items():
+        print(f"-- {name}", *results.table_lines(rows), sep="\n")
+    for note in record["notes"]:
+        print(f"note: {note}")
+    for failure in record["failures"]:
+        print(f"FAILED: {failure}")
+    sys.stdout.flush()

@@ -1,0 +1,142 @@
+"""Timing, memory, random arrays and differences, for all parts."""
+
+import math
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from videogen_jax.training.plan import peak_bytes
+
+Call = Callable[[], Any]  # returns arrays that are still being computed
+_POOL = 2**22
+
+
+def median_seconds(call: Call, *, groups: int = 5, group_seconds: float = 0.05) -> float:
+    """Seconds of one call: the median over groups of calls that are queued together.
+
+    The first two calls, which may compile and allocate, do not count.
+    """
+    return alternate({"": call}, groups=groups, group_seconds=group_seconds)[""][0]
+
+
+def alternate(
+    calls: Mapping[str, Call], *, groups: int = 5, group_seconds: float = 0.05
+) -> dict[str, list[float]]:
+    """Times several calls in turn, A B A B …, so that all meet the same state of the machine.
+
+    Returns:
+        By name, seconds of one call: the median first, then every group's.
+    """
+    counts = {}
+    for name, call in calls.items():
+        jax.block_until_ready(call())
+        began = time.perf_counter()
+        jax.block_until_ready(call())
+        counts[name] = max(1, math.ceil(group_seconds / (time.perf_counter() - began)))
+    times: dict[str, list[float]] = {name: [] for name in calls}
+    for _ in range(groups):
+        for name, call in calls.items():
+            began = time.perf_counter()
+            for _ in range(counts[name]):
+                out = call()
+            jax.block_until_ready(out)
+            times[name].append((time.perf_counter() - began) / counts[name])
+    return {name: [statistics.median(each), *each] for name, each in times.items()}
+
+
+class Compiled(NamedTuple):
+    """A program for this device."""
+
+    run: Callable[..., Any]
+    seconds: float  # of compiling
+    peak: float  # bytes of arguments, results and all between, by the compiler
+
+
+def compiled(function: Callable[..., Any], *args: Any, **options: Any) -> Compiled:
+    """Compiles `function` for `args`; `options` are those of `jax.jit`."""
+    began = time.perf_counter()
+    program = jax.jit(function, **options).lower(*args).compile()
+    seconds = time.perf_counter() - began
+    return Compiled(program, seconds, peak_bytes(program, jax.devices()[0].platform))
+
+
+def chained_seconds(function: Callable[[jax.Array], jax.Array], x: jax.Array, count: int) -> float:
+    """Seconds of one application of `function`, which keeps the shape of `x`, among `count` in a row.
+
+    They are one program, so that launching them does not count.
+    """
+    loop = jax.jit(lambda x: jax.lax.fori_loop(0, count, lambda _, x: function(x), x))
+    return median_seconds(lambda: loop(x)) / count
+
+
+def memory_peak() -> float | None:
+    """The most bytes that this process has held on the device at once; None on a CPU."""
+    stats = jax.devices()[0].memory_stats()
+    return float(stats["peak_bytes_in_use"]) if stats else None
+
+
+def memory_limit() -> float | None:
+    """Bytes that JAX may use on the device; None on a CPU."""
+    stats = jax.devices()[0].memory_stats()
+    return float(stats["bytes_limit"]) if stats else None
+
+
+def random_like(shapes: Any, dtype: Any = None, seed: int = 0) -> Any:
+    """Arrays of numpy for a tree of `jax.ShapeDtypeStruct`: parameters or a batch.
+
+    Kernels are normal with variance 1 / fan-in and none is zero, so that every condition has an effect;
+    biases are small, scales near 1, integers 0 to 255. Values repeat between tensors: all
+    are cut from one pool, which takes seconds for billions of them.
+
+    Args:
+        shapes: the tree.
+        dtype: of the floating arrays, by default each shape's own.
+        seed: of the pool.
+    """
+    rng = np.random.default_rng(seed)
+    pool = rng.standard_normal(_POOL, np.float32)
+
+    def fill(path: tuple[Any, ...], leaf: jax.ShapeDtypeStruct) -> np.ndarray:
+        if not jnp.issubdtype(leaf.dtype, jnp.floating):
+            return rng.integers(0, 256, leaf.shape).astype(leaf.dtype)
+        start, size = int(rng.integers(_POOL)), math.prod(leaf.shape)
+        drawn = np.resize(pool[start:] if start + size <= _POOL else np.roll(pool, start), size)
+        values = drawn.reshape(leaf.shape)
+        match getattr(path[-1], "key", "") if path else "":
+            case "scale":
+                values = 1 + 0.05 * values
+            case "bias":
+                values = 0.05 * values
+            case "negative_slope":
+                values = np.full(leaf.shape, 0.25, np.float32)
+            case "kernel" | "embedding":
+                values = values * np.float32(1 / math.sqrt(math.prod(leaf.shape[:-1])))
+        return values.astype(leaf.dtype if dtype is None else dtype)
+
+    return jax.tree_util.tree_map_with_path(fill, shapes)
+
+
+class Difference(NamedTuple):
+    """How far arrays are from a reference."""
+
+    largest: float  # absolute
+    relative: float  # norm of the difference over norm of the reference
+    finite: bool
+
+
+def difference(found: Any, expected: Any) -> Difference:
+    """Of two trees of the same structure, taken as one vector each."""
+    a, b = (
+        np.concatenate([np.asarray(x, np.float64).ravel() for x in jax.tree.leaves(tree)])
+        for tree in (found, expected)
+    )
+    norm = float(np.linalg.norm(b)) or 1.0
+    gap = np.abs(a - b)
+    return Difference(
+        float(gap.max()), float(np.linalg.norm(gap)) / norm, bool(np.isfinite(a).all())
+    )

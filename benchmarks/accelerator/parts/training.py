@@ -1,0 +1,143 @@
+"""Training steps of `paper`'s parts at the largest batch that fits: time, MFU, memory."""
+
+import dataclasses
+import math
+from typing import Any
+
+import jax
+import numpy as np
+
+from benchmarks.accelerator import planned
+from benchmarks.accelerator.measure import (
+    compiled,
+    median_seconds,
+    memory_limit,
+    memory_peak,
+    random_like,
+)
+from benchmarks.accelerator.results import Report, first_lines
+from videogen_jax import layout, sharding
+from videogen_jax.training.batch_search import search_batch
+from videogen_jax.training.flops import jaxpr_flops
+from videogen_jax.training.optim import make_optimizer
+from videogen_jax.training.plan import abstract_task, batch_shapes
+from videogen_jax.training.run import step_options
+from videogen_jax.training.runs import RUNS
+from videogen_jax.training.step import init_state, make_step
+from videogen_jax.training.task import Task
+
+PARTS = ("stage-1", "stage-2", "stage-3", "refiner", "video-decoder")
+_GIB = 2**30
+_TRIES, _MARGIN = 4, 0.97  # of the memory, the share above which a batch is not run
+_CPU_LIMIT = 2.0**31  # bytes, for a dry run
+
+
+@dataclasses.dataclass(frozen=True)
+class Tried:
+    """A batch that was compiled and, if it fits, run."""
+
+    batch: int
+    total: float  # bytes by the compiler
+    fits: bool
+    seconds: float = math.nan  # of a step
+
+
+def run(report: Report) -> None:
+    """Tables: `steps` (every batch tried), `largest` (of each part)."""
+    for part in ("flow",) if report.dry_run else PARTS:
+        preset = f"{'tiny' if report.dry_run else 'paper'}-{part}"
+        report.attempt(preset, largest_batch, report, preset, needs=60)
+
+
+def largest_batch(report: Report, preset: str) -> None:
+    """Looks for the largest batch, beginning with what `train.plan` foretells, and adds its row."""
+    limit = (memory_limit() or _CPU_LIMIT) * _MARGIN
+    found, refused = search_batch(
+        lambda batch: try_batch(report, preset, batch, limit),
+        planned_batch(preset, limit),
+        limit,
+        max_tries=1 if report.dry_run else _TRIES,
+    )
+    if found is None:
+        report.fail(preset, f"a batch of 1 does not fit: {refused}")
+        return
+    report.add(
+        "largest",
+        run=preset,
+        batch=found.batch,
+        refused=None if refused is None else refused.batch,
+        ms=found.seconds * 1e3,
+        clips_per_second=found.batch / found.seconds,
+        compiler_gib=found.total / _GIB,
+        process_peak_gib=in_gib(memory_peak()),
+        planned_gib=in_gib(planned_bytes(preset, found.batch)),
+    )
+
+
+def try_batch(report: Report, preset: str, batch: int, limit: float) -> Tried:
+    """Compiles the run's step for a batch and times it if it fits; a row of `steps`."""
+    config = dataclasses.replace(RUNS[preset], batch_size=batch)
+    if batch > 1 and not report.dry_run and report.left() < 60:
+        report.note(f"{preset}, batch {batch}: not tried, {report.left():.0f} s were left")
+        return Tried(batch, math.nan, False)
+    task, optimizer = abstract_task(config), make_optimizer(config.optim, config.steps)
+    mesh = sharding.make_mesh(config.mesh, jax.devices()[:1])
+    with layout.activate(mesh):
+        step = make_step(task, optimizer, config.loop.ema_decay, step_options(config))
+        shapes = jax.eval_shape(lambda: init_state(optimizer, task.init(jax.random.key(0))))
+        args = shapes, task.frozen, batch_shapes(config), jax.eval_shape(lambda: jax.random.key(0))
+        program = compiled(step, *args, donate_argnums=0)
+        flops = jaxpr_flops(step, *args).total
+        row: dict[str, Any] = {
+            "run": preset, "batch": batch, "compile_seconds": program.seconds,
+            "compiler_gib": program.peak / _GIB, "tflop": flops / 1e12,
+        }  # fmt: skip
+        if program.peak > limit:
+            report.add("steps", **row, ms=None, tflops=None, mfu=None, loss=None)
+            return Tried(batch, program.peak, False)
+        try:
+            seconds, loss = timed(program.run, task, optimizer, batch_shapes(config))
+        except jax.errors.JaxRuntimeError as error:  # out of memory after all
+            report.note(f"{preset}, batch {batch}: {first_lines(error)}")
+            return Tried(batch, program.peak, False)
+    if not math.isfinite(loss):
+        report.fail(f"{preset}, batch {batch}", "the loss is not finite")
+    tflops, ceiling = flops / seconds / 1e12, report.ceiling("tflops")
+    mfu = tflops / ceiling if ceiling else None
+    report.add("steps", **row, ms=seconds * 1e3, tflops=tflops, mfu=mfu, loss=loss)
+    return Tried(batch, program.peak, True, seconds)
+
+
+def timed(step: Any, task: Task, optimizer: Any, batch: Any) -> tuple[float, float]:
+    """Seconds of a step, the state being replaced by each, and the last loss."""
+    params = jax.device_put(random_like(jax.eval_shape(task.init, jax.random.key(0))))
+    state = jax.jit(lambda params: init_state(optimizer, params), donate_argnums=0)(params)
+    frozen, batch = jax.device_put((random_like(task.frozen), random_like(batch)))
+    key, metrics = jax.random.key(0), {}
+
+    def one() -> jax.Array:
+        nonlocal state, metrics
+        state, metrics = step(state, frozen, batch, key)
+        return metrics["loss"]
+
+    return median_seconds(one, groups=3, group_seconds=0.2), float(np.asarray(metrics["loss"]))
+
+
+def planned_bytes(preset: str, batch: float) -> float | None:
+    """What `train.plan` foretells, along the line through its figures for batches of 1 and 2."""
+    figures = planned.read().get(preset, {})
+    if not figures.keys() >= {"1", "2"}:
+        return None
+    return figures["1"] + (batch - 1) * (figures["2"] - figures["1"])
+
+
+def planned_batch(preset: str, limit: float) -> int:
+    """The largest batch that should fit by these figures; 1 where there are none."""
+    first, second = planned_bytes(preset, 1), planned_bytes(preset, 2)
+    if first is None or second is None or second <= first:
+        return 1
+    return max(1, math.floor(1 + (limit - first) / (second - first)))
+
+
+def in_gib(size: float | None) -> float | None:
+    return None if size is None else size / _GIB

@@ -1,0 +1,90 @@
+"""Stable Diffusion 1.5's UNet and image decoder in bfloat16; diffusers in turn with them."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from benchmarks.accelerator import networks, torch_peers
+from benchmarks.accelerator.dry_model import dry_model
+from benchmarks.accelerator.measure import alternate, compiled, random_like
+from benchmarks.accelerator.results import Report
+from videogen_jax.config import ModelConfig
+from videogen_jax.pipeline.components import component_shapes
+from videogen_jax.presets import PAPER
+from videogen_jax.training.flops import jaxpr_flops
+
+_GIB = 2**30
+
+
+def run(report: Report) -> None:
+    """Tables: `UNet`, `decoder`, `peers' memory`."""
+    model = dry_model() if report.dry_run else PAPER
+    batches = (1,) if report.dry_run else (1, 8, 16)
+    images = (1,) if report.dry_run else (1, 16)
+    peers = report.attempt("diffusers", peer_models, report, model, needs=60) or {}
+    shapes = component_shapes(model, "image_unet", "autoencoder")
+    params = jax.device_put(random_like(shapes["image_unet"], jnp.bfloat16))
+    for batch in batches:
+        network = networks.unet("image_unet", model, model.image, jnp.bfloat16, batch=batch)
+        calls = {name: peer.unet(batch) for name, peer in peers.items()}
+        report.attempt(
+            f"UNet, batch {batch}", measure, report, "UNet", batch, network, params, calls, needs=45
+        )
+    params = jax.device_put(random_like(shapes["autoencoder"], jnp.bfloat16))
+    for batch in images:
+        network = networks.autoencoder(model, jnp.bfloat16, "decode", batch=batch)
+        # torch.compile is of the UNet alone.
+        calls = {n: peer.decode(batch) for n, peer in peers.items() if "compiled" not in n}
+        report.attempt(
+            f"decoder, {batch} images", measure, report, "decoder", batch, network, params, calls,
+            needs=30,
+        )  # fmt: skip
+    if peers:
+        peak = torch_peers.Diffusers.memory_peak()
+        gib = None if peak is None else peak / _GIB
+        report.add("peers' memory", form=", ".join(peers), peak_gib=gib)
+
+
+def peer_models(report: Report, model: ModelConfig) -> dict[str, torch_peers.Diffusers]:
+    """diffusers eager, and compiled if there is time for it."""
+    if reason := torch_peers.diffusers_missing():
+        report.note(f"diffusers is not compared: {reason}")
+        return {}
+    peers = {"diffusers": torch_peers.Diffusers(model)}
+    if not report.dry_run and report.left() > 240:
+        peers["diffusers, compiled"] = torch_peers.Diffusers(model, compile=True)
+    return peers
+
+
+def measure(
+    report: Report,
+    table: str,
+    batch: int,
+    network: networks.Network,
+    params: Any,
+    peers: dict[str, Callable[[], Any]],
+) -> None:
+    """Rows of one batch: ours and, timed in turn with it, the peers'."""
+    inputs = jax.device_put(network.inputs)
+    program = compiled(network.apply, params, *inputs)
+    flops = jaxpr_flops(network.apply, params, *inputs).total
+    if not jnp.isfinite(program.run(params, *inputs)).all():
+        report.fail(f"{table}, batch {batch}", "values that are not finite")
+    times = alternate({"ours": lambda: program.run(params, *inputs), **peers})
+    ceiling = report.ceiling("tflops")
+    for form, (seconds, *each) in times.items():
+        ratios = sorted(theirs / our for theirs, our in zip(each, times["ours"][1:], strict=True))
+        tflops = flops / seconds / 1e12
+        report.add(
+            table,
+            batch=batch,
+            form=form,
+            ms=seconds * 1e3,
+            tflops=tflops,
+            share_of_ceiling=tflops / ceiling if ceiling else None,
+            times_ours=ratios[len(ratios) // 2],
+            compile_seconds=program.seconds if form == "ours" else None,
+            peak_gib=program.peak / _GIB if form == "ours" else None,
+        )

@@ -1,0 +1,51 @@
+"""What `train.plan` foretells of the steps that part `training` runs; makes `planned.json`.
+
+    python -m benchmarks.accelerator.planned
+
+It needs requirements-plan-cuda.txt, no GPU, and about five minutes a figure on two CPU cores; figures
+that are there are kept, so the same line goes on where it was stopped.
+"""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+from videogen_jax.atomic import replacing
+from videogen_jax.training.plan import plan_step
+from videogen_jax.training.runs import RUNS
+from videogen_jax.training.topology import parse_topology, prepare
+
+FILE = Path(__file__).parent / "planned.json"
+TOPOLOGY = "h100:1"
+PARTS = ("stage-1", "refiner", "video-decoder", "stage-2", "stage-3")
+BATCHES = (1, 2)  # memory grows by the same for every further clip
+
+
+def read() -> dict[str, dict[str, float]]:
+    """Bytes by preset and batch."""
+    return json.loads(FILE.read_text())["bytes"] if FILE.exists() else {}
+
+
+def main() -> None:
+    topology = parse_topology(TOPOLOGY)
+    prepare(topology)
+    for part in PARTS:
+        for batch in BATCHES:
+            preset = f"paper-{part}"
+            if str(batch) not in read().get(preset, {}):
+                plan = plan_step(dataclasses.replace(RUNS[preset], batch_size=batch), topology)
+                _write(preset, batch, plan.total)
+                print(f"{preset}, batch {batch}: {plan.total / 2**30:.2f} GiB", flush=True)
+
+
+def _write(preset: str, batch: int, size: float) -> None:
+    figures = read()
+    figures.setdefault(preset, {})[str(batch)] = size
+    record: dict[str, Any] = {"topology": TOPOLOGY, "bytes": figures}
+    with replacing(FILE) as temporary:
+        temporary.write_text(json.dumps(record, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
