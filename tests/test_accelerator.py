@@ -11,9 +11,9 @@ import jax
 import numpy as np
 import pytest
 
-from benchmarks.accelerator import driver, page, reference_video, results
+from benchmarks.accelerator import driver, page, planned, reference_video, results
 from benchmarks.accelerator.measure import difference, random_like
-from benchmarks.accelerator.parts import PARTS, Part
+from benchmarks.accelerator.parts import PARTS, Part, training
 from benchmarks.accelerator.parts.correct import judge
 from benchmarks.accelerator.results import Report
 
@@ -143,6 +143,15 @@ def test_random_parameters_are_of_the_shapes_and_finite():
     )
     assert 0.5 < drawn["dense"]["kernel"].std() * 30**0.5 < 1.5
     assert abs(drawn["norm"]["scale"].mean() - 1) < 0.2
+
+
+def test_the_largest_batch_is_foretold_by_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(planned, "FILE", tmp_path / "planned.json")
+    assert training.planned_batch("paper-stage-1", 100.0) == 1
+    figures = {"paper-stage-1": {"2": 24.0, "8": 30.0, "16": 46.0}}  # the first is flat still
+    (tmp_path / "planned.json").write_text(json.dumps({"bytes": figures}))
+    assert training.planned_bytes("paper-stage-1", 32) == 78.0
+    assert training.planned_batch("paper-stage-1", 79.9) == 32
 
 
 def test_frames_in_a_strip_come_back(tmp_path: Path):

@@ -18,8 +18,15 @@ from videogen_jax.training.topology import parse_topology, prepare
 
 FILE = Path(__file__).parent / "planned.json"
 TOPOLOGY = "h100:1"
-PARTS = ("stage-1", "refiner", "video-decoder", "stage-2", "stage-3")
-BATCHES = (1, 2)  # memory grows by the same for every further clip
+# Two batches of each part. Memory grows by the same for every further clip once activations need more than
+# the update of the parameters, which takes 24 GiB at any batch.
+BATCHES = {
+    "refiner": (1, 2),
+    "video-decoder": (1, 2),
+    "stage-1": (32, 64),
+    "stage-3": (1, 2),
+    "stage-2": (8, 16),
+}
 
 
 def read() -> dict[str, dict[str, float]]:
@@ -27,11 +34,21 @@ def read() -> dict[str, dict[str, float]]:
     return json.loads(FILE.read_text())["bytes"] if FILE.exists() else {}
 
 
+def line(preset: str) -> tuple[float, float] | None:
+    """Bytes without any clip and bytes of a clip, as far as a line tells; None without two figures."""
+    figures = sorted((int(batch), size) for batch, size in read().get(preset, {}).items())
+    if len(figures) < 2:
+        return None
+    (low, first), (high, second) = figures[-2:]
+    slope = (second - first) / (high - low)
+    return first - low * slope, slope
+
+
 def main() -> None:
     topology = parse_topology(TOPOLOGY)
     prepare(topology)
-    for part in PARTS:
-        for batch in BATCHES:
+    for part, batches in BATCHES.items():
+        for batch in batches:
             preset = f"paper-{part}"
             if str(batch) not in read().get(preset, {}):
                 plan = plan_step(dataclasses.replace(RUNS[preset], batch_size=batch), topology)

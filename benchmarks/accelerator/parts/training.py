@@ -123,20 +123,16 @@ def timed(step: Any, task: Task, optimizer: Any, batch: Any) -> tuple[float, flo
     return median_seconds(one, groups=3, group_seconds=0.2), float(np.asarray(metrics["loss"]))
 
 
-def planned_bytes(preset: str, batch: float) -> float | None:
-    """What `train.plan` foretells, along the line through its figures for batches of 1 and 2."""
-    figures = planned.read().get(preset, {})
-    if not figures.keys() >= {"1", "2"}:
-        return None
-    return figures["1"] + (batch - 1) * (figures["2"] - figures["1"])
+def planned_bytes(preset: str, batch: int) -> float | None:
+    """What `train.plan` foretells, see `planned.line`."""
+    line = planned.line(preset)
+    return None if line is None else line[0] + batch * line[1]
 
 
 def planned_batch(preset: str, limit: float) -> int:
     """The largest batch that should fit by these figures; 1 where there are none."""
-    first, second = planned_bytes(preset, 1), planned_bytes(preset, 2)
-    if first is None or second is None or second <= first:
-        return 1
-    return max(1, math.floor(1 + (limit - first) / (second - first)))
+    line = planned.line(preset)
+    return 1 if line is None or line[1] <= 0 else max(1, int((limit - line[0]) / line[1]))
 
 
 def in_gib(size: float | None) -> float | None:
