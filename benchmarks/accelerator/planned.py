@@ -18,8 +18,8 @@ from videogen_jax.training.topology import parse_topology, prepare
 
 FILE = Path(__file__).parent / "planned.json"
 TOPOLOGY = "h100:1"
-# Two batches of each part. Memory grows by the same for every further clip once activations need more than
-# the update of the parameters, which takes 24 GiB at any batch.
+# Two batches of each part. Memory grows by the same for every further clip once activations need
+# more than the update of the parameters, which takes 24 GiB at any batch.
 BATCHES = {
     "refiner": (1, 2),
     "video-decoder": (1, 2),
