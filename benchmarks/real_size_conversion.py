@@ -15,8 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import tyro
-
 GIB = 2**30
 _POLL_SECONDS = 0.02
 
@@ -171,4 +169,4 @@ def _same_bytes(source: Path, back: Path) -> None:
 if __name__ == "__main__":
     from videogen_jax import doors
 
-    doors.run(lambda: tyro.cli(main))
+    doors.command(main, "python -m benchmarks.real_size_conversion")

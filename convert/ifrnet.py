@@ -4,7 +4,7 @@ from pathlib import Path
 
 import tyro
 
-from videogen_jax.doors import run
+from videogen_jax.doors import command
 from videogen_jax.weights.ifrnet import convert_ifrnet
 from videogen_jax.weights.model_dir import DType
 
@@ -28,4 +28,4 @@ def main(
 
 
 if __name__ == "__main__":
-    run(lambda: tyro.cli(main, prog="python -m convert.ifrnet"))
+    command(main, "python -m convert.ifrnet")

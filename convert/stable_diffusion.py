@@ -4,7 +4,7 @@ from pathlib import Path
 
 import tyro
 
-from videogen_jax import doors
+from videogen_jax.doors import command
 from videogen_jax.presets import PAPER
 from videogen_jax.weights.stable_diffusion import (
     ConversionOptions,
@@ -41,4 +41,4 @@ def main(
 
 if __name__ == "__main__":
     config = (tyro.conf.FlagCreatePairsOff, tyro.conf.UseAppendAction)
-    doors.run(lambda: tyro.cli(main, prog="python -m convert.stable_diffusion", config=config))
+    command(main, "python -m convert.stable_diffusion", config=config)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import tyro
 
-from videogen_jax.doors import run
+from videogen_jax.doors import command
 from videogen_jax.weights.model_dir import DType
 from videogen_jax.weights.to_diffusers import export_to_diffusers
 
@@ -29,4 +29,4 @@ def main(
 
 
 if __name__ == "__main__":
-    run(lambda: tyro.cli(main, prog="python -m convert.to_diffusers"))
+    command(main, "python -m convert.to_diffusers")

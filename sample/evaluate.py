@@ -2,10 +2,8 @@
 
 from pathlib import Path
 
-import tyro
-
 from videogen_jax import VideoGen
-from videogen_jax.doors import enable_compilation_cache, run
+from videogen_jax.doors import command, enable_compilation_cache
 from videogen_jax.evaluation.shapes_report import evaluate_shapes
 
 
@@ -28,4 +26,4 @@ def main(
 
 
 if __name__ == "__main__":
-    run(lambda: tyro.cli(main, prog="python -m sample.evaluate"))
+    command(main, "python -m sample.evaluate")

@@ -2,10 +2,8 @@
 
 from pathlib import Path
 
-import tyro
-
 from videogen_jax import VideoGen
-from videogen_jax.doors import enable_compilation_cache, run
+from videogen_jax.doors import command, enable_compilation_cache
 from videogen_jax.evaluation.gallery import make_gallery
 
 
@@ -31,4 +29,4 @@ def main(
 
 
 if __name__ == "__main__":
-    run(lambda: tyro.cli(main, prog="python -m sample.gallery"))
+    command(main, "python -m sample.gallery")

@@ -6,7 +6,8 @@ import tyro
 
 from videogen_jax import VideoGen
 from videogen_jax.diffusion.samplers import SamplerName
-from videogen_jax.doors import COMPILATION_CACHE, enable_compilation_cache, run
+from videogen_jax.doors import COMPILATION_CACHE, command, enable_compilation_cache
+from videogen_jax.errors import UserError
 from videogen_jax.pipeline.output import check_output
 from videogen_jax.pipeline.pictures import check_picture_format, picture_grid, save_picture
 
@@ -43,7 +44,7 @@ def main(
         cache_dir: where compiled programs are kept, so that the next start need not compile.
     """
     if images_per_prompt < 1:
-        raise ValueError(f"images_per_prompt is {images_per_prompt}, expected at least 1")
+        raise UserError(f"images_per_prompt is {images_per_prompt}, expected at least 1")
     check_picture_format(out)  # before minutes are spent on what cannot be written
     check_output(out)
     enable_compilation_cache(cache_dir)
@@ -63,4 +64,4 @@ def main(
 
 
 if __name__ == "__main__":
-    run(lambda: tyro.cli(main, prog="python -m sample.image"))
+    command(main, "python -m sample.image")

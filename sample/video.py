@@ -7,7 +7,7 @@ import jax
 import tyro
 
 from videogen_jax import VideoGen
-from videogen_jax.doors import COMPILATION_CACHE, enable_compilation_cache, run
+from videogen_jax.doors import COMPILATION_CACHE, command, enable_compilation_cache
 from videogen_jax.pipeline.output import check_format, check_output
 from videogen_jax.sharding import MeshConfig, make_mesh
 
@@ -81,4 +81,4 @@ def _numbered(out: Path, number: int) -> Path:
 
 
 if __name__ == "__main__":
-    run(lambda: tyro.cli(main, prog="python -m sample.video"))
+    command(main, "python -m sample.video")

@@ -1,12 +1,12 @@
 """What is asked of the distributed runtime; runs on several processes are in test_parallel_training."""
 
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
 import jax
 import pytest
-import tyro
 
 from videogen_jax.training import distributed, door
 from videogen_jax.training.distributed import DistributedConfig
@@ -76,7 +76,6 @@ def test_what_does_not_go_together_is_refused(fields: dict[str, Any], message: s
 
 def test_the_training_scripts_take_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     seen: dict[str, Any] = {}
-    monkeypatch.setattr(door, "run", lambda body: body())
     monkeypatch.setattr(door, "enable_compilation_cache", lambda: None)
     monkeypatch.setattr(door, "connect", lambda config: seen.update(distributed=config))
     monkeypatch.setattr(
@@ -86,8 +85,7 @@ def test_the_training_scripts_take_it(monkeypatch: pytest.MonkeyPatch, tmp_path:
     line += ["--distributed.coordinator-address", ADDRESS, "--distributed.num-processes", "2"]
     line += ["--distributed.process-id", "1", "--mesh.frames", "2", "--profile", "3:5"]
     line += ["--mesh.rules", ".*/kernel", ". fsdp", ".*bias", ""]
-    cli = tyro.cli
-    monkeypatch.setattr(tyro, "cli", lambda *args, **options: cli(*args, args=line, **options))
+    monkeypatch.setattr(sys, "argv", ["train", *line])
     door.train_door({"tiny-stage-1": RUNS["tiny-stage-1"]}, "train", "Trains.")
     assert seen["distributed"] == DistributedConfig(False, ADDRESS, 2, 1)
     assert seen["profile"] == (3, 5)

@@ -2,9 +2,7 @@
 
 from pathlib import Path
 
-import tyro
-
-from videogen_jax.doors import enable_compilation_cache, run
+from videogen_jax.doors import command, enable_compilation_cache
 from videogen_jax.training.shapes import train_ablations
 
 
@@ -23,4 +21,4 @@ def main(model: str = "shapes", directory: Path = Path("runs/ablations")) -> Non
 
 
 if __name__ == "__main__":
-    run(lambda: tyro.cli(main, prog="python -m train.ablations"))
+    command(main, "python -m train.ablations")

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import tyro
 
-from videogen_jax.doors import enable_compilation_cache, run
+from videogen_jax.doors import command, enable_compilation_cache
 from videogen_jax.training.cache import CacheOptions, make_cache
 from videogen_jax.training.distributed import DistributedConfig, connect
 from videogen_jax.training.peers import ending_at_once
@@ -37,4 +37,4 @@ def main(
 
 
 if __name__ == "__main__":
-    run(lambda: tyro.cli(main, prog="python -m train.cache_latents"))
+    command(main, "python -m train.cache_latents")

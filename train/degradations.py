@@ -8,7 +8,7 @@ from videogen_jax.data.degrade import DegradeConfig
 from videogen_jax.data.sources import ShapesClips
 from videogen_jax.data.tfds_clips import open_clips
 from videogen_jax.data.windows import ClipWindows
-from videogen_jax.doors import run
+from videogen_jax.doors import command
 from videogen_jax.training.degradation_sheet import save_degradation_sheet
 
 
@@ -41,4 +41,4 @@ def main(
 
 
 if __name__ == "__main__":
-    run(lambda: tyro.cli(main, prog="python -m train.degradations"))
+    command(main, "python -m train.degradations")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import tyro
 
-from videogen_jax.doors import run
+from videogen_jax.doors import command
 from videogen_jax.training.run import export_run
 from videogen_jax.weights.model_dir import DType
 
@@ -31,4 +31,4 @@ def main(
 
 
 if __name__ == "__main__":
-    run(lambda: tyro.cli(main, prog="python -m train.export"))
+    command(main, "python -m train.export")

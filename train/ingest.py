@@ -10,7 +10,7 @@ import tyro
 
 from videogen_jax.data.clip_lists import SourceOptions
 from videogen_jax.data.transcode import ClipConfig
-from videogen_jax.doors import run
+from videogen_jax.doors import command
 
 Flat = tyro.conf.OmitArgPrefixes
 
@@ -51,4 +51,4 @@ def main(
 if __name__ == "__main__":
     split = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
     with_beam = partial(main, beam_args=tuple(sys.argv[split + 1 :]))
-    run(lambda: tyro.cli(with_beam, prog="python -m train.ingest", args=sys.argv[1:split]))
+    command(with_beam, "python -m train.ingest", description=main.__doc__, args=sys.argv[1:split])

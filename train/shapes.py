@@ -2,9 +2,7 @@
 
 from pathlib import Path
 
-import tyro
-
-from videogen_jax.doors import enable_compilation_cache, run
+from videogen_jax.doors import command, enable_compilation_cache
 from videogen_jax.training.shapes import train_shapes
 
 TOKENIZER = Path("videogen_jax/assets/shapes/tokenizer")
@@ -22,4 +20,4 @@ def main(directory: Path = Path("runs/shapes"), tokenizer: Path = TOKENIZER) -> 
 
 
 if __name__ == "__main__":
-    run(lambda: tyro.cli(main, prog="python -m train.shapes"))
+    command(main, "python -m train.shapes")

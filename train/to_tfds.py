@@ -4,7 +4,7 @@ from pathlib import Path
 
 import tyro
 
-from videogen_jax.doors import run
+from videogen_jax.doors import command
 
 
 def main(dataset: tyro.conf.Positional[Path], out: tyro.conf.Positional[Path], /) -> None:
@@ -20,4 +20,4 @@ def main(dataset: tyro.conf.Positional[Path], out: tyro.conf.Positional[Path], /
 
 
 if __name__ == "__main__":
-    run(lambda: tyro.cli(main, prog="python -m train.to_tfds"))
+    command(main, "python -m train.to_tfds")

@@ -1,6 +1,5 @@
 """Builds the tokenizer of the shapes model: `python -m train.tokenizer OUT_DIR`."""
 
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +8,7 @@ import tyro
 from videogen_jax.data.captions import caption
 from videogen_jax.data.shapes import clip_spec
 from videogen_jax.data.tokenizer import build_bpe, save_clip_format
+from videogen_jax.doors import command
 
 
 def main(
@@ -29,12 +29,9 @@ def main(
     specs = (clip_spec("train", index) for index in range(clips))
     captions = (caption(spec, np.random.default_rng(spec.caption_seed)) for spec in specs)
     vocab, learned = build_bpe(captions, merges)
-    try:
-        save_clip_format(out_dir, vocab, learned, max_length)
-    except OSError as error:
-        sys.exit(f"{out_dir}: cannot write the tokenizer: {error}")
+    save_clip_format(out_dir, vocab, learned, max_length)
     print(f"{out_dir}: {len(vocab)} tokens, {len(learned)} merges")
 
 
 if __name__ == "__main__":
-    tyro.cli(main)
+    command(main, "python -m train.tokenizer")

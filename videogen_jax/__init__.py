@@ -8,9 +8,11 @@ video.save("out.mp4")
 
 # From prompts to videos.
 # What a model is: its sizes, and those that come with the library by name.
+# What is raised for a wrong input.
 from videogen_jax.config import DenoiserConfig, ModelConfig
+from videogen_jax.errors import UserError
 from videogen_jax.pipeline.video import Video
 from videogen_jax.pipeline.videogen import VideoGen
 from videogen_jax.presets import MODELS
 
-__all__ = ["MODELS", "DenoiserConfig", "ModelConfig", "Video", "VideoGen"]
+__all__ = ["MODELS", "DenoiserConfig", "ModelConfig", "UserError", "Video", "VideoGen"]

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from videogen_jax.errors import UserError
+
 
 @contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
@@ -17,7 +19,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     ends like `path`, so that writers which look at the suffix work.
 
     Raises:
-        ValueError: `path` cannot be written; names it and the reason.
+        UserError: `path` cannot be written; names it and the reason.
     """
     path = Path(path)
     # Not the process id, which containers repeat: what a killed process left must not be taken up.
@@ -41,10 +43,10 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 def require_new_directory(path: Path) -> None:
-    """Raises ValueError if there is anything at `path` but an empty folder."""
+    """Raises UserError if there is anything at `path` but an empty folder."""
     if path.exists() and not (path.is_dir() and not any(path.iterdir())):
-        raise ValueError(f"{path} exists already; give the name of a new directory")
+        raise UserError(f"{path} exists already; give the name of a new directory")
 
 
-def _cannot_write(path: Path, error: OSError) -> ValueError:
-    return ValueError(f"cannot write {path}: {error.strerror or error}")
+def _cannot_write(path: Path, error: OSError) -> UserError:
+    return UserError(f"cannot write {path}: {error.strerror or error}")

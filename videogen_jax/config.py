@@ -4,6 +4,7 @@ import dataclasses
 
 from videogen_jax.diffusion.samplers import SamplerConfig
 from videogen_jax.diffusion.schedule import ScheduleConfig
+from videogen_jax.errors import UserError
 from videogen_jax.models.autoencoder import AutoencoderConfig
 from videogen_jax.models.flow import FlowConfig
 from videogen_jax.models.text_encoder import TextEncoderConfig
@@ -44,7 +45,7 @@ class ModelConfig:
     def __post_init__(self):
         for i, (low, high) in enumerate(zip(self.stages, self.stages[1:], strict=False), start=1):
             if high.resolution != 2 * low.resolution:
-                raise ValueError(
+                raise UserError(
                     f"ModelConfig.stages: stage {i + 1} has resolution {high.resolution}, "
                     f"expected twice stage {i}'s {low.resolution}"
                 )
@@ -52,7 +53,7 @@ class ModelConfig:
             levels = len(denoiser.unet.block_out_channels)
             multiple = self.autoencoder.factor * 2 ** (levels - 1)
             if denoiser.resolution % multiple:
-                raise ValueError(
+                raise UserError(
                     f"ModelConfig: resolution {denoiser.resolution} is not divisible by {multiple} "
                     f"(autoencoder factor {self.autoencoder.factor}, {levels} UNet levels)"
                 )

@@ -1,28 +1,79 @@
 """What all command-line scripts share: exit codes, one-line errors, the compilation cache."""
 
+import inspect
 import sys
-from collections.abc import Callable
+import traceback
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import jax
 
+from videogen_jax.errors import user_message
+
 COMPILATION_CACHE = Path.home() / ".cache" / "videogen_jax" / "compilation"
+
+TRACEBACK = "--traceback"
+_ABOUT_TRACEBACK = f"With {TRACEBACK} anywhere on the line, an error also prints its traceback."
+
+
+def command(
+    main: Callable[..., object],
+    prog: str,
+    *,
+    description: str | None = None,
+    config: Sequence[Any] = (),
+    args: Sequence[str] | None = None,
+) -> None:
+    """Calls a script's body by the command line and exits as `run` does.
+
+    Args:
+        main: the body; tyro makes options of its parameters.
+        prog: how the script is called, for `--help`.
+        description: what it does, for `--help`, down to "Args:"; by default `main`'s docstring.
+        config: tyro's markers.
+        args: the command line; by default this process's own.
+    """
+    import tyro
+
+    given = sys.argv[1:] if args is None else args
+    about = inspect.cleandoc(description or main.__doc__ or "").partition("\n\nArgs:")[0]
+    run(
+        lambda: tyro.cli(
+            main,
+            prog=prog,
+            description=f"{about}\n\n{_ABOUT_TRACEBACK}",
+            args=[argument for argument in given if argument != TRACEBACK],
+            config=tuple(config),
+        )
+    )
 
 
 def run(main: Callable[[], object]) -> None:
-    """Calls a script's body and exits: 0 done, 1 after a clear error, 2 (by tyro) for wrong usage.
+    """Calls a script's body and exits: 0 done, 1 after an error, 2 (by tyro) for wrong usage.
 
-    Errors that name what is wrong with an input are printed in one line; any other exception is a
-    bug and keeps its traceback.
+    Errors that a user can cause are printed in one line, after their traceback if `--traceback` is
+    on the command line. Any other exception is a bug and keeps its traceback.
     """
     try:
         main()
-    except (ValueError, OSError, FloatingPointError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(1)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
+    except Exception as error:
+        message = user_message(error)
+        if message is None:
+            raise
+        if traceback_wanted():
+            traceback.print_exc()
+        print(f"error: {message}", file=sys.stderr)
+        sys.exit(1)
+
+
+def traceback_wanted() -> bool:
+    """Whether this process was started with `--traceback`; what follows `--` is not the script's."""
+    ours = sys.argv[1 : sys.argv.index("--")] if "--" in sys.argv else sys.argv[1:]
+    return TRACEBACK in ours
 
 
 def enable_compilation_cache(directory: Path = COMPILATION_CACHE) -> None:

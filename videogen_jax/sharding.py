@@ -16,6 +16,7 @@ from jax.experimental import mesh_utils, multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from videogen_jax import trees
+from videogen_jax.errors import UserError
 
 AXES = ("data", "fsdp", "frames")
 _BATCH = ("data", "fsdp")
@@ -45,7 +46,7 @@ def make_mesh(config: MeshConfig, devices: Sequence[Any] | None = None) -> Mesh:
     Neighbouring devices share a clip, so that frames stay within a host where they can.
 
     Raises:
-        ValueError: if the axes do not multiply to the number of devices.
+        UserError: if the axes do not multiply to the number of devices.
     """
     devices = jax.devices() if devices is None else devices
     sizes = [getattr(config, axis) for axis in AXES]
@@ -53,7 +54,7 @@ def make_mesh(config: MeshConfig, devices: Sequence[Any] | None = None) -> Mesh:
         sizes[sizes.index(-1)] = len(devices) // -math.prod(sizes) if math.prod(sizes) else 0
     if math.prod(sizes) != len(devices) or min(sizes) < 1:
         asked = ", ".join(f"{axis}={getattr(config, axis)}" for axis in AXES)
-        raise ValueError(
+        raise UserError(
             f"mesh {asked} does not multiply to the {len(devices)} devices there are (one axis may "
             "be -1: what is left)"
         )
@@ -81,14 +82,14 @@ def tree_shardings(mesh: Mesh, tree: Any, config: MeshConfig = MeshConfig()) -> 
     `config.min_sharded_bytes` are replicated.
 
     Raises:
-        ValueError: a rule has a pattern that matches no path, names an axis that there is not, or
+        UserError: a rule has a pattern that matches no path, names an axis that there is not, or
             does not fit a tensor that it matches; names the rule.
     """
     rules = [(pattern, (pattern, _parse_axes(pattern, axes))) for pattern, axes in config.rules]
     try:
         chosen = trees.match(rules, tree, default=("", None))
-    except ValueError as error:
-        raise ValueError(f"mesh.rules: {error}") from error
+    except UserError as error:
+        raise UserError(f"mesh.rules: {error}") from error
     leaves, structure = jax.tree.flatten(tree)
     shardings = [
         NamedSharding(
@@ -115,7 +116,7 @@ def state_shardings(mesh: Mesh, state: Any, params: Any, config: MeshConfig) -> 
         config: its rules speak of `params`.
 
     Raises:
-        ValueError: as `tree_shardings`.
+        UserError: as `tree_shardings`.
     """
     placed = dict(
         zip(trees.paths(params), jax.tree.leaves(tree_shardings(mesh, params, config)), strict=True)
@@ -163,7 +164,7 @@ def _parse_axes(pattern: str, axes: str) -> tuple[tuple[str, ...], ...]:
     """ ". data+fsdp" → ((), ("data", "fsdp"))."""
     parsed = tuple(() if word == "." else tuple(word.split("+")) for word in axes.split())
     if unknown := [axis for word in parsed for axis in word if axis not in AXES]:
-        raise ValueError(
+        raise UserError(
             f"mesh.rules: {pattern!r} has the axis {unknown[0]!r}, expected {', '.join(AXES)} or "
             f"'.' for each axis of the tensor, got {axes!r}"
         )
@@ -177,7 +178,7 @@ def _spec_by_rule(
     if len(axes) > len(leaf.shape) or any(
         length % size for length, size in zip(leaf.shape, sizes, strict=False)
     ):
-        raise ValueError(
+        raise UserError(
             f"mesh.rules: {pattern!r} splits the axes of {path} into {sizes}, but its shape is "
             f"{tuple(leaf.shape)}"
         )
@@ -193,11 +194,11 @@ def batch_positions(mesh: Mesh, batch_size: int) -> list[int]:
     Processes whose devices share clips read the same ones.
 
     Raises:
-        ValueError: if the devices that share the batch do not divide it.
+        UserError: if the devices that share the batch do not divide it.
     """
     blocks, count = _batch_blocks(mesh)
     if batch_size % count:
-        raise ValueError(_indivisible("batch_size", batch_size, count))
+        raise UserError(_indivisible("batch_size", batch_size, count))
     return np.arange(batch_size).reshape(count, -1)[blocks].reshape(-1).tolist()
 
 
@@ -207,7 +208,7 @@ def put_batch(mesh: Mesh, batch: Mapping[str, np.ndarray]) -> dict[str, jax.Arra
     The share is that of `batch_positions`: the whole batch if there is one process.
 
     Raises:
-        ValueError: if the devices that share the batch do not divide it.
+        UserError: if the devices that share the batch do not divide it.
     """
     blocks, count = _batch_blocks(mesh)
     sharding = batch_sharding(mesh)
@@ -215,7 +216,7 @@ def put_batch(mesh: Mesh, batch: Mapping[str, np.ndarray]) -> dict[str, jax.Arra
     def put(name: str, array: np.ndarray) -> jax.Array:
         if array.shape[0] % len(blocks):
             total = array.shape[0] * count // len(blocks)
-            raise ValueError(_indivisible(name, total, count))
+            raise UserError(_indivisible(name, total, count))
         size = array.shape[0] // len(blocks)
 
         def read(index: Any) -> np.ndarray:
@@ -236,9 +237,9 @@ def to_host(array: jax.Array) -> np.ndarray:
 
 
 def check_frames(mesh: Mesh, num_frames: int) -> None:
-    """Raises ValueError if the devices that share a clip do not divide its frames."""
+    """Raises UserError if the devices that share a clip do not divide its frames."""
     if num_frames % mesh.shape["frames"]:
-        raise ValueError(
+        raise UserError(
             f"clips of {num_frames} frames are not divisible by the {mesh.shape['frames']} devices "
             "that share one (mesh axis frames)"
         )

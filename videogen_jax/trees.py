@@ -22,6 +22,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from videogen_jax.errors import UserError
+
 Tree = Mapping[str, Any]
 
 _NUM_NEAR_MISSES = 3
@@ -69,7 +71,7 @@ def match(rules: Sequence[tuple[str, Any]], tree: Any, default: Any) -> Any:
         a tree of the same structure with the values as leaves.
 
     Raises:
-        ValueError: a pattern is not a regular expression or matches no path.
+        UserError: a pattern is not a regular expression or matches no path.
     """
     names = paths(tree)
     _check_patterns([pattern for pattern, _ in rules], names, "the tree")
@@ -171,7 +173,7 @@ def merge(
         `ShapeDtypeStruct` is one too, so that a merge can be planned without arrays.
 
     Raises:
-        ValueError: naming every missing, unused and mis-shaped path that no pattern excuses, or
+        UserError: naming every missing, unused and mis-shaped path that no pattern excuses, or
             every pattern that matches no path.
     """
     target_leaves, source_leaves = flatten(target), flatten(source)
@@ -189,7 +191,7 @@ def merge(
         misshaped={path: v for path, v in found.misshaped.items() if path not in grown},
     )
     if lines := unexcused.lines():
-        raise ValueError("\n".join([f"cannot load {len(lines)} parameters:", *lines]))
+        raise UserError("\n".join([f"cannot load {len(lines)} parameters:", *lines]))
 
     merged = {
         path: _fit(source_leaves[path], leaf) if path in source_leaves else leaf
@@ -225,7 +227,7 @@ def _check_patterns(patterns: Sequence[str], names: Iterable[str], where: str) -
             near = _near_misses(regex, names)
             problems.append(f"  {pattern!r}" + (f"; near it: {', '.join(near)}" if near else ""))
     if problems:
-        raise ValueError("\n".join([f"patterns that match no path of {where}:", *problems]))
+        raise UserError("\n".join([f"patterns that match no path of {where}:", *problems]))
 
 
 def _near_misses(regex: re.Pattern[str], names: list[str]) -> list[str]:

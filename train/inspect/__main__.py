@@ -8,7 +8,7 @@ from pathlib import Path
 
 import tyro
 
-from videogen_jax.doors import run
+from videogen_jax.doors import command
 from videogen_jax.training.clip_report import (
     plot_statistics,
     save_sample_sheet,
@@ -44,4 +44,4 @@ def main(
 
 
 if __name__ == "__main__":
-    run(lambda: tyro.cli(main, prog="python -m train.inspect"))
+    command(main, "python -m train.inspect")

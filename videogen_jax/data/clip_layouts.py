@@ -1,6 +1,6 @@
 """The layouts that a source may have, as a table, with the readers of published datasets.
 
-A reader gives `ClipRef`s one by one and raises ValueError naming file and row for a list that it
+A reader gives `ClipRef`s one by one and raises UserError naming file and row for a list that it
 cannot trust. Whether the clip files themselves are there and good is found later, clip by clip.
 """
 
@@ -27,20 +27,21 @@ from videogen_jax.data.text_rows import (
     seconds,
     texts_of,
 )
+from videogen_jax.errors import MissingFile, UserError
 
 
 def layout_of(path: Path, options: SourceOptions) -> str:
     """The layout, told by what is at the path if it is "auto".
 
     Raises:
-        FileNotFoundError: there is nothing at the path.
-        ValueError: the layout is unknown, or cannot be told.
+        MissingFile: there is nothing at the path.
+        UserError: the layout is unknown, or cannot be told.
     """
     if not path.exists():
-        raise FileNotFoundError(f"no file or folder {path}")
+        raise MissingFile(f"no file or folder {path}")
     if options.layout != "auto":
         if options.layout not in READERS:
-            raise ValueError(f"layout must be auto or one of {', '.join(READERS)}")
+            raise UserError(f"layout must be auto or one of {', '.join(READERS)}")
         return options.layout
     if path.is_dir():
         if (path / "ucfTrainTestlist").is_dir():
@@ -54,7 +55,7 @@ def layout_of(path: Path, options: SourceOptions) -> str:
             return "jsonl"
         case ".json":
             return "msrvtt"
-    raise ValueError(
+    raise UserError(
         f"{path}: cannot tell what this is; expected a .csv, .jsonl or MSR-VTT .json list, or a "
         f"folder (or give --layout: {', '.join(READERS)})"
     )
@@ -67,8 +68,8 @@ def read_clips(path: Path, options: SourceOptions) -> Iterator[ClipRef]:
         path: a list (.csv, .jsonl, MSR-VTT's .json), or a folder.
 
     Raises:
-        FileNotFoundError: the list, or a file that belongs to it, is not there.
-        ValueError: names file and row of what is wrong with the list.
+        MissingFile: the list, or a file that belongs to it, is not there.
+        UserError: names file and row of what is wrong with the list.
     """
     return READERS[layout_of(path, options)](path, options)
 
@@ -83,7 +84,7 @@ def _read_webvid(path: Path, options: SourceOptions) -> Iterator[ClipRef]:
 def _read_ucf101(path: Path, options: SourceOptions) -> Iterator[ClipRef]:
     split = options.split or "train"
     if split not in ("train", "test") or options.fold not in (1, 2, 3):
-        raise ValueError(
+        raise UserError(
             f"UCF-101 has the splits train and test and the folds 1 to 3, got "
             f"{options.split!r} and {options.fold}"
         )
@@ -100,12 +101,12 @@ def _read_ucf101(path: Path, options: SourceOptions) -> Iterator[ClipRef]:
         name = text.split()[0]
         label, _, stem = name.removesuffix(".avi").partition("/")
         if not stem:
-            raise ValueError(f"{list_file}, line {line}: expected Class/name.avi, got {text!r}")
+            raise UserError(f"{list_file}, line {line}: expected Class/name.avi, got {text!r}")
         file = files.get(name.lower(), path / "UCF-101" / name)
         captions = (class_caption(label),)
         if prompts is not None:
             if label not in prompts:
-                raise ValueError(f"{options.prompts}: no caption for the class {label}")
+                raise UserError(f"{options.prompts}: no caption for the class {label}")
             captions = prompts[label]
         yield ClipRef(line, file.stem, str(file), captions)
 
@@ -113,7 +114,7 @@ def _read_ucf101(path: Path, options: SourceOptions) -> Iterator[ClipRef]:
 def _read_msrvtt(path: Path, options: SourceOptions) -> Iterator[ClipRef]:
     data = parse_json(path.read_bytes(), str(path))
     if not (isinstance(data, dict) and "videos" in data and "sentences" in data):
-        raise ValueError(f"{path}: expected MSR-VTT's lists, videos and sentences")
+        raise UserError(f"{path}: expected MSR-VTT's lists, videos and sentences")
     captions: dict[str, list[str]] = {}
     for row, sentence in enumerate(data["sentences"], 1):
         require(sentence, ("video_id", "caption"), f"{path}, sentence {row}")
@@ -170,5 +171,5 @@ def _prompts(path: str | None) -> dict[str, tuple[str, ...]] | None:
         return None
     data = parse_json(Path(path).read_bytes(), path)
     if not isinstance(data, dict):
-        raise ValueError(f"{path}: expected a JSON object of captions by class name")
+        raise UserError(f"{path}: expected a JSON object of captions by class name")
     return {key: texts_of(*(v if isinstance(v, list) else [v])) for key, v in data.items()}

@@ -17,6 +17,7 @@ from videogen_jax.data.text_rows import (
     seconds,
     texts_of,
 )
+from videogen_jax.errors import UserError
 
 VIDEO_SUFFIXES = frozenset(
     ".mp4 .m4v .mov .mkv .webm .avi .mpg .mpeg .wmv .flv .ts .ogv .3gp".split()
@@ -96,13 +97,13 @@ def read_folder(path: Path, options: SourceOptions) -> Iterator[ClipRef]:
         if file.suffix.lower() in VIDEO_SUFFIXES and not file.name.startswith(".")
     )
     if not files:
-        raise ValueError(
+        raise UserError(
             f"{path}: no clips there; expected files ending in {' '.join(sorted(VIDEO_SUFFIXES))}"
         )
     for row, file in enumerate(files, 1):
         name = file.relative_to(path).as_posix()
         if any("\udc80" <= letter <= "\udcff" for letter in name):
-            raise ValueError(f"{path}: the file name {name!r} is not UTF-8; rename it")
+            raise UserError(f"{path}: the file name {name!r} is not UTF-8; rename it")
         yield ClipRef(row, name, str(file), _captions_beside(file))
 
 
@@ -118,14 +119,14 @@ def _listed(options: SourceOptions, file: Path, line: int, row: dict[str, Any]) 
     require(row, (options.path_column, options.caption_column), where)
     name = row[options.path_column]
     if not isinstance(name, str) or not name.strip():
-        raise ValueError(f"{where}: {options.path_column} must name a file, got {name!r}")
+        raise UserError(f"{where}: {options.path_column} must name a file, got {name!r}")
     start, end = (seconds(row, key, where) for key in ("start", "end"))
     if (start or 0) < 0 or (end is not None and end <= (start or 0)):
-        raise ValueError(f"{where}: need 0 <= start < end, got {start} and {end}")
+        raise UserError(f"{where}: need 0 <= start < end, got {start} and {end}")
     captions = row[options.caption_column]
     texts = captions if isinstance(captions, list) else [captions]
     if not all(isinstance(text, str) for text in texts):
-        raise ValueError(f"{where}: {options.caption_column} must be a text or several: {texts!r}")
+        raise UserError(f"{where}: {options.caption_column} must be a text or several: {texts!r}")
     # Two rows may take the same part of a file, with other captions.
     given = row.get("id")
     clip_id = str(given) if given not in (None, "") else f"{Path(name).stem}-{line}"
@@ -144,5 +145,5 @@ def _captions_beside(file: Path) -> tuple[str, ...]:
     require(data, ("caption",), str(beside))
     texts = data["caption"] if isinstance(data["caption"], list) else [data["caption"]]
     if not all(isinstance(text, str) for text in texts):
-        raise ValueError(f"{beside}: caption must be a text or a list of texts")
+        raise UserError(f"{beside}: caption must be a text or a list of texts")
     return texts_of(*texts)

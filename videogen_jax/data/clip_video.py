@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from videogen_jax.data.records import ClipRecord, DamagedRecord
+from videogen_jax.errors import UserError
 from videogen_jax.h264 import REPRODUCIBLE, write_h264
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ _SAME_TIME = 1e-4  # seconds
 _UNSPECIFIED = 2  # AVCOL_SPC_UNSPECIFIED, for which PyAV has no name
 
 
-class Unreadable(ValueError):
+class Unreadable(UserError):
     """A file from which no video can be read; `reason` is one word for the report."""
 
     def __init__(self, reason: str, detail: str):

@@ -15,6 +15,7 @@ from fractions import Fraction
 import numpy as np
 from PIL import Image
 
+from videogen_jax.errors import UserError
 from videogen_jax.h264 import REPRODUCIBLE
 
 # OpenCV's INTER_LINEAR, INTER_CUBIC and INTER_AREA; it loads where frames are degraded.
@@ -65,9 +66,13 @@ class DegradeConfig:
         for name in ("noise_probabilities", "codec_probabilities"):
             values = getattr(self, name)
             if min(values) < 0 or abs(sum(values) - 1.0) > 1e-6:
-                raise ValueError(f"{name} must be >= 0 and sum to 1, got {values}")
+                raise UserError(f"{name} must be >= 0 and sum to 1, got {values}")
+        for name in ("kernel_radius", "jpeg_quality", "h264_crf"):
+            low, high = getattr(self, name)
+            if low > high:
+                raise UserError(f"{name} is {low} to {high}, expected the lower number first")
         if self.blur_scale <= 0 or self.resize_factor < 1:
-            raise ValueError(
+            raise UserError(
                 f"need blur_scale > 0 and resize_factor >= 1, got {self.blur_scale} and "
                 f"{self.resize_factor}"
             )
@@ -252,13 +257,14 @@ def h264_round_trip(video_FHW3: np.ndarray, crf: int) -> np.ndarray:
     """Compresses the clip as a video, one key frame first; uint8 in and out.
 
     Raises:
-        ValueError: odd height or width (4:2:0 chroma has half of each), or the codec lost a frame.
+        UserError: odd height or width (4:2:0 chroma has half of each).
+        ValueError: the codec lost a frame.
     """
     import av
 
     _, height, width, _ = video_FHW3.shape
     if height % 2 or width % 2:
-        raise ValueError(f"H.264 needs an even height and width, got {height} x {width}")
+        raise UserError(f"H.264 needs an even height and width, got {height} x {width}")
     file = io.BytesIO()
     with av.open(file, "w", format="mp4") as container:
         options = {"crf": str(crf), "preset": "veryfast", "g": "50", **REPRODUCIBLE}

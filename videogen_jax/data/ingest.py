@@ -29,6 +29,7 @@ from videogen_jax.data.clip_lists import ClipRef
 from videogen_jax.data.ingest_state import Begun, IngestConfig, IngestFolder
 from videogen_jax.data.records import ClipRecord, pack_record, write_shard
 from videogen_jax.data.transcode import Rejected, transcode
+from videogen_jax.errors import UserError
 
 Span = tuple[int, int, int]  # shard, offset of its rows in the list, their number
 Outcome = dict[str, Any]  # "place" in the list, and "record" bytes with facts, or "rejected"
@@ -58,8 +59,8 @@ def ingest(config: IngestConfig, out: Path, runner: RunnerConfig = RunnerConfig(
         the contents of its `dataset_info.json`.
 
     Raises:
-        FileNotFoundError: no such source.
-        ValueError: the source cannot be trusted, `out` was begun with another configuration (the
+        MissingFile: no such source.
+        UserError: the source cannot be trusted, `out` was begun with another configuration (the
             fields are named), or no clip at all could be taken.
     """
     state = IngestFolder(out.absolute())  # workers may start elsewhere
@@ -79,7 +80,7 @@ def _write_list(config: IngestConfig, state: IngestFolder) -> tuple[list[Span], 
     """Writes the source's rows as one file for all workers; gives the shards and its digest.
 
     Raises:
-        ValueError: the source is empty, or see `clip_layouts.read_clips`.
+        UserError: the source is empty, or see `clip_layouts.read_clips`.
     """
     digest, spans, seen, offset = hashlib.sha256(), [], set(), 0
     with state.new_list() as file:
@@ -93,7 +94,7 @@ def _write_list(config: IngestConfig, state: IngestFolder) -> tuple[list[Span], 
             offset += file.write(line)
             digest.update(line)
         if not spans:
-            raise ValueError(f"{config.source}: no clips in it")
+            raise UserError(f"{config.source}: no clips in it")
     return [tuple(span) for span in spans], digest.hexdigest()
 
 
@@ -106,7 +107,7 @@ def _run(
 ) -> None:
     """Writes these shards."""
     sizes = {shard: count for shard, _, count in spans}
-    with beam.Pipeline(**_pipeline_options(how)) as pipeline:
+    with _pipeline(how) as pipeline:
         _ = (
             pipeline
             | "shards" >> beam.Create(list(spans))
@@ -117,6 +118,13 @@ def _run(
             | "by shard" >> beam.GroupByKey()
             | "files" >> beam.MapTuple(partial(_write_shard, state, num_shards, sizes))
         )
+
+
+def _pipeline(how: RunnerConfig) -> beam.Pipeline:
+    try:
+        return beam.Pipeline(**_pipeline_options(how))
+    except ValueError as error:
+        raise UserError(f"Beam cannot start the runner {how.runner!r}: {error}") from error
 
 
 def _pipeline_options(how: RunnerConfig) -> dict[str, Any]:

@@ -23,7 +23,9 @@ from typing import Any, BinaryIO
 from videogen_jax.atomic import replacing
 from videogen_jax.data.clip_lists import SourceOptions
 from videogen_jax.data.records import INFO_FILE, shard_name, write_sizes
+from videogen_jax.data.text_rows import parse_json
 from videogen_jax.data.transcode import ClipConfig
+from videogen_jax.errors import UserError
 
 REJECTED_FILE = "rejected.jsonl"
 _POLL_SECONDS = 0.2
@@ -48,7 +50,7 @@ class IngestConfig:
 
     def __post_init__(self) -> None:
         if self.clips_per_shard < 1:
-            raise ValueError(f"clips_per_shard must be >= 1, got {self.clips_per_shard}")
+            raise UserError(f"clips_per_shard must be >= 1, got {self.clips_per_shard}")
 
 
 @dataclass(frozen=True)
@@ -101,7 +103,7 @@ class IngestFolder:
         """Writes down what the dataset is made of, or checks that it is the same as before.
 
         Raises:
-            ValueError: it is not; names the fields that differ. Or `out` has other files.
+            UserError: it is not; names the fields that differ. Or `out` has other files.
         """
         path = self.out / "ingest.json"
         now = json.loads(json.dumps(asdict(begun)))
@@ -110,18 +112,14 @@ class IngestFolder:
             strangers = [name for name in os.listdir(self.out) if name not in ours]
             if strangers:
                 shutil.rmtree(self._partial)
-                raise ValueError(
+                raise UserError(
                     f"{self.out} has files that are not of a dataset ({strangers[0]}); "
                     "give the name of a new directory"
                 )
             with replacing(path) as temporary:
                 temporary.write_text(json.dumps(now, indent=2) + "\n")
             return
-        try:
-            before = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise ValueError(f"{path}: not JSON: {error}") from error
-        then_values, now_values = _flat(before), _flat(now)
+        then_values, now_values = _flat(_read(path)), _flat(now)
         changed = [
             f"{name} is {now_values.get(name)!r}, was {then_values.get(name)!r}"
             for name in sorted(then_values.keys() | now_values.keys())
@@ -129,7 +127,7 @@ class IngestFolder:
         ]
         if changed:
             self.finished()  # a finished dataset stays as it was
-            raise ValueError(
+            raise UserError(
                 f"{self.out} was begun with other values: {'; '.join(changed)}. "
                 "Use them, or the name of a new directory"
             )
@@ -140,7 +138,7 @@ class IngestFolder:
         if not path.is_file():
             return None
         shutil.rmtree(self._partial, ignore_errors=True)
-        return json.loads(path.read_text(encoding="utf-8"))
+        return _read(path)
 
     @contextmanager
     def progress(self, total: int) -> Iterator[None]:
@@ -184,9 +182,9 @@ class IngestFolder:
         """Sums up the shards and writes the report and the description of the dataset.
 
         Raises:
-            ValueError: every clip was rejected; says why. The report stays, the rest is removed.
+            UserError: every clip was rejected; says why. The report stays, the rest is removed.
         """
-        summaries = [json.loads(self._summary(i).read_text()) for i in range(num_shards)]
+        summaries = [_read(self._summary(i)) for i in range(num_shards)]
         rejected = [row for summary in summaries for row in summary["rejected"]]
         with replacing(self.out / REJECTED_FILE) as temporary:
             temporary.write_text("".join(json.dumps(row) + "\n" for row in rejected))
@@ -194,8 +192,8 @@ class IngestFolder:
         reasons = Counter(row["reason"] for row in rejected)
         if num_clips == 0:
             self._remove_all(num_shards)
-            raise ValueError(self._nothing_taken(rejected, reasons))
-        begun = json.loads((self.out / "ingest.json").read_text())
+            raise UserError(self._nothing_taken(rejected, reasons))
+        begun = _read(self.out / "ingest.json")
         info = {
             "num_clips": num_clips,
             "num_frames": sum(summary["frames"] for summary in summaries),
@@ -233,6 +231,10 @@ class IngestFolder:
             f"none of the {len(rejected)} clips could be taken ({counts}): {examples}; "
             f"all are in {self.out / REJECTED_FILE}"
         )
+
+
+def _read(path: Path) -> Any:
+    return parse_json(path.read_bytes(), str(path))
 
 
 def _flat(tree: Any, prefix: str = "") -> dict[str, Any]:

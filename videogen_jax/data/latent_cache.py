@@ -25,6 +25,8 @@ from typing import Any, Literal
 
 import numpy as np
 
+from videogen_jax.errors import MissingFile, UserError
+
 INFO_FILE = "info.json"
 BEGUN_FILE = "cache.json"
 WINDOW = np.dtype([("index", "<i4"), ("fps", "<f4"), ("text", "<i4")])
@@ -104,8 +106,8 @@ class LatentCache:
         layout: of the files.
 
     Raises:
-        FileNotFoundError: there is no cache, or a file of it is missing.
-        ValueError: it is not finished, of an old version, a file is cut off, or has other
+        MissingFile: there is no cache, or a file of it is missing.
+        UserError: it is not finished, of an old version, a file is cut off, or has other
             resolutions.
     """
 
@@ -123,7 +125,7 @@ class LatentCache:
         there = sorted(self.layout.latents)
         self._resolutions = tuple(there if resolutions is None else resolutions)
         if missing := sorted(set(self._resolutions) - set(there)):
-            raise ValueError(
+            raise UserError(
                 f"{self.directory}: has latents at {_listed(there)} pixels, none at "
                 f"{_listed(missing)}"
             )
@@ -146,7 +148,7 @@ class LatentCache:
         fps: float32. index: int32, the clip's in its dataset.
 
         Raises:
-            ValueError: a file was changed meanwhile.
+            UserError: a file was changed meanwhile.
         """
         # IndexError, because `for example in source` ends by it.
         if not 0 <= index < len(self):
@@ -186,7 +188,7 @@ class LatentCache:
         # A read, not a memory map: mapped pages would stay resident.
         values = np.fromfile(path, dtype, count, offset=offset)
         if len(values) != count:
-            raise ValueError(f"{path} is damaged: it was cut off after it was opened")
+            raise UserError(f"{path} is damaged: it was cut off after it was opened")
         return values
 
     def _path(self, shard: int, name: str) -> Path:
@@ -203,10 +205,10 @@ class LatentCache:
                 if name in unread:
                     continue
                 if not path.is_file():
-                    raise FileNotFoundError(f"{path} of the latent cache is missing")
+                    raise MissingFile(f"{path} of the latent cache is missing")
                 expected = len(npy_header(shape, dtype)) + math.prod(shape) * dtype.itemsize
                 if (size := path.stat().st_size) != expected:
-                    raise ValueError(f"{path} is damaged: has {size} bytes, expected {expected}")
+                    raise UserError(f"{path} is damaged: has {size} bytes, expected {expected}")
 
 
 def read_info(directory: Path) -> dict[str, Any]:
@@ -214,19 +216,19 @@ def read_info(directory: Path) -> dict[str, Any]:
     again = "python -m train.cache_latents makes one"
     if not (directory / INFO_FILE).is_file():
         if (directory / BEGUN_FILE).is_file():
-            raise ValueError(
+            raise UserError(
                 f"{directory}: not finished; run the same python -m train.cache_latents line again"
             )
         if any(directory.glob("latents_*.npy")):
-            raise ValueError(
+            raise UserError(
                 f"{directory}: a latent cache of an old version, without deviations and text "
                 f"states; {again} anew, into another folder"
             )
-        raise FileNotFoundError(f"{directory}: no latent cache there ({again})")
+        raise MissingFile(f"{directory}: no latent cache there ({again})")
     try:
         return json.loads((directory / INFO_FILE).read_text(encoding="utf-8"))
     except ValueError as error:
-        raise ValueError(f"{directory / INFO_FILE}: not JSON: {error}") from error
+        raise UserError(f"{directory / INFO_FILE}: not JSON: {error}") from error
 
 
 def _layout(directory: Path, info: Any) -> CacheLayout:
@@ -240,10 +242,10 @@ def _layout(directory: Path, info: Any) -> CacheLayout:
             tuple(info["text"]),
         )
         if len(info["texts"]) != layout.num_shards or layout.dtype not in ("float32", "float16"):
-            raise ValueError("counts and types do not fit together")
+            raise UserError("counts and types do not fit together")
     except (AttributeError, KeyError, TypeError, ValueError, ZeroDivisionError) as error:
         path = directory / INFO_FILE
-        raise ValueError(f"{path}: not the description of a latent cache: {error!r}") from error
+        raise UserError(f"{path}: not the description of a latent cache: {error!r}") from error
     return layout
 
 

@@ -23,6 +23,7 @@ from tqdm import tqdm
 from videogen_jax.atomic import replacing
 from videogen_jax.data.latent_cache import INFO_FILE, WINDOW, CacheLayout, npy_header
 from videogen_jax.data.loader import Source, example_at
+from videogen_jax.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ def write_shards(
         quiet: shows no progress.
 
     Raises:
-        ValueError: as the source; or a value is not finite in the type on disk.
+        UserError: as the source; or a value is not finite in the type on disk.
     """
     shards = sorted(shards)
     for shard in shards:
@@ -190,7 +191,7 @@ class _Shard:
             stored = np.asarray(values).astype(self._layout.dtype)
         if not np.isfinite(stored).all():
             name = self._layout.shard_name(self._number)
-            raise ValueError(f"{name}: {what} are not finite in {self._layout.dtype}")
+            raise UserError(f"{name}: {what} are not finite in {self._layout.dtype}")
         return stored.tobytes()
 
     @contextlib.contextmanager

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 import numpy as np
 
 from videogen_jax.data.tokenizer import Tokenizer
+from videogen_jax.errors import UserError
 
 if TYPE_CHECKING:
     import grain
@@ -43,7 +44,7 @@ class Mixture:
     """Sources, each with its own order and epochs, interleaved evenly in the proportion of `weights`.
 
     Raises:
-        ValueError: no source, another number of weights, or a weight that is not above 0.
+        UserError: no source, another number of weights, or a weight that is not above 0.
     """
 
     sources: tuple[Source, ...]
@@ -51,9 +52,9 @@ class Mixture:
 
     def __post_init__(self) -> None:
         if not self.sources or len(self.sources) != len(self.weights):
-            raise ValueError(f"{len(self.sources)} sources and {len(self.weights)} weights")
+            raise UserError(f"{len(self.sources)} sources and {len(self.weights)} weights")
         if not all(0 < weight < math.inf for weight in self.weights):
-            raise ValueError(f"weights must be above 0, got {self.weights}")
+            raise UserError(f"weights must be above 0, got {self.weights}")
 
     def __len__(self) -> int:
         return sum(map(len, self.sources))
@@ -96,11 +97,11 @@ def make_loader(
         `set_state(state)` continue it byte for byte; the state holds for the same source and seed.
 
     Raises:
-        ValueError: a batch size below 1, a source without any example, or positions that are not in
-            a batch.
+        UserError: a batch size below 1, or a source without any example.
+        ValueError: positions that are not in a batch.
     """
     if batch_size < 1 or not len(source):
-        raise ValueError(
+        raise UserError(
             f"batch_size must be >= 1, got {batch_size}, and the source have examples, which has "
             f"{len(source)}"
         )

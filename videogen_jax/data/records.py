@@ -21,6 +21,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from videogen_jax.atomic import replacing
+from videogen_jax.errors import MissingFile, UserError
 
 INFO_FILE = "dataset_info.json"
 SIZES_FILE = "clip_sizes.npy"
@@ -28,7 +29,7 @@ SIZES = np.dtype([("num_frames", "<i4"), ("fps", "<f8"), ("h", "<i4"), ("w", "<i
 _SHARD_NAME = re.compile(r"clips-(\d{5,})-of-(\d{5,})\.arrayrecord")
 
 
-class DamagedRecord(ValueError):
+class DamagedRecord(UserError):
     """A record that cannot be read or decoded; the message names the file and the record."""
 
 
@@ -132,18 +133,18 @@ def read_sizes(directory: Path, count: int) -> np.ndarray:
     """What `write_sizes` wrote: [N] with the fields of `SIZES`.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it is not one of a dataset of `count` clips.
+        MissingFile: there is no such file.
+        UserError: it is not one of a dataset of `count` clips.
     """
     path = directory / SIZES_FILE
     if not path.is_file():
-        raise FileNotFoundError(f"no {path}; run train.ingest again into a new folder")
+        raise MissingFile(f"no {path}; run train.ingest again into a new folder")
     try:
         sizes_N = np.load(path, allow_pickle=False)
     except (ValueError, EOFError) as error:
-        raise ValueError(f"{path} cannot be read: {error}") from error
+        raise UserError(f"{path} cannot be read: {error}") from error
     if sizes_N.dtype != SIZES or sizes_N.shape != (count,):
-        raise ValueError(f"{path} is not of this dataset of {count} clips")
+        raise UserError(f"{path} is not of this dataset of {count} clips")
     return sizes_N
 
 
@@ -173,8 +174,8 @@ class ClipDataset:
         info: what `dataset_info.json` says.
 
     Raises:
-        FileNotFoundError: no such folder, no dataset in it, or a shard is missing.
-        ValueError: ingest has not finished, the description cannot be read, or there are no clips.
+        MissingFile: no such folder, no dataset in it, or a shard is missing.
+        UserError: ingest has not finished, the description cannot be read, or there are no clips.
         DamagedRecord: a shard cannot be opened or has another number of records than it should.
     """
 
@@ -188,7 +189,7 @@ class ClipDataset:
             _check_count(file, count)
         self._source = self._open()
         if not len(self):
-            raise ValueError(f"{self.directory}: the dataset has no clips")
+            raise UserError(f"{self.directory}: the dataset has no clips")
 
     def __len__(self) -> int:
         return self._ends[-1] if self._ends else 0
@@ -230,23 +231,23 @@ class ClipDataset:
 
 def _read_info(directory: Path) -> dict[str, Any]:
     if not directory.is_dir():
-        raise FileNotFoundError(f"no dataset folder {directory}")
+        raise MissingFile(f"no dataset folder {directory}")
     path = directory / INFO_FILE
     if not path.is_file():
         if (directory / "ingest.json").is_file():
-            raise ValueError(
+            raise UserError(
                 f"{directory}: not finished; run the same python -m train.ingest command again"
             )
-        raise FileNotFoundError(
+        raise MissingFile(
             f"{directory}: no {INFO_FILE}, so no dataset (python -m train.ingest makes one)"
         )
     try:
         info = json.loads(path.read_text(encoding="utf-8"))
         counts = info["shard_clips"]
     except (ValueError, TypeError, KeyError) as error:
-        raise ValueError(f"{path}: not the description of a dataset: {error!r}") from error
+        raise UserError(f"{path}: not the description of a dataset: {error!r}") from error
     if not (isinstance(counts, list) and all(type(n) is int and n >= 0 for n in counts)):
-        raise ValueError(f"{path}: shard_clips must be a list of counts, got {counts!r}")
+        raise UserError(f"{path}: shard_clips must be a list of counts, got {counts!r}")
     return info
 
 
@@ -254,7 +255,7 @@ def _shard_files(directory: Path, count: int) -> list[Path]:
     files = [directory / shard_name(index, count) for index in range(count)]
     missing = [file.name for file in files if not file.is_file()]
     if missing:
-        raise FileNotFoundError(
+        raise MissingFile(
             f"{directory}: {len(missing)} of {count} shards are missing, the first is {missing[0]}"
         )
     foreign = [
@@ -263,7 +264,7 @@ def _shard_files(directory: Path, count: int) -> list[Path]:
         if (match := _SHARD_NAME.fullmatch(file.name)) is None or int(match[2]) != count
     ]
     if foreign:
-        raise ValueError(f"{directory}: {foreign[0]} is no shard of this dataset of {count} shards")
+        raise UserError(f"{directory}: {foreign[0]} is no shard of this dataset of {count} shards")
     return files
 
 

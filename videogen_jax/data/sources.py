@@ -16,6 +16,7 @@ import numpy as np
 from videogen_jax.data import captions, shapes
 from videogen_jax.data.degrade import DegradeConfig, degrade, draw_recipe
 from videogen_jax.data.loader import Source, example_at
+from videogen_jax.errors import UserError
 
 Example = dict[str, Any]
 
@@ -40,10 +41,10 @@ class _ShapesSource:
 
     def __post_init__(self) -> None:
         if self.split not in shapes.SPLITS:
-            raise ValueError(f"split must be one of {', '.join(shapes.SPLITS)}, got {self.split!r}")
+            raise UserError(f"split must be one of {', '.join(shapes.SPLITS)}, got {self.split!r}")
         for name, least in (("size", 1), ("resolution", 1), ("seed", 0)):
             if getattr(self, name) < least:
-                raise ValueError(f"{name} must be >= {least}, got {getattr(self, name)}")
+                raise UserError(f"{name} must be >= {least}, got {getattr(self, name)}")
 
     def __len__(self) -> int:
         return self.size
@@ -71,7 +72,7 @@ class ShapesClips(_ShapesSource):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.num_frames < 1:
-            raise ValueError(f"num_frames must be >= 1, got {self.num_frames}")
+            raise UserError(f"num_frames must be >= 1, got {self.num_frames}")
 
     def __getitem__(self, index: int) -> Example:
         """video uint8 [F, H, W, 3], fps float32, caption str, index int32."""

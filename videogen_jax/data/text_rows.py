@@ -6,19 +6,21 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from videogen_jax.errors import UserError
+
 
 def csv_rows(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[int, dict[str, str]]]:
     lines = csv_lines(path)
     _, header = next(lines, (0, []))
     missing = [column for column in columns if column not in header]
     if missing:
-        raise ValueError(
+        raise UserError(
             f"{path}, line 1: no column {' and no column '.join(missing)}; "
             f"the columns are: {', '.join(header) or 'none'}"
         )
     for line, values in lines:
         if len(values) != len(header):
-            raise ValueError(
+            raise UserError(
                 f"{path}, line {line}: {len(values)} fields, expected {len(header)} "
                 "(is a caption with a comma not in quotes?)"
             )
@@ -34,19 +36,19 @@ def csv_lines(path: Path) -> Iterator[tuple[int, list[str]]]:
         try:
             for row in rows:
                 if any("\udc80" <= letter <= "\udcff" for text in row for letter in text):
-                    raise ValueError(f"{path}, line {line}: the text is not UTF-8")
+                    raise UserError(f"{path}, line {line}: the text is not UTF-8")
                 if row:
                     yield line, row
                 line = rows.line_num + 1
         except csv.Error as error:
-            raise ValueError(f"{path}, line {line}: {error}") from error
+            raise UserError(f"{path}, line {line}: {error}") from error
 
 
 def require(row: Any, keys: tuple[str, ...], where: str) -> None:
     missing = [key for key in keys if not isinstance(row, dict) or key not in row]
     if missing:
         found = ", ".join(row) if isinstance(row, dict) else repr(row)
-        raise ValueError(f"{where}: no {' and no '.join(missing)}; it has: {found}")
+        raise UserError(f"{where}: no {' and no '.join(missing)}; it has: {found}")
 
 
 def seconds(row: dict[str, Any], key: str, where: str) -> float | None:
@@ -56,16 +58,16 @@ def seconds(row: dict[str, Any], key: str, where: str) -> float | None:
     try:
         return float(value)
     except (TypeError, ValueError) as error:
-        raise ValueError(f"{where}: {key} must be seconds, got {value!r}") from error
+        raise UserError(f"{where}: {key} must be seconds, got {value!r}") from error
 
 
 def parse_json(data: bytes, where: str) -> Any:
     try:
         return json.loads(data.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
-        raise ValueError(f"{where}: the text is not UTF-8") from error
+        raise UserError(f"{where}: the text is not UTF-8") from error
     except ValueError as error:
-        raise ValueError(f"{where}: not JSON: {error}") from error
+        raise UserError(f"{where}: not JSON: {error}") from error
 
 
 def read_text(path: Path) -> str:
@@ -73,7 +75,7 @@ def read_text(path: Path) -> str:
         return path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1
-        raise ValueError(f"{path}, line {line}: the text is not UTF-8") from error
+        raise UserError(f"{path}, line {line}: the text is not UTF-8") from error
 
 
 def texts_of(*texts: str) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ import tensorflow_datasets as tfds  # pyright: ignore[reportMissingImports]
 from etils import epath
 
 from videogen_jax.data.records import ClipDataset, write_sizes
+from videogen_jax.errors import UserError
 
 SPLIT = "train"
 
@@ -74,5 +75,5 @@ class VideogenClips(tfds.core.GeneratorBasedBuilder):
 
     def _clips(self) -> ClipDataset:
         if not self._dataset:
-            raise ValueError("videogen_clips: give the ingested folder to write, dataset=DIR")
+            raise UserError("videogen_clips: give the ingested folder to write, dataset=DIR")
         return ClipDataset(self._dataset)

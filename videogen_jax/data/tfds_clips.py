@@ -18,6 +18,7 @@ from videogen_jax.data.records import (
     DamagedRecord,
     read_sizes,
 )
+from videogen_jax.errors import UserError
 
 FEATURES_FILE = "features.json"
 _SPLIT = "train"
@@ -27,7 +28,7 @@ def open_clips(directory: str | Path) -> Clips:
     """A dataset to train on, of `train.ingest` or of the TFDS builder `videogen_clips`.
 
     Raises:
-        FileNotFoundError, ValueError: see `ClipDataset` and `TfdsDataset`.
+        MissingFile, UserError: see `ClipDataset` and `TfdsDataset`.
     """
     is_tfds = (Path(directory) / FEATURES_FILE).is_file()
     return TfdsDataset(directory) if is_tfds else ClipDataset(directory)
@@ -44,7 +45,7 @@ def write_tfds(dataset: Path, data_dir: Path) -> Path:
         the folder of the version, which `open_clips` takes.
 
     Raises:
-        FileNotFoundError, ValueError: see `ClipDataset`; TFDS is not installed, or the folder of the
+        MissingFile, UserError: see `ClipDataset`; TFDS is not installed, or the folder of the
             version is there already.
     """
     ClipDataset(dataset)  # before anything is written
@@ -54,7 +55,7 @@ def write_tfds(dataset: Path, data_dir: Path) -> Path:
     builder: Any = VideogenClips(dataset=dataset, data_dir=data_dir)
     path = Path(builder.data_path)
     if path.exists():
-        raise ValueError(f"{path} is there already; give the name of a new directory")
+        raise UserError(f"{path} is there already; give the name of a new directory")
     builder.download_and_prepare()
     return path
 
@@ -66,7 +67,7 @@ class TfdsDataset:
         directory: of the version, such as `data/tfds/videogen_clips/1.0.0`.
 
     Raises:
-        ValueError: see `open_split`; or the dataset has other features, or no clips.
+        UserError: see `open_split`; or the dataset has other features, or no clips.
     """
 
     def __init__(self, directory: str | Path):
@@ -75,12 +76,12 @@ class TfdsDataset:
         expected = {field.name for field in fields(ClipRecord)}
         found = set(self._source.dataset_info.features)
         if not expected <= found:
-            raise ValueError(
+            raise UserError(
                 f"{self.directory}: no feature {', '.join(sorted(expected - found))}; only datasets "
                 "that videogen_clips wrote are trained on directly, use train.ingest for others"
             )
         if not len(self._source):
-            raise ValueError(f"{self.directory}: the dataset has no clips")
+            raise UserError(f"{self.directory}: the dataset has no clips")
 
     def __len__(self) -> int:
         return len(self._source)
@@ -119,7 +120,7 @@ def open_split(directory: str, split: str) -> Any:
     """The split as a random-access source of dicts.
 
     Raises:
-        ValueError: tensorflow_datasets is not installed, there is no such split, or the folder is
+        UserError: tensorflow_datasets is not installed, there is no such split, or the folder is
             not a dataset in ArrayRecord format.
     """
     tfds = _import_tfds(directory)
@@ -128,14 +129,14 @@ def open_split(directory: str, split: str) -> Any:
         open_builder: Any = tfds.builder_from_directory
         return open_builder(directory).as_data_source(split)
     except Exception as error:  # TFDS raises its own types for each of its formats
-        raise ValueError(f"{directory}: cannot read split {split!r} by TFDS: {error}") from error
+        raise UserError(f"{directory}: cannot read split {split!r} by TFDS: {error}") from error
 
 
 def _import_tfds(directory: str) -> Any:
     try:
         import tensorflow_datasets as tfds  # pyright: ignore[reportMissingImports]
     except ImportError as error:
-        raise ValueError(
+        raise UserError(
             f"{directory}: TFDS needs `pip install tensorflow-datasets` ({error})"
         ) from error
     return tfds
@@ -147,14 +148,14 @@ def video_and_captions(
     """The video file's bytes and the caption of an example.
 
     Raises:
-        ValueError: a key is not there, or is no bytes.
+        UserError: a key is not there, or is no bytes.
     """
     for key in (video_key, caption_key):
         if key not in example:
-            raise ValueError(f"{where}: no feature {key!r}; there are: {', '.join(example)}")
+            raise UserError(f"{where}: no feature {key!r}; there are: {', '.join(example)}")
     video, caption = example[video_key], example[caption_key]
     if not isinstance(video, bytes):
-        raise ValueError(
+        raise UserError(
             f"{where}: {video_key!r} is {type(video).__name__}, expected the bytes of a video file"
         )
     text = caption.decode("utf-8") if isinstance(caption, bytes) else str(caption)

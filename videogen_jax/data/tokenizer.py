@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from videogen_jax.errors import MissingFile, UserError
+
 if TYPE_CHECKING:
     from transformers import CLIPTokenizer
 
@@ -63,13 +65,14 @@ class Tokenizer:
             int32 [B, T]: start of text, the caption, end of text, padding.
 
         Raises:
-            ValueError: a string instead of a list, or a max_length below 2.
+            ValueError: a string instead of a list.
+            UserError: a max_length below 2.
         """
         length = self.max_length if max_length is None else max_length
         if isinstance(captions, str):
             raise ValueError("captions must be a list of strings, got one string")
         if length < 2:
-            raise ValueError(f"max_length must be >= 2 (start and end of text), got {length}")
+            raise UserError(f"max_length must be >= 2 (start and end of text), got {length}")
         tokens_BT = np.full((len(captions), length), self.pad_id, np.int32)
         for row_T, caption in zip(tokens_BT, captions, strict=True):
             ids = self._encode(caption)
@@ -101,19 +104,22 @@ def load_tokenizer(directory: str | Path) -> Tokenizer:
             saves it.
 
     Raises:
-        FileNotFoundError: a file is missing.
-        ValueError: a file is damaged, or transformers did not load the vocabulary that is there.
+        MissingFile: a file is missing.
+        UserError: a file is damaged, or transformers did not load the vocabulary that is there.
     """
     directory = Path(directory)
     vocab = _read_vocab(directory)
     if "model_max_length" not in _read_json(directory / "tokenizer_config.json"):
-        raise ValueError(f"{directory / 'tokenizer_config.json'}: has no model_max_length")
+        raise UserError(f"{directory / 'tokenizer_config.json'}: has no model_max_length")
     from transformers import CLIPTokenizer
 
-    clip_tokenizer = CLIPTokenizer.from_pretrained(str(directory), local_files_only=True)
+    try:
+        clip_tokenizer = CLIPTokenizer.from_pretrained(str(directory), local_files_only=True)
+    except Exception as error:  # tokenizers raises bare Exceptions, transformers many types
+        raise UserError(f"{directory}: transformers cannot load the tokenizer: {error}") from error
     # transformers 5 makes a vocabulary of three words, silently, of input it does not recognise.
     if clip_tokenizer.get_vocab() != vocab:
-        raise ValueError(
+        raise UserError(
             f"{directory}: the files have {len(vocab)} tokens, but transformers loaded "
             f"{len(clip_tokenizer)} tokens or others"
         )
@@ -129,12 +135,12 @@ def check_vocabulary(directory: Path, vocab_size: int, end_id: int) -> None:
         end_id: The token that it takes for the end of text.
 
     Raises:
-        FileNotFoundError: A file is missing.
-        ValueError: A file is damaged, or its vocabulary is another.
+        MissingFile: A file is missing.
+        UserError: A file is damaged, or its vocabulary is another.
     """
     vocab = _read_vocab(directory)
     if (len(vocab), vocab[END_TOKEN]) != (vocab_size, end_id):
-        raise ValueError(
+        raise UserError(
             f"{directory} has {len(vocab)} tokens, end-of-text {vocab[END_TOKEN]}; "
             f"expected the text encoder's {vocab_size}, end-of-text {end_id}"
         )
@@ -150,21 +156,21 @@ def _read_vocab(directory: Path) -> dict[str, int]:
         path = directory / "vocab.json"
         vocab = _read_json(path)
         if not (directory / "merges.txt").is_file():
-            raise FileNotFoundError(f"{directory / 'merges.txt'}: tokenizer file not found")
+            raise MissingFile(f"{directory / 'merges.txt'}: tokenizer file not found")
     if missing := {START_TOKEN, END_TOKEN} - vocab.keys():
-        raise ValueError(f"{path}: not a CLIP vocabulary, it lacks {', '.join(sorted(missing))}")
+        raise UserError(f"{path}: not a CLIP vocabulary, it lacks {', '.join(sorted(missing))}")
     return vocab
 
 
 def _read_json(path: Path) -> dict[str, Any]:
     if not path.is_file():
-        raise FileNotFoundError(f"{path}: tokenizer file not found")
+        raise MissingFile(f"{path}: tokenizer file not found")
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise ValueError(f"{path}: not a JSON file: {error}") from error
+        raise UserError(f"{path}: not a JSON file: {error}") from error
     if not isinstance(content, dict):
-        raise ValueError(f"{path}: must hold a JSON object")
+        raise UserError(f"{path}: must hold a JSON object")
     return content
 
 

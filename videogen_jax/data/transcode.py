@@ -14,6 +14,7 @@ import numpy as np
 
 from videogen_jax.data import clip_video
 from videogen_jax.data.clip_video import Losses, Media, Probe, Unreadable
+from videogen_jax.errors import UserError
 
 _THUMBNAIL = 32  # side in pixels, of what static clips and cuts are judged by
 _STATIC_LEVELS = 4.0  # of 255: what compression changes in a cell of a still picture
@@ -70,7 +71,7 @@ class ClipConfig:
                 continue
             low, high = ranges[item.name]
             if not low <= value <= high:
-                raise ValueError(f"{item.name} must be from {low} to {high}, got {value}")
+                raise UserError(f"{item.name} must be from {low} to {high}, got {value}")
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ class Clip:
     w: int
 
 
-class Rejected(ValueError):
+class Rejected(UserError):
     """A clip that is not taken; `reason` is one word for the report."""
 
     def __init__(self, reason: str, detail: str):

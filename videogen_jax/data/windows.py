@@ -12,6 +12,7 @@ from PIL import Image
 from videogen_jax.data.clip_video import decode_window
 from videogen_jax.data.heap import give_back_memory
 from videogen_jax.data.records import Clips, DamagedRecord
+from videogen_jax.errors import UserError
 
 Part = Literal["train", "validation"]
 _NAMED_IN_ERROR = 3
@@ -42,7 +43,7 @@ class ClipWindows:
         damaged: the clips that were found damaged so far in this process, and why, by number.
 
     Raises:
-        ValueError: an argument is out of range, or no clip is left.
+        UserError: an argument is out of range, or no clip is left.
     """
 
     def __init__(
@@ -73,7 +74,7 @@ class ClipWindows:
         self.excluded = len(numbers) - len(self.clips_N)
         self.damaged: dict[int, str] = {}
         if not len(self.clips_N):
-            raise ValueError(self._nothing_left(part, numbers, fps))
+            raise UserError(self._nothing_left(part, numbers, fps))
 
     def __len__(self) -> int:
         return len(self.clips_N)
@@ -86,7 +87,7 @@ class ClipWindows:
         """video uint8 [F, H, W, 3], fps float32, caption str, index int32, the clip's in the dataset.
 
         Raises:
-            ValueError: more clips are damaged than may be; names some.
+            UserError: more clips are damaged than may be; names some.
         """
         # IndexError, because `for example in source` ends by it.
         if not 0 <= index < len(self):
@@ -100,7 +101,7 @@ class ClipWindows:
             except DamagedRecord as error:
                 # It is tried again next time: what a run does may not depend on what it has met.
                 self._report(number, str(error))
-        raise ValueError(f"{self._dataset.directory}: every clip is damaged")
+        raise UserError(f"{self._dataset.directory}: every clip is damaged")
 
     def _window(self, number: int, rng: np.random.Generator) -> dict[str, Any]:
         stride = int(self._strides_N[number])
@@ -127,7 +128,7 @@ class ClipWindows:
         count, all_clips = len(self.damaged), len(self)
         if count > self._max_damaged * all_clips:
             some = "; ".join(list(self.damaged.values())[:_NAMED_IN_ERROR])
-            raise ValueError(
+            raise UserError(
                 f"{self._dataset.directory}: {count} of {all_clips} clips are damaged, more than "
                 f"max_damaged {self._max_damaged:g} allows: {some}"
             )
@@ -170,7 +171,7 @@ def square(video_FHW3: np.ndarray, size: int, across: float = 0.5) -> np.ndarray
 def _part(dataset: Clips, part: Part, held_back: int) -> np.ndarray:
     """The numbers of the clips: whatever the windows, the same ones are held back."""
     if part not in ("train", "validation"):
-        raise ValueError(f"part must be 'train' or 'validation', got {part!r}")
+        raise UserError(f"part must be 'train' or 'validation', got {part!r}")
     numbers = np.arange(len(dataset))
     border = len(dataset) - min(held_back, max(1, len(dataset) // 10))
     return numbers[:border] if part == "train" else numbers[border:]
@@ -182,8 +183,8 @@ def _check_arguments(
     counts = {"num_frames": num_frames, "resolution": resolution, "held_back": held_back}
     for name, value in counts.items():
         if value < 1:
-            raise ValueError(f"{name} must be >= 1, got {value}")
+            raise UserError(f"{name} must be >= 1, got {value}")
     if fps is not None and not 0 < fps < float("inf"):
-        raise ValueError(f"fps must be > 0, got {fps}")
+        raise UserError(f"fps must be > 0, got {fps}")
     if not 0 <= max_damaged <= 1:
-        raise ValueError(f"max_damaged must be from 0 to 1, got {max_damaged}")
+        raise UserError(f"max_damaged must be from 0 to 1, got {max_damaged}")

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from videogen_jax.diffusion.process import match_rank
+from videogen_jax.errors import UserError
 
 ConditionalModel = Callable[[jax.Array, jax.Array, Any], jax.Array]
 
@@ -32,10 +33,10 @@ def guided(
         `[uncond; cond]` stacked along its first axis `[K, ...]`.
 
     Raises:
-        ValueError: `guidance_rescale` is outside [0, 1].
+        UserError: `guidance_rescale` is outside [0, 1].
     """
     if not 0.0 <= guidance_rescale <= 1.0:
-        raise ValueError(f"guidance_rescale is {guidance_rescale}, a number in [0, 1] expected")
+        raise UserError(f"guidance_rescale is {guidance_rescale}, a number in [0, 1] expected")
 
     def guided_model(x: jax.Array, timesteps_B: jax.Array, cond: Any) -> jax.Array:
         output = model_fn(

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from videogen_jax.diffusion.schedule import Prediction, ScheduleConfig, alphas_cumprod
+from videogen_jax.errors import UserError
 
 
 class NoiseTables(NamedTuple):
@@ -99,12 +100,12 @@ def loss_weight(
     None is the plain, unweighted loss. With zero terminal SNR the last timestep weighs 0.
 
     Raises:
-        ValueError: γ is not above 0.
+        UserError: γ is not above 0.
     """
     if min_snr_gamma is None:
         return jnp.ones_like(alpha_B)
     if not min_snr_gamma > 0.0:
-        raise ValueError(f"min_snr_gamma is {min_snr_gamma}, a number above 0 expected")
+        raise UserError(f"min_snr_gamma is {min_snr_gamma}, a number above 0 expected")
     signal, noise = alpha_B**2, sigma_B**2
     match prediction:
         case "x0":

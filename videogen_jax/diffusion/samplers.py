@@ -31,6 +31,7 @@ import numpy as np
 
 from videogen_jax.diffusion.process import x0_weights
 from videogen_jax.diffusion.schedule import ScheduleConfig, alphas_cumprod
+from videogen_jax.errors import UserError
 
 SamplerName: TypeAlias = Literal["ddpm", "ddim", "dpmpp_2m", "euler", "euler_ancestral"]
 TimestepSpacing: TypeAlias = Literal["leading", "linspace", "trailing"]
@@ -58,7 +59,7 @@ class SamplerConfig:
         eta: stochasticity of `ddim` in [0, 1].
 
     Raises:
-        ValueError: a field is out of its range, or `eta` is set for another sampler than `ddim`.
+        UserError: a field is out of its range, or `eta` is set for another sampler than `ddim`.
     """
 
     name: SamplerName = "ddim"
@@ -69,20 +70,20 @@ class SamplerConfig:
 
     def __post_init__(self) -> None:
         if self.name not in get_args(SamplerName):
-            raise ValueError(f"sampler is {self.name!r}, one of {get_args(SamplerName)} expected")
+            raise UserError(f"sampler is {self.name!r}, one of {get_args(SamplerName)} expected")
         if self.timestep_spacing not in get_args(TimestepSpacing):
-            raise ValueError(
+            raise UserError(
                 f"timestep_spacing is {self.timestep_spacing!r}, "
                 f"one of {get_args(TimestepSpacing)} expected"
             )
         if self.num_steps < 1:
-            raise ValueError(f"num_steps is {self.num_steps}, at least 1 expected")
+            raise UserError(f"num_steps is {self.num_steps}, at least 1 expected")
         if self.steps_offset < 0:
-            raise ValueError(f"steps_offset is {self.steps_offset}, at least 0 expected")
+            raise UserError(f"steps_offset is {self.steps_offset}, at least 0 expected")
         if not 0.0 <= self.eta <= 1.0:
-            raise ValueError(f"eta is {self.eta}, a number in [0, 1] expected")
+            raise UserError(f"eta is {self.eta}, a number in [0, 1] expected")
         if self.eta and self.name != "ddim":
-            raise ValueError(f"eta is {self.eta}, but only ddim has it, not {self.name}")
+            raise UserError(f"eta is {self.eta}, but only ddim has it, not {self.name}")
 
     @property
     def noise_amount(self) -> float:
@@ -97,7 +98,7 @@ class SamplerConfig:
         (as one with zero terminal SNR needs it) and is kept.
 
         Raises:
-            ValueError: there is no such sampler.
+            UserError: there is no such sampler.
         """
         if name == self.name:
             return self
@@ -144,7 +145,7 @@ def plan(
         num_steps: instead of `sampler_config.num_steps`.
 
     Raises:
-        ValueError: `num_steps` is below 1, or the spacing does not fit that many steps into the
+        UserError: `num_steps` is below 1, or the spacing does not fit that many steps into the
             training timesteps.
     """
     if num_steps is not None:
@@ -249,7 +250,7 @@ def _timesteps(config: SamplerConfig, num_train: int) -> np.ndarray:
     """The training timesteps that the network is called with, falling, float64 `[S]`.
 
     Raises:
-        ValueError: they leave [0, T) or are not all different.
+        UserError: they leave [0, T) or are not all different.
     """
     num_steps = config.num_steps
     # DPM-Solver++ counts the end of its last step as a point of the grid too, and leaves it out.
@@ -266,7 +267,7 @@ def _timesteps(config: SamplerConfig, num_train: int) -> np.ndarray:
             # The slice: arange overshoots by one element for a few S, such as 61 of 1000.
             timesteps_S = np.arange(num_train, 0, -num_train / num_steps)[:num_steps].round() - 1
     if timesteps_S[0] > num_train - 1 or np.any(np.diff(timesteps_S) >= 0):
-        raise ValueError(
+        raise UserError(
             f"{config.name} with {config.timestep_spacing!r} spacing and steps_offset "
             f"{config.steps_offset} cannot take {num_steps} steps of {num_train} timesteps"
         )

@@ -12,6 +12,8 @@ from typing import Literal, TypeAlias, get_args
 
 import numpy as np
 
+from videogen_jax.errors import UserError
+
 BetaSchedule: TypeAlias = Literal["scaled_linear", "linear", "cosine"]
 Prediction: TypeAlias = Literal["eps", "v", "x0"]
 
@@ -40,7 +42,7 @@ class ScheduleConfig:
             (Salimans & Ho 2022), or x_0 itself.
 
     Raises:
-        ValueError: a field is out of its range, or fields contradict each other.
+        UserError: a field is out of its range, or fields contradict each other.
     """
 
     num_train_timesteps: int = 1000
@@ -53,26 +55,26 @@ class ScheduleConfig:
 
     def __post_init__(self) -> None:
         if self.num_train_timesteps < 2:
-            raise ValueError(
+            raise UserError(
                 f"num_train_timesteps is {self.num_train_timesteps}, at least 2 expected"
             )
         if self.beta_schedule not in get_args(BetaSchedule):
-            raise ValueError(
+            raise UserError(
                 f"beta_schedule is {self.beta_schedule!r}, one of {get_args(BetaSchedule)} expected"
             )
         if not 0.0 < self.beta_start <= self.beta_end < 1.0:
-            raise ValueError(
+            raise UserError(
                 f"beta_start, beta_end are {self.beta_start}, {self.beta_end}, "
                 "0 < beta_start <= beta_end < 1 expected"
             )
         if not 0.0 < self.shift < math.inf:
-            raise ValueError(f"shift is {self.shift}, a finite number above 0 expected")
+            raise UserError(f"shift is {self.shift}, a finite number above 0 expected")
         if self.prediction not in get_args(Prediction):
-            raise ValueError(
+            raise UserError(
                 f"prediction is {self.prediction!r}, one of {get_args(Prediction)} expected"
             )
         if self.zero_terminal_snr and self.prediction == "eps":
-            raise ValueError("zero_terminal_snr needs prediction 'v' or 'x0', not 'eps'")
+            raise UserError("zero_terminal_snr needs prediction 'v' or 'x0', not 'eps'")
 
 
 def alphas_cumprod(config: ScheduleConfig) -> np.ndarray:

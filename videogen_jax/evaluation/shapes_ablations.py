@@ -11,6 +11,7 @@ import numpy as np
 
 from videogen_jax.data.degrade import DegradeConfig
 from videogen_jax.data.sources import DegradedClips, ShapesClips
+from videogen_jax.errors import UserError
 from videogen_jax.evaluation.frechet import frechet_distance
 from videogen_jax.evaluation.held_out import BATCH, HeldOut, held_out, sample_videos
 from videogen_jax.evaluation.shapes_analyser import accuracy, analyse
@@ -83,7 +84,14 @@ def reference_table(model: VideoGen, without: VideoGen, prompts: int, seeds: Seq
         without: whose stages were trained with `reference_dropout=1`.
         prompts: how many held-out captions.
         seeds: of the noise; each draws a video of every caption.
+
+    Raises:
+        UserError: `prompts` is below 2.
     """
+    if prompts < 2:
+        raise UserError(
+            f"prompts is {prompts}, expected at least 2: the distance is one of spreads"
+        )
     data = held_out(prompts, model.config.stages[-1].resolution)
     lines = [f"| % of {prompts} | " + " | ".join(_READ) + " | Fréchet distance |"]
     lines.append("|---" * (len(_READ) + 2) + "|")

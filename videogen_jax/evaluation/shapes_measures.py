@@ -11,6 +11,7 @@ import numpy as np
 
 from videogen_jax.data.outlines import SHAPES
 from videogen_jax.data.shapes import SCALINGS
+from videogen_jax.errors import UserError
 from videogen_jax.evaluation.shapes_analyser import (
     MATCHED_FRAMES,
     Scene,
@@ -52,10 +53,10 @@ def steadiness(video_FHW3: np.ndarray, motion: str) -> Steadiness:
         motion: the one asked for, of `data.shapes.MOTIONS`.
 
     Raises:
-        ValueError: there are fewer frames, or as for `analyse`.
+        UserError: there are fewer frames, or as for `analyse`.
     """
     if len(video_FHW3) < 2 * END_FRAMES:
-        raise ValueError(f"need {2 * END_FRAMES} frames or more, got {len(video_FHW3)}")
+        raise UserError(f"need {2 * END_FRAMES} frames or more, got {len(video_FHW3)}")
     ends = video_FHW3[:END_FRAMES], video_FHW3[-END_FRAMES:]
     first, last = (take_apart(end) for end in ends)
     if first.colour is None or last.colour is None or not (_is_seen(first) and _is_seen(last)):

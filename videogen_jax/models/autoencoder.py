@@ -12,6 +12,7 @@ from einops import rearrange
 from flax import linen as nn
 from jax.typing import DTypeLike
 
+from videogen_jax.errors import UserError
 from videogen_jax.models.attention import Attention
 from videogen_jax.models.blocks import Downsample, ResnetBlock, Upsample
 from videogen_jax.models.layers import (
@@ -36,6 +37,14 @@ class AutoencoderConfig:
     norm_groups: int = 32
     mid_attention: bool = True
     scaling_factor: float = 0.18215
+
+    def __post_init__(self):
+        for channels in self.block_out_channels:
+            if channels % self.norm_groups:
+                raise UserError(
+                    f"AutoencoderConfig.block_out_channels: {channels} is not divisible by "
+                    f"norm_groups={self.norm_groups}"
+                )
 
     @property
     def factor(self) -> int:

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax.typing import DTypeLike
 
+from videogen_jax.errors import UserError
 from videogen_jax.models.layers import constrain_images
 
 _BATCH_NORM_EPS = 1e-5  # torch's default
@@ -20,7 +21,7 @@ _MAX_WIDENING = 8  # layers are at most this many times `channels` wide
 class DiscriminatorConfig:
     """Sizes of a `PatchDiscriminator`; the defaults are taming-transformers', a patch of 70 pixels.
 
-    Raises ValueError for a size below 1.
+    Raises UserError for a size below 1.
     """
 
     channels: int = 64  # of the first layer
@@ -28,7 +29,7 @@ class DiscriminatorConfig:
 
     def __post_init__(self) -> None:
         if self.channels < 1 or self.num_layers < 1:
-            raise ValueError(
+            raise UserError(
                 f"DiscriminatorConfig needs channels and num_layers of at least 1, got "
                 f"{self.channels} and {self.num_layers}"
             )
@@ -67,12 +68,12 @@ class PatchDiscriminator(nn.Module):
     def __call__(self, x_NHWC: jax.Array) -> jax.Array:
         """Pixels in [-1, 1], at least `2 ** (num_layers + 1)` a side → logits `[N, h, w]` float32.
 
-        Raises ValueError for smaller images, which have no patch.
+        Raises UserError for smaller images, which have no patch.
         """
         channels, layers = self.config.channels, self.config.num_layers
         smallest = 2 ** (layers + 1)
         if min(x_NHWC.shape[1:3]) < smallest:
-            raise ValueError(
+            raise UserError(
                 f"a discriminator of {layers} layers needs images of at least {smallest} pixels "
                 f"a side, got {x_NHWC.shape[1]} × {x_NHWC.shape[2]}"
             )

@@ -36,6 +36,7 @@ from einops import rearrange
 from flax import linen as nn
 from jax.typing import DTypeLike
 
+from videogen_jax.errors import UserError
 from videogen_jax.layout import constrain
 from videogen_jax.models.flow_blocks import Decoder, PyramidEncoder
 from videogen_jax.models.warp import backward_warp, pad_to_multiple, resize_flow
@@ -49,7 +50,7 @@ class FlowConfig:
     latents of 16×16 or less need. Decoders are 2× as wide as their level's encoder at the coarsest
     level and 3× elsewhere, as in all published sizes.
 
-    Raises ValueError for fewer than two levels, or a size that the network cannot have.
+    Raises UserError for fewer than two levels, or a size that the network cannot have.
     """
 
     in_channels: int = 3
@@ -60,16 +61,16 @@ class FlowConfig:
 
     def __post_init__(self) -> None:
         if len(self.encoder_channels) < 2:
-            raise ValueError(
+            raise UserError(
                 f"encoder_channels must have at least 2 levels, got {self.encoder_channels}"
             )
         if self.stem_stride not in (1, 2):
-            raise ValueError(f"stem_stride must be 1 or 2, got {self.stem_stride}")
+            raise UserError(f"stem_stride must be 1 or 2, got {self.stem_stride}")
         if self.stem_kernel < 1 or self.stem_kernel % 2 == 0:
-            raise ValueError(f"stem_kernel must be odd and positive, got {self.stem_kernel}")
+            raise UserError(f"stem_kernel must be odd and positive, got {self.stem_kernel}")
         narrowest = min(self.decoder_channels)
         if not 0 < self.side_channels < narrowest:
-            raise ValueError(
+            raise UserError(
                 f"side_channels must be between 1 and {narrowest - 1}, below the narrowest "
                 f"decoder of {narrowest}, got {self.side_channels}"
             )

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax.typing import DTypeLike
 
+from videogen_jax.errors import UserError
 from videogen_jax.layout import constrain
 from videogen_jax.models.attention import attention
 
@@ -53,16 +54,16 @@ class TextEncoderConfig:
 
     def __post_init__(self) -> None:
         if self.hidden_size % self.num_heads:
-            raise ValueError(
+            raise UserError(
                 f"TextEncoderConfig.hidden_size={self.hidden_size} is not divisible by "
                 f"num_heads={self.num_heads}"
             )
         if self.activation not in ("quick_gelu", "gelu"):
-            raise ValueError(
+            raise UserError(
                 f"TextEncoderConfig.activation={self.activation!r}, expected quick_gelu or gelu"
             )
         if not 0 <= self.skip_last_layers < self.num_layers:
-            raise ValueError(
+            raise UserError(
                 f"TextEncoderConfig.skip_last_layers={self.skip_last_layers}, "
                 f"expected 0 to num_layers - 1 = {self.num_layers - 1}"
             )
@@ -98,12 +99,12 @@ class TextEncoder(nn.Module):
             States [B, T, D] and pooled states [B, D] in `dtype`.
 
         Raises:
-            ValueError: If T > max_length.
+            UserError: If T > max_length.
         """
         config = self.config
         length = tokens_BT.shape[1]
         if length > config.max_length:
-            raise ValueError(
+            raise UserError(
                 f"text of {length} tokens, but this text encoder takes at most {config.max_length}"
             )
         hidden_BTD = _Embeddings(config, self.dtype, name="embeddings")(tokens_BT)

@@ -17,6 +17,7 @@ from einops import repeat
 from flax import linen as nn
 from jax.typing import DTypeLike
 
+from videogen_jax.errors import UserError
 from videogen_jax.layout import constrain
 from videogen_jax.models.attention import SpatialTransformer
 from videogen_jax.models.blocks import Downsample, ResnetBlock, Upsample
@@ -56,13 +57,13 @@ class UNetConfig:
         levels = len(self.block_out_channels)
         for field in ("attention_levels", "num_heads"):
             if len(getattr(self, field)) != levels:
-                raise ValueError(
+                raise UserError(
                     f"UNetConfig.{field} has {len(getattr(self, field))} entries, "
                     f"expected one per level of block_out_channels ({levels})"
                 )
         for channels, heads in zip(self.block_out_channels, self.num_heads, strict=True):
             if channels % self.norm_groups or channels % heads:
-                raise ValueError(
+                raise UserError(
                     f"UNetConfig.block_out_channels: {channels} is not divisible by "
                     f"norm_groups={self.norm_groups} and num_heads={heads}"
                 )

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 
 from videogen_jax import trees
 from videogen_jax.config import ModelConfig
+from videogen_jax.errors import MissingFile, UserError
 from videogen_jax.models.autoencoder import Autoencoder, AutoencoderConfig
 from videogen_jax.models.flow import FlowConfig, LatentFlow
 from videogen_jax.models.text_encoder import TextEncoder, TextEncoderConfig
@@ -44,22 +45,22 @@ def init_leaves(
 
 
 def check_components(config: ModelConfig, params: Mapping[str, Params]) -> None:
-    """Raises ValueError unless each of `params` is a component and fits the configuration."""
+    """Raises UserError unless each of `params` is a component and fits the configuration."""
     shapes = component_shapes(config)
     if unknown := sorted(params.keys() - shapes.keys()):
-        raise ValueError(
+        raise UserError(
             f"no components of a model: {', '.join(unknown)}; expected: {', '.join(shapes)}"
         )
     for name, component in params.items():
         if lines := trees.differences(shapes[name], component).lines():
             message = f"the parameters of {name} do not fit the configuration:"
-            raise ValueError("\n".join([message, *lines]))
+            raise UserError("\n".join([message, *lines]))
 
 
 def require_components(
     params: Mapping[str, Params], needed: Mapping[str, str], directory: Path | None
 ) -> None:
-    """Raises FileNotFoundError for a component that is needed and not there.
+    """Raises MissingFile for a component that is needed and not there.
 
     Args:
         params: what is there.
@@ -69,7 +70,7 @@ def require_components(
     for name, what in needed.items():
         if name not in params:
             where = "the parameters" if directory is None else str(directory)
-            raise FileNotFoundError(f"{where}: there is no {name}.safetensors, which {what} needs")
+            raise MissingFile(f"{where}: there is no {name}.safetensors, which {what} needs")
 
 
 def load_components(directory: Path, config: ModelConfig) -> dict[str, Params]:
@@ -78,8 +79,8 @@ def load_components(directory: Path, config: ModelConfig) -> dict[str, Params]:
     A component may be absent, since not every call needs every one; a call that does says so.
 
     Raises:
-        FileNotFoundError: there is no such directory.
-        ValueError: a file is damaged or does not fit the configuration; names it.
+        MissingFile: there is no such directory.
+        UserError: a file is damaged or does not fit the configuration; names it.
     """
     # Here, so that `import videogen_jax` needs no safetensors.
     from videogen_jax.weights import model_dir

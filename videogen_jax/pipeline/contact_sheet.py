@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from videogen_jax.errors import UserError
+
 if TYPE_CHECKING:
     from PIL.Image import Image
 
@@ -38,7 +40,7 @@ def contact_sheet(
         RGB image on white.
 
     Raises:
-        ValueError: `columns` or `scale` is below 1.
+        UserError: `columns` or `scale` is below 1.
     """
     from PIL import Image, ImageDraw, ImageOps
 
@@ -48,7 +50,7 @@ def contact_sheet(
     if scale is None:
         scale = math.ceil(_READABLE_HEIGHT / height)
     if columns < 1 or scale < 1:
-        raise ValueError(f"columns is {columns} and scale is {scale}, expected at least 1")
+        raise UserError(f"columns is {columns} and scale is {scale}, expected at least 1")
     cell_w, cell_h = width * scale, height * scale
     step_w, step_h = cell_w + _GAP, cell_h + _GAP
     # The reference stands apart from the frames by a wider gap.

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import DTypeLike
 
+from videogen_jax.errors import UserError
 from videogen_jax.models.autoencoder import Autoencoder, AutoencoderConfig, unscale_latents
 from videogen_jax.models.layers import fold_frames, unfold_frames
 from videogen_jax.models.video_decoder import VideoDecoder
@@ -44,7 +45,7 @@ class FrameDecoder:
     convolutions end at its edge, so that blended frames are near, not equal, to those of the whole
     clip decoded at once.
 
-    Raises ValueError unless 0 ≤ overlap < window.
+    Raises UserError unless 0 ≤ overlap < window.
     """
 
     def __init__(
@@ -55,7 +56,7 @@ class FrameDecoder:
         overlap: int = OVERLAP,
     ):
         if not 0 <= overlap < window:
-            raise ValueError(f"overlap is {overlap} and window {window}, 0 <= overlap < window")
+            raise UserError(f"overlap is {overlap} and window {window}, 0 <= overlap < window")
         self._config, self._window, self._overlap = config, window, overlap
         # Any: flax types what `apply` gives as a union.
         self._video: Any = VideoDecoder(config, dtype)

@@ -51,7 +51,7 @@ class Conditions(NamedTuple):
 
 @functools.cache
 def sampling_plan(config: DenoiserConfig, num_steps: int) -> Plan:
-    """The sampler's coefficients for so many steps. Raises ValueError if it cannot take them."""
+    """The sampler's coefficients for so many steps. Raises UserError if it cannot take them."""
     with jax.ensure_compile_time_eval():  # never a tracer, which would outlive its trace here
         return plan(config.schedule, config.sampler, num_steps)
 
@@ -98,7 +98,7 @@ class Denoiser:
             tick: called after each step, which then waits for its result.
 
         Raises:
-            ValueError: the sampler cannot take that many steps.
+            UserError: the sampler cannot take that many steps.
         """
         config = self.config
         if sampler is not None:

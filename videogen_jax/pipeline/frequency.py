@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from einops import reduce
 
+from videogen_jax.errors import UserError
 from videogen_jax.models.warp import pad_to_multiple, resize_bilinear
 
 # Above it the sine that slerp divides by is below 0.032, and a straight line is as good.
@@ -20,10 +21,10 @@ def lowpass(x_BHWC: jax.Array, factor: int = 4) -> jax.Array:
     paper does not name its kernels. Half-pixel centres, so nothing shifts. Sizes that `factor`
     does not divide are filled up with the last row and column. Keeps shape and dtype.
 
-    Raises ValueError for `factor` < 1.
+    Raises UserError for `factor` < 1.
     """
     if factor < 1:
-        raise ValueError(f"factor must be at least 1, got {factor}")
+        raise UserError(f"factor must be at least 1, got {factor}")
     height, width = x_BHWC.shape[1:3]
     padded_BHWC = pad_to_multiple(x_BHWC, factor)
     blocks_BHWC = reduce(padded_BHWC, "b (h i) (w j) c -> b h w c", "mean", i=factor, j=factor)

@@ -11,6 +11,7 @@ import numpy as np
 
 from videogen_jax.config import ModelConfig
 from videogen_jax.diffusion.samplers import SamplerConfig, SamplerName
+from videogen_jax.errors import UserError
 from videogen_jax.pipeline.denoise import sampling_plan
 from videogen_jax.pipeline.request import MAX_SEED, check_count, check_prompts, is_finite
 
@@ -67,7 +68,7 @@ def make_image_request(
     """Checks the prompts and the `ImageOptions`, and fills in what is not given from `config`.
 
     Raises:
-        ValueError: an argument is out of its range; names it, its value and the range.
+        UserError: an argument is out of its range; names it, its value and the range.
     """
     image, prompts = config.image, check_prompts(prompt)
     if sampler is None:
@@ -76,7 +77,7 @@ def make_image_request(
         sampler = image.sampler.renamed(sampler)
     guidance = image.guidance_scale if guidance is None else guidance
     if not is_finite(guidance):
-        raise ValueError(f"guidance is {guidance}, expected a finite number")
+        raise UserError(f"guidance is {guidance}, expected a finite number")
     steps = check_count("steps", sampler.num_steps if steps is None else steps, 1)
     sampling_plan(replace(image, sampler=sampler), steps)  # which knows what it cannot take
     size = config.latent_size(image.resolution)
@@ -96,7 +97,7 @@ def _latents(latents: Any, shape: tuple[int, ...]) -> np.ndarray | None:
         return None
     array = np.asarray(latents)
     if array.dtype != np.float32 or array.shape != shape or not np.isfinite(array).all():
-        raise ValueError(
+        raise UserError(
             f"latents are {array.dtype} {list(array.shape)}, expected finite numbers, "
             f"float32 {list(shape)}: [prompts, height, width, channels]"
         )

@@ -10,6 +10,7 @@ import jax
 from videogen_jax.atomic import replacing, require_new_directory
 from videogen_jax.config import ModelConfig
 from videogen_jax.data.tokenizer import Tokenizer, load_tokenizer
+from videogen_jax.errors import MissingFile
 from videogen_jax.pipeline.components import check_components, load_components
 from videogen_jax.pipeline.denoise import Params
 
@@ -32,9 +33,9 @@ def load_model(model: str | Path) -> Model:
     """Reads a model that ships, by its name, or a model directory.
 
     Raises:
-        FileNotFoundError: there is no such model (lists those that ship), or its configuration or
+        MissingFile: there is no such model (lists those that ship), or its configuration or
             tokenizer is missing.
-        ValueError: a file is damaged, has an unknown field, or does not fit the configuration;
+        UserError: a file is damaged, has an unknown field, or does not fit the configuration;
             names it.
     """
     # Here, so that `import videogen_jax` needs no safetensors.
@@ -63,9 +64,9 @@ def save_model(
         dtype: of the weights on disk; None keeps each as it is.
 
     Raises:
-        ValueError: there is something at `directory` or it cannot be written, `params` do not fit
+        UserError: there is something at `directory` or it cannot be written, `params` do not fit
             `config`, or have values that are not finite in `dtype`; names them all.
-        FileNotFoundError: the tokenizer's files are gone.
+        MissingFile: the tokenizer's files are gone.
     """
     from videogen_jax.weights.config_file import save_config
     from videogen_jax.weights.model_dir import save_component
@@ -74,7 +75,7 @@ def save_model(
     require_new_directory(directory)
     check_components(config, params)
     if not tokenizer.directory.is_dir():
-        raise FileNotFoundError(f"no {tokenizer.directory}, which the tokenizer was loaded from")
+        raise MissingFile(f"no {tokenizer.directory}, which the tokenizer was loaded from")
     with replacing(directory) as temporary:
         for name, component in params.items():
             save_component(temporary, name, jax.device_get(component), dtype)
@@ -86,13 +87,13 @@ def find_model(model: str | Path) -> Path:
     """The directory of a model that ships or of the user's; names come before directories.
 
     Raises:
-        FileNotFoundError: there is none; lists those that ship.
+        MissingFile: there is none; lists those that ship.
     """
     shipped = sorted(path.parent.name for path in _ASSETS.glob("*/config.json"))
     if model in shipped:
         return _ASSETS / model
     if not Path(model).is_dir():
-        raise FileNotFoundError(
+        raise MissingFile(
             f"no model {str(model)!r}: neither a model directory nor one of those that ship, "
             f"which are: {', '.join(shipped) or 'none'}"
         )

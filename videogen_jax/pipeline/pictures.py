@@ -10,6 +10,7 @@ import numpy as np
 from einops import rearrange
 
 from videogen_jax.atomic import replacing
+from videogen_jax.errors import UserError
 
 _FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
 _WHITE = 255
@@ -23,13 +24,13 @@ def picture_grid(pictures_BHWC: np.ndarray, columns: int | None = None) -> np.nd
         columns: pictures in a row; by default about as many as there are rows.
 
     Raises:
-        ValueError: `columns` is below 1.
+        UserError: `columns` is below 1.
     """
     count = len(pictures_BHWC)
     if columns is None:
         columns = math.ceil(math.sqrt(count))
     if columns < 1:
-        raise ValueError(f"columns is {columns}, expected at least 1")
+        raise UserError(f"columns is {columns}, expected at least 1")
     missing = -count % columns
     padding = ((0, missing), (0, 0), (0, 0), (0, 0))
     cells = np.pad(pictures_BHWC, padding, constant_values=_WHITE)
@@ -37,9 +38,9 @@ def picture_grid(pictures_BHWC: np.ndarray, columns: int | None = None) -> np.nd
 
 
 def check_picture_format(path: Path) -> None:
-    """Raises ValueError if `save_picture` knows no such suffix."""
+    """Raises UserError if `save_picture` knows no such suffix."""
     if path.suffix.lower() not in _FORMATS:
-        raise ValueError(
+        raise UserError(
             f"cannot write {path}: unknown suffix {path.suffix!r}; known are {', '.join(_FORMATS)}"
         )
 
@@ -50,7 +51,7 @@ def save_picture(path: Path, picture_HWC: np.ndarray) -> None:
     `.png` has the exact pixels, `.jpg` and `.webp` are of high quality. Parents are created.
 
     Raises:
-        ValueError: the suffix is unknown, or `path` cannot be written.
+        UserError: the suffix is unknown, or `path` cannot be written.
     """
     from PIL import Image
 

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from videogen_jax.errors import MissingFile, UserError
+
 if TYPE_CHECKING:
     from PIL.Image import Image
 
@@ -24,22 +26,22 @@ def load_image(path: str | os.PathLike[str], size: tuple[int, int] | None = None
         uint8 `[h, w, 3]`.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it is not an image, damaged, or too large to be safe (over 179 megapixels);
+        MissingFile: there is no such file.
+        UserError: it is not an image, damaged, or too large to be safe (over 179 megapixels);
             names the file. Or `size` is not positive.
     """
     from PIL import Image, ImageOps
 
     path = Path(path)
     if size is not None and min(size) < 1:
-        raise ValueError(f"size is {size}, expected a positive (height, width)")
+        raise UserError(f"size is {size}, expected a positive (height, width)")
     if not path.exists():
-        raise FileNotFoundError(f"no image file {path}")
+        raise MissingFile(f"no image file {path}")
     try:
         with Image.open(path) as file:
             image = _on_white(ImageOps.exif_transpose(file))
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise ValueError(f"{path} is not an image that can be read: {error}") from error
+        raise UserError(f"{path} is not an image that can be read: {error}") from error
     if size is not None:
         image = ImageOps.fit(image, (size[1], size[0]), method=Image.Resampling.LANCZOS)
     return np.array(image)
@@ -50,7 +52,7 @@ def _on_white(image: "Image") -> "Image":
     from PIL import Image
 
     if image.mode == "F":
-        raise ValueError("its pixels are floating-point numbers of unknown range")
+        raise UserError("its pixels are floating-point numbers of unknown range")
     if image.mode.startswith("I"):  # 16 bits, which convert() would clip at 255
         levels = np.asarray(image, np.float32)
         return Image.fromarray((levels / 257).round().clip(0, 255).astype(np.uint8)).convert("RGB")

@@ -9,6 +9,7 @@ from typing import TypeAlias
 
 import numpy as np
 
+from videogen_jax.errors import UserError
 from videogen_jax.pipeline.reference_image import load_image
 
 Reference: TypeAlias = str | os.PathLike[str] | np.ndarray
@@ -26,15 +27,13 @@ def load_references(
         size: pixels per side.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: a file is not an image, an array is not a picture, or the list has another length.
+        MissingFile: there is no such file.
+        UserError: a file is not an image, an array is not a picture, or the list has another length.
     """
     if isinstance(reference, str | os.PathLike | np.ndarray):
         return np.stack([_load(reference, size)] * num_prompts)
     if len(reference) != num_prompts:
-        raise ValueError(
-            f"{len(reference)} references for {num_prompts} prompts, one each expected"
-        )
+        raise UserError(f"{len(reference)} references for {num_prompts} prompts, one each expected")
     return np.stack([_load(one, size) for one in reference])
 
 
@@ -44,7 +43,7 @@ def _load(reference: Reference, size: int) -> np.ndarray:
     from PIL import Image, ImageOps
 
     if reference.dtype != np.uint8 or reference.shape[2:] != (3,) or not reference.size:
-        raise ValueError(
+        raise UserError(
             f"reference: expected an image file or a numpy array uint8 [h w 3], "
             f"got {reference.dtype} {list(reference.shape)}"
         )

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, TypedDict, get_args
 
 from videogen_jax.config import ModelConfig
+from videogen_jax.errors import UserError
 from videogen_jax.pipeline.decode import DecoderName
 from videogen_jax.pipeline.denoise import sampling_plan
 from videogen_jax.pipeline.temporal_sr import Interpolation
@@ -112,7 +113,7 @@ def make_request(
     """Checks the prompts and the `Options`, and fills in what is not given from `config`.
 
     Raises:
-        ValueError: an argument is out of its range; names it, its value and the range.
+        UserError: an argument is out of its range; names it, its value and the range.
     """
     num_stages = len(config.stages)
     stages = check_count("stages", num_stages if stages is None else stages, 1, num_stages)
@@ -133,11 +134,11 @@ def make_request(
         decoder=_choice("decoder", decoder, DecoderName),
     )
     if request.rounds and request.num_frames == 1:
-        raise ValueError("num_frames is 1, and temporal_sr needs 2 frames at least or to be 0")
+        raise UserError("num_frames is 1, and temporal_sr needs 2 frames at least or to be 0")
     if not (is_finite(request.fps) and _FPS_RANGE[0] <= request.fps):
-        raise ValueError(f"fps is {request.fps}, expected a number from {_FPS_RANGE[0]}")
+        raise UserError(f"fps is {request.fps}, expected a number from {_FPS_RANGE[0]}")
     if request.final_fps > _FPS_RANGE[1]:
-        raise ValueError(
+        raise UserError(
             f"fps is {request.fps:g}, which temporal_sr={request.rounds} makes "
             f"{request.final_fps:g}, expected at most {_FPS_RANGE[1]:g}"
         )
@@ -145,12 +146,12 @@ def make_request(
 
 
 def check_prompts(prompt: str | Sequence[str]) -> tuple[str, ...]:
-    """One text or several as a tuple. Raises ValueError for none, or for what is no text."""
+    """One text or several as a tuple. Raises UserError for none, or for what is no text."""
     prompts = (prompt,) if isinstance(prompt, str) else tuple(prompt)
     if not prompts:
-        raise ValueError("the list of prompts is empty, at least one prompt expected")
+        raise UserError("the list of prompts is empty, at least one prompt expected")
     if wrong := [one for one in prompts if not isinstance(one, str)]:
-        raise ValueError(f"prompt is {wrong[0]!r}, expected a string or a list of strings")
+        raise UserError(f"prompt is {wrong[0]!r}, expected a string or a list of strings")
     return prompts
 
 
@@ -169,7 +170,7 @@ def _guidance(config: ModelConfig, guidance: float | Sequence[float] | None) -> 
     values = _per_part("guidance", guidance, default, "the image model and each stage")
     for value in values:
         if not is_finite(value):
-            raise ValueError(f"guidance is {value}, expected a finite number")
+            raise UserError(f"guidance is {value}, expected a finite number")
     return values
 
 
@@ -180,7 +181,7 @@ def _rounds(config: ModelConfig, temporal_sr: int | None, stages: int) -> int:
         return config.temporal_sr_rounds if all_stages else 0
     rounds = check_count("temporal_sr", temporal_sr, 0)
     if rounds and not all_stages:
-        raise ValueError(
+        raise UserError(
             f"temporal_sr is {rounds} but stages is {stages}: it follows stage "
             f"{len(config.stages)}, expected 0"
         )
@@ -194,23 +195,23 @@ def _per_part(name: str, value: Any, default: tuple, parts: str) -> tuple:
     if not isinstance(value, Sequence):
         return (value,) * len(default)
     if len(value) != len(default):
-        raise ValueError(
+        raise UserError(
             f"{name} has {len(value)} values, expected one, or {len(default)}: for {parts}"
         )
     return tuple(value)
 
 
 def check_count(name: str, value: int, lowest: int, highest: int | None = None) -> int:
-    """`value`. Raises ValueError unless it is an integer in the range; names it."""
+    """`value`. Raises UserError unless it is an integer in the range; names it."""
     if not isinstance(value, int) or value < lowest or (highest is not None and value > highest):
         wanted = f"of at least {lowest}" if highest is None else f"from {lowest} to {highest}"
-        raise ValueError(f"{name} is {value!r}, expected an integer {wanted}")
+        raise UserError(f"{name} is {value!r}, expected an integer {wanted}")
     return value
 
 
 def _choice(name: str, value: Any, choices: Any) -> Any:
     if value not in get_args(choices):
-        raise ValueError(f"{name} is {value!r}, expected one of {', '.join(get_args(choices))}")
+        raise UserError(f"{name} is {value!r}, expected one of {', '.join(get_args(choices))}")
     return value
 
 

@@ -18,6 +18,7 @@ from einops import rearrange
 from jax.typing import DTypeLike
 
 from videogen_jax.config import ModelConfig
+from videogen_jax.errors import UserError
 from videogen_jax.models.flow import LatentFlow
 from videogen_jax.models.layers import fold_frames, unfold_frames
 from videogen_jax.models.text_encoder import TextStates
@@ -85,11 +86,11 @@ class TemporalSR:
             float32 `[B, (F − 1)·2^rounds + 1, H, W, Z]`.
 
         Raises:
-            ValueError: F < 2, or the sampler cannot take that many steps.
+            UserError: F < 2, or the sampler cannot take that many steps.
         """
         missing = latents_BFHWZ.shape[1] - 1
         if missing < 1:
-            raise ValueError("temporal super-resolution needs a clip of 2 frames at least, got 1")
+            raise UserError("temporal super-resolution needs a clip of 2 frames at least, got 1")
         double = functools.partial(
             self._double, params, fps_B, empty_text, interpolation, refine, steps, tick
         )

@@ -80,8 +80,8 @@ class TextToImage:
             `[B, H, W, 3]`, with B = 1 for one text.
 
         Raises:
-            ValueError: an argument is out of its range.
-            FileNotFoundError: the model lacks one of the three components.
+            UserError: an argument is out of its range.
+            MissingFile: the model lacks one of the three components.
         """
         request = make_image_request(self._cascade.config, prompt, **options)
         needed = dict.fromkeys(map(str, IMAGE_COMPONENTS), "text to image")

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from videogen_jax.atomic import replacing
+from videogen_jax.errors import UserError
 from videogen_jax.h264 import write_h264
 from videogen_jax.pipeline.contact_sheet import contact_sheet
 
@@ -38,7 +39,8 @@ class Video:
         seed: of the noise.
 
     Raises:
-        ValueError: an array has another dtype or shape, or `fps` is out of range.
+        ValueError: an array has another dtype or shape.
+        UserError: `fps` is out of range.
     """
 
     frames: np.ndarray
@@ -52,7 +54,7 @@ class Video:
         if self.reference is not None:
             _check_array("reference", self.reference, "h w 3")
         if not (math.isfinite(self.fps) and 0.01 <= self.fps <= 1000):
-            raise ValueError(f"fps is {self.fps}, expected a number from 0.01 to 1000")
+            raise UserError(f"fps is {self.fps}, expected a number from 0.01 to 1000")
 
     @property
     def duration(self) -> float:
@@ -78,18 +80,18 @@ class Video:
             `path`.
 
         Raises:
-            ValueError: the suffix is unknown, the format cannot do what is asked, or `path` cannot
+            UserError: the suffix is unknown, the format cannot do what is asked, or `path` cannot
                 be written.
         """
         path = Path(path)
         suffix = path.suffix.lower()
         if suffix not in _WRITERS:
-            raise ValueError(
+            raise UserError(
                 f"cannot write {path}: unknown suffix {suffix!r}; "
                 "known are .mp4, .gif, .webp, and none for a folder of PNG frames"
             )
         if lossless and suffix in (".mp4", ".gif"):
-            raise ValueError(f"cannot write {path}: {suffix} has no lossless form, .webp has")
+            raise UserError(f"cannot write {path}: {suffix} has no lossless form, .webp has")
         with replacing(path) as temporary:
             if suffix == "":
                 _check_replaceable(path)
@@ -115,12 +117,12 @@ class Video:
             the picture in RGB.
 
         Raises:
-            ValueError: `path` is no `.png` or cannot be written; `columns` or `scale` is below 1.
+            UserError: `path` is no `.png` or cannot be written; `columns` or `scale` is below 1.
         """
         sheet = contact_sheet(self.frames, self.reference, columns, scale, caption)
         if path is not None:
             if Path(path).suffix.lower() != ".png":
-                raise ValueError(f"cannot write {path}: a contact sheet is a .png file")
+                raise UserError(f"cannot write {path}: a contact sheet is a .png file")
             with replacing(path) as temporary:
                 sheet.save(temporary, format="PNG")
         return sheet
@@ -146,7 +148,7 @@ def encode_gif(frames_FHWC: np.ndarray, fps: float) -> bytes:
     """The bytes of a GIF that loops, with one palette of 256 colours.
 
     Raises:
-        ValueError: `fps` is above 50, which no browser plays.
+        UserError: `fps` is above 50, which no browser plays.
     """
     from PIL import Image
 
@@ -198,7 +200,7 @@ _WRITERS: dict[str, Callable[[Path, np.ndarray, float, bool], None]] = {
 def _durations_ms(fps: float, num_frames: int, minimum: int, unit: int, suffix: str) -> list[int]:
     """Milliseconds of each frame in multiples of `unit`, whose sum stays true to `fps`."""
     if 1000 / fps < minimum:
-        raise ValueError(
+        raise UserError(
             f"{suffix} plays at most {1000 // minimum} frames per second, this video has {fps:g}; "
             "save it as .mp4"
         )
@@ -207,10 +209,10 @@ def _durations_ms(fps: float, num_frames: int, minimum: int, unit: int, suffix: 
 
 
 def _check_replaceable(folder: Path) -> None:
-    """Raises ValueError if replacing `folder` would delete anything but an older video's frames."""
+    """Raises UserError if replacing `folder` would delete anything but an older video's frames."""
     strangers = [p.name for p in folder.glob("*") if not p.match("frame_*.png")]
     if strangers:
-        raise ValueError(f"cannot write {folder}: it has other files, such as {min(strangers)}")
+        raise UserError(f"cannot write {folder}: it has other files, such as {min(strangers)}")
 
 
 def _check_array(name: str, array: Any, shape: str) -> None:

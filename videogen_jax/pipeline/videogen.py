@@ -16,6 +16,7 @@ from jax.typing import DTypeLike
 from videogen_jax import layout, sharding
 from videogen_jax.config import ModelConfig
 from videogen_jax.data.tokenizer import Tokenizer
+from videogen_jax.errors import UserError
 from videogen_jax.pipeline import noise
 from videogen_jax.pipeline.cascade import Cascade, PromptStates
 from videogen_jax.pipeline.components import IMAGE_COMPONENTS, init_components, require_components
@@ -58,7 +59,7 @@ class VideoGen:
         directory: where `params` were read from, for messages.
 
     Raises:
-        ValueError: the tokenizer is of another vocabulary than the text encoder.
+        UserError: the tokenizer is of another vocabulary than the text encoder.
     """
 
     def __init__(
@@ -73,7 +74,7 @@ class VideoGen:
     ):
         text = config.text_encoder
         if (tokenizer.vocab_size, tokenizer.end_id) != (text.vocab_size, text.eos_token_id):
-            raise ValueError(
+            raise UserError(
                 f"the tokenizer has {tokenizer.vocab_size} tokens, end-of-text {tokenizer.end_id}; "
                 f"the text encoder {text.vocab_size}, end-of-text {text.eos_token_id}"
             )
@@ -100,9 +101,9 @@ class VideoGen:
         """Loads a model by the name of one that ships, or from a model directory.
 
         Raises:
-            FileNotFoundError: there is no such model (lists those that ship), or its configuration
+            MissingFile: there is no such model (lists those that ship), or its configuration
                 or tokenizer is missing.
-            ValueError: a file is damaged, has an unknown field, or does not fit the configuration;
+            UserError: a file is damaged, has an unknown field, or does not fit the configuration;
                 names it.
         """
         directory, config, tokenizer, params = load_model(model)
@@ -129,13 +130,13 @@ class VideoGen:
             mesh, dtype: as for the class.
 
         Raises:
-            FileNotFoundError: there is no such directory, or a file is missing in it.
-            ValueError: it has video components already, or as for `load`.
+            MissingFile: there is no such directory, or a file is missing in it.
+            UserError: it has video components already, or as for `load`.
         """
         directory, config, tokenizer, given = load_model(model_dir)
         require_components(given, dict.fromkeys(IMAGE_COMPONENTS, "a warm start"), directory)
         if more := sorted(given.keys() - set(IMAGE_COMPONENTS)):
-            raise ValueError(f"{directory} has {', '.join(more)} already: VideoGen.load keeps them")
+            raise UserError(f"{directory} has {', '.join(more)} already: VideoGen.load keeps them")
         params, reports = warm_start_model(config, given, jax.random.key(seed))
         for name, report in reports.items():
             print(f"{name}: {report}")
@@ -189,9 +190,9 @@ class VideoGen:
             **options: seed, steps, guidance and so on, see `Options`.
 
         Raises:
-            ValueError: an argument is out of its range, a reference is not an image, or the devices
+            UserError: an argument is out of its range, a reference is not an image, or the devices
                 do not divide prompts or frames.
-            FileNotFoundError: no such reference, or the model lacks a component that this call
+            MissingFile: no such reference, or the model lacks a component that this call
                 needs.
         """
         request = make_request(self.config, prompt, **options)
@@ -199,7 +200,7 @@ class VideoGen:
         pictures_BHWC = None
         if reference is not None:
             if not request.use_reference:
-                raise ValueError("use_reference is False, but a reference is given")
+                raise UserError("use_reference is False, but a reference is given")
             size = self.config.image.resolution
             pictures_BHWC = load_references(reference, len(request.prompts), size)
         sharding.check_frames(self._mesh, request.num_frames)

@@ -9,6 +9,7 @@ import jax
 
 from videogen_jax import trees
 from videogen_jax.config import ModelConfig
+from videogen_jax.errors import UserError
 from videogen_jax.pipeline.components import IMAGE_COMPONENTS, component_shapes, init_leaves
 from videogen_jax.pipeline.denoise import Params
 
@@ -24,7 +25,7 @@ def warm_start_unet(params: Params, source: Params) -> tuple[Params, trees.Repor
         source: parameters of the image model or of another stage.
 
     Raises:
-        ValueError: a name or shape that this does not explain; lists every key.
+        UserError: a name or shape that this does not explain; lists every key.
     """
     return trees.merge(
         params,
@@ -65,7 +66,7 @@ def warm_start_model(
         those that were merged have a report.
 
     Raises:
-        ValueError: the configuration's video networks are not those of its image networks with
+        UserError: the configuration's video networks are not those of its image networks with
             temporal layers; names the component and lists every key.
     """
     params = {name: image_params[name] for name in IMAGE_COMPONENTS}
@@ -90,5 +91,5 @@ def _merged(
         if name == "video_decoder":
             return warm_start_video_decoder(shapes, image_params["autoencoder"])
         return warm_start_unet(shapes, image_params["image_unet"])
-    except ValueError as error:
-        raise ValueError(f"{name}: {error}") from error
+    except UserError as error:
+        raise UserError(f"{name}: {error}") from error

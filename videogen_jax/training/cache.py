@@ -28,6 +28,7 @@ from videogen_jax.data.latent_shards import Encoders, write_info, write_shards
 from videogen_jax.data.loader import Source
 from videogen_jax.data.tokenizer import load_tokenizer
 from videogen_jax.data.transforms import to_float
+from videogen_jax.errors import UserError
 from videogen_jax.pipeline.encode import encode_posterior
 from videogen_jax.sharding import MeshConfig
 from videogen_jax.training.cache_config import SHAPES, CacheConfig, networks_of, windows_of
@@ -68,7 +69,7 @@ class CacheOptions:
         for name in ("num_frames", "resolution", "epochs", "clips_per_shard", "batch_size"):
             value = getattr(self, name)
             if value is not None and value < 1:
-                raise ValueError(f"{name} is {value}, expected 1 or more")
+                raise UserError(f"{name} is {value}, expected 1 or more")
 
 
 def make_cache(
@@ -93,15 +94,15 @@ def make_cache(
         what `info.json` says.
 
     Raises:
-        FileNotFoundError: no such dataset, or the model directory lacks something.
-        ValueError: `out` was begun with another configuration (lists the fields that differ) or has
+        MissingFile: no such dataset, or the model directory lacks something.
+        UserError: `out` was begun with another configuration (lists the fields that differ) or has
             other files, options do not fit the model, too many clips are damaged, or a latent is not
             finite in the type on disk.
     """
     model = config_file.load_config(model_directory / "config.json", ModelConfig)
     data, resolutions = _data_of(dataset, model, options)
     if dataset == SHAPES and options.epochs > 1:
-        raise ValueError(f"epochs is {options.epochs}, but the shapes are the same in every epoch")
+        raise UserError(f"epochs is {options.epochs}, but the shapes are the same in every epoch")
     config = CacheConfig(
         windows_of(data, options.seed),
         networks_of(model, model_directory),
@@ -134,14 +135,14 @@ def _data_of(
     there = sorted({denoiser.resolution for denoiser in denoisers})
     wanted = sorted(set(options.resolutions))
     if unknown := [resolution for resolution in wanted if resolution not in there]:
-        raise ValueError(
+        raise UserError(
             f"resolutions has {unknown[0]}, but the model {model.name!r} has denoisers for clips of "
             f"{num_frames} frames at {', '.join(map(str, there))} pixels"
         )
     pixels = options.resolution or max(wanted or there)
     resolutions = wanted or [resolution for resolution in there if resolution <= pixels]
     if not resolutions or max(resolutions) > pixels:
-        raise ValueError(
+        raise UserError(
             f"resolution is {pixels}, but latents are to be taken at "
             f"{', '.join(map(str, resolutions or there))} pixels: windows must be as large"
         )
@@ -182,7 +183,7 @@ def _begin(out: Path, config: CacheConfig) -> None:
     there = os.listdir(out) if out.is_dir() else []
     if BEGUN_FILE not in there:
         if strangers := sorted(name for name in there if not name.startswith(".")):
-            raise ValueError(
+            raise UserError(
                 f"{out} has files that are not of a latent cache of this version ({strangers[0]}); "
                 "give the name of a new directory"
             )
@@ -191,7 +192,7 @@ def _begin(out: Path, config: CacheConfig) -> None:
     begun = config_file.load_config(path, CacheConfig)
     if lines := list(differing_fields(there=begun, now=config).values()):
         message = f"{out}: this cache was begun with another configuration; differing fields:"
-        raise ValueError("\n".join([message, *lines]))
+        raise UserError("\n".join([message, *lines]))
 
 
 def _windows_per_device(config: CacheConfig, layout: CacheLayout) -> int:

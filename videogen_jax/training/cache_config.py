@@ -57,8 +57,8 @@ def windows_of(data: DataConfig, seed: int) -> CachedWindows:
     """The windows that a run draws.
 
     Raises:
-        FileNotFoundError: there is no such dataset.
-        ValueError: its description cannot be read.
+        MissingFile: there is no such dataset.
+        UserError: its description cannot be read.
     """
     if not data.dataset:
         return CachedWindows(SHAPES, data.num_frames, data.resolution, examples=data.examples)
@@ -77,8 +77,8 @@ def networks_of(model: ModelConfig, directory: Path) -> FrozenNetworks:
     """The frozen networks of a model directory.
 
     Raises:
-        FileNotFoundError: it lacks one of them.
-        ValueError: one has no checksum.
+        MissingFile: it lacks one of them.
+        UserError: one has no checksum.
     """
     return FrozenNetworks(
         model.autoencoder,

@@ -9,6 +9,7 @@ import numpy as np
 
 from videogen_jax.config import ModelConfig
 from videogen_jax.data.latent_cache import LatentCache, read_info
+from videogen_jax.errors import UserError
 from videogen_jax.training.cache_config import CacheConfig, networks_of, windows_of
 from videogen_jax.training.claim import differing_fields
 from videogen_jax.training.clips import check_batch
@@ -28,8 +29,8 @@ def open_cache(config: RunConfig, model_directory: Path) -> LatentCache | None:
     Says if its windows will repeat.
 
     Raises:
-        FileNotFoundError: no such cache, dataset or component.
-        ValueError: the task trains on pixels, the cache is not finished, or it was made of other
+        MissingFile: no such cache, dataset or component.
+        UserError: the task trains on pixels, the cache is not finished, or it was made of other
             windows or by other networks than the run's; lists the fields that differ.
     """
     if not config.data.latent_cache:
@@ -48,7 +49,7 @@ def open_cache(config: RunConfig, model_directory: Path) -> LatentCache | None:
         lines.append(f"  resolutions: {there.resolutions} there, {needed} now")
     if lines:
         message = f"{directory}: this latent cache is not one of this run; differing fields:"
-        raise ValueError("\n".join([message, *lines]))
+        raise UserError("\n".join([message, *lines]))
     cache = LatentCache(
         directory, needed, deviation=task.posterior_noise, text=_reads_captions(task)
     )
@@ -66,10 +67,10 @@ def _tell_epochs(config: RunConfig, cache: LatentCache) -> None:
 
 
 def denoiser_task(task: TaskConfig) -> DenoiserTaskConfig:
-    """`task`, if it can train on latents; else ValueError."""
+    """`task`, if it can train on latents; else UserError."""
     if not isinstance(task, DenoiserTaskConfig):
         name = type(task).__name__.removesuffix("TaskConfig")
-        raise ValueError(
+        raise UserError(
             f"data.latent_cache: a run of {name} trains on pixels; only the image UNet, the stages "
             "and the refiner train on latents"
         )

@@ -16,6 +16,7 @@ import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers
 
 from videogen_jax.data.loader import Batches
+from videogen_jax.errors import UserError
 from videogen_jax.training.checkpoint_files import agree_on_newest, say
 from videogen_jax.training.distributed import is_main
 from videogen_jax.training.manifest import write_manifest
@@ -40,7 +41,7 @@ class Checkpoints:
         about: goes into each checkpoint's `meta`: JSON values.
 
     Raises:
-        ValueError: there are checkpoints, but none is intact; says what is wrong with each.
+        UserError: there are checkpoints, but none is intact; says what is wrong with each.
     """
 
     def __init__(
@@ -103,7 +104,7 @@ class Checkpoints:
         context raises.
 
         Raises:
-            ValueError: a write failed in one of several processes, which cannot go on without it.
+            UserError: a write failed in one of several processes, which cannot go on without it.
         """
         self._wait()
         if step in self._manager.all_steps():
@@ -134,7 +135,7 @@ class Checkpoints:
         """Waits until the last save is on disk.
 
         Raises:
-            ValueError: it could not be written.
+            UserError: it could not be written.
         """
         self._wait()
         self._raise_last_error()
@@ -143,7 +144,7 @@ class Checkpoints:
         """The state of `step` in the shapes and shardings of `abstract_state`; moves `data` there.
 
         Raises:
-            ValueError: the checkpoint's state is another one.
+            UserError: the checkpoint's state is another one.
         """
         items = ocp.args.Composite(
             state=ocp.args.StandardRestore(abstract_state), meta=ocp.args.JsonRestore()
@@ -152,7 +153,7 @@ class Checkpoints:
             restored = self._manager.restore(step, args=items)
         except (ValueError, KeyError) as error:
             where = self._directory / str(step)
-            raise ValueError(f"{where} has another state than this run: {error}") from error
+            raise UserError(f"{where} has another state than this run: {error}") from error
         data.set_state(restored["meta"]["data"])
         return restored["state"]
 
@@ -180,7 +181,7 @@ class Checkpoints:
             "none before it" if self._newest is None else f"the last one is of step {self._newest}"
         )
         if jax.process_count() > 1:  # the others wait for this process's part
-            raise ValueError(
+            raise UserError(
                 f"checkpoint of step {step} could not be written here ({last}; the same command line "
                 f"continues): {_first_line(error)}"
             ) from error
@@ -197,7 +198,7 @@ class Checkpoints:
 
     def _raise_last_error(self) -> None:
         if self._error is not None:
-            raise ValueError(
+            raise UserError(
                 f"{self._directory}: the last checkpoint could not be written: "
                 f"{_first_line(self._error)}"
             ) from self._error

@@ -10,6 +10,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 from jax.experimental import multihost_utils
 
+from videogen_jax.errors import MissingFile, UserError
 from videogen_jax.training.distributed import is_main
 from videogen_jax.training.manifest import find_damage
 from videogen_jax.weights.model_dir import check_against
@@ -26,8 +27,8 @@ def find_checkpoint(path: Path, step: int | None = None) -> Path:
         step: of a run directory, the checkpoint of this step.
 
     Raises:
-        FileNotFoundError: there is no such checkpoint.
-        ValueError: it, or each there is, is damaged; names the damaged file.
+        MissingFile: there is no such checkpoint.
+        UserError: it, or each there is, is damaged; names the damaged file.
     """
     if path.name.isdigit() and path.parent.name == FOLDER:
         folder, step = path.parent, int(path.name)
@@ -39,11 +40,11 @@ def find_checkpoint(path: Path, step: int | None = None) -> Path:
             say(f"checkpoint of step {number} is not used: {damage}")
     elif not (folder / str(step)).is_dir():
         there_are = ", ".join(map(str, reversed(_steps(folder)))) or "none"
-        raise FileNotFoundError(f"{folder}: no checkpoint of step {step}; there are: {there_are}")
+        raise MissingFile(f"{folder}: no checkpoint of step {step}; there are: {there_are}")
     elif damage := find_damage(folder / str(step)):
-        raise ValueError(f"checkpoint of step {step} cannot be used: {damage}")
+        raise UserError(f"checkpoint of step {step} cannot be used: {damage}")
     if step is None:
-        raise FileNotFoundError(f"{folder}: no complete checkpoint there")
+        raise MissingFile(f"{folder}: no complete checkpoint there")
     return folder / str(step)
 
 
@@ -56,7 +57,7 @@ def read_weights(checkpoint: Path, which: Literal["params", "ema"], abstract: An
         abstract: their shapes, with shardings, or without to get them on the first device.
 
     Raises:
-        ValueError: their names or shapes are others; lists them all.
+        UserError: their names or shapes are others; lists them all.
     """
     here = jax.sharding.SingleDeviceSharding(jax.devices()[0])
     wanted = jax.tree.map(
@@ -95,7 +96,7 @@ def agree_on_newest(directory: Path) -> int | None:
     if jax.process_count() > 1:
         number = int(multihost_utils.broadcast_one_to_all(np.int32(number)))
     if number == _NOT_INTACT:
-        raise error or ValueError(f"{directory}: no checkpoint is intact, says process 0")
+        raise error or UserError(f"{directory}: no checkpoint is intact, says process 0")
     return None if number == _NOTHING else number
 
 
@@ -110,7 +111,7 @@ def _newest_intact(directory: Path) -> tuple[int | None, dict[int, str]]:
     if damaged:
         lines = [f"  step {step}: {damage}" for step, damage in damaged.items()]
         message = f"{directory}: none of the checkpoints is intact; to begin anew, remove them:"
-        raise ValueError("\n".join([message, *lines]))
+        raise UserError("\n".join([message, *lines]))
     return None, damaged
 
 

@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 from videogen_jax import trees
+from videogen_jax.errors import UserError
 from videogen_jax.training.checkpoint_files import FOLDER, find_checkpoint, read_about
 from videogen_jax.training.distributed import is_main
 from videogen_jax.training.runs import RunConfig
@@ -21,7 +22,7 @@ def claim(run_dir: Path, config: RunConfig) -> None:
     """Writes the run's configuration, or checks that the run directory has the same.
 
     Raises:
-        ValueError: it has another; lists the fields that differ and may not (see `MAY_CHANGE`).
+        UserError: it has another; lists the fields that differ and may not (see `MAY_CHANGE`).
     """
     path = run_dir / "config.json"
     there = _begun_with(run_dir)
@@ -33,7 +34,7 @@ def claim(run_dir: Path, config: RunConfig) -> None:
         ]
         if lines:
             message = f"{path}: this run was begun with another configuration; differing fields:"
-            raise ValueError("\n".join([message, *lines]))
+            raise UserError("\n".join([message, *lines]))
     if is_main() and (there != config or not path.exists()):
         run_dir.mkdir(parents=True, exist_ok=True)
         config_file.save_config(path, config)

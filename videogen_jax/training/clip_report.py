@@ -14,6 +14,7 @@ import numpy as np
 from videogen_jax.atomic import replacing
 from videogen_jax.data.clip_video import decode_window
 from videogen_jax.data.records import ClipDataset, DamagedRecord
+from videogen_jax.errors import UserError
 from videogen_jax.pipeline.contact_sheet import contact_sheet, stack_sheets
 
 if TYPE_CHECKING:
@@ -60,11 +61,11 @@ def statistics(dataset: ClipDataset, limit: int, seed: int) -> Statistics:
     """Reads clips, or `limit` of them drawn at random.
 
     Raises:
-        ValueError: `limit` is below 1.
+        UserError: `limit` is below 1, or `seed` below 0.
         DamagedRecord: a record cannot be read.
     """
     if limit < 1:
-        raise ValueError(f"limit must be >= 1, got {limit}")
+        raise UserError(f"limit must be >= 1, got {limit}")
     seconds, fps, sizes, words = [], [], [], []
     for index in _drawn(len(dataset), limit, seed):
         record = dataset[index]
@@ -79,12 +80,12 @@ def plot_statistics(numbers: Statistics, path: Path) -> Path:
     """Draws the histograms as a PNG; gives its path.
 
     Raises:
-        ValueError: matplotlib is not installed, or `path` cannot be written.
+        UserError: matplotlib is not installed, or `path` cannot be written.
     """
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise ValueError("histograms need matplotlib: `pip install matplotlib`") from error
+        raise UserError("histograms need matplotlib: `pip install matplotlib`") from error
 
     figure = Figure(figsize=(11, 7), layout="constrained")
     length, rate, size, words = figure.subplots(2, 2).flat
@@ -105,10 +106,10 @@ def save_sample_sheet(directory: Path, path: Path, samples: int = 8, seed: int =
     """Writes frames of clips drawn at random, with id and caption, as a PNG; gives its path.
 
     Raises:
-        ValueError: `samples` is below 1, or the dataset or a clip in it cannot be read.
+        UserError: `samples` is below 1, `seed` below 0, or the dataset or a clip in it cannot be read.
     """
     if samples < 1:
-        raise ValueError(f"samples must be >= 1, got {samples}")
+        raise UserError(f"samples must be >= 1, got {samples}")
     dataset, sheets = ClipDataset(directory), []
     for index in _drawn(len(dataset), samples, seed):
         record = dataset[index]
@@ -131,6 +132,8 @@ def _drawn(size: int, count: int, seed: int) -> list[int]:
     """Some of 0..size-1 in order, or all."""
     if count >= size:
         return list(range(size))
+    if seed < 0:
+        raise UserError(f"seed must be >= 0, got {seed}")
     return sorted(np.random.default_rng(seed).choice(size, count, replace=False).tolist())
 
 

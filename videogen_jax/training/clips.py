@@ -7,6 +7,7 @@ from videogen_jax.data.loader import Mixture, Source, example_at
 from videogen_jax.data.sources import DegradedClips, ShapesClips, ShapesImages
 from videogen_jax.data.tfds_clips import open_clips
 from videogen_jax.data.windows import ClipWindows, Part
+from videogen_jax.errors import UserError
 from videogen_jax.training.distributed import is_main
 from videogen_jax.training.runs import DataConfig, RunConfig
 from videogen_jax.training.tasks.temporal_sr import FlowTaskConfig
@@ -19,11 +20,11 @@ def clip_source(config: RunConfig, part: Part) -> Source | Mixture:
     Says how many clips there are to train on, and how many are left out.
 
     Raises:
-        FileNotFoundError: no such dataset.
-        ValueError: the task cannot learn from real clips, no clip is left, or fewer than a batch.
+        MissingFile: no such dataset.
+        UserError: the task cannot learn from real clips, no clip is left, or fewer than a batch.
     """
     if isinstance(config.task, FlowTaskConfig):
-        raise ValueError(
+        raise UserError(
             "the flow learns from the true flows of procedural shapes, which real clips have not: "
             "leave data.dataset and data.mixture empty for this run"
         )
@@ -80,9 +81,9 @@ def _source(config: RunConfig, name: str, part: Part) -> Source:
 
 
 def check_batch(config: RunConfig, names: list[str], clips: int) -> None:
-    """Raises ValueError if there are fewer clips than a batch."""
+    """Raises UserError if there are fewer clips than a batch."""
     if clips < config.batch_size:
-        raise ValueError(
+        raise UserError(
             f"{', '.join(names)}: {clips} clips to train on are fewer than a batch of "
             f"{config.batch_size} (batch_size); ingest more clips, or make the batch smaller"
         )

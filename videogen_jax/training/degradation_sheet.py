@@ -10,6 +10,7 @@ import numpy as np
 from videogen_jax.atomic import replacing
 from videogen_jax.data.degrade import DegradeConfig, Recipe, degrade, draw_recipe
 from videogen_jax.data.loader import Source
+from videogen_jax.errors import UserError
 from videogen_jax.pipeline.contact_sheet import contact_sheet, stack_sheets
 
 FRAMES_IN_ROW = 6
@@ -32,10 +33,12 @@ def save_degradation_sheet(
         What was done to each clip, for people.
 
     Raises:
-        ValueError: `clips` is below 1.
+        UserError: `clips` is below 1, or `seed` below 0.
     """
     if clips < 1:
-        raise ValueError(f"clips is {clips}, expected at least 1")
+        raise UserError(f"clips is {clips}, expected at least 1")
+    if seed < 0:
+        raise UserError(f"seed is {seed}, expected at least 0")
     sheets, lines = [], []
     for index in range(min(clips, len(source))):
         example = source[index]

@@ -4,6 +4,8 @@ import dataclasses
 
 import jax
 
+from videogen_jax.errors import UserError
+
 
 @dataclasses.dataclass(frozen=True)
 class DistributedConfig:
@@ -21,27 +23,27 @@ class DistributedConfig:
     def __post_init__(self):
         count, number = self.num_processes, self.process_id
         if self.coordinator_address and (count is None or number is None):
-            raise ValueError(
+            raise UserError(
                 "distributed.coordinator_address needs distributed.num_processes and "
                 "distributed.process_id beside it"
             )
         if not self.coordinator_address and (count, number) != (None, None):
-            raise ValueError(
+            raise UserError(
                 "distributed.num_processes and distributed.process_id need "
                 "distributed.coordinator_address, the host:port of process 0"
             )
         if self.initialize and self.coordinator_address:
-            raise ValueError(
+            raise UserError(
                 "distributed.initialize asks the cluster what distributed.coordinator_address says: "
                 "give one of them"
             )
         if count is not None and number is not None and not 0 <= number < count:
-            raise ValueError(
+            raise UserError(
                 f"distributed.process_id is {number}, expected 0 .. {count} - 1 "
                 "(distributed.num_processes)"
             )
         if self.heartbeat_timeout_seconds < 1:
-            raise ValueError(
+            raise UserError(
                 f"distributed.heartbeat_timeout_seconds is {self.heartbeat_timeout_seconds}, "
                 "expected 1 or more"
             )
@@ -51,7 +53,7 @@ def connect(config: DistributedConfig) -> None:
     """Joins the other processes; call it before anything else asks JAX for its devices.
 
     Raises:
-        ValueError: no cluster was recognised, or the other processes do not answer.
+        UserError: no cluster was recognised, or the other processes do not answer.
     """
     if not (config.initialize or config.coordinator_address):
         return
@@ -68,7 +70,7 @@ def connect(config: DistributedConfig) -> None:
             )
     except (RuntimeError, ValueError) as error:
         where = config.coordinator_address or "the cluster (distributed.initialize)"
-        raise ValueError(f"cannot start the distributed run at {where}: {error}") from error
+        raise UserError(f"cannot start the distributed run at {where}: {error}") from error
 
 
 def is_main() -> bool:

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from videogen_jax.doors import enable_compilation_cache, run
+from videogen_jax.doors import command, enable_compilation_cache
 from videogen_jax.training.distributed import DistributedConfig, connect
 from videogen_jax.training.peers import ending_at_once
 from videogen_jax.training.profiler import parse_steps
@@ -55,4 +55,4 @@ def call_with_preset(
     preset: Any = tyro.extras.subcommand_type_from_defaults(dict(runs))
     main.__annotations__["config"] = Annotated[preset, tyro.conf.arg(name="")]
     options = (tyro.conf.AvoidSubcommands, tyro.conf.CascadeSubcommandArgs)
-    run(lambda: tyro.cli(main, prog=prog, description=description, config=options))
+    command(main, prog, description=description, config=options)

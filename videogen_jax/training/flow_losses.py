@@ -14,6 +14,7 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 
+from videogen_jax.errors import UserError
 from videogen_jax.models.flow import FlowOutput
 
 _CHARBONNIER_EPSILON = 1e-3
@@ -26,7 +27,7 @@ _GEOMETRY_PATCH_SIZE = 3
 class FlowLossConfig:
     """Weights of the loss; the defaults are IFRNet's, but for `census_grey`, which it has on.
 
-    Raises ValueError if `census_patch_size` is even or below 3.
+    Raises UserError if `census_patch_size` is even or below 3.
     """
 
     charbonnier_weight: float = 1.0
@@ -39,7 +40,7 @@ class FlowLossConfig:
 
     def __post_init__(self) -> None:
         if self.census_patch_size < 3 or self.census_patch_size % 2 == 0:
-            raise ValueError(
+            raise UserError(
                 f"census_patch_size must be odd and at least 3, got {self.census_patch_size}"
             )
 
@@ -56,11 +57,11 @@ def census_loss(x_BHWC: jax.Array, y_BHWC: jax.Array, patch_size: int) -> jax.Ar
     (Meister et al. 2018, UnFlow). Pixels whose patch leaves the image count as 0, and the mean is
     over all pixels.
 
-    Raises ValueError if the image is smaller than a patch.
+    Raises UserError if the image is smaller than a patch.
     """
     height, width = x_BHWC.shape[1:3]
     if min(height, width) < patch_size:
-        raise ValueError(
+        raise UserError(
             f"the census loss needs at least {patch_size}×{patch_size} pixels, one patch, "
             f"got {height}×{width}: use a smaller patch, or fewer levels for features"
         )

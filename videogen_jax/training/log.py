@@ -5,6 +5,7 @@ import math
 import jax
 from tqdm import tqdm
 
+from videogen_jax.errors import Diverged
 from videogen_jax.training.meter import Meter, StepCost, peak_memory
 from videogen_jax.training.metrics import MetricsWriter, NoMetrics
 
@@ -49,7 +50,7 @@ class RunLog:
         """Takes the metrics of step `done`; writes those of the last step that is to be logged.
 
         Raises:
-            FloatingPointError: as `flush`, at every step that is logged.
+            Diverged: as `flush`, at every step that is logged.
         """
         self._write()
         self._newest = done, metrics
@@ -60,7 +61,7 @@ class RunLog:
         """Writes what is pending and looks at the newest step; waits for its result.
 
         Raises:
-            FloatingPointError: too many steps in a row were skipped.
+            Diverged: too many steps in a row were skipped.
         """
         self._write()
         if self._newest is not None:
@@ -77,7 +78,7 @@ class RunLog:
             int(value) for value in jax.device_get([metrics[name] for name in _SKIPPED])
         )
         if in_a_row >= self._max_skipped:
-            raise FloatingPointError(
+            raise Diverged(
                 f"loss or gradient not finite in {in_a_row} steps in a row, up to step {step}; "
                 f"the last checkpoint has what was before (loop.max_skipped is {self._max_skipped})"
             )

@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from videogen_jax import layout, sharding
 from videogen_jax.data.loader import Batches
+from videogen_jax.errors import UserError
 from videogen_jax.sharding import MeshConfig
 from videogen_jax.training import preemption
 from videogen_jax.training.begin import begin
@@ -46,7 +47,7 @@ class LoopConfig:
 
     def __post_init__(self):
         if self.steps_during_save is not None and self.steps_during_save < 0:
-            raise ValueError(
+            raise UserError(
                 f"loop.steps_during_save is {self.steps_during_save}, expected 0 or more, or None"
             )
 
@@ -79,8 +80,8 @@ def train(
 
     Raises:
         Preempted: after a SIGTERM, once a checkpoint is written; a program ends with status 0.
-        ValueError: no checkpoint is intact, or the last one could not be written.
-        FloatingPointError: `config.max_skipped` steps in a row had a loss or gradient that is not
+        UserError: no checkpoint is intact, or the last one could not be written.
+        Diverged: `config.max_skipped` steps in a row had a loss or gradient that is not
             finite. It is found out at the next step logged or checkpointed; until then nothing
             changes any more, and no checkpoint is written.
     """

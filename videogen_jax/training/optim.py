@@ -13,6 +13,7 @@ import optax
 from optax import contrib
 
 from videogen_jax import trees
+from videogen_jax.errors import UserError
 
 _ADAFACTOR_CLIP = 1.0  # of the update's RMS, per tensor (Shazeer & Stern 2018, section 6)
 _MUON_MOMENTUM = 0.95  # Jordan 2024
@@ -32,7 +33,7 @@ class OptimConfig:
     channels, scaled so that AdamW's rates serve it; all else is AdamW's. `sgd` has momentum `b1`.
 
     Raises:
-        ValueError: a value out of its range; names the field.
+        UserError: a value out of its range; names the field.
     """
 
     name: OptimizerName = "adamw"
@@ -51,16 +52,16 @@ class OptimConfig:
 
     def __post_init__(self):
         if self.learning_rate <= 0:
-            raise ValueError(f"optim.learning_rate is {self.learning_rate}, expected > 0")
+            raise UserError(f"optim.learning_rate is {self.learning_rate}, expected > 0")
         for field in ("final_fraction", "warmup_steps", "epsilon", "weight_decay", "clip_norm"):
             if getattr(self, field) < 0:
-                raise ValueError(f"optim.{field} is {getattr(self, field)}, expected 0 or more")
+                raise UserError(f"optim.{field} is {getattr(self, field)}, expected 0 or more")
         for field in ("b1", "b2"):
             if not 0 <= getattr(self, field) < 1:
-                raise ValueError(f"optim.{field} is {getattr(self, field)}, expected in [0, 1)")
+                raise UserError(f"optim.{field} is {getattr(self, field)}, expected in [0, 1)")
         for pattern, multiplier in self.multipliers:
             if multiplier < 0:
-                raise ValueError(
+                raise UserError(
                     f"optim.multipliers has {multiplier} for {pattern!r}, expected 0 or more"
                 )
 
@@ -86,7 +87,7 @@ def make_optimizer(config: OptimConfig, steps: int) -> optax.GradientTransformat
     takes trees without them, see `trainable`.
 
     Raises, from `init`:
-        ValueError: a pattern matches no parameter that trains, or all are frozen; names the field.
+        UserError: a pattern matches no parameter that trains, or all are frozen; names the field.
     """
 
     def decays(params: Any) -> Any:
@@ -117,11 +118,11 @@ def trainable(freeze: tuple[str, ...], params: Any) -> Any:
     """`params` with an empty node, `optax.MaskedNode()`, in place of every frozen leaf.
 
     Raises:
-        ValueError: a pattern matches no parameter, or all are frozen.
+        UserError: a pattern matches no parameter, or all are frozen.
     """
     frozen = _checked("freeze", lambda: trees.mask(freeze, params))
     if all(jax.tree.leaves(frozen)):
-        raise ValueError(f"optim.freeze: {', '.join(freeze)} leave no parameter to train")
+        raise UserError(f"optim.freeze: {', '.join(freeze)} leave no parameter to train")
     return jax.tree.map(lambda is_frozen, x: optax.MaskedNode() if is_frozen else x, frozen, params)
 
 
@@ -180,5 +181,5 @@ def _muon_or_adamw(params: Any) -> Any:
 def _checked(field: str, select: Any) -> Any:
     try:
         return select()
-    except ValueError as error:
-        raise ValueError(f"optim.{field}: {error}") from error
+    except UserError as error:
+        raise UserError(f"optim.{field}: {error}") from error

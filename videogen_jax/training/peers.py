@@ -9,6 +9,9 @@ from collections.abc import Iterator
 
 import jax
 
+from videogen_jax.doors import traceback_wanted
+from videogen_jax.errors import user_message
+
 LOST_PEER = 75  # exit status: a temporary failure (sysexits.h), the same line again continues
 
 _CONNECTION = re.compile(
@@ -36,11 +39,13 @@ def ending_at_once() -> Iterator[None]:
     except Exception as error:
         if jax.process_count() == 1:
             raise
+        message = user_message(error)
         who = f"process {jax.process_index()} of {jax.process_count()}"
         if is_lost_peer(error):
             status, text = LOST_PEER, f"{who} stops because another one is lost: {error}"
         else:
-            status, text = 1, f"{who} stops: {error}"
+            status, text = 1, f"{who} stops: {message or error}"
+        if traceback_wanted() or status == 1 and message is None:
             traceback.print_exc()
         print(f"error: {text}", file=sys.stderr, flush=True)
         sys.stdout.flush()

@@ -17,6 +17,7 @@ from jax.sharding import Mesh
 
 from videogen_jax import layout, sharding
 from videogen_jax.data.captions import CONTRASTS
+from videogen_jax.errors import UserError
 from videogen_jax.pipeline.components import component_shapes
 from videogen_jax.training import cached, hlo
 from videogen_jax.training.assembly import Parts, assemble_task
@@ -74,7 +75,7 @@ def plan_step(config: RunConfig, topology: Topology) -> StepPlan:
     """Compiles the training step of a run for the devices of `topology`.
 
     Raises:
-        ValueError: the mesh does not divide devices, batch, frames or parameters; the devices cannot
+        UserError: the mesh does not divide devices, batch, frames or parameters; the devices cannot
             be compiled for.
     """
     mesh = sharding.make_mesh(config.mesh, absent_devices(topology))
@@ -160,11 +161,11 @@ def find_batch(
         the largest found that fits, and the smallest found that does not; None where there is none.
 
     Raises:
-        ValueError: as `plan_step`; or the memory of the devices is not known.
+        UserError: as `plan_step`; or the memory of the devices is not known.
     """
     limit = topology.chip.hbm_bytes
     if limit is None:
-        raise ValueError(f"--find-batch: the memory of {topology.name} is not known")
+        raise UserError(f"--find-batch: the memory of {topology.name} is not known")
     mesh = sharding.make_mesh(config.mesh, absent_devices(topology))
     unit = mesh.shape["data"] * mesh.shape["fsdp"] * config.accumulate
     return search_batch(

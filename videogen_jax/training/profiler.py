@@ -6,17 +6,19 @@ from typing import Any
 
 import jax
 
+from videogen_jax.errors import UserError
+
 
 def parse_steps(text: str) -> tuple[int, int]:
     """`START:STOP`, both included and counted from 1.
 
     Raises:
-        ValueError: it is something else, or STOP is before START.
+        UserError: it is something else, or STOP is before START.
     """
     found = re.fullmatch(r"(\d+):(\d+)", text)
     first, last = (int(number) for number in found.groups()) if found else (0, 0)
     if not 1 <= first <= last:
-        raise ValueError(
+        raise UserError(
             f"--profile is {text!r}, expected START:STOP, two steps counted from 1, such as 100:110"
         )
     return first, last

@@ -21,6 +21,7 @@ from videogen_jax.data.latent_cache import LatentCache
 from videogen_jax.data.loader import Mixture, Source, make_loader
 from videogen_jax.data.tokenizer import Tokenizer, load_tokenizer
 from videogen_jax.data.windows import Part
+from videogen_jax.errors import UserError
 from videogen_jax.presets import MODELS
 from videogen_jax.training.assembly import SAMPLE_CLIPS, Parts, assemble_task
 from videogen_jax.training.cached import open_cache
@@ -60,11 +61,11 @@ def train_run(
         profile: the first and last step to trace into `profile/`, counted from 1.
 
     Raises:
-        ValueError: `run_dir` belongs to another configuration (`claim.MAY_CHANGE` says what may
+        UserError: `run_dir` belongs to another configuration (`claim.MAY_CHANGE` says what may
             change) or none of its checkpoints is intact, `config` changes a model that
             `model_directory` has otherwise, the latent cache is not one of this run, or the mesh
             does not divide devices, batch, frames or parameters.
-        FileNotFoundError: the model directory lacks what the task needs.
+        MissingFile: the model directory lacks what the task needs.
     """
     config = with_model_of(config, model_directory)
     tokenizer = load_tokenizer(model_directory / "tokenizer")
@@ -116,12 +117,12 @@ def check_micro_batch(config: RunConfig, mesh: Mesh) -> None:
     """That every device has the same share of a micro-batch.
 
     Raises:
-        ValueError: it has not.
+        UserError: it has not.
     """
     sharing = mesh.shape["data"] * mesh.shape["fsdp"]
     micro_batch = config.batch_size // config.accumulate
     if config.accumulate > 1 and micro_batch % sharing:
-        raise ValueError(
+        raise UserError(
             f"batch_size {config.batch_size} in accumulate = {config.accumulate} micro-batches of "
             f"{micro_batch} is not divisible by the {sharing} devices that share a batch"
         )
@@ -133,7 +134,7 @@ def with_model_of(config: RunConfig, model_directory: Path) -> RunConfig:
     So a preset's task and settings train on whatever was converted, such as Stable Diffusion 2.
 
     Raises:
-        ValueError: `config.model` is no preset but changed by hand, and the directory has another;
+        UserError: `config.model` is no preset but changed by hand, and the directory has another;
             names the fields that differ.
     """
     path = model_directory / "config.json"
@@ -143,7 +144,7 @@ def with_model_of(config: RunConfig, model_directory: Path) -> RunConfig:
     if model != config.model and config.model not in MODELS.values():
         differing = differing_fields(there=model, now=config.model)
         message = f"{path}: the model there is not the one asked for; differing fields:"
-        raise ValueError("\n".join([message, *differing.values()]))
+        raise UserError("\n".join([message, *differing.values()]))
     return dataclasses.replace(config, model=model)
 
 
@@ -168,8 +169,8 @@ def export_run(
         The names of the components written.
 
     Raises:
-        ValueError: the model directory is another model's, or the checkpoint is damaged.
-        FileNotFoundError: no run, or no checkpoint in it.
+        UserError: the model directory is another model's, or the checkpoint is damaged.
+        MissingFile: no run, or no checkpoint in it.
     """
     config = config_file.load_config(run_dir / "config.json", RunConfig)
     checkpoint = find_checkpoint(run_dir, step)
@@ -254,7 +255,7 @@ def _sample_batch(config: RunConfig, examples: int = SAMPLE_CLIPS) -> dict[str, 
 
 
 def check_frames(config: RunConfig, mesh: Mesh) -> None:
-    """Raises ValueError if a clip cannot be spread over the mesh as the task takes it."""
+    """Raises UserError if a clip cannot be spread over the mesh as the task takes it."""
     match config.task:
         case CascadeTaskConfig() | VideoDecoderTaskConfig():
             sharding.check_frames(mesh, config.data.num_frames)
@@ -267,7 +268,7 @@ def _write_model_config(directory: Path, model: ModelConfig) -> None:
     if not path.exists():
         config_file.save_config(path, model)
     elif config_file.load_config(path, ModelConfig) != model:
-        raise ValueError(f"{path}: the model there is not the one of this run ({model.name!r})")
+        raise UserError(f"{path}: the model there is not the one of this run ({model.name!r})")
 
 
 def copy_tokenizer(source: Path, model_directory: Path) -> None:

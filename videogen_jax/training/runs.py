@@ -7,6 +7,7 @@ from typing import Any
 from videogen_jax import presets
 from videogen_jax.config import ModelConfig
 from videogen_jax.data.degrade import DegradeConfig
+from videogen_jax.errors import UserError
 from videogen_jax.sharding import MeshConfig
 from videogen_jax.training.loop import LoopConfig
 from videogen_jax.training.optim import OptimConfig, OptimizerName
@@ -53,11 +54,13 @@ class DataConfig:
 
     def __post_init__(self):
         if self.dataset and self.mixture:
-            raise ValueError("dataset and mixture are both given; expected one of them")
+            raise UserError("dataset and mixture are both given; expected one of them")
         if self.latent_cache and self.mixture:
-            raise ValueError(
+            raise UserError(
                 "latent_cache and mixture are both given; a cache has the clips of one dataset"
             )
+        if self.num_threads < 0:
+            raise UserError(f"num_threads is {self.num_threads}, expected 0 or more")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,10 +82,12 @@ class RunConfig:
 
     def __post_init__(self):
         if self.accumulate < 1 or self.batch_size % self.accumulate:
-            raise ValueError(
+            raise UserError(
                 f"accumulate is {self.accumulate}, expected a divisor of batch_size, which is "
                 f"{self.batch_size}"
             )
+        if self.seed < 0:
+            raise UserError(f"seed is {self.seed}, expected 0 or more")
 
 
 def _run(

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from videogen_jax.atomic import replacing
 from videogen_jax.data.tokenizer import load_tokenizer
+from videogen_jax.errors import UserError
 from videogen_jax.pipeline.model_files import find_model
 from videogen_jax.training.cache import CacheOptions, make_cache
 from videogen_jax.training.cache_config import SHAPES
@@ -44,7 +45,7 @@ def train_shapes(directory: Path, tokenizer: Path) -> Path:
         The model directory.
 
     Raises:
-        ValueError: a part does not pass its gate.
+        UserError: a part does not pass its gate.
     """
     model = directory / "model"
     load_tokenizer(tokenizer)
@@ -68,8 +69,8 @@ def train_ablations(model: str | Path, directory: Path) -> None:
             `no-reference/` and `slerp/`: copies of `model` with the parts trained anew in place.
 
     Raises:
-        FileNotFoundError: there is no such model.
-        ValueError: `directory` has ablations of another model; names the component that differs.
+        MissingFile: there is no such model.
+        UserError: `directory` has ablations of another model; names the component that differs.
     """
     source = find_model(model)
     for ablation, names in ABLATIONS.items():
@@ -97,7 +98,7 @@ def _component(name: str) -> str:
 def _check_copy(copy: Path, source: Path, retrained: set[str]) -> None:
     for name in sorted(set(list_components(source)) - retrained):
         if component_sha256(copy, name) != component_sha256(source, name):
-            raise ValueError(
+            raise UserError(
                 f"{copy}: its {name} is not that of {source}; these are ablations of another model, "
                 "expected a directory without them"
             )

@@ -5,7 +5,6 @@ little below what the weights that ship reach: a run below them went wrong, and 
 top of it would be lost.
 """
 
-import json
 import math
 from collections.abc import Callable
 from dataclasses import asdict
@@ -13,6 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
+from videogen_jax.data.text_rows import parse_json
+from videogen_jax.errors import UserError
 from videogen_jax.evaluation.held_out import BATCH, HeldOut, held_out, sample_videos
 from videogen_jax.evaluation.shapes_measures import psnr
 from videogen_jax.evaluation.shapes_report import score, score_images
@@ -47,14 +48,14 @@ def check_gate(name: str, run_dir: Path, model_dir: Path) -> None:
         model_dir: which has the part and those before it.
 
     Raises:
-        ValueError: a number is below its limit; names it, its value and the limit.
+        UserError: a number is below its limit; names it, its value and the limit.
     """
     reached = {**_last_metrics(run_dir), **_measure(name, VideoGen.load(model_dir))}
     limits = LEAST[name]
     print(f"{name}: " + ", ".join(f"{key} {reached[key]:.3g}" for key in limits))
     for key, least in limits.items():
         if not reached[key] >= least:  # also of NaN
-            raise ValueError(
+            raise UserError(
                 f"{run_dir}: {key} is {reached[key]:.3g}, at least {least:g} expected; nothing is "
                 "trained on this part (metrics.jsonl and samples/ show its training)"
             )
@@ -108,8 +109,10 @@ def _videos(options: Options) -> Callable[[VideoGen, HeldOut], Numbers]:
 
 def _last_metrics(run_dir: Path) -> Numbers:
     """Means of the last five rows that a run wrote; `gain` is of the flow over the plain average."""
-    lines = (run_dir / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
-    rows = [row for row in map(json.loads, lines) if "loss" in row][-5:]
+    path = run_dir / "metrics.jsonl"
+    lines = enumerate(path.read_bytes().splitlines(), start=1)
+    written = [parse_json(text, f"{path}, line {line}") for line, text in lines]
+    rows = [row for row in written if "loss" in row][-5:]
     means = {key: float(np.mean([row.get(key, math.nan) for row in rows])) for key in rows[-1]}
     if "charbonnier_of_average" in means:
         means["gain"] = means["charbonnier_of_average"] / means["charbonnier"]

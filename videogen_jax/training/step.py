@@ -10,6 +10,7 @@ import optax
 from jax.sharding import Mesh
 
 from videogen_jax import sharding
+from videogen_jax.errors import UserError
 from videogen_jax.sharding import MeshConfig
 from videogen_jax.training.optim import trainable, with_frozen
 from videogen_jax.training.task import Batch, Mean, Metrics, Params, Task
@@ -61,13 +62,13 @@ def make_step(
     first of them.
 
     Raises:
-        ValueError: `options.accumulate` is below 1, or above it with a task whose loss couples the
+        UserError: `options.accumulate` is below 1, or above it with a task whose loss couples the
             samples of a batch.
     """
     if options.accumulate < 1:
-        raise ValueError(f"accumulate is {options.accumulate}, expected 1 or more")
+        raise UserError(f"accumulate is {options.accumulate}, expected 1 or more")
     if options.accumulate > 1 and (reason := getattr(task, "couples_samples", "")):
-        raise ValueError(f"accumulate is {options.accumulate}, but {reason}: use 1")
+        raise UserError(f"accumulate is {options.accumulate}, but {reason}: use 1")
 
     def step(
         state: TrainState, frozen: Params, batch: Batch, key: jax.Array
@@ -192,7 +193,7 @@ def _gradient(
 
     def split(x: jax.Array) -> jax.Array:
         if x.shape[0] % accumulate:
-            raise ValueError(
+            raise UserError(
                 f"a batch of {x.shape[0]} is not divisible by accumulate, which is {accumulate}"
             )
         # Every accumulate-th sample: each device takes its share of a micro-batch from its own

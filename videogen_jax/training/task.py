@@ -7,6 +7,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 import jax
 import numpy as np
 
+from videogen_jax.errors import UserError
 from videogen_jax.models.remat import Remat
 from videogen_jax.training.distributed import is_main
 from videogen_jax.trees import Report
@@ -48,10 +49,10 @@ def without_remat(compute: ComputeConfig, network: str) -> ComputeConfig:
     """`compute` as it is, for a network that recomputes nothing.
 
     Raises:
-        ValueError: it asks for recomputation.
+        UserError: it asks for recomputation.
     """
     if compute.remat != "none":
-        raise ValueError(
+        raise UserError(
             f"compute.remat is {compute.remat!r}, but the {network} has no blocks to recompute: "
             "use 'none'"
         )
@@ -62,7 +63,7 @@ def begin_from(params: Params, source: Params | None, merge: Merge) -> Params:
     """Fresh `params` warm-started from `source` (§3.5); prints the report. As they are for None.
 
     Raises:
-        ValueError: a name or shape that `merge` does not explain; lists every key.
+        UserError: a name or shape that `merge` does not explain; lists every key.
     """
     if source is None:
         return params

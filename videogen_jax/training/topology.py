@@ -14,6 +14,7 @@ from typing import Any, Literal
 import jax
 from jax.experimental import topologies
 
+from videogen_jax.errors import UserError
 from videogen_jax.training.flops import peak_flops
 
 GPUS_PER_HOST = 8
@@ -114,18 +115,18 @@ def parse_topology(text: str) -> Topology:
     """`CHIP:SHAPE`.
 
     Raises:
-        ValueError: no such chip, or its topologies have another number of dimensions.
+        UserError: no such chip, or its topologies have another number of dimensions.
     """
     name, _, shape = text.partition(":")
     if name not in CHIPS:
-        raise ValueError(
+        raise UserError(
             f"--topology {text!r}: unknown chip {name!r}, expected one of {', '.join(CHIPS)}, then "
             "':' and their number, such as v5p:4x4x4"
         )
     dimensions = CHIPS[name].dimensions
     if not re.fullmatch(r"[1-9]\d*(x[1-9]\d*){%d}" % (dimensions - 1), shape):  # noqa: UP031
         example = "x".join("4" * dimensions)
-        raise ValueError(
+        raise UserError(
             f"--topology {text!r}: expected {dimensions} number{'s' * (dimensions > 1)} for {name}, "
             f"such as {name}:{example}"
         )
@@ -147,14 +148,14 @@ def absent_devices(topology: Topology) -> Sequence[Any]:
     """Its devices: JAX compiles for them and can run nothing on them. CPUs are really there.
 
     Raises:
-        ValueError: what compiles for these devices is not installed, or refuses the shape; there are
+        UserError: what compiles for these devices is not installed, or refuses the shape; there are
             fewer CPU devices.
     """
     match topology.chip.platform:
         case "cpu":
             devices = jax.devices("cpu")
             if len(devices) < topology.size:
-                raise ValueError(f"--topology {topology}: there are {len(devices)} CPU devices")
+                raise UserError(f"--topology {topology}: there are {len(devices)} CPU devices")
             return devices[: topology.size]
         case "tpu":
             _require("libtpu", "libtpu", "requirements-plan.txt", topology)
@@ -166,7 +167,7 @@ def absent_devices(topology: Topology) -> Sequence[Any]:
             _require(module, package, "requirements-plan-cuda.txt", topology)
             hosts, rest = divmod(topology.size, GPUS_PER_HOST)
             if hosts and rest:
-                raise ValueError(
+                raise UserError(
                     f"--topology {topology}: more than {GPUS_PER_HOST} GPUs are whole machines of "
                     f"{GPUS_PER_HOST}, but {topology.size} is not a multiple of it"
                 )
@@ -178,7 +179,7 @@ def _describe(asked: Topology, name: str, platform: str, **options: Any) -> Sequ
     try:
         return topologies.get_topology_desc(name, platform, **options).devices
     except (jax.errors.JaxRuntimeError, NotImplementedError) as error:
-        raise ValueError(f"--topology {asked}: {error}") from error
+        raise UserError(f"--topology {asked}: {error}") from error
 
 
 def _require(module: str, package: str, requirements: str, topology: Topology) -> None:
@@ -187,7 +188,7 @@ def _require(module: str, package: str, requirements: str, topology: Topology) -
     except ModuleNotFoundError:  # the package around it
         found = None
     if found is None:
-        raise ValueError(
+        raise UserError(
             f"--topology {topology}: compiling for it needs {package}, which is not installed: "
             f".venv/bin/python -m pip install -r {requirements}"
         )

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from videogen_jax.atomic import replacing
+from videogen_jax.errors import MissingFile, UserError
 
 Config = TypeVar("Config")
 
@@ -28,7 +29,7 @@ def save_config(path: str | os.PathLike[str], config: Any) -> None:
     """Writes a dataclass tree as JSON; parents are created, the file appears whole or not at all.
 
     Raises:
-        ValueError: a value does not fit its field's type, so that the file would not load again, or
+        UserError: a value does not fit its field's type, so that the file would not load again, or
             `path` cannot be written.
     """
     data = to_dict(config)
@@ -41,17 +42,17 @@ def load_config(path: str | os.PathLike[str], cls: type[Config]) -> Config:
     """Reads what `save_config` wrote.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: not JSON, an unknown, repeated or missing field, or a value of the wrong type;
+        MissingFile: there is no such file.
+        UserError: not JSON, an unknown, repeated or missing field, or a value of the wrong type;
             names the file, the field's path, and what was expected.
     """
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"no configuration file {path}")
+        raise MissingFile(f"no configuration file {path}")
     try:
         data = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_unique_fields)
     except ValueError as error:
-        raise ValueError(f"{path}: not a JSON file: {error}") from error
+        raise UserError(f"{path}: not a JSON file: {error}") from error
     return from_dict(data, cls, where=str(path))
 
 
@@ -101,7 +102,7 @@ def _parse(value: Any, expected: Any, where: str, path: str) -> Any:
     if origin is Literal:
         if not any(value == choice and type(value) is type(choice) for choice in arguments):
             choices = ", ".join(repr(choice) for choice in arguments)
-            raise ValueError(f"{where}{path} is {value!r}, expected one of {choices}")
+            raise UserError(f"{where}{path} is {value!r}, expected one of {choices}")
         return value
     if expected is float and type(value) is int:
         return float(value)
@@ -117,20 +118,20 @@ def _parse_dataclass(value: Any, cls: Any, where: str, path: str) -> Any:
     fields = {field.name: field for field in dataclasses.fields(cls) if field.init}
     if unknown := sorted(value.keys() - fields.keys()):
         names = ", ".join(prefix + name for name in unknown)
-        raise ValueError(f"{where}unknown {names}; {cls.__name__} has {', '.join(fields)}")
+        raise UserError(f"{where}unknown {names}; {cls.__name__} has {', '.join(fields)}")
     required = [
         field.name
         for field in fields.values()
         if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
     ]
     if absent := [prefix + name for name in required if name not in value]:
-        raise ValueError(f"{where}missing {', '.join(absent)}, which have no default")
+        raise UserError(f"{where}missing {', '.join(absent)}, which have no default")
     hints = typing.get_type_hints(cls)
     parsed = {name: _parse(v, hints[name], where, prefix + name) for name, v in value.items()}
     try:
         return cls(**parsed)
     except ValueError as error:  # from __post_init__, which does not know the file
-        raise ValueError(f"{where}{prefix}{error}") from error
+        raise UserError(f"{where}{prefix}{error}") from error
 
 
 def _parse_union(value: Any, expected: Any, arguments: tuple, where: str, path: str) -> Any:
@@ -140,7 +141,7 @@ def _parse_union(value: Any, expected: Any, arguments: tuple, where: str, path: 
     if len(classes) > 1 and isinstance(value, Mapping):
         name = value.get(_TYPE)
         if name not in classes:
-            raise ValueError(
+            raise UserError(
                 f"{where}{path}.{_TYPE} is {name!r}, expected one of {', '.join(classes)}"
             )
         fields = {key: item for key, item in value.items() if key != _TYPE}
@@ -151,7 +152,7 @@ def _parse_union(value: Any, expected: Any, arguments: tuple, where: str, path: 
     for choice in choices:
         try:
             return _parse(value, choice, where, path)
-        except ValueError:
+        except UserError:
             continue
     raise _wrong_type(value, expected, where, path)
 
@@ -167,15 +168,15 @@ def _parse_tuple(value: Any, expected: Any, arguments: tuple, where: str, path: 
     )
 
 
-def _wrong_type(value: Any, expected: Any, where: str, path: str) -> ValueError:
+def _wrong_type(value: Any, expected: Any, where: str, path: str) -> UserError:
     name = expected.__name__ if isinstance(expected, type) else str(expected)
     finite = "finite " if expected is float else ""
-    return ValueError(f"{where}{path or 'the file'} is {value!r}, expected {finite}{name}")
+    return UserError(f"{where}{path or 'the file'} is {value!r}, expected {finite}{name}")
 
 
 def _unique_fields(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     fields = dict(pairs)
     if len(fields) < len(pairs):
         names = sorted({name for name, _ in pairs if [n for n, _ in pairs].count(name) > 1})
-        raise ValueError(f"field given more than once: {', '.join(names)}")
+        raise UserError(f"field given more than once: {', '.join(names)}")
     return fields

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from videogen_jax.diffusion.schedule import ScheduleConfig
+from videogen_jax.errors import UserError
 from videogen_jax.models.autoencoder import AutoencoderConfig
 from videogen_jax.models.text_encoder import TextEncoderConfig
 from videogen_jax.models.unet import UNetConfig
@@ -148,8 +149,8 @@ def text_encoder_config(path: Path) -> TextEncoderConfig:
         path: Its `config.json`.
 
     Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: A field is unknown or has a value that our network is not written for; names the
+        MissingFile: There is no such file.
+        UserError: A field is unknown or has a value that our network is not written for; names the
             file and all such fields.
     """
     config = from_dict(_read(path, TEXT_ENCODER_FIELDS), TextEncoderConfig, where=str(path))
@@ -166,7 +167,7 @@ def unet_config(path: Path) -> UNetConfig:
     down = _choices(path, "down_block_types", data.pop("down"), down_types)
     up = _choices(path, "up_block_types", data.pop("up"), up_types)
     if up != down[::-1]:
-        raise ValueError(f"{path}: up_block_types is not the mirror image of down_block_types")
+        raise UserError(f"{path}: up_block_types is not the mirror image of down_block_types")
     data["attention_levels"] = down
     if not isinstance(data["num_heads"], list):
         # diffusers' field is named after the size of a head, but gives the number of heads.
@@ -178,11 +179,11 @@ def unet_sample_size(path: Path) -> int | None:
     """Latents per side that a `UNet2DConditionModel` was trained at, None if it does not say.
 
     Raises:
-        ValueError: Not a whole number (not square); names the file.
+        UserError: Not a whole number (not square); names the file.
     """
     size = read_json(path).get("sample_size")
     if size is not None and type(size) is not int:
-        raise ValueError(f"{path}: sample_size is {size!r}, expected a whole number or null")
+        raise UserError(f"{path}: sample_size is {size!r}, expected a whole number or null")
     return size
 
 
@@ -192,7 +193,7 @@ def autoencoder_config(path: Path) -> AutoencoderConfig:
     _choices(path, "down_block_types", data.pop("down"), {"DownEncoderBlock2D": True})
     _choices(path, "up_block_types", data.pop("up"), {"UpDecoderBlock2D": True})
     if data.pop("out_channels") != data["in_channels"]:
-        raise ValueError(f"{path}: out_channels differs from in_channels")
+        raise UserError(f"{path}: out_channels differs from in_channels")
     return from_dict(data, AutoencoderConfig, where=str(path))
 
 
@@ -205,12 +206,12 @@ def schedule_config(path: Path) -> ScheduleConfig:
         path: Its `scheduler_config.json`.
 
     Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: A value that `ScheduleConfig` does not know; names the file and the field.
+        MissingFile: There is no such file.
+        UserError: A value that `ScheduleConfig` does not know; names the file and the field.
     """
     given = read_json(path)
     if given.get("trained_betas") is not None:
-        raise ValueError(f"{path}: trained_betas are not supported, expected null")
+        raise UserError(f"{path}: trained_betas are not supported, expected null")
     data = {ours: given.get(name, value) for name, (ours, value) in SCHEDULE_FIELDS.items()}
     data["beta_schedule"] = _choice(path, "beta_schedule", data["beta_schedule"], BETA_SCHEDULES)
     data["prediction"] = _choice(path, "prediction_type", data["prediction"], PREDICTIONS)
@@ -229,17 +230,17 @@ def _read(path: Path, fields: Fields) -> dict[str, Any]:
             if value is not None and not name.startswith("_"):
                 problems.append(f"{name} is {value!r}, a field that is not supported")
     if problems:
-        raise ValueError("\n  ".join([f"{path} describes another network:", *problems]))
+        raise UserError("\n  ".join([f"{path} describes another network:", *problems]))
     return {ours: given.get(name, default) for name, (ours, default) in fields.read.items()}
 
 
 def _choice(path: Path, name: str, value: Any, choices: Mapping[str, Any]) -> Any:
     if not isinstance(value, str) or value not in choices:
-        raise ValueError(f"{path}: {name} has {value!r}, expected one of {', '.join(choices)}")
+        raise UserError(f"{path}: {name} has {value!r}, expected one of {', '.join(choices)}")
     return choices[value]
 
 
 def _choices(path: Path, name: str, values: Any, choices: Mapping[str, Any]) -> list[Any]:
     if not isinstance(values, list):
-        raise ValueError(f"{path}: {name} is {values!r}, expected a list")
+        raise UserError(f"{path}: {name} is {values!r}, expected a list")
     return [_choice(path, name, value, choices) for value in values]

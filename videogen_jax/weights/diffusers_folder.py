@@ -17,6 +17,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Literal
 
+from videogen_jax.errors import MissingFile, UserError
 from videogen_jax.weights import diffusers_configs
 from videogen_jax.weights.files import open_tensors, read_json
 from videogen_jax.weights.rules import Table
@@ -70,8 +71,8 @@ def stable_diffusion_configs(folder: Path) -> StableDiffusionConfigs:
     """Reads the configs of a diffusers folder.
 
     Raises:
-        FileNotFoundError: The folder or one of its config files does not exist.
-        ValueError: It is not a Stable Diffusion 1 or 2 text-to-image folder; names the file, all of
+        MissingFile: The folder or one of its config files does not exist.
+        UserError: It is not a Stable Diffusion 1 or 2 text-to-image folder; names the file, all of
             its fields that are not supported, and what was expected.
     """
     _check_folder(folder)
@@ -84,8 +85,8 @@ def stable_diffusion_configs(folder: Path) -> StableDiffusionConfigs:
     )
     try:
         return StableDiffusionConfigs(*configs)
-    except ValueError as error:
-        raise ValueError(f"{folder}: {error}") from error
+    except UserError as error:
+        raise UserError(f"{folder}: {error}") from error
 
 
 def folder_components(
@@ -94,8 +95,8 @@ def folder_components(
     """Opens the weights of our `components` in a diffusers folder.
 
     Raises:
-        FileNotFoundError: No weights file that is read; names what there is.
-        ValueError: A file is damaged or would run code.
+        MissingFile: No weights file that is read; names what there is.
+        UserError: A file is damaged or would run code.
     """
     sources = {}
     for name in components:
@@ -126,12 +127,12 @@ def find_weights(folder: Path, variant: Variant | None = None) -> Path:
     """The file that `choose_weights` takes of a component's folder.
 
     Raises:
-        FileNotFoundError: There is none; names what there is instead.
+        MissingFile: There is none; names what there is instead.
     """
     name = choose_weights((path.name for path in folder.iterdir()), variant)
     if name is None:
         kind = f"weights of variant {variant}" if variant else "weights"
-        raise FileNotFoundError(
+        raise MissingFile(
             f"no {kind} in {folder}, which has {_listing(folder)}; expected "
             "diffusion_pytorch_model or model as .safetensors, or as .bin"
         )
@@ -141,14 +142,14 @@ def find_weights(folder: Path, variant: Variant | None = None) -> Path:
 def _check_folder(folder: Path) -> None:
     """Raises unless `folder` is a diffusers pipeline with Stable Diffusion 1's components."""
     if not folder.is_dir():
-        raise FileNotFoundError(f"no folder {folder}")
+        raise MissingFile(f"no folder {folder}")
     if not (folder / INDEX).is_file():
-        raise ValueError(
+        raise UserError(
             f"{folder} has no {INDEX}, it has {_listing(folder)}; a diffusers folder is expected"
         )
     index = read_json(folder / INDEX)
     if "text_encoder_2" in index:
-        raise ValueError(
+        raise UserError(
             f"{folder} is Stable Diffusion XL or another model with two text encoders; "
             "only Stable Diffusion 1 and 2 are read"
         )
@@ -160,7 +161,7 @@ def _check_folder(folder: Path) -> None:
         elif not (folder / name).is_dir():
             problems.append(f"the folder {name} is missing")
     if problems:
-        raise ValueError(f"{folder / INDEX}: {'; '.join(problems)}")
+        raise UserError(f"{folder / INDEX}: {'; '.join(problems)}")
 
 
 def _listing(folder: Path) -> str:

@@ -12,6 +12,8 @@ import ml_dtypes
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
+from videogen_jax.errors import MissingFile, UserError
+
 _PICKLE_SUFFIXES = (".bin", ".ckpt", ".pt", ".pth")
 
 _DTYPES: Mapping[str, Any] = {
@@ -52,19 +54,19 @@ class SafeTensors(Tensors):
     arrays that are made of it.
 
     Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: It is not a safetensors file, is cut off, has a header that lies about its
+        MissingFile: There is no such file.
+        UserError: It is not a safetensors file, is cut off, has a header that lies about its
             content, or a tensor of a type that numpy has not.
     """
 
     def __init__(self, path: Path) -> None:
         if not path.is_file():
-            raise FileNotFoundError(f"no file {path}")
+            raise MissingFile(f"no file {path}")
         try:
             with safe_open(path, framework="numpy") as file:  # checks sizes, offsets and overlaps
                 self.metadata: dict[str, str] = file.metadata() or {}
         except SafetensorError as error:
-            raise ValueError(f"{path} is not a safetensors file: {error}") from error
+            raise UserError(f"{path} is not a safetensors file: {error}") from error
         self._path = path
         self._entries = _read_header(path)
 
@@ -76,13 +78,13 @@ class SafeTensors(Tensors):
     def mapped(self, name: str) -> np.ndarray:
         """A tensor as a read-only map of the file, of which only what is indexed is read.
 
-        Raises ValueError if the file can no longer be mapped.
+        Raises UserError if the file can no longer be mapped.
         """
         entry = self._entries[name]
         try:
             return np.memmap(self._path, entry.dtype, "r", entry.offset, entry.shape)
         except (OSError, ValueError) as error:
-            raise ValueError(f"cannot read {name} of {self._path}: {error}") from error
+            raise UserError(f"cannot read {name} of {self._path}: {error}") from error
 
     def __iter__(self) -> Iterator[str]:
         return iter(sorted(self._entries))
@@ -137,8 +139,8 @@ def open_tensors(path: Path) -> Tensors:
     """The tensors of a safetensors file, of a PyTorch pickle, or of an index of several of them.
 
     Raises:
-        FileNotFoundError: There is no such file, or an index names a file that does not exist.
-        ValueError: It is none of these, is damaged, or would run code; names the file.
+        MissingFile: There is no such file, or an index names a file that does not exist.
+        UserError: It is none of these, is damaged, or would run code; names the file.
     """
     if path.suffix == ".json":
         return _open_index(path)
@@ -153,14 +155,14 @@ def read_array(path: Path, name: str, dtype: Any, count: int, offset: int) -> np
     """Reads `count` numbers that lie `offset` bytes from the start of a file; `name` is for errors.
 
     Raises:
-        ValueError: The file cannot be read, or ends before.
+        UserError: The file cannot be read, or ends before.
     """
     try:
         array = np.fromfile(path, dtype, count, offset=offset)
     except OSError as error:
-        raise ValueError(f"cannot read {path}: {error.strerror}") from error
+        raise UserError(f"cannot read {path}: {error.strerror}") from error
     if array.size != count:
-        raise ValueError(f"{path} ends within {name}")
+        raise UserError(f"{path} ends within {name}")
     return array
 
 
@@ -168,17 +170,17 @@ def read_json(path: Path) -> dict[str, Any]:
     """Reads a JSON object.
 
     Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: It is not JSON, or not an object.
+        MissingFile: There is no such file.
+        UserError: It is not JSON, or not an object.
     """
     if not path.is_file():
-        raise FileNotFoundError(f"no file {path}")
+        raise MissingFile(f"no file {path}")
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise ValueError(f"{path} is not a JSON file: {error}") from error
+        raise UserError(f"{path} is not a JSON file: {error}") from error
     if not isinstance(data, dict):
-        raise ValueError(f"{path} holds a {type(data).__name__}, expected an object")
+        raise UserError(f"{path} holds a {type(data).__name__}, expected an object")
     return data
 
 
@@ -186,12 +188,12 @@ def index_files(path: Path) -> dict[str, str]:
     """Tensor name -> file name, of an `*.index.json` of weights in several files.
 
     Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: It has no `weight_map` of names to files beside it.
+        MissingFile: There is no such file.
+        UserError: It has no `weight_map` of names to files beside it.
     """
     files = read_json(path).get("weight_map")
     if not isinstance(files, dict) or not files or not all(map(_is_file_name, files.values())):
-        raise ValueError(f"{path} has no weight_map of tensors to files beside it")
+        raise UserError(f"{path} has no weight_map of tensors to files beside it")
     return files
 
 
@@ -203,12 +205,12 @@ def _open_index(path: Path) -> Tensors:
     files = index_files(path)
     names = sorted(set(files.values()))
     if missing := [name for name in names if not (path.parent / name).is_file()]:
-        raise FileNotFoundError(f"{path} needs {', '.join(missing)}, which are not there")
+        raise MissingFile(f"{path} needs {', '.join(missing)}, which are not there")
     shards = {name: open_tensors(path.parent / name) for name in names}
     held = {(tensor, name) for name, shard in shards.items() for tensor in shard}
     if held != set(files.items()):
         wrong = sorted({tensor for tensor, _ in held ^ set(files.items())})
-        raise ValueError(f"{path} and its files disagree on where {', '.join(wrong)} are")
+        raise UserError(f"{path} and its files disagree on where {', '.join(wrong)} are")
     return ShardedTensors({tensor: shards[name] for tensor, name in files.items()})
 
 
@@ -219,7 +221,7 @@ def _read_header(path: Path) -> dict[str, _Entry]:
         header = json.loads(file.read(size))
     header.pop("__metadata__", None)
     if foreign := sorted({entry["dtype"] for entry in header.values()} - _DTYPES.keys()):
-        raise ValueError(f"{path} has tensors of type {', '.join(foreign)}, which are not read")
+        raise UserError(f"{path} has tensors of type {', '.join(foreign)}, which are not read")
     return {
         name: _Entry(_DTYPES[entry["dtype"]], tuple(entry["shape"]), 8 + size + start)
         for name, entry in header.items()

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from videogen_jax.errors import MissingFile
 from videogen_jax.weights.diffusers_folder import CONFIG_FILES, FOLDERS, Variant, choose_weights
 from videogen_jax.weights.files import index_files
 from videogen_jax.weights.sources import Component
@@ -24,7 +25,7 @@ def download(repo: str, components: Iterable[Component], variant: Variant | None
     only that.
 
     Raises:
-        FileNotFoundError: There is no such repository, or it cannot be reached and is not cached.
+        MissingFile: There is no such repository, or it cannot be reached and is not cached.
     """
     import huggingface_hub
     from huggingface_hub import constants
@@ -46,7 +47,7 @@ def download(repo: str, components: Iterable[Component], variant: Variant | None
         return fetch([*CONFIG_FILES, *shards]) if shards else folder
     except (OSError, _http_error()) as error:
         why = "the hub is switched off (HF_HUB_OFFLINE)" if offline else f"{error}".split("\n")[0]
-        raise FileNotFoundError(
+        raise MissingFile(
             f"no file or folder {repo}, and no copy of the hub's {repo} in "
             f"{constants.HF_HUB_CACHE}: {why}"
         ) from error

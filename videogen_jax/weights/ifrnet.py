@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from videogen_jax.atomic import replacing
+from videogen_jax.errors import UserError
 from videogen_jax.models.flow import FlowConfig, LatentFlow
 from videogen_jax.weights.config_file import load_config, save_config
 from videogen_jax.weights.model_dir import (
@@ -41,13 +42,13 @@ def convert_ifrnet(source: Path, model_dir: Path, dtype: DType | None = None) ->
         dtype: Of the weights on disk; None keeps the source's.
 
     Raises:
-        FileNotFoundError: There is no such checkpoint.
-        ValueError: It is no IFRNet checkpoint, holds more than tensors (nothing in it is executed),
+        MissingFile: There is no such checkpoint.
+        UserError: It is no IFRNet checkpoint, holds more than tensors (nothing in it is executed),
             or `model_dir` has a `pixel_flow` already or cannot be written.
     """
     present = list_components(model_dir) if model_dir.is_dir() else []
     if COMPONENT in present or (model_dir / _CONFIG_FILE).exists():
-        raise ValueError(f"{model_dir} has a {COMPONENT} already")
+        raise UserError(f"{model_dir} has a {COMPONENT} already")
     weights = open_pickle(source)
     config = ifrnet_config(weights, name=str(source))
     params = import_weights(IFRNET, weights, _shapes(config), name=str(source))
@@ -63,8 +64,8 @@ def load_pixel_flow(model_dir: Path) -> tuple[FlowConfig, dict[str, Any]]:
     """The configuration and the float32 parameters that `convert_ifrnet` wrote.
 
     Raises:
-        FileNotFoundError: The directory has no `pixel_flow`.
-        ValueError: A file is damaged, or the two do not fit.
+        MissingFile: The directory has no `pixel_flow`.
+        UserError: A file is damaged, or the two do not fit.
     """
     params = load_component(model_dir, COMPONENT)
     config = load_config(model_dir / _CONFIG_FILE, FlowConfig)
@@ -76,7 +77,7 @@ def ifrnet_config(weights: Mapping[str, np.ndarray], *, name: str) -> FlowConfig
     """The sizes that the shapes of an IFRNet checkpoint tell; `name` heads the messages.
 
     Raises:
-        ValueError: A weight that tells a size is missing or has another number of axes, or the
+        UserError: A weight that tells a size is missing or has another number of axes, or the
             sizes are none that the network can have.
     """
     by_name = {IFRNET.canonical(key): array.shape for key, array in weights.items()}
@@ -84,7 +85,7 @@ def ifrnet_config(weights: Mapping[str, np.ndarray], *, name: str) -> FlowConfig
     side = "decoder1.convblock.1.conv2.0.weight"
     bad = [key for key in (*firsts, side) if len(by_name.get(key, ())) != 4]
     if bad:
-        raise ValueError(f"{name} is no IFRNet checkpoint: no convolution {', '.join(bad)}")
+        raise UserError(f"{name} is no IFRNet checkpoint: no convolution {', '.join(bad)}")
     _, channels, stem_kernel, _ = by_name[firsts[0]]
     try:
         return FlowConfig(
@@ -93,8 +94,8 @@ def ifrnet_config(weights: Mapping[str, np.ndarray], *, name: str) -> FlowConfig
             side_channels=by_name[side][0],
             stem_kernel=stem_kernel,
         )
-    except ValueError as error:
-        raise ValueError(f"{name} is no IFRNet checkpoint: {error}") from error
+    except UserError as error:
+        raise UserError(f"{name} is no IFRNet checkpoint: {error}") from error
 
 
 def _shapes(config: FlowConfig) -> dict[str, Any]:

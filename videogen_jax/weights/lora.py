@@ -22,6 +22,7 @@ from pathlib import Path
 import jax.numpy as jnp
 import numpy as np
 
+from videogen_jax.errors import UserError
 from videogen_jax.trees import Tree, flatten
 from videogen_jax.weights.files import SafeTensors, Tensors, open_tensors
 from videogen_jax.weights.lora_metadata import PeftMetadata
@@ -132,18 +133,18 @@ def open_loras(
         components: The networks that are converted; the file must be about one of them.
 
     Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: The numbers of scales and files differ or a scale is not finite; a file is
+        MissingFile: There is no such file.
+        UserError: The numbers of scales and files differ or a scale is not finite; a file is
             damaged, is for none of `components`, or has keys of another kind, of layers that do not
             exist, without partner, of the wrong shape or not finite; names the file and all keys.
     """
     if len(scales) not in {0, 1, len(files)} or (scales and not files):
-        raise ValueError(
+        raise UserError(
             f"there are {len(scales)} LoRA scales for {len(files)} LoRA files, "
             "expected one for each file or one for all"
         )
     if not all(map(math.isfinite, scales)):
-        raise ValueError(f"the LoRA scales are {list(scales)}, expected finite numbers")
+        raise UserError(f"the LoRA scales are {list(scales)}, expected finite numbers")
     each = list(scales) if len(scales) == len(files) else list(scales or [1.0]) * len(files)
     named = _targets(expected)
     wanted = tuple(components)
@@ -179,9 +180,9 @@ def _open(
         if "alpha" in keys and metadata.tells_alpha(target.component):
             problems.append(f"  ! {keys['alpha']} is given by the metadata too")
     if problems:
-        raise ValueError("\n".join([f"{path} cannot be merged:", *sorted(set(problems))]))
+        raise UserError("\n".join([f"{path} cannot be merged:", *sorted(set(problems))]))
     if not found:
-        raise ValueError(f"{path} has no LoRA weights")
+        raise UserError(f"{path} has no LoRA weights")
 
     pairs: dict[tuple[Component, str], _Pair] = {}
     layers: dict[Component, dict[str, str]] = {}
@@ -189,7 +190,7 @@ def _open(
         pairs[target.component, target.path] = _pair(target, keys, tensors, metadata)
         layers.setdefault(target.component, {})[target.path] = _layer_of(keys["down"])
     if not layers.keys() & set(components):
-        raise ValueError(
+        raise UserError(
             f"{path} is for {' and '.join(layers)}, expected a LoRA for what is converted: "
             + ", ".join(components)
         )

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from videogen_jax.errors import UserError
 from videogen_jax.weights.sources import Component
 
 KEY = "lora_adapter_metadata"
@@ -31,16 +32,16 @@ class PeftMetadata:
     """The fields that tell how pairs are scaled; fields of a network are "unet.r" and so on.
 
     Raises:
-        ValueError: It is not a JSON object; names the file.
+        UserError: It is not a JSON object; names the file.
     """
 
     def __init__(self, path: Path, metadata: Mapping[str, str]) -> None:
         try:
             fields = json.loads(metadata.get(KEY, "{}"))
         except ValueError as error:
-            raise ValueError(f"{path}: metadata {KEY} is not JSON: {error}") from error
+            raise UserError(f"{path}: metadata {KEY} is not JSON: {error}") from error
         if not isinstance(fields, dict):
-            raise ValueError(f"{path}: metadata {KEY} is {fields!r}, expected an object")
+            raise UserError(f"{path}: metadata {KEY} is {fields!r}, expected an object")
         self._fields: dict[str, Any] = fields
         self.problems = tuple(_problems(fields))
         """What it asks for that a plain LoRA does not do, and what is malformed."""

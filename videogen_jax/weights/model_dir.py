@@ -17,10 +17,12 @@ from typing import Any, Literal
 
 import jax.numpy as jnp
 import numpy as np
+from safetensors import SafetensorError
 from safetensors.numpy import save_file
 
 from videogen_jax import trees
 from videogen_jax.atomic import replacing
+from videogen_jax.errors import MissingFile, UserError
 from videogen_jax.weights.config_file import from_dict, to_dict
 from videogen_jax.weights.files import SafeTensors
 from videogen_jax.weights.stored import StoredTensor
@@ -55,7 +57,7 @@ def save_component(
         dtype: of the floating-point tensors on disk; None keeps each as it is.
 
     Raises:
-        ValueError: a tensor holds NaN or infinity, in `dtype` or already before (lists them all),
+        UserError: a tensor holds NaN or infinity, in `dtype` or already before (lists them all),
             or the directory cannot be written.
     """
     directory = Path(directory)
@@ -79,10 +81,16 @@ def write_tensors(
     """Writes a safetensors file with the permissions that any new file gets.
 
     safetensors itself makes files that only their owner can read.
+
+    Raises:
+        OSError: it cannot be written.
     """
     path.touch()
     mode = path.stat().st_mode
-    save_file(dict(arrays), path, metadata)
+    try:
+        save_file(dict(arrays), path, metadata)
+    except SafetensorError as error:  # its type for any failure, a full disk among them
+        raise OSError(str(error)) from error
     path.chmod(mode)
 
 
@@ -101,8 +109,8 @@ def load_component(
         nested dict of numpy arrays.
 
     Raises:
-        FileNotFoundError: no such directory or component; lists the components there are.
-        ValueError: the file differs from what was saved, was put there by other means, or (asked
+        MissingFile: no such directory or component; lists the components there are.
+        UserError: the file differs from what was saved, was put there by other means, or (asked
             for) is not finite; names the file and what is wrong.
     """
     path = _verified_file(Path(directory), name)
@@ -117,7 +125,7 @@ def open_component(directory: PathLike, name: str) -> dict[str, Any]:
     """As `load_component` in float32, but the leaves are `StoredTensor`: read when indexed.
 
     Raises:
-        FileNotFoundError, ValueError: as `load_component`.
+        MissingFile, UserError: as `load_component`.
     """
     path = _verified_file(Path(directory), name)
     tensors = SafeTensors(path)
@@ -130,13 +138,13 @@ def component_sha256(directory: PathLike, name: str) -> str:
     """The checksum that a component was saved with; loading it verifies that it still has it.
 
     Raises:
-        FileNotFoundError: no such directory or component; lists the components there are.
-        ValueError: it has no checksum.
+        MissingFile: no such directory or component; lists the components there are.
+        UserError: it has no checksum.
     """
     path = _component_file(Path(directory), name)
     saved = _read_manifest(path.parent).get(name)
     if saved is None:
-        raise ValueError(_without_checksum(path))
+        raise UserError(_without_checksum(path))
     return saved.sha256
 
 
@@ -144,11 +152,11 @@ def list_components(directory: PathLike) -> list[str]:
     """The names of the components in a model directory, sorted.
 
     Raises:
-        FileNotFoundError: there is no such directory.
+        MissingFile: there is no such directory.
     """
     directory = Path(directory)
     if not directory.is_dir():
-        raise FileNotFoundError(f"no model directory {directory}")
+        raise MissingFile(f"no model directory {directory}")
     files = directory.glob(f"*{_SUFFIX}")
     return sorted(file.name.removesuffix(_SUFFIX) for file in files if file.name[0] != ".")
 
@@ -162,10 +170,10 @@ def check_against(expected_shapes: trees.Tree, params: trees.Tree, path: PathLik
         path: of the file that `params` came from, for the message.
 
     Raises:
-        ValueError: names the file and every missing, unexpected and mis-shaped tensor.
+        UserError: names the file and every missing, unexpected and mis-shaped tensor.
     """
     if lines := trees.differences(expected_shapes, params).lines():
-        raise ValueError("\n".join([f"{os.fspath(path)} does not fit the configuration:", *lines]))
+        raise UserError("\n".join([f"{os.fspath(path)} does not fit the configuration:", *lines]))
 
 
 def _verified_file(directory: Path, name: str) -> Path:
@@ -178,7 +186,7 @@ def _component_file(directory: Path, name: str) -> Path:
     components = list_components(directory)
     if name not in components:
         there_are = ", ".join(components) or "none"
-        raise FileNotFoundError(f"no component {name!r} in {directory}; there are: {there_are}")
+        raise MissingFile(f"no component {name!r} in {directory}; there are: {there_are}")
     return directory / (name + _SUFFIX)
 
 
@@ -197,7 +205,7 @@ def _check_finite(arrays: dict[str, np.ndarray], what: str, dtype: DType | None)
     bad = [path for path, array in arrays.items() if not np.all(np.isfinite(array))]
     if bad:
         as_dtype = f" in {dtype}" if dtype else ""
-        raise ValueError("\n  ".join([f"{what} has tensors that are not finite{as_dtype}:", *bad]))
+        raise UserError("\n  ".join([f"{what} has tensors that are not finite{as_dtype}:", *bad]))
 
 
 def _sha256(path: Path) -> str:
@@ -213,16 +221,16 @@ def _read_manifest(directory: Path) -> dict[str, _Saved]:
     try:
         data = dict(json.loads(path.read_text(encoding="utf-8")))
     except (ValueError, TypeError) as error:
-        raise ValueError(f"{path} is damaged: {error}") from error
+        raise UserError(f"{path} is damaged: {error}") from error
     return {name: from_dict(entry, _Saved, where=f"{path}, {name}") for name, entry in data.items()}
 
 
 def _verify(path: Path, saved: _Saved | None) -> None:
-    """Raises ValueError unless the file is the one that the manifest describes."""
+    """Raises UserError unless the file is the one that the manifest describes."""
     if saved is None:
-        raise ValueError(_without_checksum(path))
+        raise UserError(_without_checksum(path))
     size = path.stat().st_size
     if size != saved.bytes:
-        raise ValueError(f"{path} is damaged: it has {size} bytes, saved were {saved.bytes}")
+        raise UserError(f"{path} is damaged: it has {size} bytes, saved were {saved.bytes}")
     if _sha256(path) != saved.sha256:
-        raise ValueError(f"{path} is damaged: its content differs from what was saved (sha256)")
+        raise UserError(f"{path} is damaged: its content differs from what was saved (sha256)")

@@ -9,6 +9,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
+from videogen_jax.errors import UserError
 from videogen_jax.trees import Tree, flatten
 from videogen_jax.weights.files import Tensors
 from videogen_jax.weights.lora import Lora
@@ -87,7 +88,7 @@ def read_component(
         loras: What is merged into it, in float32, before the change of dtype.
 
     Raises:
-        ValueError: The weights do not fit (every name that is unexpected, missing, given twice or
+        UserError: The weights do not fit (every name that is unexpected, missing, given twice or
             of the wrong shape), or are not finite; names the file.
     """
     reader = _Reader(name, source, dtype, loras)
@@ -180,12 +181,10 @@ class _Reader(Tensors):
         return self._tensors.shape(name)
 
     def check_finite(self) -> None:
-        """Raises ValueError that names every tensor read so far that is not finite."""
+        """Raises UserError that names every tensor read so far that is not finite."""
         if self._infinite:
             lines = [f"{name} has {what}" for name, what in self._infinite.items()]
-            raise ValueError(
-                "\n  ".join([f"{self._file} has weights that are not finite:", *lines])
-            )
+            raise UserError("\n  ".join([f"{self._file} has weights that are not finite:", *lines]))
 
 
 def _is_floating(array: np.ndarray) -> bool:

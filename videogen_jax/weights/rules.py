@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from videogen_jax.errors import UserError
 from videogen_jax.trees import Tree, flatten, unflatten
 
 Shape = tuple[int, ...]
@@ -152,7 +153,7 @@ def import_weights(
         Nested dict of numpy arrays with exactly the paths and shapes of `expected`.
 
     Raises:
-        ValueError: Names every source key that no rule, more than one rule or no parameter takes,
+        UserError: Names every source key that no rule, more than one rule or no parameter takes,
             every parameter that is not filled or filled twice, and every wrong shape.
     """
     return fill(assign(table, source, expected), source, expected, name=name)
@@ -185,7 +186,7 @@ def fill(
             wanted = (wanted[0] * count, *wanted[1:])
             misshaped[key] = f"  ! {key} has shape {array.shape}, expected {wanted}"
     if problems := [*assignment.problems, *misshaped.values()]:
-        raise ValueError("\n".join([f"{name} does not fit the configuration:", *problems]))
+        raise UserError("\n".join([f"{name} does not fit the configuration:", *problems]))
     return unflatten(params)
 
 
@@ -200,7 +201,7 @@ def export_weights(table: Table, params: Tree) -> dict[str, np.ndarray]:
         Contiguous arrays by source name.
 
     Raises:
-        ValueError: Names every parameter that no rule or more than one rule takes, or whose name is
+        UserError: Names every parameter that no rule or more than one rule takes, or whose name is
             another's too.
     """
     parts = _by_source(table, params)
@@ -231,7 +232,7 @@ def _by_source(table: Table, params: Tree) -> dict[str, dict[tuple[int, int], np
         if not _are_whole(arrays):
             problems.append(f"  - {key} has not all of its parts")
     if problems:
-        raise ValueError("\n".join(["parameters that have no name to export by:", *problems]))
+        raise UserError("\n".join(["parameters that have no name to export by:", *problems]))
     return parts
 
 

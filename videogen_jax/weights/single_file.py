@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from videogen_jax.diffusion.schedule import Prediction, ScheduleConfig
+from videogen_jax.errors import UserError
 from videogen_jax.models.autoencoder import AutoencoderConfig
 from videogen_jax.models.text_encoder import TextEncoderConfig
 from videogen_jax.models.unet import UNetConfig
@@ -47,8 +48,8 @@ def open_single_file(
         ema: Take the UNet's averaged weights, `model_ema`.
 
     Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: It is damaged, would run code, or is no Stable Diffusion 1 or 2; names the file.
+        MissingFile: There is no such file.
+        UserError: It is damaged, would run code, or is no Stable Diffusion 1 or 2; names the file.
     """
     tensors = open_tensors(path)
     second = _check_names(path, tensors)
@@ -67,9 +68,9 @@ def open_single_file(
         size = 96 if second and schedule.prediction == "v" else 64
         configs = StableDiffusionConfigs(text, unet, autoencoder, schedule, size)
     except KeyError as error:
-        raise ValueError(f"{path} is no Stable Diffusion 1 or 2: it has no {error}") from error
+        raise UserError(f"{path} is no Stable Diffusion 1 or 2: it has no {error}") from error
     except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
+        raise UserError(f"{path}: {error}") from error
     tables: dict[Component, Table] = {
         "text_encoder": text_table,
         "image_unet": compvis_unet(unet.attention_levels, unet.layers_per_block),
@@ -83,14 +84,14 @@ def open_single_file(
 def _check_names(path: Path, tensors: Tensors) -> bool:
     """Whether the file is of Stable Diffusion 2; raises if it is of neither 1 nor 2."""
     if any(name.startswith(_XL) for name in tensors):
-        raise ValueError(f"{path} is Stable Diffusion XL; only Stable Diffusion 1 and 2 are read")
+        raise UserError(f"{path} is Stable Diffusion XL; only Stable Diffusion 1 and 2 are read")
     second = any(name.startswith(_OPEN_CLIP) for name in tensors)
     needed = (_UNET, _VAE, _OPEN_CLIP if second else _CLIP)
     if absent := [p for p in needed if not any(name.startswith(p) for name in tensors)]:
-        raise ValueError(f"{path} has no tensors called {', '.join(p + '*' for p in absent)}")
+        raise UserError(f"{path} has no tensors called {', '.join(p + '*' for p in absent)}")
     known = [name for name in tensors if name.startswith(needed) or _IGNORED.fullmatch(name)]
     if surplus := sorted(set(tensors) - set(known)):
-        raise ValueError("\n  + unexpected ".join([f"{path} has more than is read:", *surplus]))
+        raise UserError("\n  + unexpected ".join([f"{path} has more than is read:", *surplus]))
     return second
 
 
@@ -112,7 +113,7 @@ def _unet(tensors: Tensors, second: bool) -> UNetConfig:
     middle = "middle_block.1."
     linear = len(tensors.shape(middle + "proj_in.weight")) == 2
     if linear != second:
-        raise ValueError("the UNet is of one Stable Diffusion family, the text encoder of another")
+        raise UserError("the UNet is of one Stable Diffusion family, the text encoder of another")
     heads = tuple(c // _HEAD_WIDTH if second else _SD1_HEADS for c in channels)
     return UNetConfig(
         in_channels=tensors.shape("input_blocks.0.0.weight")[1],
@@ -145,7 +146,7 @@ def _text_encoder(tensors: Tensors, second: bool) -> tuple[TextEncoderConfig, Ta
         layers = len(_indices(tensors, r"transformer\.resblocks\.(\d+)\."))
         mlp = "transformer.resblocks.0.mlp.c_fc.bias"
         if layers not in (_OPEN_CLIP_LAYERS, _OPEN_CLIP_LAYERS - 1):
-            raise ValueError(f"the text encoder has {layers} layers, expected 24, or the 23 used")
+            raise UserError(f"the text encoder has {layers} layers, expected 24, or the 23 used")
         if layers == _OPEN_CLIP_LAYERS:
             layers -= 1
             last = f"transformer.resblocks.{layers}."
@@ -177,7 +178,7 @@ class _Averaged(Tensors):
     def __init__(self, path: Path, tensors: Tensors, plain: Tensors) -> None:
         names = {name: f"model_ema.diffusion_model{name.replace('.', '')}" for name in plain}
         if missing := [name for name in names.values() if name not in tensors]:
-            raise ValueError(f"{path} has no averaged weights {', '.join(missing[:5])}")
+            raise UserError(f"{path} has no averaged weights {', '.join(missing[:5])}")
         self._tensors, self._names = tensors, names
 
     def __getitem__(self, name: str) -> np.ndarray:

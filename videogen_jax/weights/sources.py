@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from videogen_jax.diffusion.schedule import ScheduleConfig
+from videogen_jax.errors import UserError
 from videogen_jax.models.autoencoder import AutoencoderConfig
 from videogen_jax.models.text_encoder import TextEncoderConfig
 from videogen_jax.models.unet import UNetConfig
@@ -33,12 +34,12 @@ class StableDiffusionConfigs:
     def __post_init__(self) -> None:
         latents, channels = self.autoencoder.latent_channels, self.unet.in_channels
         if not latents == channels == self.unet.out_channels:
-            raise ValueError(
+            raise UserError(
                 f"the UNet has {channels} input and {self.unet.out_channels} output channels, "
                 f"expected the autoencoder's {latents} latent channels: not a text-to-image model"
             )
         if self.unet.cross_attention_dim != self.text_encoder.hidden_size:
-            raise ValueError(
+            raise UserError(
                 f"the UNet attends to text of width {self.unet.cross_attention_dim}, "
                 f"the text encoder gives {self.text_encoder.hidden_size}"
             )

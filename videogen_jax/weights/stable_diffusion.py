@@ -14,6 +14,7 @@ from videogen_jax.atomic import replacing, require_new_directory
 from videogen_jax.config import DenoiserConfig, ModelConfig
 from videogen_jax.data.tokenizer import check_vocabulary
 from videogen_jax.diffusion.schedule import Prediction
+from videogen_jax.errors import UserError
 from videogen_jax.trees import Tree
 from videogen_jax.weights.config_file import save_config
 from videogen_jax.weights.diffusers_folder import (
@@ -102,12 +103,12 @@ def with_stable_diffusion(base: ModelConfig, configs: StableDiffusionConfigs) ->
     Images are made at the resolution that it was trained at, `base`'s if that is not known.
 
     Raises:
-        ValueError: `base` has another number of latent channels, or resolutions that the networks
+        UserError: `base` has another number of latent channels, or resolutions that the networks
             cannot have.
     """
     latents = configs.autoencoder.latent_channels
     if base.autoencoder.latent_channels != latents:
-        raise ValueError(
+        raise UserError(
             f"the autoencoder has {latents} latent channels, "
             f"configuration {base.name!r} is for {base.autoencoder.latent_channels}"
         )
@@ -160,8 +161,8 @@ def convert_stable_diffusion(
         The configuration written to `config.json`.
 
     Raises:
-        FileNotFoundError: A file of `source` is missing.
-        ValueError: A file of `source` is not what it should be, or `model_dir` is in use or cannot
+        MissingFile: A file of `source` is missing.
+        UserError: A file of `source` is not what it should be, or `model_dir` is in use or cannot
             be written; names the file and all that is wrong with it.
     """
     require_new_directory(model_dir)
@@ -223,7 +224,7 @@ def _open_weights(source: Path, options: ConversionOptions) -> _Source:
         form = f"hub, {source}"
         source = download(source.as_posix(), components, options.variant)
     if options.ema or options.prediction or options.tokenizer:
-        raise ValueError(f"{source}: ema, prediction and tokenizer are options of single files")
+        raise UserError(f"{source}: ema, prediction and tokenizer are options of single files")
     configs = stable_diffusion_configs(source)
     tokenizer = source / "tokenizer" if "text_encoder" in components else None
     if tokenizer is not None:
@@ -240,12 +241,12 @@ def _open_single_file(
     source: Path, options: ConversionOptions, components: tuple[Component, ...]
 ) -> _Source:
     if options.variant is not None:
-        raise ValueError(f"{source}: variant is an option of diffusers folders")
+        raise UserError(f"{source}: variant is an option of diffusers folders")
     tokenizer = options.tokenizer if "text_encoder" in components else None
     if tokenizer is not None:
         check_tokenizer(tokenizer)
     elif "text_encoder" in components:
-        raise ValueError(f"{source} has no tokenizer in it; give its folder as option tokenizer")
+        raise UserError(f"{source} has no tokenizer in it; give its folder as option tokenizer")
     opened = open_single_file(source, components, options.prediction, options.ema)
     if tokenizer is not None:
         text = opened[0].text_encoder

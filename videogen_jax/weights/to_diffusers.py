@@ -15,6 +15,7 @@ from videogen_jax import trees
 from videogen_jax.atomic import replacing
 from videogen_jax.config import DenoiserConfig, ModelConfig
 from videogen_jax.diffusion.schedule import ScheduleConfig
+from videogen_jax.errors import MissingFile, UserError
 from videogen_jax.models.autoencoder import AutoencoderConfig
 from videogen_jax.weights.config_file import load_config, to_dict
 from videogen_jax.weights.diffusers_configs import (
@@ -58,17 +59,17 @@ def export_to_diffusers(
         dtype: Of the weights on disk; None keeps each as it is.
 
     Raises:
-        FileNotFoundError: The model has no such component, configuration or tokenizer.
-        ValueError: `out` exists, or the configuration is one that diffusers cannot express.
+        MissingFile: The model has no such component, configuration or tokenizer.
+        UserError: `out` exists, or the configuration is one that diffusers cannot express.
     """
     if out.exists():
-        raise ValueError(f"{out} exists already; give the name of a new folder")
+        raise UserError(f"{out} exists already; give the name of a new folder")
     present = list_components(model_dir)
     for name in ("text_encoder", "autoencoder", component):
         if name not in present:
-            raise FileNotFoundError(f"no component {name!r} in {model_dir}, there are {present}")
+            raise MissingFile(f"no component {name!r} in {model_dir}, there are {present}")
     if not (model_dir / "tokenizer").is_dir():
-        raise FileNotFoundError(f"no tokenizer in {model_dir}")
+        raise MissingFile(f"no tokenizer in {model_dir}")
     config = load_config(model_dir / "config.json", ModelConfig)
     denoiser = _denoiser(config, component)
     texts = _configs(config, denoiser, f"{model_dir / 'config.json'}")
@@ -109,7 +110,7 @@ def _denoiser(config: ModelConfig, component: str) -> DenoiserConfig:
     stages = {f"stage_{i}": stage for i, stage in enumerate(config.stages, start=1)}
     choices = {"image_unet": config.image, "refiner": config.refiner, **stages}
     if component not in choices:
-        raise ValueError(f"component {component!r} is no UNet, expected one of {list(choices)}")
+        raise UserError(f"component {component!r} is no UNet, expected one of {list(choices)}")
     return choices[component]
 
 
@@ -117,9 +118,9 @@ def _configs(config: ModelConfig, denoiser: DenoiserConfig, where: str) -> dict[
     """The JSON files by path."""
     if denoiser.schedule.shift != 1:
         shift = denoiser.schedule.shift
-        raise ValueError(f"{where}: diffusers has no schedule with shift {shift}, expected 1")
+        raise UserError(f"{where}: diffusers has no schedule with shift {shift}, expected 1")
     if config.text_encoder.skip_last_layers:
-        raise ValueError(
+        raise UserError(
             f"{where}: text_encoder.skip_last_layers is {config.text_encoder.skip_last_layers}, "
             "which diffusers' pipeline cannot express, expected 0"
         )

@@ -4,6 +4,8 @@ import hashlib
 import shutil
 from pathlib import Path
 
+from videogen_jax.errors import MissingFile
+
 _VOCABULARIES = (("vocab.json", "merges.txt"), ("tokenizer.json",))
 _CONFIG = "tokenizer_config.json"
 _FILES = (
@@ -16,13 +18,13 @@ _FILES = (
 
 
 def check_tokenizer(folder: Path) -> None:
-    """Raises FileNotFoundError unless there is a CLIP tokenizer, in its old form or its new one."""
+    """Raises MissingFile unless there is a CLIP tokenizer, in its old form or its new one."""
     missing = [
         [name for name in (*files, _CONFIG) if not (folder / name).is_file()]
         for files in _VOCABULARIES
     ]
     if all(missing):
-        raise FileNotFoundError(f"no {', '.join(missing[0])} in {folder}")
+        raise MissingFile(f"no {', '.join(missing[0])} in {folder}")
 
 
 def tokenizer_sha256(folder: Path) -> str:

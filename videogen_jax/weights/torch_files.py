@@ -16,6 +16,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
+from videogen_jax.errors import MissingFile, UserError
 from videogen_jax.weights.files import Tensors, read_array
 
 
@@ -109,16 +110,16 @@ def open_pickle(path: Path) -> Tensors:
     """The tensors of a file that `torch.save` wrote: a state dict, or one under "state_dict".
 
     Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: torch is not installed; the file is damaged, refers to code or holds something
+        MissingFile: There is no such file.
+        UserError: torch is not installed; the file is damaged, refers to code or holds something
             else than tensors; names the file.
     """
     if not path.is_file():
-        raise FileNotFoundError(f"no file {path}")
+        raise MissingFile(f"no file {path}")
     try:
         import torch
     except ImportError as error:
-        raise ValueError(
+        raise UserError(
             f"{path} is a PyTorch pickle, which needs torch to be read: install it, "
             "or take the safetensors file of the same weights"
         ) from error
@@ -127,9 +128,9 @@ def open_pickle(path: Path) -> Tensors:
     if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
         content = content["state_dict"]
     if not isinstance(content, Mapping):
-        raise ValueError(f"{path} holds a {type(content).__name__}, expected tensors by name")
+        raise UserError(f"{path} holds a {type(content).__name__}, expected tensors by name")
     if others := [str(name) for name, value in content.items() if not torch.is_tensor(value)]:
-        raise ValueError(f"{path} holds {', '.join(others[:5])}, which are not tensors")
+        raise UserError(f"{path} holds {', '.join(others[:5])}, which are not tensors")
     if not zipfile.is_zipfile(path):
         return LoadedTensors(content)
     records = _records(path)
@@ -147,13 +148,13 @@ def _load(torch: Any, path: Path) -> Any:
             return torch.load(path, map_location=device, weights_only=True)
     except pickle.UnpicklingError as error:
         # torch's message advises to load the file without protection, so it is not passed on.
-        raise ValueError(
+        raise UserError(
             f"{path} is not a pickle of tensors only{_refers_to(torch, path)}; it was not loaded "
             "and none of its code was run. Take the safetensors file of the same weights"
         ) from error
     except (RuntimeError, EOFError, ValueError, KeyError, IndexError, TypeError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ValueError(f"{path} is not a PyTorch file, or damaged: {reason}") from error
+        raise UserError(f"{path} is not a PyTorch file, or damaged: {reason}") from error
 
 
 def _refers_to(torch: Any, path: Path) -> str:
@@ -188,13 +189,13 @@ def _locate(torch: Any, path: Path, name: str, tensor: Any, records: Mapping[int
         torch.bool: np.bool_,
     }
     if tensor.layout != torch.strided or tensor.dtype not in dtypes:
-        raise ValueError(
+        raise UserError(
             f"{path} has {name} as {tensor.layout} of {tensor.dtype}, which is not read"
         )
     storage, size = tensor.untyped_storage(), tensor.element_size()
     start = storage._checkpoint_offset
     if start is None:
-        raise ValueError(f"{path} cannot be read by torch {torch.__version__}; install a newer one")
+        raise UserError(f"{path} cannot be read by torch {torch.__version__}; install a newer one")
     array = _Array(
         dtypes[tensor.dtype],
         tuple(tensor.shape),
@@ -203,5 +204,5 @@ def _locate(torch: Any, path: Path, name: str, tensor: Any, records: Mapping[int
     )
     end = array.offset - start + array.span * size
     if records.get(start) != storage.nbytes() or end > storage.nbytes():
-        raise ValueError(f"{path} is damaged: {name} is not where the file says")
+        raise UserError(f"{path} is damaged: {name} is not where the file says")
     return array

@@ -12,6 +12,7 @@ import numpy as np
 
 from videogen_jax.config import DenoiserConfig, ModelConfig
 from videogen_jax.diffusion.process import noise_tables
+from videogen_jax.errors import UserError
 from videogen_jax.models.unet import SpaceTimeUNet
 from videogen_jax.pipeline import noise
 from videogen_jax.pipeline.conditioning import augment, network_input, reference_video, upsample
@@ -43,7 +44,7 @@ class CascadeTaskConfig:
 
     def __post_init__(self):
         if self.image_weight < 0:
-            raise ValueError(f"task.image_weight is {self.image_weight}, expected 0 or more")
+            raise UserError(f"task.image_weight is {self.image_weight}, expected 0 or more")
 
 
 class CascadeTask:
@@ -63,7 +64,7 @@ class CascadeTask:
         compute: ComputeConfig = ComputeConfig(),
     ):
         if not 1 <= config.stage <= len(model.stages):
-            raise ValueError(
+            raise UserError(
                 f"task.stage is {config.stage}, expected 1 .. {len(model.stages)}, the stages of "
                 f"the model {model.name!r}"
             )

@@ -17,6 +17,7 @@ import numpy as np
 from videogen_jax import trees
 from videogen_jax.config import ModelConfig
 from videogen_jax.data.transforms import resize, to_float, to_uint8
+from videogen_jax.errors import UserError
 from videogen_jax.models.autoencoder import Autoencoder, unscale_latents
 from videogen_jax.models.discriminator import DiscriminatorConfig, PatchDiscriminator
 from videogen_jax.models.layers import fold_frames, unfold_frames
@@ -68,7 +69,7 @@ class VideoDecoderTask:
         compute: ComputeConfig = ComputeConfig(),
     ):
         if config.adversarial_weight < 0:
-            raise ValueError(
+            raise UserError(
                 f"task.adversarial_weight is {config.adversarial_weight}, expected 0 or more"
             )
         self._config, self._model = config, model
@@ -95,7 +96,7 @@ class VideoDecoderTask:
         """The frozen autoencoder's decoder; only temporal layers are new. Prints what it copied.
 
         Raises:
-            ValueError: another name or shape differs; lists every key.
+            UserError: another name or shape differs; lists every key.
         """
         decoder = begin_from(
             params["video_decoder"], self.frozen["autoencoder"], warm_start_video_decoder

@@ -1,0 +1,31 @@
+"""Errors that a user can cause, by input, files, options, configuration or environment.
+
+Scripts print them as one line (`doors.run`). Every other exception is a bug of the program, whatever
+its type, and keeps its traceback: NumPy and JAX raise `ValueError` too.
+"""
+
+
+class UserError(ValueError):
+    """What is wrong with an input; the message names it and says what was expected."""
+
+
+class MissingFile(UserError, FileNotFoundError):
+    """A file or folder that is needed is not there; the message names it."""
+
+
+class Diverged(UserError, FloatingPointError):
+    """Training whose loss or gradient stays not finite; the message says since which step."""
+
+
+def user_message(error: BaseException) -> str | None:
+    """What to tell the user of an error; None if it is a bug, whose traceback is needed.
+
+    Tells of a `UserError`, and of an `OSError` of the operating system, such as one for a file that
+    may not be read or for a full disk.
+    """
+    if isinstance(error, UserError):
+        return str(error)
+    if isinstance(error, OSError) and error.errno is not None:
+        files = [str(name) for name in (error.filename, error.filename2) if name is not None]
+        return ": ".join([*([" -> ".join(files)] if files else []), error.strerror or str(error)])
+    return None
