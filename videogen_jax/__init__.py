@@ -9,8 +9,17 @@ video.save("out.mp4")
 # From prompts to videos.
 # What a model is: its sizes, and those that come with the library by name.
 from videogen_jax.config import DenoiserConfig, ModelConfig
+from videogen_jax.pipeline.options import ImageOptions, VideoOptions
 from videogen_jax.pipeline.video import Video
 from videogen_jax.pipeline.videogen import VideoGen
 from videogen_jax.presets import MODELS
 
-__all__ = ["MODELS", "DenoiserConfig", "ModelConfig", "Video", "VideoGen"]
+__all__ = [
+    "MODELS",
+    "DenoiserConfig",
+    "ImageOptions",
+    "ModelConfig",
+    "Video",
+    "VideoGen",
+    "VideoOptions",
+]
