@@ -5,24 +5,23 @@ from pathlib import Path
 import tyro
 
 from videogen_jax import VideoGen
-from videogen_jax.diffusion.samplers import SamplerName
-from videogen_jax.doors import COMPILATION_CACHE, command, enable_compilation_cache
+from videogen_jax.doors import COMPILATION_CACHE, enable_compilation_cache
 from videogen_jax.errors import UserError
+from videogen_jax.pipeline.option_flags import Prompts, call_sampling
+from videogen_jax.pipeline.options import ImageOptions
 from videogen_jax.pipeline.output import check_output
 from videogen_jax.pipeline.pictures import check_picture_format, picture_grid, save_picture
+from videogen_jax.weights.model_dir import DType
 
 
 def main(
-    prompts: tyro.conf.Positional[tuple[str, ...]],
+    prompts: Prompts,
     /,
     model: str = "shapes",
     out: Path = Path("outputs/image.png"),
     images_per_prompt: int = 1,
-    seed: int = 0,
-    negative_prompt: str = "",
-    steps: int | None = None,
-    guidance: float | None = None,
-    sampler: SamplerName | None = None,
+    sampling: tyro.conf.OmitArgPrefixes[ImageOptions] = ImageOptions(),
+    dtype: DType = "float32",
     cache_dir: Path = COMPILATION_CACHE,
 ) -> None:
     """Makes images of each prompt by the image model of a model directory, all in one picture.
@@ -36,11 +35,8 @@ def main(
         model: name of a model that ships, or a model directory.
         out: .png, .jpg or .webp.
         images_per_prompt: different images of the same prompt.
-        seed: of all noise.
-        negative_prompt: what guidance leads away from.
-        steps: of the sampler; the model's own if not given.
-        guidance: classifier-free guidance scale, 1 is none; the model's own if not given.
-        sampler: with the time grid it has in diffusers; the model's own if not given.
+        sampling: how the images are sampled.
+        dtype: floating-point type that the networks compute in.
         cache_dir: where compiled programs are kept, so that the next start need not compile.
     """
     if images_per_prompt < 1:
@@ -49,19 +45,15 @@ def main(
     check_output(out)
     enable_compilation_cache(cache_dir)
     print(f"loading {model}")
-    pictures = VideoGen.load(model).images(
+    pictures = VideoGen.load(model, dtype=dtype).images(
         [prompt for prompt in prompts for _ in range(images_per_prompt)],
-        seed=seed,
-        negative_prompt=negative_prompt,
-        steps=steps,
-        guidance=guidance,
-        sampler=sampler,
+        options=sampling,
         progress=True,
     )
     save_picture(out, picture_grid(pictures, images_per_prompt if images_per_prompt > 1 else None))
     count, height, width, _ = pictures.shape
-    print(f"{out}: {count} image{'s' * (count > 1)} of {width}x{height}, seed {seed}")
+    print(f"{out}: {count} image{'s' * (count > 1)} of {width}x{height}, seed {sampling.seed}")
 
 
 if __name__ == "__main__":
-    command(main, "python -m sample.image")
+    call_sampling(main, "python -m sample.image")

@@ -7,25 +7,22 @@ import jax
 import tyro
 
 from videogen_jax import VideoGen
-from videogen_jax.doors import COMPILATION_CACHE, command, enable_compilation_cache
+from videogen_jax.doors import COMPILATION_CACHE, enable_compilation_cache
+from videogen_jax.pipeline.option_flags import Prompts, ReferenceFile, call_sampling
+from videogen_jax.pipeline.options import VideoOptions
 from videogen_jax.pipeline.output import check_format, check_output
 from videogen_jax.sharding import MeshConfig, make_mesh
+from videogen_jax.weights.model_dir import DType
 
 
 def main(
-    prompts: tyro.conf.Positional[tuple[str, ...]],
+    prompts: Prompts,
     /,
     model: str = "shapes",
     out: Path = Path("outputs/video.mp4"),
-    seed: int = 0,
-    reference: Path | None = None,
-    negative_prompt: str = "",
-    fps: float | None = None,
-    steps: tuple[int, ...] = (),
-    guidance: tuple[float, ...] = (),
-    stages: int | None = None,
-    temporal_sr: int | None = None,
-    num_frames: int | None = None,
+    reference: ReferenceFile = None,
+    sampling: tyro.conf.OmitArgPrefixes[VideoOptions] = VideoOptions(),
+    dtype: DType = "float32",
     mesh: tuple[int, int, int] = (1, 1, 1),
     cache_dir: Path = COMPILATION_CACHE,
 ) -> None:
@@ -35,17 +32,10 @@ def main(
         prompts: one text or several; they are sampled together.
         model: name of a model that ships, or a model directory.
         out: .mp4, .gif, .webp, or a folder for PNG frames; of several prompts out_0.mp4, out_1.mp4.
-        seed: of all noise.
-        reference: image file in place of a generated reference image.
-        negative_prompt: what guidance leads away from.
-        fps: of the cascade's clip; temporal super-resolution doubles it each round.
-        steps: one number, or one for the image model, each stage and the refiner.
-        guidance: one scale, or one for the image model and each stage.
-        stages: run only so many.
-        temporal_sr: rounds of N → 2N − 1 frames.
-        num_frames: of the cascade's clip.
-        mesh: devices along the axes data and fsdp, which share the prompts, and frames, which share
-            each clip; one may be -1, what is left.
+        reference: image file to use as the reference image.
+        sampling: how the videos are sampled.
+        dtype: floating-point type that the networks compute in.
+        mesh: devices by axis: data and fsdp share the prompts, frames each clip; -1 for the rest.
         cache_dir: where compiled programs are kept, so that the next start need not compile.
     """
     paths = [out] if len(prompts) == 1 else [_numbered(out, i) for i in range(len(prompts))]
@@ -56,19 +46,8 @@ def main(
     enable_compilation_cache(cache_dir)
     print(f"loading {model}")
     devices = jax.devices() if -1 in mesh else jax.devices()[: math.prod(mesh)]
-    videos = VideoGen.load(model, mesh=make_mesh(MeshConfig(*mesh), devices))(
-        prompts,
-        seed=seed,
-        reference=reference,
-        negative_prompt=negative_prompt,
-        fps=fps,
-        steps=steps[0] if len(steps) == 1 else steps or None,
-        guidance=guidance[0] if len(guidance) == 1 else guidance or None,
-        stages=stages,
-        temporal_sr=temporal_sr,
-        num_frames=num_frames,
-        progress=True,
-    )
+    loaded = VideoGen.load(model, mesh=make_mesh(MeshConfig(*mesh), devices), dtype=dtype)
+    videos = loaded(prompts, reference=reference, options=sampling, progress=True)
     for path, video in zip(paths, videos, strict=True):
         sheet = path.with_suffix(".png")
         video.save(path)
@@ -81,4 +60,4 @@ def _numbered(out: Path, number: int) -> Path:
 
 
 if __name__ == "__main__":
-    command(main, "python -m sample.video")
+    call_sampling(main, "python -m sample.video")

@@ -235,7 +235,12 @@ def test_every_script_goes_through_doors(path):
     assert isinstance(block, ast.If) and ast.unparse(block.test) == "__name__ == '__main__'"
     call = block.body[-1]
     assert isinstance(call, ast.Expr) and isinstance(call.value, ast.Call)
-    assert ast.unparse(call.value.func) in ("command", "train_door", "call_with_preset")
+    assert ast.unparse(call.value.func) in (
+        "command",
+        "call_sampling",
+        "train_door",
+        "call_with_preset",
+    )
 
 
 @pytest.mark.parametrize("path", LIBRARY, ids=lambda path: str(path.relative_to(ROOT)))

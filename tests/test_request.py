@@ -1,10 +1,14 @@
 """Arguments of a call: the model's own values where none are given, one clear message if wrong."""
 
 import math
+from dataclasses import replace
+from typing import Any
 
 import pytest
 
-from videogen_jax.pipeline.request import make_request
+from videogen_jax.diffusion.samplers import SamplerConfig
+from videogen_jax.pipeline.options import VideoOptions
+from videogen_jax.pipeline.request import Request, make_request
 from videogen_jax.presets import SHAPES, TINY
 
 
@@ -37,6 +41,33 @@ def test_fewer_stages_leave_temporal_super_resolution_out():
     assert make_request(SHAPES, "a", stages=1).rounds == 0
 
 
+def test_keywords_go_before_the_options_given():
+    options = VideoOptions(seed=3, steps=5)
+    request = make_request(SHAPES, "a", options, steps=4, decoder="image")
+    assert request.options == VideoOptions(seed=3, steps=4, decoder="image")
+    assert request.steps == (4, 4, 4, 4)
+
+
+def samplers_of(own: SamplerConfig, **options: Any) -> Request:
+    parts = {name: replace(getattr(SHAPES, name), sampler=own) for name in ("image", "refiner")}
+    stages = tuple(replace(stage, sampler=own) for stage in SHAPES.stages)
+    return make_request(replace(SHAPES, stages=stages, **parts), "a", **options)
+
+
+def test_a_sampler_is_for_all_parts_each_on_its_usual_grid():
+    own = SamplerConfig("ddim", 7, "leading", eta=0.5)
+    assert samplers_of(own).samplers == samplers_of(own, sampler="ddim").samplers == (own,) * 4
+    request = samplers_of(own, sampler="euler")
+    assert request.samplers == (SamplerConfig("euler", 7, "linspace"),) * 4
+    assert request.steps == (7, 7, 7, 7)
+    trailing = samplers_of(SamplerConfig("ddim", 7, "trailing"), sampler="dpmpp_2m")
+    assert trailing.samplers == (SamplerConfig("dpmpp_2m", 7, "trailing"),) * 4
+    given = SamplerConfig("ddpm", 9, "linspace")
+    assert samplers_of(own, sampler=given).samplers == (given,) * 4
+    assert samplers_of(own, sampler=given).steps == (9, 9, 9, 9)
+    assert samplers_of(own, sampler=given, steps=2).steps == (2, 2, 2, 2)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -64,6 +95,8 @@ def test_fewer_stages_leave_temporal_super_resolution_out():
         ({"seed": -1}, "seed is -1, expected an integer from 0 to 4294967295"),
         ({"seed": 2**32}, "seed is 4294967296, expected an integer from 0"),
         ({"interpolation": "linear"}, "interpolation is 'linear', expected one of flow, slerp"),
+        ({"sampler": "plms"}, "sampler is 'plms', one of ('ddpm', 'ddim', 'dpmpp_2m'"),
+        ({"sampler": "euler", "steps": 1001}, "euler with 'linspace' spacing"),
         ({"decoder": "none"}, "decoder is 'none', expected one of video, image"),
     ],
 )

@@ -1,7 +1,9 @@
 """The command line `python -m sample.image`."""
 
+import re
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -9,23 +11,23 @@ from typing import Any
 import micro
 import numpy as np
 import pytest
-import tyro
 from PIL import Image
 
 from sample import image as door
-from videogen_jax import VideoGen
-from videogen_jax.doors import run
+from videogen_jax import ImageOptions, VideoGen
+from videogen_jax.pipeline.option_flags import call_sampling
 
 
 def call(*arguments: str | Path) -> None:
-    run(lambda: tyro.cli(door.main, args=[str(argument) for argument in arguments]))
+    call_sampling(door.main, "sample.image", [str(argument) for argument in arguments])
 
 
 @pytest.fixture
 def caches(monkeypatch) -> list[Path]:
     """The micro model under its name; the directories the compilation cache was set to."""
     directories: list[Path] = []
-    monkeypatch.setattr(VideoGen, "load", {"micro": micro.model()}.__getitem__)
+    models = {"micro": micro.model()}
+    monkeypatch.setattr(VideoGen, "load", lambda name, *, dtype: models[name])
     monkeypatch.setattr(door, "enable_compilation_cache", directories.append)
     return directories
 
@@ -39,7 +41,11 @@ def seen(caches, monkeypatch) -> dict[str, Any]:
         seen.update(options, prompts=prompts)
         return np.stack([np.full((8, 8, 3), i, np.uint8) for i in range(len(prompts))])
 
-    monkeypatch.setattr(VideoGen, "load", lambda name: SimpleNamespace(images=images))
+    def load(name: str, *, dtype: str) -> Any:
+        seen["dtype"] = dtype
+        return SimpleNamespace(images=images)
+
+    monkeypatch.setattr(VideoGen, "load", load)
     return seen
 
 
@@ -72,16 +78,27 @@ def test_every_argument_reaches_the_model(seen, tmp_path):
     call(
         *("a ring", "--out", tmp_path / "out.webp", "--seed", "3", "--steps", "7"),
         *("--negative-prompt", "blue", "--guidance", "2.5", "--sampler", "euler_ancestral"),
+        *("--dtype", "bfloat16"),
     )
     assert seen == {
         "prompts": ["a ring"],
-        "seed": 3,
-        "negative_prompt": "blue",
-        "steps": 7,
-        "guidance": 2.5,
-        "sampler": "euler_ancestral",
+        "options": ImageOptions(
+            seed=3, negative_prompt="blue", steps=7, guidance=2.5, sampler="euler_ancestral"
+        ),
         "progress": True,
+        "dtype": "bfloat16",
     }
+
+
+def test_help_shows_every_option_once(capfd):
+    with pytest.raises(SystemExit) as stopped:
+        call("--help")
+    assert stopped.value.code == 0
+    text = capfd.readouterr().out
+    for field in fields(ImageOptions):
+        assert len(re.findall(rf"│ --{field.name.replace('_', '-')}\b(?!-)", text)) == 1, field.name
+    assert "--steps INT " in text and "--guidance FLOAT " in text  # of one model, one number
+    assert "None" not in text
 
 
 @pytest.mark.parametrize(
@@ -108,7 +125,9 @@ def test_bad_input_is_one_line_and_exit_code_1(
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
-@pytest.mark.parametrize("arguments", [["--sed", "3"], ["--sampler", "plms"], ["--steps", "many"]])
+@pytest.mark.parametrize(
+    "arguments", [["--sed", "3"], ["--sampler", "plms"], ["--steps", "many"], ["--steps", "3", "4"]]
+)
 def test_wrong_usage_is_exit_code_2(caches, capfd, arguments):
     with pytest.raises(SystemExit) as stopped:
         call("a ring", *arguments)

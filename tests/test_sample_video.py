@@ -1,20 +1,21 @@
 """The command line `python -m sample.video`."""
 
+import re
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import micro
 import numpy as np
 import pytest
-import tyro
 from jax.sharding import Mesh
 from PIL import Image
 
 from sample import video as door
-from videogen_jax import Video, VideoGen
-from videogen_jax.doors import run
+from videogen_jax import Video, VideoGen, VideoOptions
+from videogen_jax.pipeline.option_flags import call_sampling
 from videogen_jax.pipeline.output import FORMATS, check_format, check_output
 
 ARGUMENTS = ["--model", "micro", "--stages", "1", "--steps", "2"]
@@ -25,13 +26,13 @@ def caches(monkeypatch) -> list[Path]:
     """The micro model under its name; the directories the compilation cache was set to."""
     directories: list[Path] = []
     models = {"micro": micro.model()}
-    monkeypatch.setattr(VideoGen, "load", lambda name, *, mesh: models[name])
+    monkeypatch.setattr(VideoGen, "load", lambda name, *, mesh, dtype: models[name])
     monkeypatch.setattr(door, "enable_compilation_cache", directories.append)
     return directories
 
 
 def call(*arguments: str | Path) -> None:
-    run(lambda: tyro.cli(door.main, args=[str(argument) for argument in arguments]))
+    call_sampling(door.main, "sample.video", [str(argument) for argument in arguments])
 
 
 def test_a_prompt_becomes_an_mp4_and_a_contact_sheet(caches, tmp_path, capfd):
@@ -55,8 +56,8 @@ def seen(caches, monkeypatch) -> dict[str, Any]:
         seen.update(options, prompts=prompts)
         return [Video(np.zeros((2, 16, 16, 3), np.uint8), 8.0, prompt) for prompt in prompts]
 
-    def load(name: str, *, mesh: Mesh) -> Any:
-        seen["mesh"] = tuple(mesh.shape.values())
+    def load(name: str, *, mesh: Mesh, dtype: str) -> Any:
+        seen.update(model=name, mesh=tuple(mesh.shape.values()), dtype=dtype)
         return model
 
     monkeypatch.setattr(VideoGen, "load", load)
@@ -72,24 +73,74 @@ def test_several_prompts_become_numbered_files(seen, tmp_path, capfd):
 
 def test_every_argument_reaches_the_model(seen, tmp_path):
     call(
-        *("a ring", "--out", tmp_path / "out.webp", "--seed", "3", "--reference", "image.png"),
-        *("--negative-prompt", "blue", "--fps", "4", "--steps", "1", "2", "3", "4"),
-        *("--guidance", "2.5", "--temporal-sr", "0", "--num-frames", "5", "--mesh", "1", "2", "4"),
+        *("a ring", "--model", "small", "--out", tmp_path / "out.webp", "--seed", "3"),
+        *("--reference", "image.png", "--negative-prompt", "blue", "--fps", "4"),
+        *("--steps", "1", "2", "3", "4", "--guidance", "2.5", "--sampler", "dpmpp_2m"),
+        *("--stages", "2", "--temporal-sr", "0", "--num-frames", "5", "--no-use-reference"),
+        *("--interpolation", "slerp", "--no-refine", "--decoder", "image"),
+        *("--dtype", "bfloat16", "--mesh", "1", "2", "4"),
     )
     assert seen == {
         "prompts": ("a ring",),
-        "seed": 3,
+        "model": "small",
         "reference": Path("image.png"),
-        "negative_prompt": "blue",
-        "fps": 4.0,
-        "steps": (1, 2, 3, 4),
-        "guidance": 2.5,
-        "stages": None,
-        "temporal_sr": 0,
-        "num_frames": 5,
+        "options": VideoOptions(
+            seed=3,
+            negative_prompt="blue",
+            fps=4.0,
+            steps=(1, 2, 3, 4),
+            guidance=2.5,
+            sampler="dpmpp_2m",
+            stages=2,
+            temporal_sr=0,
+            num_frames=5,
+            use_reference=False,
+            interpolation="slerp",
+            refine=False,
+            decoder="image",
+        ),
         "progress": True,
+        "dtype": "bfloat16",
         "mesh": (1, 2, 4),
     }
+    given = seen["options"]
+    defaults = VideoOptions()
+    same = [f.name for f in fields(given) if getattr(given, f.name) == getattr(defaults, f.name)]
+    assert not same  # a new option must be added above
+
+
+def test_without_flags_the_options_are_the_defaults(seen, tmp_path):
+    call("a ring", "--out", tmp_path / "out.webp")
+    assert (seen["options"], seen["reference"]) == (VideoOptions(), None)
+    assert (seen["model"], seen["dtype"], seen["mesh"]) == ("shapes", "float32", (1, 1, 1))
+
+
+@pytest.mark.parametrize(
+    ("flags", "steps", "guidance"),
+    [
+        (("--steps", "30", "--guidance", "1", "2.5"), 30, (1.0, 2.5)),
+        (("--steps", "30", "20", "20", "8"), (30, 20, 20, 8), None),
+    ],
+)
+def test_one_number_or_several(seen, tmp_path, flags, steps, guidance):
+    call("a ring", "--out", tmp_path / "out.webp", *flags)
+    assert (seen["options"].steps, seen["options"].guidance) == (steps, guidance)
+
+
+def test_help_shows_every_option_once_with_its_description_and_default(capfd):
+    with pytest.raises(SystemExit) as stopped:
+        call("--help")
+    assert stopped.value.code == 0
+    text = capfd.readouterr().out
+    for field in fields(VideoOptions):
+        flag = f"│ --{field.name.replace('_', '-')}"
+        assert len(re.findall(rf"{flag}\b(?!-)", text)) == 1, flag
+    assert "None" not in text
+    own = [field for field in fields(VideoOptions) if field.default is None]
+    words = re.sub(r"[\s│]+", " ", text)
+    assert words.count("(default: from the model)") == len(own)
+    assert "--steps INT [INT ...] steps of the samplers: one number for all, or one each" in words
+    assert "--interpolation {flow,slerp} how temporal super-resolution finds" in words
 
 
 @pytest.mark.parametrize(
@@ -114,9 +165,21 @@ def test_bad_input_is_one_line_and_exit_code_1(
     assert line.startswith("error: ") and message in line
 
 
-def test_wrong_usage_is_exit_code_2(caches, capfd):
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--sed", "3"],
+        ["--steps"],
+        ["--steps", "2.5"],
+        ["--guidance", "much"],
+        ["--sampler", "plms"],
+        ["--decoder", "none"],
+        ["--dtype", "int8"],
+    ],
+)
+def test_wrong_usage_is_exit_code_2(caches, capfd, arguments):
     with pytest.raises(SystemExit) as stopped:
-        call("a ring", "--sed", "3")
+        call("a ring", *arguments)
     assert stopped.value.code == 2
 
 

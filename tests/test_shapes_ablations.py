@@ -45,7 +45,7 @@ def test_a_row_of_true_clips_is_perfect():
     cells = reference_row(cast(VideoGen, model), DATA, (1, 20), use_reference=False)
     assert cells == ["100.0 (100.0–100.0)"] * 5 + ["0.000 (0.000–0.000)"]
     assert [options["seed"] for options in model.asked] == [1, 9, 20, 28]  # batches of eight
-    assert not any(options["use_reference"] for options in model.asked)
+    assert not any(options["options"].use_reference for options in model.asked)
 
 
 def test_a_row_of_other_clips_is_not():

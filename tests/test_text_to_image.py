@@ -7,7 +7,7 @@ import micro
 import numpy as np
 import pytest
 
-from videogen_jax import VideoGen
+from videogen_jax import ImageOptions, VideoGen
 from videogen_jax.diffusion.samplers import SamplerConfig, SamplerName
 from videogen_jax.pipeline.image_request import make_image_request
 
@@ -43,6 +43,15 @@ def test_images_as_floats(model, picture):
     floats = model.images(PROMPT, as_float=True)
     assert floats.dtype == np.float32 and floats.min() >= 0 and floats.max() <= 1
     np.testing.assert_array_equal((floats * 255).round(), picture)
+
+
+def test_options_may_come_as_one_object(model, picture):
+    options = ImageOptions(seed=1, steps=2)
+    given = model.images(PROMPT, options=options, seed=0)
+    np.testing.assert_array_equal(given, model.images(PROMPT, steps=2))
+    assert (given != picture).mean() > 0.1
+    with pytest.raises(TypeError, match="no option 'fps', expected one of .*seed"):
+        model.images(PROMPT, fps=8)
 
 
 def test_start_latents_take_the_place_of_the_seed(model, picture):
@@ -102,7 +111,9 @@ def test_a_missing_component_is_named(model):
         (PROMPT, {"seed": -1}, "seed is -1, expected an integer from 0"),
         (PROMPT, {"steps": 0}, "steps is 0, expected an integer of at least 1"),
         (PROMPT, {"steps": 1001}, "ddim .* cannot take 1001 steps of 1000 timesteps"),
+        (PROMPT, {"steps": (3,)}, r"steps is \(3,\), expected an integer of at least 1"),
         (PROMPT, {"guidance": float("inf")}, "guidance is inf"),
+        (PROMPT, {"guidance": (1.0,)}, r"guidance is \(1.0,\), expected a finite number"),
         (PROMPT, {"sampler": "plms"}, "sampler is 'plms', one of .*'dpmpp_2m'"),
         ([PROMPT] * 2, {"latents": LATENTS}, r"float32 \[1, 8, 8, 4\], .* float32 \[2, 8, 8, 4\]"),
         (PROMPT, {"latents": LATENTS.astype(np.float64)}, r"latents are float64 \[1, 8, 8, 4\]"),

@@ -11,10 +11,13 @@ import jax.numpy as jnp
 import micro
 import numpy as np
 import pytest
+from micro import MICRO
 from PIL import Image
 
-from videogen_jax import Video, VideoGen
+from videogen_jax import Video, VideoGen, VideoOptions
+from videogen_jax.diffusion.samplers import SamplerConfig
 from videogen_jax.pipeline import noise
+from videogen_jax.pipeline.denoise import Denoiser
 from videogen_jax.weights.config_file import save_config
 from videogen_jax.weights.model_dir import save_component
 
@@ -37,7 +40,7 @@ def saved(tmp_path_factory) -> Path:
     directory = tmp_path_factory.mktemp("models") / "micro"
     for name, params in micro.params().items():
         save_component(directory, name, params)
-    save_config(directory / "config.json", micro.MICRO)
+    save_config(directory / "config.json", MICRO)
     shutil.copytree(micro.TOKENIZER_DIR, directory / "tokenizer")
     return directory
 
@@ -130,10 +133,10 @@ def test_more_rounds_and_no_refiner(model, video):
 
 def test_a_model_directory_is_loaded(saved):
     loaded = VideoGen.load(saved)
-    assert loaded.config == micro.MICRO
+    assert loaded.config == MICRO
     assert loaded.tokenizer.vocab_size == micro.TOKENIZER.vocab_size
     jax.tree.map(np.testing.assert_array_equal, loaded.params, micro.params())
-    assert VideoGen.load(str(saved)).config == micro.MICRO
+    assert VideoGen.load(str(saved)).config == MICRO
 
 
 @pytest.mark.parametrize(
@@ -161,7 +164,7 @@ def test_a_component_that_is_not_there_is_missed_by_the_calls_that_need_it(
 def test_what_a_call_does_not_need_may_be_missing(model, video):
     names = ("text_encoder", "autoencoder", "stage_1")
     params = {name: model.params[name] for name in names}
-    part = VideoGen(micro.MICRO, params, micro.TOKENIZER)
+    part = VideoGen(MICRO, params, micro.TOKENIZER)
     part.cascade, part.decoder = model.cascade, model.decoder  # which are compiled
     short = part(PROMPT, reference=video.reference, stages=1, decoder="image")
     assert short.frames.shape == (4, 8, 8, 3)
@@ -202,8 +205,8 @@ def test_an_unknown_field_is_named(copy):
 
 
 def test_a_tokenizer_of_another_vocabulary_is_refused():
-    text = dataclasses.replace(micro.MICRO.text_encoder, vocab_size=49408, eos_token_id=49407)
-    config = dataclasses.replace(micro.MICRO, text_encoder=text)
+    text = dataclasses.replace(MICRO.text_encoder, vocab_size=49408, eos_token_id=49407)
+    config = dataclasses.replace(MICRO, text_encoder=text)
     with pytest.raises(ValueError, match="the tokenizer has 727 tokens, end-of-text 726; the text"):
         VideoGen(config, {}, micro.TOKENIZER)
 
@@ -224,14 +227,39 @@ def test_bad_input_costs_no_sampling(model, prompt, options, message):
     assert not compilations
 
 
+def test_every_diffusion_model_takes_the_sampler_asked_for(model, video, monkeypatch):
+    used, sample = [], Denoiser.sample
+
+    def recorded(*args, **kwargs) -> jax.Array:
+        used.append(kwargs["sampler"])
+        return sample(*args, **kwargs)
+
+    monkeypatch.setattr(Denoiser, "sample", recorded)
+    other = model(PROMPT, sampler="ddpm")
+    assert used == [SamplerConfig("ddpm", 3, "leading")] * 4  # image, two stages, refiner
+    assert (other.frames != video.frames).mean() > 0.1
+    model(PROMPT)
+    assert used[4:] == [part.sampler for part in (MICRO.image, *MICRO.stages, MICRO.refiner)]
+
+
+def test_options_may_come_as_one_object(model, video):
+    options = VideoOptions(seed=1, stages=1, decoder="image")
+    short = model(PROMPT, options=options, seed=0)
+    assert short.seed == 0
+    np.testing.assert_array_equal(short.reference, video.reference)
+    np.testing.assert_array_equal(
+        short.frames, model(PROMPT, stages=1, decoder="image", seed=0).frames
+    )
+
+
 def test_an_unknown_option_is_a_type_error(model):
-    with pytest.raises(TypeError, match="guidanc"):
+    with pytest.raises(TypeError, match="no option 'guidanc', expected one of guidance, .*seed"):
         model(PROMPT, guidanc=3.0)
 
 
 def test_an_untrained_model_has_every_parameter():
     """By shape alone: to compile the initialisation takes half a minute."""
-    params = jax.eval_shape(lambda: VideoGen.untrained(micro.MICRO, micro.TOKENIZER).params)
+    params = jax.eval_shape(lambda: VideoGen.untrained(MICRO, micro.TOKENIZER).params)
     assert jax.tree.map(np.shape, params) == jax.tree.map(np.shape, micro.params())
 
 
@@ -239,8 +267,8 @@ def test_networks_compute_in_the_dtype_asked_for():
     """By shape alone: sampling keeps its state in float32, whatever the networks compute in."""
 
     def sample() -> tuple[jax.Array, jax.Array]:
-        model = VideoGen(micro.MICRO, micro.params(), micro.TOKENIZER, dtype=jnp.bfloat16)
-        tokens = jnp.zeros((1, micro.MICRO.text_encoder.max_length), jnp.int32)
+        model = VideoGen(MICRO, micro.params(), micro.TOKENIZER, dtype=jnp.bfloat16)
+        tokens = jnp.zeros((1, MICRO.text_encoder.max_length), jnp.int32)
         prompts = model.cascade.encode_prompts(model.params, tokens, tokens)
         reference = jnp.zeros((1, 16, 16, 3), jnp.uint8)
         keys = noise.sample_keys(np.uint32(0), jnp.arange(1))

@@ -6,13 +6,23 @@ video = VideoGen.load("shapes")("a red circle moving left", seed=0)
 video.save("out.mp4")
 """
 
-# From prompts to videos.
-# What a model is: its sizes, and those that come with the library by name.
-# What is raised for a wrong input.
+# From prompts to videos: VideoGen, its options VideoOptions and ImageOptions, its result Video.
+# What a model is: ModelConfig, and MODELS, those that come with the library.
+# What is raised for a wrong input: UserError.
 from videogen_jax.config import DenoiserConfig, ModelConfig
 from videogen_jax.errors import UserError
+from videogen_jax.pipeline.options import ImageOptions, VideoOptions
 from videogen_jax.pipeline.video import Video
 from videogen_jax.pipeline.videogen import VideoGen
 from videogen_jax.presets import MODELS
 
-__all__ = ["MODELS", "DenoiserConfig", "ModelConfig", "UserError", "Video", "VideoGen"]
+__all__ = [
+    "MODELS",
+    "DenoiserConfig",
+    "ImageOptions",
+    "ModelConfig",
+    "UserError",
+    "Video",
+    "VideoGen",
+    "VideoOptions",
+]

@@ -24,6 +24,7 @@ def command(
     description: str | None = None,
     config: Sequence[Any] = (),
     args: Sequence[str] | None = None,
+    registry: Any = None,
 ) -> None:
     """Calls a script's body by the command line and exits as `run` does.
 
@@ -33,6 +34,7 @@ def command(
         description: what it does, for `--help`, down to "Args:"; by default `main`'s docstring.
         config: tyro's markers.
         args: the command line; by default this process's own.
+        registry: tyro's, for types that it reads otherwise.
     """
     import tyro
 
@@ -45,6 +47,7 @@ def command(
             description=f"{about}\n\n{_ABOUT_TRACEBACK}",
             args=[argument for argument in given if argument != TRACEBACK],
             config=tuple(config),
+            registry=registry,
         )
     )
 

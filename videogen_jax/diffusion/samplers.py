@@ -250,7 +250,7 @@ def _timesteps(config: SamplerConfig, num_train: int) -> np.ndarray:
     """The training timesteps that the network is called with, falling, float64 `[S]`.
 
     Raises:
-        UserError: they leave [0, T) or are not all different.
+        UserError: they leave [0, T), are not all different, or are more than T.
     """
     num_steps = config.num_steps
     # DPM-Solver++ counts the end of its last step as a point of the grid too, and leaves it out.
@@ -266,7 +266,8 @@ def _timesteps(config: SamplerConfig, num_train: int) -> np.ndarray:
         case "trailing":
             # The slice: arange overshoots by one element for a few S, such as 61 of 1000.
             timesteps_S = np.arange(num_train, 0, -num_train / num_steps)[:num_steps].round() - 1
-    if timesteps_S[0] > num_train - 1 or np.any(np.diff(timesteps_S) >= 0):
+    is_falling = num_steps <= num_train and np.all(np.diff(timesteps_S) < 0)
+    if timesteps_S[0] > num_train - 1 or not is_falling:
         raise UserError(
             f"{config.name} with {config.timestep_spacing!r} spacing and steps_offset "
             f"{config.steps_offset} cannot take {num_steps} steps of {num_train} timesteps"

@@ -10,7 +10,7 @@ from videogen_jax.evaluation.held_out import held_out, sample_videos
 from videogen_jax.evaluation.shapes_ablations import degraded_clips, interpolated
 from videogen_jax.evaluation.sheets import save_sheet
 from videogen_jax.evaluation.true_latents import decode_clips, encode_clips
-from videogen_jax.pipeline.request import Options
+from videogen_jax.pipeline.options import VideoOptions
 from videogen_jax.pipeline.temporal_sr import Interpolation
 from videogen_jax.pipeline.video import Video
 from videogen_jax.pipeline.videogen import VideoGen
@@ -45,8 +45,8 @@ def save_ablation_sheets(
 
 def _with_and_without(model: VideoGen, without: VideoGen, seed: int) -> list[Video]:
     captions = held_out(_PROMPTS, model.config.stages[-1].resolution).captions
-    whole = sample_videos(model, captions, seed, Options(temporal_sr=0))
-    options = Options(temporal_sr=0, use_reference=False)
+    whole = sample_videos(model, captions, seed, VideoOptions(temporal_sr=0))
+    options = VideoOptions(temporal_sr=0, use_reference=False)
     ablated = sample_videos(without, captions, seed, options)
     return _interleaved({"with reference": whole, "without": ablated})
 

@@ -12,7 +12,7 @@ from tqdm import tqdm
 from videogen_jax.data.captions import parse
 from videogen_jax.data.sources import ShapesClips
 from videogen_jax.evaluation.shapes_analyser import Reading
-from videogen_jax.pipeline.request import Options
+from videogen_jax.pipeline.options import VideoOptions
 from videogen_jax.pipeline.video import Video
 from videogen_jax.pipeline.videogen import VideoGen
 
@@ -47,7 +47,7 @@ def sample_videos(
     model: VideoGen,
     captions: Sequence[str],
     seed: int,
-    options: Options,
+    options: VideoOptions,
     references: Sequence[np.ndarray] | None = None,
 ) -> list[Video]:
     """A video of each caption, in batches of eight; a number that eight divides compiles once.
@@ -56,7 +56,7 @@ def sample_videos(
         model: any.
         captions: texts.
         seed: of the noise of the first batch; that of the others adds the number of captions before.
-        options: as for `VideoGen`, but for the seed.
+        options: of the videos, but for the seed.
         references: an image for each caption, by default generated ones.
     """
     videos: list[Video] = []
@@ -64,6 +64,5 @@ def sample_videos(
         batch = list(captions[start : start + BATCH])
         given = None if references is None else list(references[start : start + BATCH])
         # Another seed for each batch: place 0 of every batch has the same noise otherwise.
-        call: Options = {**options, "seed": seed + start}
-        videos += model(batch, reference=given, **call)
+        videos += model(batch, reference=given, options=options, seed=seed + start)
     return videos

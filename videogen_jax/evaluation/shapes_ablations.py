@@ -26,7 +26,7 @@ from videogen_jax.evaluation.shapes_measures import (
 from videogen_jax.evaluation.true_latents import decode_clips, encode_clips
 from videogen_jax.pipeline import noise
 from videogen_jax.pipeline.decode import DecoderName
-from videogen_jax.pipeline.request import Options
+from videogen_jax.pipeline.options import VideoOptions
 from videogen_jax.pipeline.temporal_sr import Interpolation
 from videogen_jax.pipeline.videogen import VideoGen
 
@@ -107,7 +107,7 @@ def reference_row(
     model: VideoGen, data: HeldOut, seeds: Sequence[int], use_reference: bool
 ) -> list[str]:
     """The cells of one model: shares in %, then the Fréchet distance to the true clips."""
-    options = Options(temporal_sr=0, use_reference=use_reference)
+    options = VideoOptions(temporal_sr=0, use_reference=use_reference)
     truth, shares, distances = _features_of(data.clips), [], []
     for seed in seeds:
         clips = [v.frames for v in sample_videos(model, data.captions, seed, options)]
@@ -242,7 +242,9 @@ def decoder_table(model: VideoGen, clips: int, seed: int) -> str:
     sampled: dict[DecoderName, Clips] = {
         name: [
             video.frames
-            for video in sample_videos(model, captions, seed, Options(temporal_sr=0, decoder=name))
+            for video in sample_videos(
+                model, captions, seed, VideoOptions(temporal_sr=0, decoder=name)
+            )
         ]
         for name in ("image", "video")
     }

@@ -14,6 +14,7 @@ from videogen_jax.evaluation.shapes_analyser import Reading, accuracy, analyse
 from videogen_jax.evaluation.shapes_measures import flicker, roughness, steadiness
 from videogen_jax.evaluation.sheets import save_sheet, worst_of
 from videogen_jax.evaluation.true_latents import decode_clips, encode_clips
+from videogen_jax.pipeline.options import VideoOptions
 from videogen_jax.pipeline.videogen import VideoGen
 
 SHEET = 12  # videos whose frames are shown
@@ -116,8 +117,9 @@ def evaluate_shapes(model: VideoGen, prompts: int, seed: int, out: Path) -> Repo
     resolution = model.config.stages[-1].resolution
     data = held_out(prompts, resolution)
     firsts = [clip[0] for clip in data.clips]
-    generated = sample_videos(model, data.captions, seed, {"temporal_sr": 0})
-    guided = sample_videos(model, data.captions, seed, {"temporal_sr": 0}, firsts)
+    options = VideoOptions(temporal_sr=0)
+    generated = sample_videos(model, data.captions, seed, options)
+    guided = sample_videos(model, data.captions, seed, options, firsts)
     save_sheet(out / "generated.png", generated[:SHEET])
     save_sheet(out / "guided.png", guided[:SHEET])
     save_sheet(out / "worst.png", worst_of(generated[:48], data.asked[:48], 6))

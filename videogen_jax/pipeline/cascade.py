@@ -7,7 +7,7 @@ Letters: B samples, F frames, H height, W width, C = 3 colour channels, Z latent
 """
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Unpack
 
 import jax
 import jax.numpy as jnp
@@ -16,14 +16,13 @@ from jax.typing import DTypeLike
 from videogen_jax.config import DenoiserConfig, ModelConfig
 from videogen_jax.data.transforms import resize, to_float
 from videogen_jax.diffusion.process import noise_tables
-from videogen_jax.diffusion.samplers import SamplerConfig
 from videogen_jax.models.autoencoder import Autoencoder, scale_latents, unscale_latents
 from videogen_jax.models.layers import fold_frames
 from videogen_jax.models.text_encoder import TextEncoder, TextStates
 from videogen_jax.pipeline import noise
 from videogen_jax.pipeline.conditioning import augment, reference_video, upsample
 from videogen_jax.pipeline.decode import quantise, unit_range
-from videogen_jax.pipeline.denoise import Conditions, Denoiser, Params, Tick
+from videogen_jax.pipeline.denoise import Conditions, Denoiser, Params, Sampling, Tick
 
 
 class PromptStates(NamedTuple):
@@ -67,12 +66,10 @@ class Cascade:
         prompts: PromptStates,
         keys_B: jax.Array,
         *,
-        steps: int | None = None,
-        guidance_scale: float | None = None,
-        sampler: SamplerConfig | None = None,
         latents_BHWZ: jax.Array | None = None,
         as_float: bool = False,
         tick: Tick | None = None,
+        **sampling: Unpack[Sampling],
     ) -> jax.Array:
         """Draws images (§3.1): uint8 `[B, H, W, 3]` at the image model's resolution.
 
@@ -85,11 +82,9 @@ class Cascade:
             Conditions(prompts.text, prompts.negative),
             noise.fold_in(keys_B, 0),
             num_frames=1,
-            steps=steps,
-            guidance_scale=guidance_scale,
-            sampler=sampler,
             latents_BFHWZ=None if latents_BHWZ is None else latents_BHWZ[:, None],
             tick=tick,
+            **sampling,
         )
         return self._decode_picture(params["autoencoder"], latents_BFHWZ, as_float=as_float)
 
@@ -104,9 +99,8 @@ class Cascade:
         keys_B: jax.Array,
         num_frames: int,
         *,
-        steps: int | None = None,
-        guidance_scale: float | None = None,
         tick: Tick | None = None,
+        **sampling: Unpack[Sampling],
     ) -> jax.Array:
         """Draws a stage's clip given the reference and the clip of the stage below (§3.2).
 
@@ -119,7 +113,8 @@ class Cascade:
             fps_B: frames per second, float32.
             keys_B: from which all noise is drawn; the stage's number is folded in here.
             num_frames: F.
-            steps, guidance_scale, tick: as in `Denoiser.sample`, also its errors.
+            tick: called after each step.
+            **sampling: steps, guidance_scale and sampler of `Denoiser.sample`, also its errors.
 
         Returns:
             Latents of the model space, float32 `[B, F, H, W, Z]`.
@@ -140,9 +135,8 @@ class Cascade:
             given,
             keys_B,
             num_frames,
-            steps=steps,
-            guidance_scale=guidance_scale,
             tick=tick,
+            **sampling,
         )
 
     def _picture(self, params: Params, latents_BFHWZ: jax.Array, as_float: bool) -> jax.Array:

@@ -6,7 +6,7 @@ Letters: B samples, F frames, H height, W width, Z latent channels.
 import dataclasses
 import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypedDict
 
 import jax
 import jax.numpy as jnp
@@ -47,6 +47,14 @@ class Conditions(NamedTuple):
     low_res_BFHWZ: jax.Array | None = None
     fps_B: jax.Array | None = None
     low_res_noise_B: jax.Array | None = None
+
+
+class Sampling(TypedDict, total=False):
+    """How one diffusion model is sampled: arguments of `Denoiser.sample`, None for the config's."""
+
+    steps: int | None
+    guidance_scale: float | None
+    sampler: SamplerConfig | None
 
 
 @functools.cache

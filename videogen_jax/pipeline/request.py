@@ -2,71 +2,34 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, TypedDict, get_args
+from dataclasses import dataclass, replace
+from typing import Any, get_args
 
-from videogen_jax.config import ModelConfig
+from videogen_jax.config import DenoiserConfig, ModelConfig
+from videogen_jax.diffusion.samplers import SamplerConfig, SamplerName
 from videogen_jax.errors import UserError
 from videogen_jax.pipeline.decode import DecoderName
-from videogen_jax.pipeline.denoise import sampling_plan
+from videogen_jax.pipeline.denoise import Sampling, sampling_plan
+from videogen_jax.pipeline.options import VideoOptions
 from videogen_jax.pipeline.temporal_sr import Interpolation
 
 MAX_SEED = 2**32 - 1
 _FPS_RANGE = (0.01, 1000.0)  # that a video file can have
 
 
-class Options(TypedDict, total=False):
-    """The options of a call of `VideoGen`. What is left out or None is the model's own choice.
-
-    Attributes:
-        seed: of all noise, from 0 (the default) to 2³² − 1.
-        negative_prompt: text that guidance leads away from, empty by default.
-        fps: frames per second that the cascade is asked for (§3.2), before temporal
-            super-resolution, which doubles it with each round.
-        steps: of the samplers: for all, or for the image model, each stage and the refiner.
-        guidance: classifier-free guidance scale: for all, or for the image model and each stage;
-            1 is none.
-        stages: runs only so many, and decodes at the last one's resolution.
-        temporal_sr: rounds of N → 2N − 1 frames (§3.3); 0 with fewer stages.
-        num_frames: N of the cascade's clip.
-        use_reference: False leaves the reference image out, its latents are zero: the ablation of
-            Table 3, for stages that were trained so.
-        interpolation: "slerp" instead of "flow" is the ablation of Fig. 6.
-        refine: False leaves out the refiner of temporal super-resolution.
-        decoder: "image" instead of "video" is the ablation of Fig. 7.
-    """
-
-    seed: int
-    negative_prompt: str
-    fps: float | None
-    steps: int | Sequence[int] | None
-    guidance: float | Sequence[float] | None
-    stages: int | None
-    temporal_sr: int | None
-    num_frames: int | None
-    use_reference: bool
-    interpolation: Interpolation
-    refine: bool
-    decoder: DecoderName
-
-
 @dataclass(frozen=True)
 class Request:
-    """The values of a call, each in its range; per part of the chain where parts differ."""
+    """A call of `VideoGen`: its options, each in its range, and the model's own values."""
 
     prompts: tuple[str, ...]
-    negative_prompt: str
-    seed: int
-    num_frames: int  # of the cascade's clip
-    fps: float  # of the cascade's clip
+    options: VideoOptions  # as given: for what may be None in it, take the values below
+    samplers: tuple[SamplerConfig, ...]  # of the image model, each stage, the refiner
     steps: tuple[int, ...]  # of the image model, each stage, the refiner
     guidance: tuple[float, ...]  # of the image model and each stage
+    num_frames: int  # of the cascade's clip
+    fps: float  # of the cascade's clip
     stages: int
     rounds: int  # of temporal super-resolution
-    use_reference: bool
-    interpolation: Interpolation
-    refine: bool
-    decoder: DecoderName
 
     @property
     def final_num_frames(self) -> int:
@@ -78,17 +41,25 @@ class Request:
         """Frames per second after temporal super-resolution."""
         return self.fps * 2.0**self.rounds
 
+    def sampling(self, part: int) -> Sampling:
+        """How the image model, 0, or a stage, counted from 1, is sampled."""
+        return Sampling(
+            steps=self.steps[part],
+            guidance_scale=self.guidance[part],
+            sampler=self.samplers[part],
+        )
+
     def components(self, generates_reference: bool) -> dict[str, str]:
         """The components that the call needs, and what each is for."""
         needed = {"text_encoder": "every call", "autoencoder": "every call"}
-        if generates_reference and self.use_reference:
+        if generates_reference and self.options.use_reference:
             needed["image_unet"] = "a call without a reference image"
         needed |= {f"stage_{i}": f"stage {i}" for i in range(1, self.stages + 1)}
-        if self.rounds and self.interpolation == "flow":
+        if self.rounds and self.options.interpolation == "flow":
             needed["flow"] = "temporal_sr with interpolation='flow'"
-        if self.rounds and self.refine:
+        if self.rounds and self.options.refine:
             needed["refiner"] = "temporal_sr with refine=True"
-        if self.decoder == "video":
+        if self.options.decoder == "video":
             needed["video_decoder"] = "decoder='video'"
         return needed
 
@@ -96,42 +67,43 @@ class Request:
 def make_request(
     config: ModelConfig,
     prompt: str | Sequence[str],
-    *,
-    seed: int = 0,
-    negative_prompt: str = "",
-    fps: float | None = None,
-    steps: int | Sequence[int] | None = None,
-    guidance: float | Sequence[float] | None = None,
-    stages: int | None = None,
-    temporal_sr: int | None = None,
-    num_frames: int | None = None,
-    use_reference: bool = True,
-    interpolation: Interpolation = "flow",
-    refine: bool = True,
-    decoder: DecoderName = "video",
+    options: VideoOptions | None = None,
+    **overrides: Any,
 ) -> Request:
-    """Checks the prompts and the `Options`, and fills in what is not given from `config`.
+    """Checks the prompts and the options, and fills in what is None from `config`.
+
+    Args:
+        config: the model's configuration.
+        prompt: one text or several.
+        options: by default `VideoOptions()`.
+        **overrides: of the options, by name.
 
     Raises:
+        TypeError: there is no option of a name.
         UserError: an argument is out of its range; names it, its value and the range.
     """
+    options = VideoOptions.merge(options, overrides)
     num_stages = len(config.stages)
-    stages = check_count("stages", num_stages if stages is None else stages, 1, num_stages)
-    num_frames = config.num_frames if num_frames is None else num_frames
+    given = num_stages if options.stages is None else options.stages
+    stages = check_count("stages", given, 1, num_stages)
+    num_frames = config.num_frames if options.num_frames is None else options.num_frames
+    check_count("seed", options.seed, 0, MAX_SEED)
+    _choice("interpolation", options.interpolation, Interpolation)
+    _choice("decoder", options.decoder, DecoderName)
+    parts = tuple(
+        with_sampler(part, options.sampler)
+        for part in (config.image, *config.stages, config.refiner)
+    )
     request = Request(
         prompts=check_prompts(prompt),
-        negative_prompt=negative_prompt,
-        seed=check_count("seed", seed, 0, MAX_SEED),
+        options=options,
+        samplers=tuple(part.sampler for part in parts),
+        steps=_steps(parts, options.steps),
+        guidance=_guidance(config, options.guidance),
         num_frames=check_count("num_frames", num_frames, 1),
-        fps=config.fps if fps is None else fps,
-        steps=_steps(config, steps),
-        guidance=_guidance(config, guidance),
+        fps=config.fps if options.fps is None else options.fps,
         stages=stages,
-        rounds=_rounds(config, temporal_sr, stages),
-        use_reference=use_reference,
-        interpolation=_choice("interpolation", interpolation, Interpolation),
-        refine=refine,
-        decoder=_choice("decoder", decoder, DecoderName),
+        rounds=_rounds(config, options.temporal_sr, stages),
     )
     if request.rounds and request.num_frames == 1:
         raise UserError("num_frames is 1, and temporal_sr needs 2 frames at least or to be 0")
@@ -155,8 +127,22 @@ def check_prompts(prompt: str | Sequence[str]) -> tuple[str, ...]:
     return prompts
 
 
-def _steps(config: ModelConfig, steps: int | Sequence[int] | None) -> tuple[int, ...]:
-    parts = (config.image, *config.stages, config.refiner)
+def with_sampler(
+    part: DenoiserConfig, sampler: SamplerName | SamplerConfig | None
+) -> DenoiserConfig:
+    """The diffusion model with another sampler; None keeps its own.
+
+    Raises:
+        ValueError: there is no sampler of that name.
+    """
+    if sampler is None:
+        return part
+    if not isinstance(sampler, SamplerConfig):
+        sampler = part.sampler.renamed(sampler)
+    return replace(part, sampler=sampler)
+
+
+def _steps(parts: tuple[DenoiserConfig, ...], steps: int | Sequence[int] | None) -> tuple[int, ...]:
     default = tuple(part.sampler.num_steps for part in parts)
     values = _per_part("steps", steps, default, "the image model, each stage and the refiner")
     for part, value in zip(parts, values, strict=True):
@@ -209,10 +195,9 @@ def check_count(name: str, value: int, lowest: int, highest: int | None = None) 
     return value
 
 
-def _choice(name: str, value: Any, choices: Any) -> Any:
+def _choice(name: str, value: Any, choices: Any) -> None:
     if value not in get_args(choices):
         raise UserError(f"{name} is {value!r}, expected one of {', '.join(get_args(choices))}")
-    return value
 
 
 def is_finite(value: Any) -> bool:

@@ -18,6 +18,7 @@ from einops import rearrange
 from jax.typing import DTypeLike
 
 from videogen_jax.config import ModelConfig
+from videogen_jax.diffusion.samplers import SamplerConfig
 from videogen_jax.errors import UserError
 from videogen_jax.models.flow import LatentFlow
 from videogen_jax.models.layers import fold_frames, unfold_frames
@@ -61,6 +62,7 @@ class TemporalSR:
         interpolation: Interpolation = "flow",
         refine: bool = True,
         steps: int | None = None,
+        sampler: SamplerConfig | None = None,
         tick: Tick | None = None,
     ) -> jax.Array:
         """Doubles the frame rate `rounds` times.
@@ -79,7 +81,8 @@ class TemporalSR:
             rounds: N → 2N − 1 frames each; 0 leaves the clip as it is.
             interpolation: "slerp" is the ablation of Fig. 6.
             refine: without it the result is the interpolation alone.
-            steps: of the refiner, its config's by default.
+            steps: of the refiner, its sampler's by default.
+            sampler: of the refiner, its config's by default.
             tick: called after each step of the refiner; there are 2^rounds − 1 times `steps`.
 
         Returns:
@@ -92,7 +95,7 @@ class TemporalSR:
         if missing < 1:
             raise UserError("temporal super-resolution needs a clip of 2 frames at least, got 1")
         double = functools.partial(
-            self._double, params, fps_B, empty_text, interpolation, refine, steps, tick
+            self._double, params, fps_B, empty_text, interpolation, refine, steps, sampler, tick
         )
         for index in range(rounds):
             round_keys_B = noise.fold_in(keys_B, index)
@@ -116,6 +119,7 @@ class TemporalSR:
         interpolation: Interpolation,
         refine: bool,
         steps: int | None,
+        sampler: SamplerConfig | None,
         tick: Tick | None,
         clip_BFHWZ: jax.Array,
         fps_factor: float,
@@ -130,6 +134,7 @@ class TemporalSR:
                 keys_B,
                 middle_BMHWZ.shape[1],
                 steps=steps,
+                sampler=sampler,
                 tick=tick,
             )
             middle_BMHWZ = self._merge(middle_BMHWZ, refined_BMHWZ)

@@ -1,11 +1,12 @@
 """From prompts to images: the text encoder and the image model alone (§3.1).
 
-Letters: B prompts, H height, W width, C = 3 colour channels, T tokens.
+Letters: B prompts, H height, W width, C = 3 colour channels, T tokens; h height and w width of the
+latents, Z latent channels.
 """
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple, Unpack
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -17,7 +18,8 @@ from videogen_jax.pipeline import noise
 from videogen_jax.pipeline.cascade import Cascade, PromptStates
 from videogen_jax.pipeline.components import IMAGE_COMPONENTS, require_components
 from videogen_jax.pipeline.denoise import Params
-from videogen_jax.pipeline.image_request import ImageOptions, make_image_request
+from videogen_jax.pipeline.image_request import make_image_request
+from videogen_jax.pipeline.options import ImageOptions, shows_options
 from videogen_jax.pipeline.progress import bar
 
 
@@ -57,13 +59,16 @@ class TextToImage:
         self._cascade, self._params, self._tokenizer = cascade, params, tokenizer
         self._mesh, self._directory = mesh, directory
 
+    @shows_options(ImageOptions)
     def __call__(
         self,
         prompt: str | Sequence[str],
         *,
+        latents: np.ndarray | None = None,
         as_float: bool = False,
         progress: bool = False,
-        **options: Unpack[ImageOptions],
+        options: ImageOptions | None = None,
+        **overrides: Any,
     ) -> np.ndarray:
         """Makes an image of each prompt.
 
@@ -72,21 +77,32 @@ class TextToImage:
         Args:
             prompt: one text, or a list of texts that are sampled together. An image does not depend
                 on what it is batched with, but on its place: place 0 is also that of one text.
+            latents: the noise to start from, float32 `[B, h, w, Z]`, standard normal, one for each
+                prompt; by default drawn from the seed. It stands in the sampler's
+                variance-preserving coordinates, before the scale at which its grid starts
+                (`Plan.init_scale`; 1 for "leading" spacing). diffusers' `latents=`, which its
+                pipeline multiplies by `init_noise_sigma`, are the same numbers with channels
+                first, `[B, Z, h, w]`.
             as_float: float32 in [0, 1] instead of uint8.
             progress: shows a bar over steps.
-            **options: seed, negative_prompt, steps, guidance, sampler, latents: see `ImageOptions`.
+            options: the options, by default `ImageOptions()`.
+            **overrides: options by name, such as `seed=1`; they go before those of `options`.
 
         Returns:
             `[B, H, W, 3]`, with B = 1 for one text.
 
         Raises:
+            TypeError: there is no option of a name; lists those that there are.
             UserError: an argument is out of its range.
             MissingFile: the model lacks one of the three components.
         """
-        request = make_image_request(self._cascade.config, prompt, **options)
+        request = make_image_request(
+            self._cascade.config, prompt, options, latents=latents, **overrides
+        )
         needed = dict.fromkeys(map(str, IMAGE_COMPONENTS), "text to image")
         require_components(self._params, needed, self._directory)
-        encoded = self.encode(request.prompts, request.negative_prompt, request.seed)
+        given = request.options
+        encoded = self.encode(request.prompts, given.negative_prompt, given.seed)
         with (
             layout.activate(self._mesh),
             bar(progress, "text to image", request.steps, "step") as tick,

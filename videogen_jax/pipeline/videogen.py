@@ -5,7 +5,7 @@ Letters: B prompts, F frames, H height, W width, C = 3 colour channels, Z latent
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Unpack, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import jax
 import jax.numpy as jnp
@@ -23,9 +23,10 @@ from videogen_jax.pipeline.components import IMAGE_COMPONENTS, init_components, 
 from videogen_jax.pipeline.decode import FrameDecoder
 from videogen_jax.pipeline.denoise import Params
 from videogen_jax.pipeline.model_files import load_model, save_model
+from videogen_jax.pipeline.options import VideoOptions, shows_options
 from videogen_jax.pipeline.progress import bar
 from videogen_jax.pipeline.references import Reference, load_references
-from videogen_jax.pipeline.request import Options, Request, make_request
+from videogen_jax.pipeline.request import Request, make_request
 from videogen_jax.pipeline.temporal_sr import TemporalSR
 from videogen_jax.pipeline.text_to_image import TextToImage
 from videogen_jax.pipeline.video import Video
@@ -92,11 +93,7 @@ class VideoGen:
 
     @classmethod
     def load(
-        cls,
-        model: str | Path,
-        *,
-        mesh: Mesh | None = None,
-        dtype: DTypeLike = jnp.float32,
+        cls, model: str | Path, *, mesh: Mesh | None = None, dtype: DTypeLike = jnp.float32
     ) -> "VideoGen":
         """Loads a model by the name of one that ships, or from a model directory.
 
@@ -158,7 +155,8 @@ class VideoGen:
         *,
         reference: Reference | None = None,
         progress: bool = False,
-        **options: Unpack[Options],
+        options: VideoOptions | None = None,
+        **overrides: Any,
     ) -> Video: ...
 
     @overload
@@ -168,16 +166,19 @@ class VideoGen:
         *,
         reference: Reference | Sequence[Reference] | None = None,
         progress: bool = False,
-        **options: Unpack[Options],
+        options: VideoOptions | None = None,
+        **overrides: Any,
     ) -> list[Video]: ...
 
+    @shows_options(VideoOptions)
     def __call__(
         self,
         prompt: str | Sequence[str],
         *,
         reference: Reference | Sequence[Reference] | None = None,
         progress: bool = False,
-        **options: Unpack[Options],
+        options: VideoOptions | None = None,
+        **overrides: Any,
     ) -> Video | list[Video]:
         """Makes a video of a prompt, or a list of videos of a list of prompts.
 
@@ -187,19 +188,20 @@ class VideoGen:
             reference: image file or uint8 array `[H, W, 3]` of any size in place of a generated
                 image (§3.1); one for all prompts or a list of one for each.
             progress: shows bars over steps and frames.
-            **options: seed, steps, guidance and so on, see `Options`.
+            options: the options, by default `VideoOptions()`.
+            **overrides: options by name, such as `seed=1`; they go before those of `options`.
 
         Raises:
+            TypeError: there is no option of a name; lists those that there are.
             UserError: an argument is out of its range, a reference is not an image, or the devices
                 do not divide prompts or frames.
-            MissingFile: no such reference, or the model lacks a component that this call
-                needs.
+            MissingFile: no such reference, or a component that the call needs is missing.
         """
-        request = make_request(self.config, prompt, **options)
+        request = make_request(self.config, prompt, options, **overrides)
         require_components(self.params, request.components(reference is None), self._directory)
         pictures_BHWC = None
         if reference is not None:
-            if not request.use_reference:
+            if not request.options.use_reference:
                 raise UserError("use_reference is False, but a reference is given")
             size = self.config.image.resolution
             pictures_BHWC = load_references(reference, len(request.prompts), size)
@@ -211,12 +213,13 @@ class VideoGen:
     def _sample(
         self, request: Request, pictures_BHWC: np.ndarray | None, progress: bool
     ) -> list[Video]:
-        keys_B, prompts = self.images.encode(request.prompts, request.negative_prompt, request.seed)
+        options = request.options
+        keys_B, prompts = self.images.encode(request.prompts, options.negative_prompt, options.seed)
         fps_B = self._put({"fps": np.full(len(request.prompts), request.fps, np.float32)})["fps"]
         reference_BHWC = None
         if pictures_BHWC is not None:
             reference_BHWC = self._put({"reference": pictures_BHWC})["reference"]
-        elif request.use_reference:
+        elif options.use_reference:
             reference_BHWC = self._sample_image(request, prompts, keys_B, progress)
         latents_BFHWZ = self._sample_stages(
             request, prompts, reference_BHWC, fps_B, keys_B, progress
@@ -224,10 +227,10 @@ class VideoGen:
         if request.rounds:
             latents_BFHWZ = self._super_resolve(request, latents_BFHWZ, fps_B, keys_B, progress)
         with bar(progress, "decoding", request.final_num_frames, "frame") as tick:
-            frames_BFHWC = self.decoder(self.params, latents_BFHWZ, request.decoder, tick)
-        shown = np.asarray(reference_BHWC) if request.use_reference else [None] * len(frames_BFHWC)
+            frames_BFHWC = self.decoder(self.params, latents_BFHWZ, options.decoder, tick)
+        shown = np.asarray(reference_BHWC) if options.use_reference else [None] * len(frames_BFHWC)
         return [
-            Video(frames, request.final_fps, text, picture, request.seed)
+            Video(frames, request.final_fps, text, picture, options.seed)
             for frames, text, picture in zip(frames_BFHWC, request.prompts, shown, strict=True)
         ]
 
@@ -237,10 +240,9 @@ class VideoGen:
     def _sample_image(
         self, request: Request, prompts: PromptStates, keys_B: jax.Array, progress: bool
     ) -> jax.Array:
-        steps, scale = request.steps[0], request.guidance[0]
-        with bar(progress, "reference image", steps, "step") as tick:
+        with bar(progress, "reference image", request.steps[0], "step") as tick:
             return self.cascade.sample_image(
-                self.params, prompts, keys_B, steps=steps, guidance_scale=scale, tick=tick
+                self.params, prompts, keys_B, tick=tick, **request.sampling(0)
             )
 
     def _sample_stages(
@@ -254,8 +256,7 @@ class VideoGen:
     ) -> jax.Array:
         latents_BFHWZ: jax.Array | None = None
         for stage in range(1, request.stages + 1):
-            steps, scale = request.steps[stage], request.guidance[stage]
-            with bar(progress, f"stage {stage}", steps, "step") as tick:
+            with bar(progress, f"stage {stage}", request.steps[stage], "step") as tick:
                 latents_BFHWZ = self.cascade.sample_stage(
                     self.params,
                     stage,
@@ -265,9 +266,8 @@ class VideoGen:
                     fps_B,
                     keys_B,
                     request.num_frames,
-                    steps=steps,
-                    guidance_scale=scale,
                     tick=tick,
+                    **request.sampling(stage),
                 )
         assert latents_BFHWZ is not None  # a request has at least one stage
         return latents_BFHWZ
@@ -282,9 +282,8 @@ class VideoGen:
     ) -> jax.Array:
         empty_BT = self.tokenizer([""] * len(request.prompts), self.config.text_encoder.max_length)
         empty = self.cascade.encode_text(self.params, self._put({"tokens": empty_BT})["tokens"])
-        steps = request.steps[-1]
-        total = steps * (2**request.rounds - 1)
-        with bar(progress and request.refine, "temporal SR", total, "step") as tick:
+        total = request.steps[-1] * (2**request.rounds - 1)
+        with bar(progress and request.options.refine, "temporal SR", total, "step") as tick:
             return self.temporal_sr(
                 self.params,
                 latents_BFHWZ,
@@ -292,8 +291,9 @@ class VideoGen:
                 empty,
                 noise.fold_in(keys_B, len(self.config.stages) + 1),
                 request.rounds,
-                interpolation=request.interpolation,
-                refine=request.refine,
-                steps=steps,
+                interpolation=request.options.interpolation,
+                refine=request.options.refine,
+                steps=request.steps[-1],
+                sampler=request.samplers[-1],
                 tick=tick,
             )

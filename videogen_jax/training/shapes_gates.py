@@ -19,7 +19,7 @@ from videogen_jax.evaluation.shapes_measures import psnr
 from videogen_jax.evaluation.shapes_report import score, score_images
 from videogen_jax.evaluation.true_latents import decode_clips, encode_clips
 from videogen_jax.pipeline.decode import DecoderName
-from videogen_jax.pipeline.request import Options
+from videogen_jax.pipeline.options import VideoOptions
 from videogen_jax.pipeline.videogen import VideoGen
 
 CLIPS = 64
@@ -65,9 +65,9 @@ def _measure(name: str, model: VideoGen) -> Numbers:
     measures: dict[str, Callable[[VideoGen, HeldOut], Numbers]] = {
         "shapes-autoencoder": _decoded("image"),
         "shapes-image": _images,
-        "shapes-stage-1": _videos({"stages": 1, "temporal_sr": 0, "decoder": "image"}),
-        "shapes-stage-2": _videos({"temporal_sr": 0, "decoder": "image"}),
-        "shapes-refiner": _videos({"temporal_sr": 1, "decoder": "image"}),
+        "shapes-stage-1": _videos(VideoOptions(stages=1, temporal_sr=0, decoder="image")),
+        "shapes-stage-2": _videos(VideoOptions(temporal_sr=0, decoder="image")),
+        "shapes-refiner": _videos(VideoOptions(temporal_sr=1, decoder="image")),
         "shapes-video-decoder": _decoded("video"),
     }
     if name not in measures:
@@ -96,7 +96,7 @@ def _images(model: VideoGen, data: HeldOut) -> Numbers:
     return asdict(score_images(pictures, data.asked))
 
 
-def _videos(options: Options) -> Callable[[VideoGen, HeldOut], Numbers]:
+def _videos(options: VideoOptions) -> Callable[[VideoGen, HeldOut], Numbers]:
     """Videos from the true first frames."""
 
     def measure(model: VideoGen, data: HeldOut) -> Numbers:

@@ -1,0 +1,86 @@
+"""The command line of sampling: every option of `pipeline/options.py` as a flag."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import fields
+from pathlib import Path
+from types import NoneType
+from typing import Annotated, Any, Literal, TypeAlias, get_args, get_origin, get_type_hints
+
+import tyro
+from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
+
+from videogen_jax.doors import command
+from videogen_jax.pipeline.options import ImageOptions, VideoOptions
+
+Prompts: TypeAlias = Annotated[
+    tuple[str, ...],
+    tyro.conf.Positional,
+    tyro.conf.arg(metavar="PROMPT [PROMPT ...]", help_behavior_hint=""),
+]
+ReferenceFile: TypeAlias = Annotated[
+    Path | None, tyro.conf.arg(metavar="PATH", help_behavior_hint="(default: a generated image)")
+]
+
+
+def call_sampling(
+    main: Callable[..., object], prog: str, arguments: Sequence[str] | None = None
+) -> None:
+    """Calls `main` by the command line and exits as `doors.command` does.
+
+    Args:
+        main: function with prompts, flags, and a parameter of type `VideoOptions` or `ImageOptions`
+            marked by `tyro.conf.OmitArgPrefixes`.
+        prog: how the script is called, for `--help`.
+        arguments: what is parsed, by default `sys.argv[1:]`.
+    """
+    registry = ConstructorRegistry()
+    registry.primitive_rule(_flag_of_option)
+    command(main, prog, args=arguments, registry=registry)
+
+
+def _flag_of_option(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
+    """How a type is read from the command line if it is that of an option that may be None.
+
+    tyro by itself would show None as a value, and make sub-commands of a type with a dataclass.
+    """
+    if info.type not in _OPTIONAL_TYPES:
+        return None
+    kinds = [kind for kind in get_args(info.type) if kind is not NoneType]
+    names = next((get_args(kind) for kind in kinds if get_origin(kind) is Literal), None)
+    if names is not None:
+        return _spec(1, f"{{{','.join(names)}}}", lambda words: words[0], choices=names)
+    number = float if float in kinds else int
+    metavar = number.__name__.upper()
+    if len(kinds) == 1:
+        return _spec(1, metavar, lambda words: number(words[0]))
+    return _spec("*", f"{metavar} [{metavar} ...]", lambda words: _one_or_many(number, words))
+
+
+def _one_or_many(number: type[int] | type[float], words: list[str]) -> Any:
+    """A number, or a tuple of several. Raises ValueError for none, or for what is no number."""
+    if not words:
+        raise ValueError("at least one number expected")
+    values = tuple(map(number, words))
+    return values[0] if len(values) == 1 else values
+
+
+def _spec(
+    count: Any, metavar: str, read: Callable[[list[str]], Any], choices: Any = None
+) -> PrimitiveConstructorSpec[Any]:
+    return PrimitiveConstructorSpec(
+        nargs=count,
+        metavar=metavar,
+        instance_from_str=read,
+        is_instance=lambda value: True,
+        # The words of "(default: …)", since no option has another default than None here.
+        str_from_instance=lambda value: ["from", "the", "model"],
+        choices=choices,
+    )
+
+
+_OPTIONAL_TYPES = {
+    get_type_hints(options)[field.name]
+    for options in (VideoOptions, ImageOptions)
+    for field in fields(options)
+    if field.default is None
+}

@@ -1,0 +1,116 @@
+"""The options of sampling: one list for Python's keywords, the command line and the request."""
+
+import difflib
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any, Self, TypeVar
+
+from videogen_jax.diffusion.samplers import SamplerConfig, SamplerName
+from videogen_jax.pipeline.decode import DecoderName
+from videogen_jax.pipeline.temporal_sr import Interpolation
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+# The attributes' descriptions are also the help texts of the command line.
+@dataclass(frozen=True, kw_only=True)
+class SamplingOptions:
+    """Options that videos and images share. None is the model's own value.
+
+    Values are checked by the call that they are given to, not here. A sampler asked for by name
+    gets its timestep spacing from `SamplerConfig.renamed`; a `SamplerConfig` is taken as it is.
+
+    Attributes:
+        seed: seed of all noise, an integer from 0 to 2³² − 1.
+        negative_prompt: text that guidance leads away from.
+        steps: steps of the samplers: one number for all, or one each for the image model, every
+            stage and the refiner.
+        guidance: classifier-free guidance scale, 1 for none: one number for all, or one each for
+            the image model and every stage.
+        sampler: sampler of every diffusion model, at the timesteps that it has in diffusers by
+            default.
+    """
+
+    seed: int = 0
+    negative_prompt: str = ""
+    steps: int | Sequence[int] | None = None
+    guidance: float | Sequence[float] | None = None
+    sampler: SamplerName | SamplerConfig | None = None
+
+    @classmethod
+    def merge(cls, options: Self | None, overrides: Mapping[str, Any]) -> Self:
+        """Replaces some of the options, by default of `cls()`.
+
+        Raises:
+            TypeError: `options` is not of this class, or there is no option of a name; lists those
+                that there are, the most similar name first.
+        """
+        options = cls() if options is None else options
+        if not isinstance(options, cls):
+            raise TypeError(f"options is a {type(options).__name__}, expected {cls.__name__}")
+        names = [field.name for field in fields(cls)]
+        for name in overrides:
+            if name not in names:
+                nearest_first = difflib.get_close_matches(name, names, n=len(names), cutoff=0.0)
+                raise TypeError(
+                    f"there is no option {name!r}, expected one of {', '.join(nearest_first)}"
+                )
+        return replace(options, **overrides)
+
+
+@dataclass(frozen=True, kw_only=True)
+class VideoOptions(SamplingOptions):
+    """Options of a video, for `VideoGen`. None is the model's own value.
+
+    Attributes:
+        fps: frames per second that the cascade is asked for (§3.2); each round of temporal
+            super-resolution doubles it.
+        num_frames: frames N of the cascade's clip.
+        stages: number of stages to run; the video has the last one's resolution.
+        temporal_sr: rounds of temporal super-resolution, N → 2N − 1 frames each (§3.3); 0 with
+            fewer stages than the model has.
+        use_reference: whether the stages see a reference image. Without it its latents are zero:
+            the ablation of Table 3, for stages that were trained so.
+        interpolation: how temporal super-resolution finds the frames between; "slerp" is the
+            ablation of Fig. 6.
+        refine: whether the refiner of temporal super-resolution runs.
+        decoder: what decodes the latents; "image" is the ablation of Fig. 7.
+    """
+
+    fps: float | None = None
+    num_frames: int | None = None
+    stages: int | None = None
+    temporal_sr: int | None = None
+    use_reference: bool = True
+    interpolation: Interpolation = "flow"
+    refine: bool = True
+    decoder: DecoderName = "video"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageOptions(SamplingOptions):
+    """Options of images alone, for `VideoGen.images`. None is the model's own value.
+
+    Attributes:
+        steps: steps of the sampler.
+        guidance: classifier-free guidance scale, 1 for none.
+    """
+
+    # There is one diffusion model, hence one number.
+    steps: int | None = None
+    guidance: float | None = None
+
+
+def shows_options(options_class: type[SamplingOptions]) -> Callable[[Function], Function]:
+    """Decorator: `help` and `inspect.signature` show the options in place of `**overrides`."""
+
+    def decorate(function: Function) -> Function:
+        signature = inspect.signature(function)
+        own = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
+        options = inspect.signature(options_class).parameters.values()
+        shown = signature.replace(parameters=[*own, *options])
+        setattr(function, "__signature__", shown)
+        return function
+
+    return decorate
