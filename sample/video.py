@@ -8,9 +8,9 @@ import tyro
 
 from videogen_jax import VideoGen
 from videogen_jax.doors import COMPILATION_CACHE, enable_compilation_cache
+from videogen_jax.media.output import check_format, check_output
 from videogen_jax.pipeline.option_flags import Prompts, ReferenceFile, call_sampling
 from videogen_jax.pipeline.options import VideoOptions
-from videogen_jax.pipeline.output import check_format, check_output
 from videogen_jax.sharding import MeshConfig, make_mesh
 from videogen_jax.weights.model_dir import DType
 

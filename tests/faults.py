@@ -32,10 +32,10 @@ from faulty_runs import (
     wait_until,
 )
 
-from videogen_jax.training.checkpoint_files import agree_on_newest
-from videogen_jax.training.distributed import DistributedConfig
-from videogen_jax.training.manifest import NAME
-from videogen_jax.training.peers import LOST_PEER
+from videogen_jax.training.checkpoints.files import agree_on_newest
+from videogen_jax.training.checkpoints.manifest import NAME
+from videogen_jax.training.processes.distributed import DistributedConfig
+from videogen_jax.training.processes.peers import LOST_PEER
 
 CAUSE = (
     r"task /?\S* ?heartbeat timeout|failed to send RPC to coordination service[^.]*|.*deadline.*"

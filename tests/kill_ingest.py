@@ -13,8 +13,8 @@ import time
 from pathlib import Path
 
 from tests.numbered import H, read_numbers, write_numbered
-from videogen_jax.data.clip_video import decode_clip
-from videogen_jax.data.records import ClipDataset
+from videogen_jax.data.clips.records import ClipDataset
+from videogen_jax.data.clips.video import decode_clip
 
 ROOT = Path(__file__).parents[1]
 LONGEST_SECONDS = 120

@@ -20,9 +20,9 @@ import optax
 from videogen_jax import sharding
 from videogen_jax.data.loader import make_loader
 from videogen_jax.sharding import MeshConfig
-from videogen_jax.training.distributed import DistributedConfig, connect
 from videogen_jax.training.loop import LoopConfig, train
-from videogen_jax.training.peers import ending_at_once
+from videogen_jax.training.processes.distributed import DistributedConfig, connect
+from videogen_jax.training.processes.peers import ending_at_once
 from videogen_jax.training.step import TrainState
 
 BATCH = 24  # which 3 processes and 8 devices divide

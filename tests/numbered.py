@@ -10,8 +10,7 @@ from pathlib import Path
 import av
 import numpy as np
 
-from videogen_jax.data.clip_video import encode
-from videogen_jax.data.records import (
+from videogen_jax.data.clips.records import (
     INFO_FILE,
     ClipRecord,
     pack_record,
@@ -19,6 +18,7 @@ from videogen_jax.data.records import (
     write_shard,
     write_sizes,
 )
+from videogen_jax.data.clips.video import encode
 
 BITS = np.arange(8).reshape(2, 4)  # over the frame, in two rows of four blocks
 H, W = 48, 64

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tiny
 
-from videogen_jax.data.sources import ShapesImages
+from videogen_jax.data.shapes.sources import ShapesImages
 from videogen_jax.data.transforms import resize, to_float
 from videogen_jax.models.autoencoder import Autoencoder
 from videogen_jax.presets import TINY

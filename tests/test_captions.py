@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from videogen_jax.data.captions import (
+from videogen_jax.data.shapes.captions import (
     ATTRIBUTES,
     CONTRASTS,
     SHAPE_WORDS,
@@ -13,7 +13,14 @@ from videogen_jax.data.captions import (
     contrasting_captions,
     parse,
 )
-from videogen_jax.data.shapes import MOTIONS, SHAPES, SPLITS, ClipSpec, clip_spec, combinations
+from videogen_jax.data.shapes.world import (
+    MOTIONS,
+    SHAPES,
+    SPLITS,
+    ClipSpec,
+    clip_spec,
+    combinations,
+)
 
 CAPTIONS = [
     (spec, caption(spec, np.random.default_rng(index)))

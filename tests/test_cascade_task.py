@@ -7,7 +7,7 @@ import pytest
 import tiny
 
 from videogen_jax import trees
-from videogen_jax.data.sources import ShapesClips
+from videogen_jax.data.shapes.sources import ShapesClips
 from videogen_jax.data.transforms import to_float
 from videogen_jax.diffusion.process import noise_level, noise_tables
 from videogen_jax.pipeline.conditioning import upsample

@@ -19,11 +19,11 @@ import pytest
 
 from videogen_jax.data.loader import make_loader
 from videogen_jax.sharding import MeshConfig
-from videogen_jax.training import peers
-from videogen_jax.training.checkpoint_files import find_checkpoint, read_about, read_weights
-from videogen_jax.training.claim import claim
-from videogen_jax.training.preemption import Preempted
-from videogen_jax.training.runs import RUNS
+from videogen_jax.training.checkpoints.files import find_checkpoint, read_about, read_weights
+from videogen_jax.training.processes import peers
+from videogen_jax.training.processes.preemption import Preempted
+from videogen_jax.training.runs.claim import claim
+from videogen_jax.training.runs.presets import RUNS
 from videogen_jax.training.step import TrainState
 from videogen_jax.weights.config_file import to_dict
 

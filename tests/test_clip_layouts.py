@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from videogen_jax.data.clip_layouts import class_caption, layout_of, read_clips
-from videogen_jax.data.clip_lists import SourceOptions
+from videogen_jax.data.clips.layouts import class_caption, layout_of, read_clips
+from videogen_jax.data.clips.lists import SourceOptions
 
 
 def read(path, **options):

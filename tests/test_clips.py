@@ -9,10 +9,10 @@ import tyro
 
 from tests.numbered import numbered_record, write_dataset
 from videogen_jax.data.loader import Mixture, make_loader
-from videogen_jax.training.claim import claim
-from videogen_jax.training.clips import first_examples
-from videogen_jax.training.run import make_source
-from videogen_jax.training.runs import RUNS, DataConfig, RunConfig
+from videogen_jax.training.runs.claim import claim
+from videogen_jax.training.runs.clips import first_examples
+from videogen_jax.training.runs.presets import RUNS, DataConfig, RunConfig
+from videogen_jax.training.runs.run import make_source
 from videogen_jax.weights import config_file
 
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from videogen_jax.pipeline.contact_sheet import contact_sheet, stack_sheets
+from videogen_jax.media.contact_sheet import contact_sheet, stack_sheets
 
 GAP = 4
 

@@ -7,7 +7,7 @@ import pytest
 import scipy.ndimage
 
 from videogen_jax.data import degrade as d
-from videogen_jax.data.shapes import clip_spec, render
+from videogen_jax.data.shapes.world import clip_spec, render
 
 FILTER_TOLERANCE = 1e-3  # of 255, float32 sums over 49 pixels
 CONFIG = d.DegradeConfig(blur_scale=0.25)

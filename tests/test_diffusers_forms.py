@@ -15,12 +15,12 @@ from torch_stable_diffusion import SD1, build_models, respell, save_folder
 from videogen_jax.presets import PAPER
 from videogen_jax.weights import model_dir as model_dirs
 from videogen_jax.weights.model_dir import load_component
-from videogen_jax.weights.sources import COMPONENTS
-from videogen_jax.weights.stable_diffusion import (
+from videogen_jax.weights.stable_diffusion.convert import (
     ConversionOptions,
     convert_stable_diffusion,
     describe_conversion,
 )
+from videogen_jax.weights.stable_diffusion.sources import COMPONENTS
 
 UNET = "unet/diffusion_pytorch_model.safetensors"
 VAE = "vae/diffusion_pytorch_model.safetensors"

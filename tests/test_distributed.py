@@ -8,9 +8,10 @@ from typing import Any
 import jax
 import pytest
 
-from videogen_jax.training import distributed, door
-from videogen_jax.training.distributed import DistributedConfig
-from videogen_jax.training.runs import RUNS
+from videogen_jax.training import door
+from videogen_jax.training.processes import distributed
+from videogen_jax.training.processes.distributed import DistributedConfig
+from videogen_jax.training.runs.presets import RUNS
 
 ADDRESS = "localhost:1234"
 

@@ -15,13 +15,13 @@ import pytest
 from safetensors import SafetensorError
 
 from videogen_jax import UserError, doors
-from videogen_jax.data import ingest
+from videogen_jax.data.clips import ingest
 from videogen_jax.data.degrade import DegradeConfig
-from videogen_jax.data.tokenizer import END_TOKEN, START_TOKEN, load_tokenizer, save_clip_format
 from videogen_jax.errors import Diverged, MissingFile, user_message
 from videogen_jax.models.autoencoder import AutoencoderConfig
-from videogen_jax.training import peers
-from videogen_jax.training.runs import RUNS, DataConfig
+from videogen_jax.tokenizer import END_TOKEN, START_TOKEN, load_tokenizer, save_clip_format
+from videogen_jax.training.processes import peers
+from videogen_jax.training.runs.presets import RUNS, DataConfig
 from videogen_jax.weights import model_dir
 
 ROOT = Path(__file__).parent.parent
@@ -36,25 +36,25 @@ LIBRARY = sorted([*(ROOT / "videogen_jax").rglob("*.py"), *SCRIPTS])
 # What only a program can cause, by functions that check arrays or the library's own constants: all
 # other checks are of what a user gives.
 ASSUMPTIONS = {
-    "data/clip_video.py": {"decode_window"},
+    "data/clips/video.py": {"decode_window"},
     "data/degrade.py": {"degrade", "h264_round_trip"},
-    "data/ingest.py": {"_write_shard"},
+    "data/clips/ingest.py": {"_write_shard"},
     "data/loader.py": {"make_loader"},
-    "data/outlines.py": {"extents", "_signed_distance"},
-    "data/shapes.py": {"combinations", "clip_spec", "_checked_times"},
-    "data/tokenizer.py": {"__call__"},
+    "data/shapes/outlines.py": {"extents", "_signed_distance"},
+    "data/shapes/world.py": {"combinations", "clip_spec", "_checked_times"},
+    "tokenizer.py": {"__call__"},
     "evaluation/frechet.py": {"frechet_distance"},
     "evaluation/shapes_analyser.py": {"take_apart", "accuracy"},
     "layout.py": {"constrain"},
     "models/flow.py": {"_check_frames"},
     "models/unet.py": {"_given"},
     "models/warp.py": {"backward_warp"},
-    "pipeline/video.py": {"_check_array"},
-    "training/hlo.py": {"collectives"},
-    "training/plan.py": {"draw_none"},
-    "training/run.py": {"draw"},
-    "training/shapes.py": {"_component"},
-    "training/save_barriers.py": {"__call__"},
+    "media/video.py": {"_check_array"},
+    "training/planning/hlo.py": {"collectives"},
+    "training/planning/plan.py": {"draw_none"},
+    "training/runs/run.py": {"draw"},
+    "training/runs/shapes_model.py": {"_component"},
+    "training/checkpoints/save_barriers.py": {"__call__"},
     "trees.py": {"unflatten"},
     "weights/model_dir.py": {"write_tensors"},  # an OSError, which names what the system says
     "weights/rules.py": {"__post_init__"},

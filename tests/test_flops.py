@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import pytest
 from jax import lax
 
-from videogen_jax.training.flops import count_flops, jaxpr_flops, peak_flops
+from videogen_jax.training.telemetry.flops import count_flops, jaxpr_flops, peak_flops
 
 shape = lambda *size: jax.ShapeDtypeStruct(size, jnp.float32)
 

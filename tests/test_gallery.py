@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 
 from videogen_jax.evaluation.gallery import PROMPTS, enlarged, make_gallery
-from videogen_jax.pipeline.video import Video
+from videogen_jax.media.video import Video
 from videogen_jax.pipeline.videogen import VideoGen
 
 PIXELS = 8

@@ -2,7 +2,7 @@
 
 import pytest
 
-from videogen_jax.training.hlo import Traffic, collectives
+from videogen_jax.training.planning.hlo import Traffic, collectives
 
 HLO = """\
 HloModule jit_step

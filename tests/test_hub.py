@@ -8,8 +8,8 @@ import pytest
 from torch_stable_diffusion import SD1, build_models, save_folder
 
 from videogen_jax.presets import PAPER
-from videogen_jax.weights.hub import download, is_hub_id
-from videogen_jax.weights.stable_diffusion import convert_stable_diffusion
+from videogen_jax.weights.stable_diffusion.convert import convert_stable_diffusion
+from videogen_jax.weights.stable_diffusion.hub import download, is_hub_id
 
 REVISION = "0" * 40
 

@@ -21,7 +21,7 @@ from transformers import CLIPTokenizer
 from videogen_jax import VideoGen
 from videogen_jax.pipeline import noise
 from videogen_jax.presets import PAPER
-from videogen_jax.weights.stable_diffusion import convert_stable_diffusion
+from videogen_jax.weights.stable_diffusion.convert import convert_stable_diffusion
 
 # diffusers' tensors answer numpy's `__array__` the old way.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")

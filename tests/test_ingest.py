@@ -8,12 +8,12 @@ import pytest
 
 from tests.kill_ingest import ingest_killed
 from tests.numbered import H, W, read_numbers, write_numbered, write_sound
-from videogen_jax.data import ingest as ingest_module
-from videogen_jax.data.clip_video import decode_clip
-from videogen_jax.data.ingest import RunnerConfig, ingest
-from videogen_jax.data.ingest_state import IngestConfig
-from videogen_jax.data.records import ClipDataset
-from videogen_jax.data.transcode import ClipConfig
+from videogen_jax.data.clips import ingest as ingest_module
+from videogen_jax.data.clips.ingest import RunnerConfig, ingest
+from videogen_jax.data.clips.records import ClipDataset
+from videogen_jax.data.clips.state import IngestConfig
+from videogen_jax.data.clips.transcode import ClipConfig
+from videogen_jax.data.clips.video import decode_clip
 
 CLIP = ClipConfig(short_side=H, min_side=32)
 

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from videogen_jax.data.latent_cache import CacheLayout, LatentCache
-from videogen_jax.data.latent_shards import Encoders, write_info, write_shards
+from videogen_jax.data.latents.cache import CacheLayout, LatentCache
+from videogen_jax.data.latents.shards import Encoders, write_info, write_shards
 from videogen_jax.data.loader import make_loader
 
 CLIPS, EPOCHS, FRAMES, TOKENS, WIDTH = 11, 2, 3, 4, 5

@@ -8,8 +8,8 @@ import pytest
 
 import videogen_jax
 from videogen_jax.data.loader import Batches, make_loader
-from videogen_jax.data.sources import ShapesClips, ShapesHighFps
-from videogen_jax.data.tokenizer import Tokenizer, load_tokenizer
+from videogen_jax.data.shapes.sources import ShapesClips, ShapesHighFps
+from videogen_jax.tokenizer import Tokenizer, load_tokenizer
 
 SHAPES_TOKENIZER = Path(videogen_jax.__file__).parent / "assets" / "shapes" / "tokenizer"
 SOURCE = ShapesClips("train", 12, num_frames=2, resolution=16)

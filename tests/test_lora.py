@@ -30,7 +30,7 @@ from torch_lora import (
 
 from videogen_jax.presets import PAPER
 from videogen_jax.weights.model_dir import load_component
-from videogen_jax.weights.stable_diffusion import (
+from videogen_jax.weights.stable_diffusion.convert import (
     ConversionOptions,
     convert_stable_diffusion,
     describe_conversion,

@@ -10,13 +10,13 @@ from safetensors.numpy import save_file
 from torch_stable_diffusion import SD1, build_models, save_folder
 
 from videogen_jax.presets import PAPER
-from videogen_jax.weights.diffusers_folder import stable_diffusion_configs
-from videogen_jax.weights.lora import LORA_COMPONENTS, open_loras
 from videogen_jax.weights.parameter_shapes import parameter_shapes
-from videogen_jax.weights.stable_diffusion import (
+from videogen_jax.weights.stable_diffusion.convert import (
     ConversionOptions,
     convert_stable_diffusion,
 )
+from videogen_jax.weights.stable_diffusion.folder import stable_diffusion_configs
+from videogen_jax.weights.stable_diffusion.lora import LORA_COMPONENTS, open_loras
 
 RANK = 3
 

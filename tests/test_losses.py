@@ -7,7 +7,7 @@ import pytest
 
 from videogen_jax.diffusion import process
 from videogen_jax.diffusion.schedule import ScheduleConfig
-from videogen_jax.training.losses import denoising_loss, drop_text
+from videogen_jax.training.losses.diffusion import denoising_loss, drop_text
 from videogen_jax.training.step import as_scalar
 
 # α and σ are rounded to float32, and a perfect ε is a difference divided by a small σ.

@@ -14,13 +14,13 @@ import pytest
 
 from tests.numbered import numbered_record, write_dataset
 from tests.test_latent_cache import contents
-from videogen_jax.data.latent_cache import LatentCache
-from videogen_jax.training import cache as caching
-from videogen_jax.training import shapes
-from videogen_jax.training.cache import CacheOptions, make_cache
-from videogen_jax.training.cached import open_cache
-from videogen_jax.training.run import make_source, train_run
-from videogen_jax.training.runs import RUNS, DataConfig
+from videogen_jax.data.latents.cache import LatentCache
+from videogen_jax.training.latents import encode as caching
+from videogen_jax.training.latents.cached import open_cache
+from videogen_jax.training.latents.encode import CacheOptions, make_cache
+from videogen_jax.training.runs.presets import RUNS, DataConfig
+from videogen_jax.training.runs.presets import shapes_model as shapes
+from videogen_jax.training.runs.run import make_source, train_run
 from videogen_jax.training.tasks.cascade import CascadeTaskConfig
 from videogen_jax.training.tasks.temporal_sr import RefinerTaskConfig
 from videogen_jax.weights import config_file, model_dir

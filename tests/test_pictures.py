@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from videogen_jax.pipeline.pictures import picture_grid, save_picture
+from videogen_jax.media.pictures import picture_grid, save_picture
 
 PICTURES = np.random.default_rng(0).integers(0, 255, (5, 4, 6, 3), np.uint8)
 

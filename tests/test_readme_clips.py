@@ -15,8 +15,8 @@ import pytest
 
 from videogen_jax.data.loader import make_loader
 from videogen_jax.training import door
-from videogen_jax.training.run import make_source
-from videogen_jax.training.runs import RunConfig
+from videogen_jax.training.runs.presets import RunConfig
+from videogen_jax.training.runs.run import make_source
 
 ROOT = Path(__file__).parents[1]
 

@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 
 from tests.numbered import H, W, read_numbers, write_dataset, write_numbered
-from videogen_jax.data import clip_video
-from videogen_jax.data.clip_video import decode_clip, decode_window
-from videogen_jax.data.records import (
+from videogen_jax.data.clips import video as clip_video
+from videogen_jax.data.clips.records import (
     INFO_FILE,
     SIZES_FILE,
     ClipDataset,
@@ -22,7 +21,8 @@ from videogen_jax.data.records import (
     write_shard,
     write_sizes,
 )
-from videogen_jax.data.transcode import ClipConfig, transcode
+from videogen_jax.data.clips.transcode import ClipConfig, transcode
+from videogen_jax.data.clips.video import decode_clip, decode_window
 
 RECORD = ClipRecord("a", b"not a video", ("one", "zwölf"), 25.0, 40, H, W, "/clips/a.mp4")
 

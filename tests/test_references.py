@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from videogen_jax.pipeline.references import load_references
+from videogen_jax.media.references import load_references
 
 
 @pytest.fixture

@@ -12,8 +12,8 @@ from videogen_jax import trees
 from videogen_jax.presets import MODELS
 from videogen_jax.sharding import MeshConfig, make_mesh
 from videogen_jax.training.optim import trainable
-from videogen_jax.training.run import check_micro_batch, with_model_of
-from videogen_jax.training.runs import RUNS, RunConfig, runs_of
+from videogen_jax.training.runs.presets import RUNS, RunConfig, runs_of
+from videogen_jax.training.runs.run import check_micro_batch, with_model_of
 from videogen_jax.training.tasks.cascade import CascadeTaskConfig, init_video_unet
 from videogen_jax.training.tasks.temporal_sr import FlowTaskConfig, RefinerTaskConfig
 from videogen_jax.weights.config_file import load_config, save_config, to_dict

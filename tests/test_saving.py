@@ -12,9 +12,9 @@ import line
 import pytest
 from orbax.checkpoint import multihost
 
-from videogen_jax.training import checkpoint
-from videogen_jax.training.checkpoint_files import find_checkpoint
-from videogen_jax.training.save_barriers import SaveBarriers
+from videogen_jax.training.checkpoints import checkpoints as checkpoint
+from videogen_jax.training.checkpoints.files import find_checkpoint
+from videogen_jax.training.checkpoints.save_barriers import SaveBarriers
 
 ONE: Any = {"devices": jax.devices()[:1]}
 

@@ -4,8 +4,8 @@ import cv2
 import numpy as np
 import pytest
 
-from videogen_jax.data import shapes
-from videogen_jax.data.outlines import SHAPES, coverage, extents
+from videogen_jax.data.shapes import world as shapes
+from videogen_jax.data.shapes.outlines import SHAPES, coverage, extents
 
 FRAMES = np.arange(shapes.NUM_FRAMES)
 # Training clip 0: shape, colour, size, motion, background; radius, x, y, travel, fps.

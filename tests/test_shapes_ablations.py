@@ -20,8 +20,8 @@ from videogen_jax.evaluation.shapes_ablations import (
     reference_row,
 )
 from videogen_jax.evaluation.shapes_measures import sharpness
+from videogen_jax.media.video import Video
 from videogen_jax.pipeline.temporal_sr import Interpolation
-from videogen_jax.pipeline.video import Video
 from videogen_jax.pipeline.videogen import VideoGen
 
 DATA = held_out(12, resolution=64)

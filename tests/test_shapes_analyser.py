@@ -4,7 +4,8 @@ import cv2
 import numpy as np
 import pytest
 
-from videogen_jax.data import captions, shapes
+from videogen_jax.data.shapes import captions
+from videogen_jax.data.shapes import world as shapes
 from videogen_jax.evaluation.shapes_analyser import Reading, accuracy, analyse
 
 FIELDS = ("colour", "shape", "motion", "size", "background")

@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from videogen_jax.data import shapes
+from videogen_jax.data.shapes import world as shapes
 from videogen_jax.evaluation.frechet import frechet_distance
 from videogen_jax.evaluation.shapes_measures import (
     NUM_FEATURES,

@@ -15,7 +15,7 @@ from videogen_jax.evaluation.shapes_report import (
     scores_table,
 )
 from videogen_jax.evaluation.sheets import save_sheet, worst_of, wrong_attributes
-from videogen_jax.pipeline.video import Video
+from videogen_jax.media.video import Video
 
 DATA = held_out(12, resolution=64)
 

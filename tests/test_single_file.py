@@ -19,12 +19,15 @@ from safetensors.numpy import save_file
 from torch_stable_diffusion import MAX_LENGTH, SD1, SD2, VOCAB, TorchModels, save_folder
 from transformers import CLIPTextConfig, CLIPTextModel
 
-from videogen_jax.data.tokenizer import save_clip_format
 from videogen_jax.presets import PAPER
+from videogen_jax.tokenizer import save_clip_format
 from videogen_jax.weights.model_dir import load_component
 from videogen_jax.weights.rules import export_weights
-from videogen_jax.weights.sources import COMPONENTS
-from videogen_jax.weights.stable_diffusion import ConversionOptions, convert_stable_diffusion
+from videogen_jax.weights.stable_diffusion.convert import (
+    ConversionOptions,
+    convert_stable_diffusion,
+)
+from videogen_jax.weights.stable_diffusion.sources import COMPONENTS
 from videogen_jax.weights.tables.compvis import OPEN_CLIP, compvis_autoencoder, compvis_unet
 
 UNET, VAE = "model.diffusion_model.", "first_stage_model."

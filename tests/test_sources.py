@@ -3,9 +3,14 @@
 import numpy as np
 import pytest
 
-from videogen_jax.data import shapes
-from videogen_jax.data.captions import parse
-from videogen_jax.data.sources import ContrastedClips, ShapesClips, ShapesHighFps, ShapesImages
+from videogen_jax.data.shapes import world as shapes
+from videogen_jax.data.shapes.captions import parse
+from videogen_jax.data.shapes.sources import (
+    ContrastedClips,
+    ShapesClips,
+    ShapesHighFps,
+    ShapesImages,
+)
 
 
 def assert_same(first: dict, second: dict):

@@ -18,7 +18,7 @@ from torch_stable_diffusion import SD1, build_models, save_folder
 from videogen_jax.models.autoencoder import AutoencoderConfig
 from videogen_jax.presets import PAPER
 from videogen_jax.weights.model_dir import load_component
-from videogen_jax.weights.stable_diffusion import (
+from videogen_jax.weights.stable_diffusion.convert import (
     convert_stable_diffusion,
     stable_diffusion_configs,
 )

@@ -11,13 +11,13 @@ import tiny
 from micro import MICRO, params
 from micro import TOKENIZER as MICRO_TOKENIZER
 
-from videogen_jax.training.flops import jaxpr_flops
 from videogen_jax.training.optim import OptimConfig, learning_rate, make_optimizer
 from videogen_jax.training.step import StepOptions, init_state, make_step
 from videogen_jax.training.task import ComputeConfig, Mean
 from videogen_jax.training.tasks.cascade import CascadeTask, CascadeTaskConfig
 from videogen_jax.training.tasks.text_encoder import TextEncoderTask, TextEncoderTaskConfig
 from videogen_jax.training.tasks.video_decoder import VideoDecoderTask, VideoDecoderTaskConfig
+from videogen_jax.training.telemetry.flops import jaxpr_flops
 
 LOSS_TOLERANCE, PARAMETER_TOLERANCE = 1e-5, 1e-6
 SAMPLES = 8

@@ -11,15 +11,15 @@ import pytest
 from array_record.python.array_record_module import ArrayRecordWriter
 
 from tests.numbered import numbered_record, write_dataset
-from videogen_jax.data.clip_lists import SourceOptions
-from videogen_jax.data.ingest import ingest
-from videogen_jax.data.ingest_state import IngestConfig
+from videogen_jax.data.clips.ingest import ingest
+from videogen_jax.data.clips.lists import SourceOptions
+from videogen_jax.data.clips.records import ClipDataset, DamagedRecord
+from videogen_jax.data.clips.state import IngestConfig
+from videogen_jax.data.clips.tfds_clips import TfdsDataset, open_clips, write_tfds
+from videogen_jax.data.clips.transcode import ClipConfig
 from videogen_jax.data.loader import make_loader
-from videogen_jax.data.records import ClipDataset, DamagedRecord
-from videogen_jax.data.tfds_clips import TfdsDataset, open_clips, write_tfds
-from videogen_jax.data.transcode import ClipConfig
-from videogen_jax.training.run import make_source
-from videogen_jax.training.runs import RUNS
+from videogen_jax.training.runs.presets import RUNS
+from videogen_jax.training.runs.run import make_source
 
 tfds = pytest.importorskip("tensorflow_datasets")
 # TFDS itself uses what protobuf drops.

@@ -9,9 +9,9 @@ import pytest
 
 import videogen_jax
 from train.tokenizer import main as build_shapes_tokenizer
-from videogen_jax.data.captions import caption
-from videogen_jax.data.shapes import clip_spec
-from videogen_jax.data.tokenizer import (
+from videogen_jax.data.shapes.captions import caption
+from videogen_jax.data.shapes.world import clip_spec
+from videogen_jax.tokenizer import (
     END_TOKEN,
     START_TOKEN,
     Tokenizer,

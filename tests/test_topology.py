@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from videogen_jax.training import topology
-from videogen_jax.training.topology import Topology, absent_devices, parse_topology
+from videogen_jax.training.planning import topology
+from videogen_jax.training.planning.topology import Topology, absent_devices, parse_topology
 
 V5P = Topology("v5p", (4, 4, 4))
 

@@ -17,8 +17,8 @@ from tests.numbered import (
     write_numbered,
     write_sound,
 )
-from videogen_jax.data.clip_video import decode_window
-from videogen_jax.data.transcode import Clip, ClipConfig, Rejected, resample, transcode
+from videogen_jax.data.clips.transcode import Clip, ClipConfig, Rejected, resample, transcode
+from videogen_jax.data.clips.video import decode_window
 
 SMALL = ClipConfig(short_side=H, min_side=32)
 ALL = list(range(40))

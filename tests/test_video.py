@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageSequence
 
-from videogen_jax.pipeline.video import Video
+from videogen_jax.media.video import Video
 
 # Mean absolute error, in levels of 255, of smooth clips through the lossy formats.
 LOSSY = 4.0

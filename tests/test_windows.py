@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 from tests.numbered import numbered_record, read_number, read_numbers, write_dataset
-from videogen_jax.data.clip_video import encode
+from videogen_jax.data.clips.records import ClipDataset, ClipRecord
+from videogen_jax.data.clips.video import encode
+from videogen_jax.data.clips.windows import ClipWindows, square
 from videogen_jax.data.degrade import DegradeConfig
 from videogen_jax.data.loader import make_loader
-from videogen_jax.data.records import ClipDataset, ClipRecord
-from videogen_jax.data.sources import DegradedClips, ShapesClips
-from videogen_jax.data.windows import ClipWindows, square
+from videogen_jax.data.shapes.sources import DegradedClips, ShapesClips
 
 SIDE = 32  # of the clips
 

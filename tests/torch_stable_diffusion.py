@@ -18,7 +18,7 @@ from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 from safetensors.numpy import load_file, save_file
 from transformers import CLIPTextConfig, CLIPTextModel
 
-from videogen_jax.data.tokenizer import build_bpe, save_clip_format
+from videogen_jax.tokenizer import build_bpe, save_clip_format
 
 PROMPTS = ["a red circle", "square"]
 MAX_LENGTH = 9

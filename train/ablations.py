@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from videogen_jax.doors import command, enable_compilation_cache
-from videogen_jax.training.shapes import train_ablations
+from videogen_jax.training.runs.shapes_model import train_ablations
 
 
 def main(model: str = "shapes", directory: Path = Path("runs/ablations")) -> None:

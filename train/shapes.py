@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from videogen_jax.doors import command, enable_compilation_cache
-from videogen_jax.training.shapes import train_shapes
+from videogen_jax.training.runs.shapes_model import train_shapes
 
 TOKENIZER = Path("videogen_jax/assets/shapes/tokenizer")
 

@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import tyro
 
-from videogen_jax.data.captions import caption
-from videogen_jax.data.shapes import clip_spec
-from videogen_jax.data.tokenizer import build_bpe, save_clip_format
+from videogen_jax.data.shapes.captions import caption
+from videogen_jax.data.shapes.world import clip_spec
 from videogen_jax.doors import command
+from videogen_jax.tokenizer import build_bpe, save_clip_format
 
 
 def main(

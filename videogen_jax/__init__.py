@@ -11,8 +11,8 @@ video.save("out.mp4")
 # What is raised for a wrong input: UserError.
 from videogen_jax.config import DenoiserConfig, ModelConfig
 from videogen_jax.errors import UserError
+from videogen_jax.media.video import Video
 from videogen_jax.pipeline.options import ImageOptions, VideoOptions
-from videogen_jax.pipeline.video import Video
 from videogen_jax.pipeline.videogen import VideoGen
 from videogen_jax.presets import MODELS
 

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from videogen_jax.training.plan import peak_bytes
+from videogen_jax.training.planning.plan import peak_bytes
 
 Call = Callable[[], Any]  # returns arrays that are still being computed
 _POOL = 2**22

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from videogen_jax import VideoGen
-from videogen_jax.pipeline.video import Video
+from videogen_jax.media.video import Video
 
 FOLDER = Path(__file__).parent / "reference"
 PROMPT = "a large red circle moving left over a navy background"

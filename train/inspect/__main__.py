@@ -9,7 +9,7 @@ from pathlib import Path
 import tyro
 
 from videogen_jax.doors import command
-from videogen_jax.training.clip_report import (
+from videogen_jax.training.reports.clip_report import (
     plot_statistics,
     save_sample_sheet,
     statistics,
@@ -34,7 +34,7 @@ def main(
         limit: clips that the histograms are of at most, drawn at random.
         seed: of what is drawn.
     """
-    from videogen_jax.data.records import ClipDataset
+    from videogen_jax.data.clips.records import ClipDataset
 
     clips = ClipDataset(dataset)
     print(summary(clips.info))

@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 
 from videogen_jax.errors import UserError
-from videogen_jax.h264 import REPRODUCIBLE
+from videogen_jax.media.h264 import REPRODUCIBLE
 
 # OpenCV's INTER_LINEAR, INTER_CUBIC and INTER_AREA; it loads where frames are degraded.
 _INTERPOLATIONS = (1, 2, 3)

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from videogen_jax.data.tokenizer import Tokenizer
 from videogen_jax.errors import UserError
+from videogen_jax.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
     import grain

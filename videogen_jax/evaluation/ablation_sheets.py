@@ -10,9 +10,9 @@ from videogen_jax.evaluation.held_out import held_out, sample_videos
 from videogen_jax.evaluation.shapes_ablations import degraded_clips, interpolated
 from videogen_jax.evaluation.sheets import save_sheet
 from videogen_jax.evaluation.true_latents import decode_clips, encode_clips
+from videogen_jax.media.video import Video
 from videogen_jax.pipeline.options import VideoOptions
 from videogen_jax.pipeline.temporal_sr import Interpolation
-from videogen_jax.pipeline.video import Video
 from videogen_jax.pipeline.videogen import VideoGen
 
 _PROMPTS = 4

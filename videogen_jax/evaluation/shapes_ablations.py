@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from videogen_jax.data.degrade import DegradeConfig
-from videogen_jax.data.sources import DegradedClips, ShapesClips
+from videogen_jax.data.shapes.sources import DegradedClips, ShapesClips
 from videogen_jax.errors import UserError
 from videogen_jax.evaluation.frechet import frechet_distance
 from videogen_jax.evaluation.held_out import BATCH, HeldOut, held_out, sample_videos

@@ -18,8 +18,8 @@ from functools import cache
 
 import numpy as np
 
-from videogen_jax.data.outlines import SHAPES, coverage
-from videogen_jax.data.shapes import (
+from videogen_jax.data.shapes.outlines import SHAPES, coverage
+from videogen_jax.data.shapes.world import (
     BACKGROUNDS,
     COLOURS,
     DIRECTIONS,

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from videogen_jax.data.outlines import SHAPES
-from videogen_jax.data.shapes import SCALINGS
+from videogen_jax.data.shapes.outlines import SHAPES
+from videogen_jax.data.shapes.world import SCALINGS
 from videogen_jax.errors import UserError
 from videogen_jax.evaluation.shapes_analyser import (
     MATCHED_FRAMES,

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from videogen_jax.data import shapes
-from videogen_jax.data.sources import ShapesClips
+from videogen_jax.data.shapes import world as shapes
+from videogen_jax.data.shapes.sources import ShapesClips
 from videogen_jax.evaluation.held_out import held_out, sample_videos
 from videogen_jax.evaluation.shapes_analyser import Reading, accuracy, analyse
 from videogen_jax.evaluation.shapes_measures import flicker, roughness, steadiness

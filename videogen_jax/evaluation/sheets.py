@@ -6,8 +6,8 @@ from pathlib import Path
 from videogen_jax.atomic import replacing
 from videogen_jax.evaluation.shapes_analyser import Reading, analyse
 from videogen_jax.evaluation.shapes_measures import steadiness
-from videogen_jax.pipeline.contact_sheet import stack_sheets
-from videogen_jax.pipeline.video import Video
+from videogen_jax.media.contact_sheet import stack_sheets
+from videogen_jax.media.video import Video
 
 
 def save_sheet(path: Path, videos: Sequence[Video], scale: int = 1) -> None:

@@ -15,8 +15,9 @@ from jax.typing import DTypeLike
 
 from videogen_jax import layout, sharding
 from videogen_jax.config import ModelConfig
-from videogen_jax.data.tokenizer import Tokenizer
 from videogen_jax.errors import UserError
+from videogen_jax.media.references import Reference, load_references
+from videogen_jax.media.video import Video
 from videogen_jax.pipeline import noise
 from videogen_jax.pipeline.cascade import Cascade, PromptStates
 from videogen_jax.pipeline.components import IMAGE_COMPONENTS, init_components, require_components
@@ -25,12 +26,11 @@ from videogen_jax.pipeline.denoise import Params
 from videogen_jax.pipeline.model_files import load_model, save_model
 from videogen_jax.pipeline.options import VideoOptions, shows_options
 from videogen_jax.pipeline.progress import bar
-from videogen_jax.pipeline.references import Reference, load_references
 from videogen_jax.pipeline.request import Request, make_request
 from videogen_jax.pipeline.temporal_sr import TemporalSR
 from videogen_jax.pipeline.text_to_image import TextToImage
-from videogen_jax.pipeline.video import Video
 from videogen_jax.pipeline.warm_start import warm_start_model
+from videogen_jax.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
     from videogen_jax.weights.model_dir import DType

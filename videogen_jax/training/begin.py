@@ -7,9 +7,9 @@ import optax
 
 from videogen_jax import sharding
 from videogen_jax.data.loader import Batches
-from videogen_jax.training.checkpoint import Checkpoints
-from videogen_jax.training.checkpoint_files import find_checkpoint, read_weights
-from videogen_jax.training.distributed import is_main
+from videogen_jax.training.checkpoints.checkpoints import Checkpoints
+from videogen_jax.training.checkpoints.files import find_checkpoint, read_weights
+from videogen_jax.training.processes.distributed import is_main
 from videogen_jax.training.step import TrainState, init_state
 from videogen_jax.training.task import Task
 

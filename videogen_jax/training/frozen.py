@@ -17,7 +17,7 @@ from videogen_jax.data.transforms import to_float
 from videogen_jax.models.text_encoder import TextEncoder, TextStates
 from videogen_jax.pipeline import noise
 from videogen_jax.pipeline.encode import encode_posterior
-from videogen_jax.training.losses import drop_text
+from videogen_jax.training.losses.diffusion import drop_text
 from videogen_jax.training.task import Batch, Params
 
 

@@ -15,18 +15,18 @@ from videogen_jax import layout, sharding
 from videogen_jax.data.loader import Batches
 from videogen_jax.errors import UserError
 from videogen_jax.sharding import MeshConfig
-from videogen_jax.training import preemption
 from videogen_jax.training.begin import begin
-from videogen_jax.training.checkpoint import Checkpoints
-from videogen_jax.training.checkpoint_files import FOLDER
-from videogen_jax.training.distributed import is_main
-from videogen_jax.training.flops import count_flops
-from videogen_jax.training.log import RunLog
-from videogen_jax.training.meter import Meter, StepCost, step_cost
-from videogen_jax.training.metrics import MetricsWriter, NoMetrics
-from videogen_jax.training.profiler import Profiler
+from videogen_jax.training.checkpoints.checkpoints import Checkpoints
+from videogen_jax.training.checkpoints.files import FOLDER
+from videogen_jax.training.processes import preemption
+from videogen_jax.training.processes.distributed import is_main
 from videogen_jax.training.step import StepOptions, TrainState, jit_step, state_shapes
 from videogen_jax.training.task import Task
+from videogen_jax.training.telemetry.flops import count_flops
+from videogen_jax.training.telemetry.meter import Meter, StepCost, step_cost
+from videogen_jax.training.telemetry.profiler import Profiler
+from videogen_jax.training.telemetry.run_log import RunLog
+from videogen_jax.training.telemetry.writer import MetricsWriter, NoMetrics
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,7 +12,6 @@ import numpy as np
 
 from videogen_jax.config import ModelConfig
 from videogen_jax.data.loader import Source
-from videogen_jax.data.tokenizer import Tokenizer
 from videogen_jax.data.transforms import to_float, to_uint8
 from videogen_jax.models.autoencoder import Autoencoder, unscale_latents
 from videogen_jax.models.layers import fold_frames, unfold_frames
@@ -22,6 +21,7 @@ from videogen_jax.pipeline.denoise import Conditions, Denoiser
 from videogen_jax.pipeline.encode import encode_frames
 from videogen_jax.pipeline.frequency import merge_frequencies
 from videogen_jax.pipeline.temporal_sr import Interpolation
+from videogen_jax.tokenizer import Tokenizer
 from videogen_jax.training.frozen import encode_text
 from videogen_jax.training.task import DrawSamples, Params, Samples
 from videogen_jax.training.tasks.temporal_sr import missing_frames

@@ -9,7 +9,7 @@ import numpy as np
 
 from videogen_jax.errors import UserError
 from videogen_jax.models.remat import Remat
-from videogen_jax.training.distributed import is_main
+from videogen_jax.training.processes.distributed import is_main
 from videogen_jax.trees import Report
 
 Params = Any  # a nested dict of arrays

@@ -11,7 +11,7 @@ from videogen_jax.models.autoencoder import Autoencoder, AutoencoderConfig
 from videogen_jax.models.text_encoder import TextEncoder, TextEncoderConfig
 from videogen_jax.models.unet import SpaceTimeUNet, UNetConfig
 from videogen_jax.trees import Tree
-from videogen_jax.weights.sources import Component, StableDiffusionConfigs
+from videogen_jax.weights.stable_diffusion.sources import Component, StableDiffusionConfigs
 
 
 def parameter_shapes(component: Component, configs: StableDiffusionConfigs) -> Tree:

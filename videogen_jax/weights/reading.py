@@ -12,10 +12,10 @@ import numpy as np
 from videogen_jax.errors import UserError
 from videogen_jax.trees import Tree, flatten
 from videogen_jax.weights.files import Tensors
-from videogen_jax.weights.lora import Lora
 from videogen_jax.weights.model_dir import DType
 from videogen_jax.weights.rules import assign, fill
-from videogen_jax.weights.sources import Component, ComponentSource
+from videogen_jax.weights.stable_diffusion.lora import Lora
+from videogen_jax.weights.stable_diffusion.sources import Component, ComponentSource
 
 
 @dataclass(frozen=True)

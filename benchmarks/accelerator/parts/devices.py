@@ -7,8 +7,8 @@ import jax.numpy as jnp
 
 from benchmarks.accelerator.measure import chained_seconds, median_seconds, memory_limit
 from benchmarks.accelerator.results import Report
-from videogen_jax.training.code_version import code_version
-from videogen_jax.training.flops import peak_flops
+from videogen_jax.training.runs.code_version import code_version
+from videogen_jax.training.telemetry.flops import peak_flops
 
 
 def run(report: Report) -> None:

@@ -17,14 +17,14 @@ from benchmarks.accelerator.measure import (
 )
 from benchmarks.accelerator.results import Report, first_lines
 from videogen_jax import layout, sharding
-from videogen_jax.training.batch_search import search_batch
-from videogen_jax.training.flops import jaxpr_flops
 from videogen_jax.training.optim import make_optimizer
-from videogen_jax.training.plan import abstract_task, batch_shapes
-from videogen_jax.training.run import step_options
-from videogen_jax.training.runs import RUNS
+from videogen_jax.training.planning.batch_search import search_batch
+from videogen_jax.training.planning.plan import abstract_task, batch_shapes
+from videogen_jax.training.runs.presets import RUNS
+from videogen_jax.training.runs.run import step_options
 from videogen_jax.training.step import init_state, make_step
 from videogen_jax.training.task import Task
+from videogen_jax.training.telemetry.flops import jaxpr_flops
 
 PARTS = ("stage-1", "stage-2", "stage-3", "refiner", "video-decoder")
 _GIB = 2**30

@@ -13,7 +13,7 @@ from benchmarks.accelerator.results import Report
 from videogen_jax.config import ModelConfig
 from videogen_jax.pipeline.components import component_shapes
 from videogen_jax.presets import PAPER
-from videogen_jax.training.flops import jaxpr_flops
+from videogen_jax.training.telemetry.flops import jaxpr_flops
 
 _GIB = 2**30
 

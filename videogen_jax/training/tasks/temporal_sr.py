@@ -26,9 +26,9 @@ from videogen_jax.pipeline.conditioning import network_input
 from videogen_jax.pipeline.encode import encode_frames
 from videogen_jax.pipeline.temporal_sr import Interpolation, slerp_midpoints
 from videogen_jax.pipeline.warm_start import warm_start_unet
-from videogen_jax.training.flow_losses import FlowLossConfig, charbonnier_loss, flow_loss
 from videogen_jax.training.frozen import clip_latents, null_text
-from videogen_jax.training.losses import denoising_loss
+from videogen_jax.training.losses.diffusion import denoising_loss
+from videogen_jax.training.losses.flow import FlowLossConfig, charbonnier_loss, flow_loss
 from videogen_jax.training.task import (
     Batch,
     ComputeConfig,

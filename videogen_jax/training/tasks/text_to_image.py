@@ -15,7 +15,7 @@ from videogen_jax.config import ModelConfig
 from videogen_jax.models.unet import SpaceTimeUNet
 from videogen_jax.pipeline import noise
 from videogen_jax.training.frozen import batch_text, clip_latents
-from videogen_jax.training.losses import denoising_loss
+from videogen_jax.training.losses.diffusion import denoising_loss
 from videogen_jax.training.task import (
     Batch,
     ComputeConfig,

@@ -1,0 +1,239 @@
+"""Sources of clips to ArrayRecord shards, as an Apache Beam pipeline: one clip is one element.
+
+    shards to write → rows of each → reshuffle → a record or a rejection → by shard → a file
+
+The rows are first written to one list beside the shards, so that a pipeline of any size begins with
+shard numbers only. In one process the shards are made one after another, each by all workers, so
+that a run that is killed loses at most one shard; with another runner all are one pipeline. The
+source and the output must be paths that all workers see.
+"""
+
+import hashlib
+import json
+import math
+import os
+import uuid
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import apache_beam as beam
+from apache_beam.options.pipeline_options import PipelineOptions
+
+from videogen_jax.data.clips import tfds_clips
+from videogen_jax.data.clips.layouts import read_clips
+from videogen_jax.data.clips.lists import ClipRef
+from videogen_jax.data.clips.records import ClipRecord, pack_record, write_shard
+from videogen_jax.data.clips.state import Begun, IngestConfig, IngestFolder
+from videogen_jax.data.clips.transcode import Rejected, transcode
+from videogen_jax.errors import UserError
+
+Span = tuple[int, int, int]  # shard, offset of its rows in the list, their number
+Outcome = dict[str, Any]  # "place" in the list, and "record" bytes with facts, or "rejected"
+DUPLICATE = "duplicate_id"
+IN_PROCESS = "in-process"
+
+
+@dataclass(frozen=True)
+class RunnerConfig:
+    """How the pipeline runs, which changes nothing in the result.
+
+    Attributes:
+        runner: a Beam runner, such as FlinkRunner; by default threads of this process.
+        beam_args: further options for Beam, such as --flink_master=HOST.
+        workers: threads in this process; 0 is one per CPU core.
+    """
+
+    runner: str = IN_PROCESS
+    beam_args: tuple[str, ...] = ()
+    workers: int = 0
+
+
+def ingest(config: IngestConfig, out: Path, runner: RunnerConfig = RunnerConfig()) -> dict:
+    """Makes the dataset `out`, or goes on with the shards that are missing there.
+
+    Returns:
+        the contents of its `dataset_info.json`.
+
+    Raises:
+        MissingFile: no such source.
+        UserError: the source cannot be trusted, `out` was begun with another configuration (the
+            fields are named), or no clip at all could be taken.
+    """
+    state = IngestFolder(out.absolute())  # workers may start elsewhere
+    spans, digest = _write_list(config, state)
+    state.begin(Begun(config, sum(count for *_, count in spans), digest))
+    if (info := state.finished()) is not None:
+        return info
+    missing = [span for span in spans if not state.shard(span[0], len(spans)).is_file()]
+    at_once = 1 if runner.runner == IN_PROCESS else max(1, len(missing))
+    with state.progress(sum(count for *_, count in missing)):
+        for first in range(0, len(missing), at_once):
+            _run(config, state, missing[first : first + at_once], len(spans), runner)
+    return state.finish(len(spans))
+
+
+def _write_list(config: IngestConfig, state: IngestFolder) -> tuple[list[Span], str]:
+    """Writes the source's rows as one file for all workers; gives the shards and its digest.
+
+    Raises:
+        UserError: the source is empty, or see `clip_layouts.read_clips`.
+    """
+    digest, spans, seen, offset = hashlib.sha256(), [], set(), 0
+    with state.new_list() as file:
+        for place, ref in enumerate(read_clips(Path(config.source), config.reading)):
+            key = hashlib.blake2b(ref.id.encode(), digest_size=8).digest()
+            line = json.dumps({**asdict(ref), "duplicate": key in seen}).encode() + b"\n"
+            seen.add(key)
+            if place % config.clips_per_shard == 0:
+                spans.append([len(spans), offset, 0])
+            spans[-1][2] += 1
+            offset += file.write(line)
+            digest.update(line)
+        if not spans:
+            raise UserError(f"{config.source}: no clips in it")
+    return [tuple(span) for span in spans], digest.hexdigest()
+
+
+def _run(
+    config: IngestConfig,
+    state: IngestFolder,
+    spans: Sequence[Span],
+    num_shards: int,
+    how: RunnerConfig,
+) -> None:
+    """Writes these shards."""
+    sizes = {shard: count for shard, _, count in spans}
+    with _pipeline(how) as pipeline:
+        _ = (
+            pipeline
+            | "shards" >> beam.Create(list(spans))
+            | "spread shards" >> beam.Reshuffle()
+            | "rows" >> beam.FlatMap(partial(read_rows, state.list_file))
+            | "spread clips" >> beam.Reshuffle()
+            | "clips" >> beam.ParDo(MakeRecord(config, state.progress_dir))
+            | "by shard" >> beam.GroupByKey()
+            | "files" >> beam.MapTuple(partial(_write_shard, state, num_shards, sizes))
+        )
+
+
+def _pipeline(how: RunnerConfig) -> beam.Pipeline:
+    try:
+        return beam.Pipeline(**_pipeline_options(how))
+    except ValueError as error:
+        raise UserError(f"Beam cannot start the runner {how.runner!r}: {error}") from error
+
+
+def _pipeline_options(how: RunnerConfig) -> dict[str, Any]:
+    if how.runner != IN_PROCESS:
+        return {"options": PipelineOptions([f"--runner={how.runner}", *how.beam_args])}
+    # Not DirectRunner: it would start the Prism runner, which downloads a program.
+    from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
+
+    threads = how.workers or os.cpu_count() or 1
+    args = [f"--direct_num_workers={threads}", "--direct_running_mode=multi_threading"]
+    return {"runner": FnApiRunner(), "options": PipelineOptions([*args, *how.beam_args])}
+
+
+def read_rows(list_file: Path, span: Span) -> Iterator[tuple[int, int, dict[str, Any]]]:
+    """(shard, place in the list, row) of every row of a shard."""
+    shard, offset, count = span
+    with list_file.open("rb") as file:
+        file.seek(offset)
+        for place in range(count):
+            yield shard, place, json.loads(file.readline())
+
+
+class MakeRecord(beam.DoFn):
+    """A row of the list to (shard, what became of it)."""
+
+    def __init__(self, config: IngestConfig, progress_dir: Path):
+        self._config = config
+        self._progress_dir = progress_dir
+
+    def setup(self) -> None:
+        """Once per worker: opens what it reads from, and the file that it counts in."""
+        self._examples = None
+        # Each worker has its own, because files shared over a network are not appended to safely.
+        self._ticks = (self._progress_dir / uuid.uuid4().hex).open("ab", buffering=0)
+
+    def teardown(self) -> None:
+        """Closes the file."""
+        self._ticks.close()
+
+    def process(self, element: tuple[int, int, dict[str, Any]]) -> Iterator[tuple[int, Outcome]]:
+        """One clip."""
+        shard, place, row = element
+        ref = ClipRef(**{key: value for key, value in row.items() if key != "duplicate"})
+        try:
+            if row["duplicate"]:
+                raise Rejected(DUPLICATE, f"an earlier row has the id {ref.id!r}")
+            outcome = self._made(ref)
+        except Rejected as error:
+            file = ref.path if ref.index is None else f"{ref.path}, example {ref.index}"
+            facts = {"file": file, "row": ref.row, "id": ref.id}
+            outcome = {"rejected": {**facts, "reason": error.reason, "detail": error.detail}}
+        self._ticks.write(b".")
+        yield shard, {"place": place, **outcome}
+
+    def _made(self, ref: ClipRef) -> Outcome:
+        from av.error import FFmpegError
+
+        media, captions, source = ref.path, tuple(ref.captions), ref.path
+        if ref.index is not None:
+            media, captions = self._example(ref)
+            source = f"{ref.path}, example {ref.index}"
+        end = math.inf if ref.end is None else ref.end
+        try:
+            clip = transcode(media, self._config.clip, ref.start or 0.0, end)
+        except (FFmpegError, OSError) as error:
+            raise Rejected("undecodable", str(error)) from error
+        record = ClipRecord(id=ref.id, captions=captions, source=source, **vars(clip))
+        return {
+            "record": pack_record(record),
+            "facts": {
+                "num_frames": clip.num_frames,
+                "fps": clip.fps,
+                "h": clip.h,
+                "w": clip.w,
+                "captions": len(captions),
+            },
+        }
+
+    def _example(self, ref: ClipRef) -> tuple[bytes, tuple[str, ...]]:
+        options = self._config.reading
+        if self._examples is None:
+            self._examples = tfds_clips.open_split(ref.path, options.split or "train")
+        keys = (options.video_key, options.tfds_caption_key)
+        where = f"{ref.path}, example {ref.index}"
+        return tfds_clips.video_and_captions(self._examples[ref.index], *keys, where)
+
+
+def _write_shard(
+    state: IngestFolder,
+    num_shards: int,
+    sizes: dict[int, int],
+    shard: int,
+    outcomes: Sequence[Outcome],
+) -> None:
+    """The shard's summary, then its file, both whole or not at all."""
+    ordered = sorted(outcomes, key=lambda outcome: outcome["place"])
+    if [outcome["place"] for outcome in ordered] != list(range(sizes[shard])):
+        raise RuntimeError(f"shard {shard}: rows are missing or came twice: a bug of the runner")
+    taken = [outcome for outcome in ordered if "record" in outcome]
+    facts = [outcome["facts"] for outcome in taken]
+    summary = {
+        "clips": len(taken),
+        "frames": sum(fact["num_frames"] for fact in facts),
+        "seconds": sum(fact["num_frames"] / fact["fps"] for fact in facts),
+        "captions": sum(fact["captions"] for fact in facts),
+        "fps": Counter(f"{fact['fps']:.6g}" for fact in facts),
+        "sizes": Counter(f"{fact['w']}x{fact['h']}" for fact in facts),
+        "clip_sizes": [[f["num_frames"], f["fps"], f["h"], f["w"]] for f in facts],
+        "rejected": [outcome["rejected"] for outcome in ordered if "rejected" in outcome],
+    }
+    with state.shard_files(shard, num_shards, summary) as file:
+        write_shard(file, [outcome["record"] for outcome in taken])

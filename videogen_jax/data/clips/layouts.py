@@ -1,0 +1,175 @@
+"""The layouts that a source may have, as a table, with the readers of published datasets.
+
+A reader gives `ClipRef`s one by one and raises UserError naming file and row for a list that it
+cannot trust. Whether the clip files themselves are there and good is found later, clip by clip.
+"""
+
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from videogen_jax.data.clips import tfds_clips
+from videogen_jax.data.clips.lists import (
+    VIDEO_SUFFIXES,
+    ClipRef,
+    SourceOptions,
+    read_csv,
+    read_folder,
+    read_jsonl,
+    root_of,
+)
+from videogen_jax.data.clips.text_rows import (
+    csv_lines,
+    csv_rows,
+    parse_json,
+    read_text,
+    require,
+    seconds,
+    texts_of,
+)
+from videogen_jax.errors import MissingFile, UserError
+
+
+def layout_of(path: Path, options: SourceOptions) -> str:
+    """The layout, told by what is at the path if it is "auto".
+
+    Raises:
+        MissingFile: there is nothing at the path.
+        UserError: the layout is unknown, or cannot be told.
+    """
+    if not path.exists():
+        raise MissingFile(f"no file or folder {path}")
+    if options.layout != "auto":
+        if options.layout not in READERS:
+            raise UserError(f"layout must be auto or one of {', '.join(READERS)}")
+        return options.layout
+    if path.is_dir():
+        if (path / "ucfTrainTestlist").is_dir():
+            return "ucf101"
+        return "tfds" if (path / "features.json").is_file() else "folder"
+    match path.suffix.lower():
+        case ".csv":
+            header = next(iter(csv_lines(path)), (0, []))[1]
+            return "webvid" if {"videoid", "page_dir", "name"} <= set(header) else "csv"
+        case ".jsonl":
+            return "jsonl"
+        case ".json":
+            return "msrvtt"
+    raise UserError(
+        f"{path}: cannot tell what this is; expected a .csv, .jsonl or MSR-VTT .json list, or a "
+        f"folder (or give --layout: {', '.join(READERS)})"
+    )
+
+
+def read_clips(path: Path, options: SourceOptions) -> Iterator[ClipRef]:
+    """The clips of a source, in its order.
+
+    Args:
+        path: a list (.csv, .jsonl, MSR-VTT's .json), or a folder.
+
+    Raises:
+        MissingFile: the list, or a file that belongs to it, is not there.
+        UserError: names file and row of what is wrong with the list.
+    """
+    return READERS[layout_of(path, options)](path, options)
+
+
+def _read_webvid(path: Path, options: SourceOptions) -> Iterator[ClipRef]:
+    for line, row in csv_rows(path, ("videoid", "page_dir", "name")):
+        # All columns stay text: ids and folders have leading zeros.
+        file = root_of(path, options) / "videos" / row["page_dir"] / f"{row['videoid']}.mp4"
+        yield ClipRef(line, row["videoid"], str(file), texts_of(row["name"]))
+
+
+def _read_ucf101(path: Path, options: SourceOptions) -> Iterator[ClipRef]:
+    split = options.split or "train"
+    if split not in ("train", "test") or options.fold not in (1, 2, 3):
+        raise UserError(
+            f"UCF-101 has the splits train and test and the folds 1 to 3, got "
+            f"{options.split!r} and {options.fold}"
+        )
+    list_file = path / "ucfTrainTestlist" / f"{split}list{options.fold:02d}.txt"
+    prompts = _prompts(options.prompts)
+    # The lists say v_HandStandPushups_..., the files are v_HandstandPushups_...
+    files = {
+        file.relative_to(path / "UCF-101").as_posix().lower(): file
+        for file in (path / "UCF-101").rglob("*.avi")
+    }
+    for line, text in enumerate(read_text(list_file).splitlines(), 1):
+        if not text.strip():
+            continue
+        name = text.split()[0]
+        label, _, stem = name.removesuffix(".avi").partition("/")
+        if not stem:
+            raise UserError(f"{list_file}, line {line}: expected Class/name.avi, got {text!r}")
+        file = files.get(name.lower(), path / "UCF-101" / name)
+        captions = (class_caption(label),)
+        if prompts is not None:
+            if label not in prompts:
+                raise UserError(f"{options.prompts}: no caption for the class {label}")
+            captions = prompts[label]
+        yield ClipRef(line, file.stem, str(file), captions)
+
+
+def _read_msrvtt(path: Path, options: SourceOptions) -> Iterator[ClipRef]:
+    data = parse_json(path.read_bytes(), str(path))
+    if not (isinstance(data, dict) and "videos" in data and "sentences" in data):
+        raise UserError(f"{path}: expected MSR-VTT's lists, videos and sentences")
+    captions: dict[str, list[str]] = {}
+    for row, sentence in enumerate(data["sentences"], 1):
+        require(sentence, ("video_id", "caption"), f"{path}, sentence {row}")
+        captions.setdefault(sentence["video_id"], []).append(sentence["caption"])
+    root = root_of(path, options)
+    files = {file.stem: file for file in root.rglob("*") if file.suffix in VIDEO_SUFFIXES}
+    for row, video in enumerate(data["videos"], 1):
+        where = f"{path}, video {row}"
+        require(video, ("video_id", "split", "url", "start time", "end time"), where)
+        if options.split not in ("", video["split"]):
+            continue
+        name = video["video_id"]
+        texts = tuple(captions.get(name, ()))
+        whole = files.get(name)
+        youtube = files.get(video["url"].rpartition("v=")[2])
+        # Files that are named by the clip were cut when they were published; those of YouTube's
+        # names are whole films, and the times are theirs.
+        if whole is not None or youtube is None:
+            yield ClipRef(row, name, str(whole or root / f"{name}.mp4"), texts)
+            continue
+        start, end = (seconds(video, key, where) for key in ("start time", "end time"))
+        yield ClipRef(row, name, str(youtube), texts, start, end)
+
+
+def _read_tfds(path: Path, options: SourceOptions) -> Iterator[ClipRef]:
+    split = options.split or "train"
+    examples = tfds_clips.open_split(str(path), split)
+    if len(examples):
+        where = f"{path}, example 0 of {split}"
+        keys = (options.video_key, options.tfds_caption_key)
+        tfds_clips.video_and_captions(examples[0], *keys, where)
+    for index in range(len(examples)):
+        yield ClipRef(index + 1, f"{split}-{index:08d}", str(path), index=index)
+
+
+READERS: dict[str, Callable[[Path, SourceOptions], Iterator[ClipRef]]] = {
+    "csv": read_csv,
+    "jsonl": read_jsonl,
+    "folder": read_folder,
+    "webvid": _read_webvid,
+    "ucf101": _read_ucf101,
+    "msrvtt": _read_msrvtt,
+    "tfds": _read_tfds,
+}
+
+
+def class_caption(name: str) -> str:
+    """A class name of UCF-101 in words: "ApplyEyeMakeup" → "apply eye makeup"."""
+    return " ".join(re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+", name)).lower()
+
+
+def _prompts(path: str | None) -> dict[str, tuple[str, ...]] | None:
+    if path is None:
+        return None
+    data = parse_json(Path(path).read_bytes(), path)
+    if not isinstance(data, dict):
+        raise UserError(f"{path}: expected a JSON object of captions by class name")
+    return {key: texts_of(*(v if isinstance(v, list) else [v])) for key, v in data.items()}

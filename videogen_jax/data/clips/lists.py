@@ -1,0 +1,149 @@
+"""Lists of clips: csv, jsonl, and folders with captions beside the clips.
+
+Shared by all readers of sources (`clip_layouts.py` has the table of them): what a clip to ingest
+is, `ClipRef`, and `SourceOptions`.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from videogen_jax.data.clips.text_rows import (
+    csv_rows,
+    parse_json,
+    read_text,
+    require,
+    seconds,
+    texts_of,
+)
+from videogen_jax.errors import UserError
+
+VIDEO_SUFFIXES = frozenset(
+    ".mp4 .m4v .mov .mkv .webm .avi .mpg .mpeg .wmv .flv .ts .ogv .3gp".split()
+)
+
+
+@dataclass(frozen=True)
+class SourceOptions:
+    """How a source of clips and captions is to be read.
+
+    Attributes:
+        layout: auto, or csv, jsonl, folder, webvid, ucf101, msrvtt or tfds.
+        clips: folder that paths of a list start from; by default the list's own folder.
+        path_column: its name in a .csv or .jsonl list, which may also have start and end (seconds)
+            and id.
+        caption_column: its name in such a list.
+        split: of UCF-101 (train, test), MSR-VTT (train, validate, test; empty for all) or TFDS.
+        fold: of UCF-101's three ways to split, 1 to 3.
+        prompts: JSON file of UCF-101 captions by class name; without it, the class name in words.
+        video_key: the feature of a TFDS dataset that has a video file's bytes.
+        tfds_caption_key: the feature that has its caption.
+    """
+
+    layout: str = "auto"
+    clips: str | None = None
+    path_column: str = "path"
+    caption_column: str = "caption"
+    split: str = ""
+    fold: int = 1
+    prompts: str | None = None
+    video_key: str = "video"
+    tfds_caption_key: str = "caption"
+
+
+@dataclass(frozen=True)
+class ClipRef:
+    """One clip to ingest.
+
+    Attributes:
+        row: where it stands: the line of a .csv or .jsonl list, else its place, from 1.
+        id: name of the record.
+        path: the video file, or the folder of a TFDS dataset.
+        captions: any number.
+        start, end: seconds of the part to take, or None.
+        index: of the example in a TFDS dataset, or None.
+    """
+
+    row: int
+    id: str
+    path: str
+    captions: tuple[str, ...] = ()
+    start: float | None = None
+    end: float | None = None
+    index: int | None = None
+
+
+def read_csv(path: Path, options: SourceOptions) -> Iterator[ClipRef]:
+    """The rows of a list with a header line."""
+    for line, row in csv_rows(path, (options.path_column, options.caption_column)):
+        yield _listed(options, path, line, row)
+
+
+def read_jsonl(path: Path, options: SourceOptions) -> Iterator[ClipRef]:
+    """The lines of a list of JSON objects; a caption may be a list of several."""
+    with path.open("rb") as file:
+        for line, text in enumerate(file, 1):
+            if text.strip():
+                row = parse_json(text, f"{path}, line {line}")
+                yield _listed(options, path, line, row)
+
+
+def read_folder(path: Path, options: SourceOptions) -> Iterator[ClipRef]:
+    """All video files below a folder, by name, with the captions beside them."""
+    files = sorted(
+        file
+        for file in path.rglob("*")
+        if file.suffix.lower() in VIDEO_SUFFIXES and not file.name.startswith(".")
+    )
+    if not files:
+        raise UserError(
+            f"{path}: no clips there; expected files ending in {' '.join(sorted(VIDEO_SUFFIXES))}"
+        )
+    for row, file in enumerate(files, 1):
+        name = file.relative_to(path).as_posix()
+        if any("\udc80" <= letter <= "\udcff" for letter in name):
+            raise UserError(f"{path}: the file name {name!r} is not UTF-8; rename it")
+        yield ClipRef(row, name, str(file), _captions_beside(file))
+
+
+def root_of(path: Path, options: SourceOptions) -> Path:
+    """The folder that relative paths of a list start from."""
+    root = Path(options.clips) if options.clips else (path if path.is_dir() else path.parent)
+    return root.absolute()
+
+
+def _listed(options: SourceOptions, file: Path, line: int, row: dict[str, Any]) -> ClipRef:
+    """A row of a csv or jsonl list."""
+    where = f"{file}, line {line}"
+    require(row, (options.path_column, options.caption_column), where)
+    name = row[options.path_column]
+    if not isinstance(name, str) or not name.strip():
+        raise UserError(f"{where}: {options.path_column} must name a file, got {name!r}")
+    start, end = (seconds(row, key, where) for key in ("start", "end"))
+    if (start or 0) < 0 or (end is not None and end <= (start or 0)):
+        raise UserError(f"{where}: need 0 <= start < end, got {start} and {end}")
+    captions = row[options.caption_column]
+    texts = captions if isinstance(captions, list) else [captions]
+    if not all(isinstance(text, str) for text in texts):
+        raise UserError(f"{where}: {options.caption_column} must be a text or several: {texts!r}")
+    # Two rows may take the same part of a file, with other captions.
+    given = row.get("id")
+    clip_id = str(given) if given not in (None, "") else f"{Path(name).stem}-{line}"
+    return ClipRef(line, clip_id, str(root_of(file, options) / name), texts_of(*texts), start, end)
+
+
+def _captions_beside(file: Path) -> tuple[str, ...]:
+    """Of `clip.txt` every line, of `clip.json` the key caption, beside `clip.mp4`."""
+    beside = file.with_suffix(".txt")
+    if beside.is_file():
+        return texts_of(*read_text(beside).splitlines())
+    beside = file.with_suffix(".json")
+    if not beside.is_file():
+        return ()
+    data = parse_json(beside.read_bytes(), str(beside))
+    require(data, ("caption",), str(beside))
+    texts = data["caption"] if isinstance(data["caption"], list) else [data["caption"]]
+    if not all(isinstance(text, str) for text in texts):
+        raise UserError(f"{beside}: caption must be a text or a list of texts")
+    return texts_of(*texts)

@@ -1,0 +1,248 @@
+"""The folder that ingest works in: what it was begun with, what is done, what becomes of it.
+
+OUT/ingest.json           what the dataset is made of, written first
+OUT/.partial/             the list of rows, a summary per shard, progress; gone when finished
+OUT/clips-*.arrayrecord   shards, whole
+OUT/rejected.jsonl        one line per rejected clip
+OUT/clip_sizes.npy        frames, fps, height and width of each clip
+OUT/dataset_info.json     written last
+"""
+
+import json
+import os
+import shutil
+import threading
+import uuid
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from videogen_jax.atomic import replacing
+from videogen_jax.data.clips.lists import SourceOptions
+from videogen_jax.data.clips.records import INFO_FILE, shard_name, write_sizes
+from videogen_jax.data.clips.text_rows import parse_json
+from videogen_jax.data.clips.transcode import ClipConfig
+from videogen_jax.errors import UserError
+
+REJECTED_FILE = "rejected.jsonl"
+_POLL_SECONDS = 0.2
+_EXAMPLES_IN_ERROR = 3
+
+
+@dataclass(frozen=True)
+class IngestConfig:
+    """Everything that decides what a dataset becomes.
+
+    Attributes:
+        source: list or folder, absolute.
+        reading: how it is read.
+        clip: how files become clips.
+        clips_per_shard: rows of the source for each file.
+    """
+
+    source: str
+    reading: SourceOptions = SourceOptions()
+    clip: ClipConfig = ClipConfig()
+    clips_per_shard: int = 256
+
+    def __post_init__(self) -> None:
+        if self.clips_per_shard < 1:
+            raise UserError(f"clips_per_shard must be >= 1, got {self.clips_per_shard}")
+
+
+@dataclass(frozen=True)
+class Begun:
+    """What a dataset was begun with: its configuration, and the rows that the source then had."""
+
+    config: IngestConfig
+    num_clips: int
+    list_sha256: str
+
+
+@dataclass(frozen=True)
+class IngestFolder:
+    """The folder of one dataset; picklable."""
+
+    out: Path
+
+    @property
+    def list_file(self) -> Path:
+        """The rows of the source, one JSON object a line."""
+        return self._partial / "clips.jsonl"
+
+    @property
+    def progress_dir(self) -> Path:
+        """Has a file per worker, with a byte for each clip done."""
+        return self._partial / "progress"
+
+    @property
+    def _partial(self) -> Path:
+        return self.out / ".partial"
+
+    def shard(self, index: int, count: int) -> Path:
+        """The file of a shard, which is there when the shard is done."""
+        return self.out / shard_name(index, count)
+
+    @contextmanager
+    def new_list(self) -> Iterator[BinaryIO]:
+        """Opens `list_file` for writing anew, as each run does."""
+        made = not self.out.exists()
+        self._partial.mkdir(parents=True, exist_ok=True)
+        try:
+            with self.list_file.open("wb") as file:
+                yield file
+        except BaseException:
+            if made:  # a source that cannot be read leaves nothing behind
+                shutil.rmtree(self.out, ignore_errors=True)
+            raise
+
+    def begin(self, begun: Begun) -> None:
+        """Writes down what the dataset is made of, or checks that it is the same as before.
+
+        Raises:
+            UserError: it is not; names the fields that differ. Or `out` has other files.
+        """
+        path = self.out / "ingest.json"
+        now = json.loads(json.dumps(asdict(begun)))
+        if not path.is_file():
+            ours = {self._partial.name, REJECTED_FILE}  # the report of a run that took no clip
+            strangers = [name for name in os.listdir(self.out) if name not in ours]
+            if strangers:
+                shutil.rmtree(self._partial)
+                raise UserError(
+                    f"{self.out} has files that are not of a dataset ({strangers[0]}); "
+                    "give the name of a new directory"
+                )
+            with replacing(path) as temporary:
+                temporary.write_text(json.dumps(now, indent=2) + "\n")
+            return
+        then_values, now_values = _flat(_read(path)), _flat(now)
+        changed = [
+            f"{name} is {now_values.get(name)!r}, was {then_values.get(name)!r}"
+            for name in sorted(then_values.keys() | now_values.keys())
+            if then_values.get(name) != now_values.get(name)
+        ]
+        if changed:
+            self.finished()  # a finished dataset stays as it was
+            raise UserError(
+                f"{self.out} was begun with other values: {'; '.join(changed)}. "
+                "Use them, or the name of a new directory"
+            )
+
+    def finished(self) -> dict[str, Any] | None:
+        """The description of the dataset if there is nothing left to do."""
+        path = self.out / INFO_FILE
+        if not path.is_file():
+            return None
+        shutil.rmtree(self._partial, ignore_errors=True)
+        return _read(path)
+
+    @contextmanager
+    def progress(self, total: int) -> Iterator[None]:
+        """Shows a bar of `total` clips, counted over all workers, while the block runs."""
+        from tqdm import tqdm
+
+        shutil.rmtree(self.progress_dir, ignore_errors=True)
+        self.progress_dir.mkdir()
+        done = threading.Event()
+        with tqdm(total=total, desc=f"ingesting {self.out.name}", unit="clip") as bar:
+
+            def show() -> None:
+                ticks = sum(entry.stat().st_size for entry in os.scandir(self.progress_dir))
+                if new := min(ticks, total) - bar.n:  # a retried clip is counted twice
+                    bar.update(new)
+
+            def watch() -> None:
+                while not done.wait(_POLL_SECONDS):
+                    show()
+
+            thread = threading.Thread(target=watch, daemon=True)
+            thread.start()
+            try:
+                yield
+            finally:
+                done.set()
+                thread.join()
+                show()
+
+    @contextmanager
+    def shard_files(self, index: int, count: int, summary: dict[str, Any]) -> Iterator[Path]:
+        """Gives a path to write a shard at; it is moved to its place after its summary is there."""
+        # Not named by process: workers on two machines may make the same shard at the same time.
+        temporary = self._partial / f"{uuid.uuid4().hex}.arrayrecord"
+        yield temporary
+        with replacing(self._summary(index)) as beside:
+            beside.write_text(json.dumps(summary))
+        os.replace(temporary, self.shard(index, count))
+
+    def finish(self, num_shards: int) -> dict[str, Any]:
+        """Sums up the shards and writes the report and the description of the dataset.
+
+        Raises:
+            UserError: every clip was rejected; says why. The report stays, the rest is removed.
+        """
+        summaries = [_read(self._summary(i)) for i in range(num_shards)]
+        rejected = [row for summary in summaries for row in summary["rejected"]]
+        with replacing(self.out / REJECTED_FILE) as temporary:
+            temporary.write_text("".join(json.dumps(row) + "\n" for row in rejected))
+        num_clips = sum(summary["clips"] for summary in summaries)
+        reasons = Counter(row["reason"] for row in rejected)
+        if num_clips == 0:
+            self._remove_all(num_shards)
+            raise UserError(self._nothing_taken(rejected, reasons))
+        begun = _read(self.out / "ingest.json")
+        info = {
+            "num_clips": num_clips,
+            "num_frames": sum(summary["frames"] for summary in summaries),
+            "seconds": round(sum(summary["seconds"] for summary in summaries), 3),
+            "num_captions": sum(summary["captions"] for summary in summaries),
+            "fps": dict(sum((Counter(s["fps"]) for s in summaries), Counter())),
+            "sizes": dict(sum((Counter(s["sizes"]) for s in summaries), Counter())),
+            "rejected": dict(reasons),
+            "shard_clips": [summary["clips"] for summary in summaries],
+            **begun["config"],
+        }
+        write_sizes(self.out, (size for s in summaries for size in s["clip_sizes"]))
+        with replacing(self.out / INFO_FILE) as temporary:
+            temporary.write_text(json.dumps(info, indent=2) + "\n")
+        shutil.rmtree(self._partial)
+        return info
+
+    def _summary(self, index: int) -> Path:
+        return self._partial / f"shard-{index:05d}.json"
+
+    def _remove_all(self, num_shards: int) -> None:
+        """Everything but the report, so that the same command tries again."""
+        (self.out / "ingest.json").unlink()
+        for index in range(num_shards):
+            self.shard(index, num_shards).unlink()
+        shutil.rmtree(self._partial)
+
+    def _nothing_taken(self, rejected: list[dict[str, Any]], reasons: Counter) -> str:
+        counts = ", ".join(f"{reason} {count}" for reason, count in reasons.most_common())
+        examples = "; ".join(
+            f"row {row['row']}, {row['file']}: {row['reason']}, {row['detail']}"
+            for row in rejected[:_EXAMPLES_IN_ERROR]
+        )
+        return (
+            f"none of the {len(rejected)} clips could be taken ({counts}): {examples}; "
+            f"all are in {self.out / REJECTED_FILE}"
+        )
+
+
+def _read(path: Path) -> Any:
+    return parse_json(path.read_bytes(), str(path))
+
+
+def _flat(tree: Any, prefix: str = "") -> dict[str, Any]:
+    """The leaves of nested dicts by their paths, without the leading `config.`."""
+    if not isinstance(tree, dict):
+        return {prefix: tree}
+    flat = {}
+    for key, value in tree.items():
+        name = key if prefix in ("", "config") else f"{prefix}.{key}"
+        flat.update(_flat(value, name))
+    return flat

@@ -1,0 +1,162 @@
+"""Clips out of a prepared TensorFlow Datasets folder in ArrayRecord format, without tensorflow.
+
+The dataset must hold whole video files as bytes (a `Text` feature); TFDS's own `Video` feature
+needs tensorflow and stores each frame as a picture. Datasets of any such kind are sources of ingest;
+those of `tfds_builder.py` are trained on as they are.
+"""
+
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from videogen_jax.data.clips.records import (
+    ClipDataset,
+    ClipRecord,
+    Clips,
+    DamagedRecord,
+    read_sizes,
+)
+from videogen_jax.errors import UserError
+
+FEATURES_FILE = "features.json"
+_SPLIT = "train"
+
+
+def open_clips(directory: str | Path) -> Clips:
+    """A dataset to train on, of `train.ingest` or of the TFDS builder `videogen_clips`.
+
+    Raises:
+        MissingFile, UserError: see `ClipDataset` and `TfdsDataset`.
+    """
+    is_tfds = (Path(directory) / FEATURES_FILE).is_file()
+    return TfdsDataset(directory) if is_tfds else ClipDataset(directory)
+
+
+def write_tfds(dataset: Path, data_dir: Path) -> Path:
+    """Writes an ingested dataset by the builder `videogen_clips`.
+
+    Args:
+        dataset: folder of `train.ingest`.
+        data_dir: TFDS's folder of datasets.
+
+    Returns:
+        the folder of the version, which `open_clips` takes.
+
+    Raises:
+        MissingFile, UserError: see `ClipDataset`; TFDS is not installed, or the folder of the
+            version is there already.
+    """
+    ClipDataset(dataset)  # before anything is written
+    _import_tfds(str(dataset))
+    from videogen_jax.data.clips.tfds_builder import VideogenClips
+
+    builder: Any = VideogenClips(dataset=dataset, data_dir=data_dir)
+    path = Path(builder.data_path)
+    if path.exists():
+        raise UserError(f"{path} is there already; give the name of a new directory")
+    builder.download_and_prepare()
+    return path
+
+
+class TfdsDataset:
+    """The records of a folder that the builder `videogen_clips` wrote; picklable, safe in threads.
+
+    Attributes:
+        directory: of the version, such as `data/tfds/videogen_clips/1.0.0`.
+
+    Raises:
+        UserError: see `open_split`; or the dataset has other features, or no clips.
+    """
+
+    def __init__(self, directory: str | Path):
+        self.directory = Path(directory)
+        self._source = open_split(str(directory), _SPLIT)
+        expected = {field.name for field in fields(ClipRecord)}
+        found = set(self._source.dataset_info.features)
+        if not expected <= found:
+            raise UserError(
+                f"{self.directory}: no feature {', '.join(sorted(expected - found))}; only datasets "
+                "that videogen_clips wrote are trained on directly, use train.ingest for others"
+            )
+        if not len(self._source):
+            raise UserError(f"{self.directory}: the dataset has no clips")
+
+    def __len__(self) -> int:
+        return len(self._source)
+
+    def __getitem__(self, index: int) -> ClipRecord:
+        """The record at `index`; raises DamagedRecord naming its place."""
+        # IndexError, because `for record in dataset` ends by it.
+        if not 0 <= index < len(self):
+            raise IndexError(f"index {index} is not in a dataset of {len(self)} clips")
+        try:
+            example = self._source[index]
+            texts = {key: example[key].decode("utf-8") for key in ("id", "source")}
+            captions = tuple(caption.decode("utf-8") for caption in example["captions"])
+        except Exception as error:  # array_record, protobuf and TFDS each raise their own types
+            raise DamagedRecord(f"{self.locate(index)} is damaged: {error}") from error
+        return ClipRecord(
+            video=example["video"],
+            captions=captions,
+            fps=float(example["fps"]),
+            num_frames=int(example["num_frames"]),
+            h=int(example["h"]),
+            w=int(example["w"]),
+            **texts,
+        )
+
+    def clip_sizes(self) -> np.ndarray:
+        """Of every clip without reading it, see `read_sizes`."""
+        return read_sizes(self.directory, len(self))
+
+    def locate(self, index: int) -> str:
+        """`FOLDER, record N`, for messages."""
+        return f"{self.directory}, record {index}"
+
+
+def open_split(directory: str, split: str) -> Any:
+    """The split as a random-access source of dicts.
+
+    Raises:
+        UserError: tensorflow_datasets is not installed, there is no such split, or the folder is
+            not a dataset in ArrayRecord format.
+    """
+    tfds = _import_tfds(directory)
+    try:
+        # Its decorators hide the arguments from a type checker.
+        open_builder: Any = tfds.builder_from_directory
+        return open_builder(directory).as_data_source(split)
+    except Exception as error:  # TFDS raises its own types for each of its formats
+        raise UserError(f"{directory}: cannot read split {split!r} by TFDS: {error}") from error
+
+
+def _import_tfds(directory: str) -> Any:
+    try:
+        import tensorflow_datasets as tfds  # pyright: ignore[reportMissingImports]
+    except ImportError as error:
+        raise UserError(
+            f"{directory}: TFDS needs `pip install tensorflow-datasets` ({error})"
+        ) from error
+    return tfds
+
+
+def video_and_captions(
+    example: dict[str, Any], video_key: str, caption_key: str, where: str
+) -> tuple[bytes, tuple[str, ...]]:
+    """The video file's bytes and the caption of an example.
+
+    Raises:
+        UserError: a key is not there, or is no bytes.
+    """
+    for key in (video_key, caption_key):
+        if key not in example:
+            raise UserError(f"{where}: no feature {key!r}; there are: {', '.join(example)}")
+    video, caption = example[video_key], example[caption_key]
+    if not isinstance(video, bytes):
+        raise UserError(
+            f"{where}: {video_key!r} is {type(video).__name__}, expected the bytes of a video file"
+        )
+    text = caption.decode("utf-8") if isinstance(caption, bytes) else str(caption)
+    return video, (text,) if text.strip() else ()

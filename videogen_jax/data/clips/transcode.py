@@ -1,0 +1,255 @@
+"""One video file to one normalised clip, or the reason why not.
+
+The file is read as a stream: whatever its length, a few frames are in memory.
+
+Shape letters: H height, W width; a trailing 3 are RGB channels, uint8.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from fractions import Fraction
+
+import numpy as np
+
+from videogen_jax.data.clips import video as clip_video
+from videogen_jax.data.clips.video import Losses, Media, Probe, Unreadable
+from videogen_jax.errors import UserError
+
+_THUMBNAIL = 32  # side in pixels, of what static clips and cuts are judged by
+_STATIC_LEVELS = 4.0  # of 255: what compression changes in a cell of a still picture
+_CUT_LEVELS = 24.0  # of 255, mean change from a frame to the next
+_CUT_RATIO = 4.0  # of that change to the one before it: fast motion changes every frame alike
+_RATE_TOLERANCE = 0.1  # between the rate that a file claims and that of its frames
+
+
+@dataclass(frozen=True)
+class ClipConfig:
+    """How files become clips, and which do not.
+
+    Attributes:
+        short_side: pixels to which the shorter side is shrunk (antialiased); never enlarged.
+        fps: frames per second of all clips; None keeps each file's own, made constant.
+        max_fps: that `fps=None` keeps; faster files are thinned out to it.
+        min_frames: clips with fewer, at the new rate, are rejected.
+        max_seconds: longer clips are rejected; 0 rejects none.
+        min_side: files whose shorter side has fewer pixels are rejected.
+        reject_static: reject clips in which nothing moves.
+        reject_cuts: reject clips with a scene cut inside.
+        max_lost: share of frames that may be damaged, else the clip is rejected.
+        crf: constant rate factor of H.264, 0 (lossless) to 51.
+        gop: frames from a key frame to the next at most.
+    """
+
+    short_side: int = 256
+    fps: float | None = None
+    max_fps: float = 60.0
+    min_frames: int = 16
+    max_seconds: float = 300.0
+    min_side: int = 128
+    reject_static: bool = True
+    reject_cuts: bool = False
+    max_lost: float = 0.05
+    crf: int = 18
+    gop: int = 12
+
+    def __post_init__(self) -> None:
+        ranges = {
+            "short_side": (2, math.inf),
+            "fps": (0.1, 1000),
+            "max_fps": (0.1, 1000),
+            "min_frames": (1, math.inf),
+            "max_seconds": (0, math.inf),
+            "min_side": (2, math.inf),
+            "max_lost": (0, 1),
+            "crf": (0, 51),
+            "gop": (1, math.inf),
+        }
+        for item in fields(self):
+            value = getattr(self, item.name)
+            if item.name not in ranges or value is None:
+                continue
+            low, high = ranges[item.name]
+            if not low <= value <= high:
+                raise UserError(f"{item.name} must be from {low} to {high}, got {value}")
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A normalised clip: the bytes of its mp4 file, frames per second, and sizes."""
+
+    video: bytes
+    fps: float
+    num_frames: int
+    h: int
+    w: int
+
+
+class Rejected(UserError):
+    """A clip that is not taken; `reason` is one word for the report."""
+
+    def __init__(self, reason: str, detail: str):
+        super().__init__(f"{reason}: {detail}")
+        self.reason, self.detail = reason, detail
+
+
+def transcode(media: Media, config: ClipConfig, start: float = 0.0, end: float = math.inf) -> Clip:
+    """Decodes, judges, resamples, resizes and encodes one clip.
+
+    Args:
+        media: a video file, or its bytes.
+        start, end: the part of it to take, in seconds from its first frame.
+
+    Raises:
+        Rejected: `reason` is missing_file, undecodable, no_video_stream, damaged, too_short,
+            too_long, too_small, static, scene_cut, outside (the part is not in the file) or
+            frame_count (what was encoded does not decode to as many frames).
+    """
+    try:
+        facts = clip_video.probe(media)
+        times = facts.times[(facts.times >= start) & (facts.times < end)]
+        if not len(times):
+            raise Rejected("outside", f"no frame from {start:g} to {end:g} s")
+        whole = (start, end) == (0.0, math.inf)
+        expected = max(len(times), facts.declared if whole else 0)
+        _check_losses(len(times), expected, Losses(), config)
+        rate = _rate(facts, config)
+        length = times[-1] - times[0] + _typical_step(facts.times)
+        _check_length(length, rate, config)
+        losses, judge = Losses(), _Judge(config)
+        first = facts.start + times[0]
+        timed = clip_video.frames(media, losses, first, facts.start + end)
+        shown = (judge.see(time - first, frame_HW3) for time, frame_HW3 in timed)
+        resampled = resample(shown, rate, length)
+        video, count = clip_video.encode(
+            (_fit(frame_HW3, config.short_side) for frame_HW3 in resampled),
+            rate,
+            config.crf,
+            config.gop,
+        )
+    except Unreadable as error:
+        raise Rejected(error.reason, error.detail) from error
+    _check_losses(judge.frames, expected, losses, config)
+    judge.check_motion()
+    return _verified(video, count, rate)
+
+
+def resample(
+    timed: Iterator[tuple[float, np.ndarray]], rate: Fraction, length: float
+) -> Iterator[np.ndarray]:
+    """Frames at constant `rate`: at each instant k / rate the source frame nearest in time.
+
+    Args:
+        timed: (seconds from the first frame, frame), in order.
+        length: seconds until the last frame ends; `round(length * rate)` frames, at least one.
+    """
+    total, emitted, held = max(1, round(length * float(rate))), 0, None
+    for time, frame in timed:
+        if held is not None:
+            # Of two frames equally near, the earlier: at twice the rate each is shown twice.
+            middle = (held[0] + time) / 2 + 1e-6
+            while emitted < total and emitted / rate <= middle:
+                yield held[1]
+                emitted += 1
+        held = (time, frame)
+    while held is not None and emitted < total:
+        yield held[1]
+        emitted += 1
+
+
+def _typical_step(times: np.ndarray) -> float:
+    """Seconds from a frame to the next."""
+    return float(np.median(np.diff(times))) if len(times) > 1 else 0.0
+
+
+def _rate(facts: Probe, config: ClipConfig) -> Fraction:
+    """The constant rate of the clip: as configured, or the file's own."""
+    if config.fps is not None:
+        return Fraction(config.fps).limit_denominator(1001)
+    step = _typical_step(facts.times)
+    if step <= 0:
+        raise Rejected("too_short", "1 frame")
+    rate = facts.rate or Fraction(0)
+    # A file of variable rate claims its mean, which is too low for the parts that move.
+    if not abs(float(rate) * step - 1) < _RATE_TOLERANCE:
+        rate = Fraction(1 / step)
+    return min(rate, Fraction(config.max_fps)).limit_denominator(1001)
+
+
+def _check_length(seconds: float, rate: Fraction, config: ClipConfig) -> None:
+    count = max(1, round(seconds * float(rate)))
+    if count < config.min_frames:
+        raise Rejected("too_short", f"{count} frames at {float(rate):g} fps")
+    if config.max_seconds and seconds > config.max_seconds:
+        raise Rejected("too_long", f"{seconds:.1f} s")
+
+
+def _check_losses(decoded: int, expected: int, losses: Losses, config: ClipConfig) -> None:
+    lost = max(losses.frames, expected - decoded)
+    if not decoded or lost > config.max_lost * expected:
+        cause = f" ({losses.first_error})" if losses.first_error else ""
+        reason = "damaged" if decoded else "undecodable"
+        raise Rejected(reason, f"{lost} of {expected} frames cannot be decoded{cause}")
+
+
+def _fit(frame_HW3: np.ndarray, short_side: int) -> np.ndarray:
+    """The frame shrunk to the short side if it is larger; sides that are odd become even."""
+    from PIL import Image
+
+    height, width = frame_HW3.shape[:2]
+    scale = short_side / min(height, width)
+    if scale >= 1:
+        return frame_HW3[: height // 2 * 2, : width // 2 * 2]
+    height, width = (max(2, 2 * round(side * scale / 2)) for side in (height, width))
+    # Pillow widens its filter by the factor, OpenCV does not, and its INTER_AREA still aliases.
+    image = Image.fromarray(np.ascontiguousarray(frame_HW3))
+    return np.asarray(image.resize((width, height), Image.Resampling.BICUBIC))
+
+
+class _Judge:
+    """Looks at the frames that pass for size, motion and cuts."""
+
+    def __init__(self, config: ClipConfig):
+        self._config = config
+        self._first = self._last = None
+        self._motion, self._change = 0.0, 0.0
+        self._size = None
+        self.frames = 0
+
+    def see(self, time: float, frame_HW3: np.ndarray) -> tuple[float, np.ndarray]:
+        """Gives its arguments back, or raises Rejected."""
+        import cv2
+
+        size = frame_HW3.shape[:2]
+        if min(size) < self._config.min_side:
+            raise Rejected("too_small", f"{size[1]}x{size[0]} pixels")
+        if self._size not in (None, size):
+            raise Rejected("damaged", f"the size changes from {self._size} to {size}")
+        thumbnail = cv2.resize(frame_HW3, (_THUMBNAIL,) * 2, interpolation=cv2.INTER_AREA)
+        thumbnail = thumbnail.astype(np.float32)
+        if self._first is None or self._last is None:
+            self._first = thumbnail
+        else:
+            change = float(np.abs(thumbnail - self._last).mean())
+            is_cut = change > _CUT_LEVELS and change > _CUT_RATIO * self._change
+            if self._config.reject_cuts and self.frames > 1 and is_cut:
+                raise Rejected("scene_cut", f"at {time:.2f} s")
+            self._change = change
+            self._motion = max(self._motion, float(np.abs(thumbnail - self._first).max()))
+        self._last, self._size = thumbnail, size
+        self.frames += 1
+        return time, frame_HW3
+
+    def check_motion(self) -> None:
+        if self._config.reject_static and self._motion < _STATIC_LEVELS:
+            raise Rejected("static", f"nothing changes by more than {self._motion:.1f} of 255")
+
+
+def _verified(video: bytes, count: int, rate: Fraction) -> Clip:
+    """The clip, once its bytes decode to as many frames as went in."""
+    losses, decoded, size = Losses(), 0, (0, 0)
+    for _, frame_HW3 in clip_video.frames(video, losses):
+        decoded, size = decoded + 1, frame_HW3.shape[:2]
+    if decoded != count or losses.frames:
+        raise Rejected("frame_count", f"{count} frames were encoded, {decoded} decode")
+    return Clip(video, float(rate), count, *size)

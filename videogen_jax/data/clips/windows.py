@@ -1,0 +1,190 @@
+"""Windows of real clips: a source of examples out of an ingested dataset.
+
+Shape letters: N clips, F frames, H height, W width; a trailing 3 are RGB channels.
+"""
+
+import sys
+from typing import Any, Literal
+
+import numpy as np
+from PIL import Image
+
+from videogen_jax.data.clips.heap import give_back_memory
+from videogen_jax.data.clips.records import Clips, DamagedRecord
+from videogen_jax.data.clips.video import decode_window
+from videogen_jax.errors import UserError
+
+Part = Literal["train", "validation"]
+_NAMED_IN_ERROR = 3
+_GIVE_BACK_EVERY = 256  # windows, about
+
+
+class ClipWindows:
+    """One window of frames of each clip of a dataset, another one in each epoch.
+
+    Start, caption and crop are a function of (seed, index, epoch). A damaged clip is named on stderr,
+    and the next one takes its place, so that all other examples stay where they are.
+
+    Args:
+        dataset: the clips.
+        num_frames: per window; 1 gives images.
+        resolution: height and width in pixels.
+        fps: of the window; the nearest that is a whole fraction of the clip's, which the example
+            tells. None: each clip's own.
+        part: "validation" are the last clips of the dataset, "train" the others.
+        held_back: how many those are at most; no more than a tenth of the dataset, but at least one.
+        random_crop: the square is cut anywhere along the longer side, not from the middle.
+        max_damaged: the share of the clips that may be damaged.
+        seed: of the windows.
+
+    Attributes:
+        clips_N: numbers in the dataset of the clips that are long and large enough.
+        excluded: number of clips of this part that are not.
+        damaged: the clips that were found damaged so far in this process, and why, by number.
+
+    Raises:
+        UserError: an argument is out of range, or no clip is left.
+    """
+
+    def __init__(
+        self,
+        dataset: Clips,
+        num_frames: int,
+        resolution: int,
+        *,
+        fps: float | None = None,
+        part: Part = "train",
+        held_back: int = 8,
+        random_crop: bool = False,
+        max_damaged: float = 0.01,
+        seed: int = 0,
+    ):
+        _check_arguments(num_frames, resolution, fps, held_back, max_damaged)
+        self._dataset, self._num_frames, self._resolution = dataset, num_frames, resolution
+        self._random_crop, self._max_damaged, self._seed = random_crop, max_damaged, seed
+        self._sizes_N = dataset.clip_sizes()
+        fps_N = self._sizes_N["fps"]
+        strides_N = np.ones(len(fps_N)) if fps is None else np.maximum(1, np.rint(fps_N / fps))
+        self._strides_N = strides_N.astype(np.int64)
+        self._starts_N = self._sizes_N["num_frames"] - (num_frames - 1) * self._strides_N
+        numbers = _part(dataset, part, held_back)
+        short_N = np.minimum(self._sizes_N["h"], self._sizes_N["w"])
+        fits_N = (self._starts_N >= 1) & (short_N >= resolution)
+        self.clips_N = numbers[fits_N[numbers]]
+        self.excluded = len(numbers) - len(self.clips_N)
+        self.damaged: dict[int, str] = {}
+        if not len(self.clips_N):
+            raise UserError(self._nothing_left(part, numbers, fps))
+
+    def __len__(self) -> int:
+        return len(self.clips_N)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        """`at(index, 0)`."""
+        return self.at(index, 0)
+
+    def at(self, index: int, epoch: int) -> dict[str, Any]:
+        """video uint8 [F, H, W, 3], fps float32, caption str, index int32, the clip's in the dataset.
+
+        Raises:
+            UserError: more clips are damaged than may be; names some.
+        """
+        # IndexError, because `for example in source` ends by it.
+        if not 0 <= index < len(self):
+            raise IndexError(f"index {index} is not in a source of {len(self)} clips")
+        if index % _GIVE_BACK_EVERY == 0:
+            give_back_memory()
+        for place in range(index, index + len(self)):
+            number = int(self.clips_N[place % len(self)])
+            try:
+                return self._window(number, np.random.default_rng([self._seed, index, epoch]))
+            except DamagedRecord as error:
+                # It is tried again next time: what a run does may not depend on what it has met.
+                self._report(number, str(error))
+        raise UserError(f"{self._dataset.directory}: every clip is damaged")
+
+    def _window(self, number: int, rng: np.random.Generator) -> dict[str, Any]:
+        stride = int(self._strides_N[number])
+        start = int(rng.integers(self._starts_N[number]))
+        across = rng.random() if self._random_crop else 0.5
+        record = self._dataset[number]
+        try:
+            video_FHW3 = decode_window(record.video, start, self._num_frames, stride)
+        except DamagedRecord as error:
+            where = f"{self._dataset.locate(number)} ({record.id!r})"
+            raise DamagedRecord(f"{where}: {error}") from error
+        captions = record.captions
+        return {
+            "video": square(video_FHW3, self._resolution, across),
+            "fps": np.float32(record.fps / stride),
+            "caption": captions[rng.integers(len(captions))] if captions else "",
+            "index": np.int32(number),
+        }
+
+    def _report(self, number: int, message: str) -> None:
+        if number in self.damaged:
+            return
+        self.damaged[number] = message
+        count, all_clips = len(self.damaged), len(self)
+        if count > self._max_damaged * all_clips:
+            some = "; ".join(list(self.damaged.values())[:_NAMED_IN_ERROR])
+            raise UserError(
+                f"{self._dataset.directory}: {count} of {all_clips} clips are damaged, more than "
+                f"max_damaged {self._max_damaged:g} allows: {some}"
+            )
+        text = f"damaged clip {count} of {all_clips}, another takes its place: {message}"
+        print(text, file=sys.stderr, flush=True)
+
+    def _nothing_left(self, part: Part, numbers: np.ndarray, fps: float | None) -> str:
+        dataset = self._dataset
+        if not len(numbers):
+            return f"{dataset.directory}: its only clip is held back for validation; two are needed"
+        longest = int(numbers[np.argmax(self._starts_N[numbers])])
+        size = self._sizes_N[longest]
+        rate = "their own" if fps is None else f"{fps:g}"
+        return (
+            f"{dataset.directory}: none of its {len(numbers)} {part} clips has {self._num_frames} "
+            f"frames at {rate} fps and {self._resolution} pixels; the longest, "
+            f"{dataset.locate(longest)}, has {size['num_frames']} frames at {size['fps']:g} fps "
+            f"and {size['w']}x{size['h']} pixels"
+        )
+
+
+def square(video_FHW3: np.ndarray, size: int, across: float = 0.5) -> np.ndarray:
+    """The largest square of each frame, antialiased (bicubic) to uint8 [F, size, size, 3].
+
+    Args:
+        across: where it is along the longer side, from 0 (top or left) to 1.
+    """
+    height, width = video_FHW3.shape[1:3]
+    side = min(height, width)
+    left, top = round((width - side) * across), round((height - side) * across)
+    cut_FHW3 = video_FHW3[:, top : top + side, left : left + side]
+    if side == size:
+        return np.ascontiguousarray(cut_FHW3)
+    # Pillow widens its filter by the factor; OpenCV's aliases.
+    frames = [Image.fromarray(np.ascontiguousarray(frame_HW3)) for frame_HW3 in cut_FHW3]
+    resized = [frame.resize((size, size), Image.Resampling.BICUBIC) for frame in frames]
+    return np.stack([np.asarray(frame) for frame in resized])
+
+
+def _part(dataset: Clips, part: Part, held_back: int) -> np.ndarray:
+    """The numbers of the clips: whatever the windows, the same ones are held back."""
+    if part not in ("train", "validation"):
+        raise UserError(f"part must be 'train' or 'validation', got {part!r}")
+    numbers = np.arange(len(dataset))
+    border = len(dataset) - min(held_back, max(1, len(dataset) // 10))
+    return numbers[:border] if part == "train" else numbers[border:]
+
+
+def _check_arguments(
+    num_frames: int, resolution: int, fps: float | None, held_back: int, max_damaged: float
+) -> None:
+    counts = {"num_frames": num_frames, "resolution": resolution, "held_back": held_back}
+    for name, value in counts.items():
+        if value < 1:
+            raise UserError(f"{name} must be >= 1, got {value}")
+    if fps is not None and not 0 < fps < float("inf"):
+        raise UserError(f"fps must be > 0, got {fps}")
+    if not 0 <= max_damaged <= 1:
+        raise UserError(f"max_damaged must be from 0 to 1, got {max_damaged}")

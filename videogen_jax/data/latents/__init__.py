@@ -1,0 +1,1 @@
+"""Latents and text states encoded once: the files, and the source that reads them."""

@@ -1,0 +1,253 @@
+"""Clips encoded once: what is in a latent cache, and the source that reads it in place of pixels.
+
+A cache is a folder:
+
+OUT/cache.json                    what it is made of (`training/latents/config.py`), written first
+OUT/shard-00000-of-00004/         windows of `clips_per_shard` clips, whole or not there:
+    windows.npy                   `WINDOW` [N, E]: clip number, fps, row of the text
+    latents_64.npy                [N, E, 2, F, H, W, Z]: scaled posterior mean and deviation
+    text_states.npy               [S, T, D], of every text once; row 0 is the empty prompt
+    text_pooled.npy               [S, D]
+OUT/info.json                     counts, shapes, types, and the configuration again; written last
+
+Letters: N clips, E epochs, F frames, H height, W width, Z latent channels, S texts, T tokens,
+D text channels.
+"""
+
+import functools
+import io
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from videogen_jax.errors import MissingFile, UserError
+
+INFO_FILE = "info.json"
+BEGUN_FILE = "cache.json"
+WINDOW = np.dtype([("index", "<i4"), ("fps", "<f4"), ("text", "<i4")])
+CacheDType = Literal["float32", "float16"]
+Array = tuple[tuple[int, ...], np.dtype[Any]]  # shape and type of a file
+
+
+@dataclass(frozen=True)
+class CacheLayout:
+    """The files of a cache and the shapes of what is in them.
+
+    Attributes:
+        clips: N, of all shards.
+        epochs: E, windows of each clip.
+        clips_per_shard: the last shard may have fewer.
+        dtype: of latents and text states on disk.
+        latents: (F, H, W, Z) of a window by resolution in pixels.
+        text: (T, D) of a caption.
+    """
+
+    clips: int
+    epochs: int
+    clips_per_shard: int
+    dtype: CacheDType
+    latents: Mapping[int, tuple[int, int, int, int]]
+    text: tuple[int, int]
+
+    @property
+    def num_shards(self) -> int:
+        return -(-self.clips // self.clips_per_shard)
+
+    def shard_clips(self, shard: int) -> int:
+        """How many clips a shard has."""
+        return min(self.clips_per_shard, self.clips - shard * self.clips_per_shard)
+
+    def shard_name(self, shard: int) -> str:
+        return f"shard-{shard:05d}-of-{self.num_shards:05d}"
+
+    def arrays(self, shard: int, texts: int) -> dict[str, Array]:
+        """Shape and type of every array of a shard that has `texts` texts, by name."""
+        windows = (self.shard_clips(shard), self.epochs)
+        dtype = np.dtype(self.dtype)
+        latents = {
+            f"latents_{resolution}": ((*windows, 2, *shape), dtype)
+            for resolution, shape in self.latents.items()
+        }
+        length, width = self.text
+        text = {
+            "text_states": ((texts, length, width), dtype),
+            "text_pooled": ((texts, width), dtype),
+        }
+        return {"windows": (windows, WINDOW), **latents, **text}
+
+
+@functools.lru_cache
+def npy_header(shape: tuple[int, ...], dtype: np.dtype[Any]) -> bytes:
+    """What stands before the values in a `.npy` file."""
+    about = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, about)
+    return header.getvalue()
+
+
+class LatentCache:
+    """A source of latents and text states in place of pixels and captions; picklable, safe in threads.
+
+    Examples are read from the files at each access: nothing is held or mapped.
+
+    Args:
+        directory: what `python -m train.cache_latents` wrote.
+        resolutions: to read, by default all.
+        deviation: also read the posterior's deviation.
+        text: also read the text states.
+
+    Attributes:
+        info: what `info.json` says.
+        layout: of the files.
+
+    Raises:
+        MissingFile: there is no cache, or a file of it is missing.
+        UserError: it is not finished, of an old version, a file is cut off, or has other
+            resolutions.
+    """
+
+    def __init__(
+        self,
+        directory: str | Path,
+        resolutions: Sequence[int] | None = None,
+        *,
+        deviation: bool = True,
+        text: bool = True,
+    ):
+        self.directory = Path(directory)
+        self.info = read_info(self.directory)
+        self.layout = _layout(self.directory, self.info)
+        there = sorted(self.layout.latents)
+        self._resolutions = tuple(there if resolutions is None else resolutions)
+        if missing := sorted(set(self._resolutions) - set(there)):
+            raise UserError(
+                f"{self.directory}: has latents at {_listed(there)} pixels, none at "
+                f"{_listed(missing)}"
+            )
+        self._deviation, self._text = deviation, text
+        self._check_files()
+
+    def __len__(self) -> int:
+        return self.layout.clips
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        """`at(index, 0)`."""
+        return self.at(index, 0)
+
+    def at(self, index: int, epoch: int) -> dict[str, Any]:
+        """The window of an epoch; after the last epoch that is cached, the first one's again.
+
+        latents_<resolution>: float32 [F, H, W, Z], the scaled posterior's mean.
+        latents_std_<resolution>: the same, its standard deviation.
+        text_states: float32 [T, D]. text_pooled: float32 [D].
+        fps: float32. index: int32, the clip's in its dataset.
+
+        Raises:
+            UserError: a file was changed meanwhile.
+        """
+        # IndexError, because `for example in source` ends by it.
+        if not 0 <= index < len(self):
+            raise IndexError(f"index {index} is not in a cache of {len(self)} clips")
+        shard, clip = divmod(index, self.layout.clips_per_shard)
+        row = clip * self.layout.epochs + epoch % self.layout.epochs
+        window = self._read(shard, "windows", row, 1)[0]
+        example = {"index": np.int32(window["index"]), "fps": np.float32(window["fps"])}
+        for resolution in self._resolutions:
+            example |= self._latents(shard, row, resolution)
+        return example | (self.text(shard, int(window["text"])) if self._text else {})
+
+    def text(self, shard: int = 0, row: int = 0) -> dict[str, np.ndarray]:
+        """text_states and text_pooled of a text of a shard, by default of the empty prompt."""
+        length, width = self.layout.text
+        shapes = {"text_states": (length, width), "text_pooled": (width,)}
+        return {
+            name: self._floats(shard, name, row * math.prod(shape), shape)
+            for name, shape in shapes.items()
+        }
+
+    def _latents(self, shard: int, row: int, resolution: int) -> dict[str, np.ndarray]:
+        name, shape = f"latents_{resolution}", self.layout.latents[resolution]
+        count = 2 if self._deviation else 1
+        moments = self._floats(shard, name, 2 * row * math.prod(shape), (count, *shape))
+        names = (name, f"latents_std_{resolution}")
+        return dict(zip(names, moments, strict=False))
+
+    def _floats(self, shard: int, name: str, first: int, shape: tuple[int, ...]) -> np.ndarray:
+        values = self._read(shard, name, first, math.prod(shape))
+        return values.astype(np.float32, copy=False).reshape(shape)
+
+    def _read(self, shard: int, name: str, first: int, count: int) -> np.ndarray:
+        """`count` values of an array from number `first` on, flat."""
+        path, (shape, dtype) = self._path(shard, name), self._arrays(shard)[name]
+        offset = len(npy_header(shape, dtype)) + first * dtype.itemsize
+        # A read, not a memory map: mapped pages would stay resident.
+        values = np.fromfile(path, dtype, count, offset=offset)
+        if len(values) != count:
+            raise UserError(f"{path} is damaged: it was cut off after it was opened")
+        return values
+
+    def _path(self, shard: int, name: str) -> Path:
+        return self.directory / self.layout.shard_name(shard) / f"{name}.npy"
+
+    def _arrays(self, shard: int) -> dict[str, Array]:
+        return self.layout.arrays(shard, self.info["texts"][shard])
+
+    def _check_files(self) -> None:
+        unread = {f"latents_{r}" for r in self.layout.latents if r not in self._resolutions}
+        for shard in range(self.layout.num_shards):
+            for name, (shape, dtype) in self._arrays(shard).items():
+                path = self._path(shard, name)
+                if name in unread:
+                    continue
+                if not path.is_file():
+                    raise MissingFile(f"{path} of the latent cache is missing")
+                expected = len(npy_header(shape, dtype)) + math.prod(shape) * dtype.itemsize
+                if (size := path.stat().st_size) != expected:
+                    raise UserError(f"{path} is damaged: has {size} bytes, expected {expected}")
+
+
+def read_info(directory: Path) -> dict[str, Any]:
+    """What `info.json` says. Raises as `LatentCache`."""
+    again = "python -m train.cache_latents makes one"
+    if not (directory / INFO_FILE).is_file():
+        if (directory / BEGUN_FILE).is_file():
+            raise UserError(
+                f"{directory}: not finished; run the same python -m train.cache_latents line again"
+            )
+        if any(directory.glob("latents_*.npy")):
+            raise UserError(
+                f"{directory}: a latent cache of an old version, without deviations and text "
+                f"states; {again} anew, into another folder"
+            )
+        raise MissingFile(f"{directory}: no latent cache there ({again})")
+    try:
+        return json.loads((directory / INFO_FILE).read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(f"{directory / INFO_FILE}: not JSON: {error}") from error
+
+
+def _layout(directory: Path, info: Any) -> CacheLayout:
+    try:
+        layout = CacheLayout(
+            int(info["clips"]),
+            int(info["epochs"]),
+            int(info["clips_per_shard"]),
+            info["dtype"],
+            {int(r): tuple(shape) for r, shape in info["latents"].items()},
+            tuple(info["text"]),
+        )
+        if len(info["texts"]) != layout.num_shards or layout.dtype not in ("float32", "float16"):
+            raise UserError("counts and types do not fit together")
+    except (AttributeError, KeyError, TypeError, ValueError, ZeroDivisionError) as error:
+        path = directory / INFO_FILE
+        raise UserError(f"{path}: not the description of a latent cache: {error!r}") from error
+    return layout
+
+
+def _listed(numbers: Sequence[int]) -> str:
+    return ", ".join(map(str, numbers))

@@ -1,0 +1,212 @@
+"""Writes the shards of a latent cache: windows in, encoded, in order, each shard whole or not at all.
+
+What encodes is given as functions, because `data` imports no model.
+
+Letters: B windows or texts, F frames, H height, W width, Z latent channels, T tokens, D text
+channels; a trailing 3 are RGB channels.
+"""
+
+import contextlib
+import itertools
+import json
+import math
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import grain
+import numpy as np
+from tqdm import tqdm
+
+from videogen_jax.atomic import replacing
+from videogen_jax.data.latents.cache import INFO_FILE, WINDOW, CacheLayout, npy_header
+from videogen_jax.data.loader import Source, example_at
+from videogen_jax.errors import UserError
+
+
+@dataclass(frozen=True)
+class Encoders:
+    """The frozen networks, each for batches of exactly `batch` entries.
+
+    Attributes:
+        latents: uint8 [B, F, H, W, 3] → by resolution, scaled mean and deviation
+            [B, 2, F, h, w, Z] of the posterior.
+        tokens: captions → int32 [B, T], of any number of them.
+        text: int32 [B, T] → states [B, T, D] and pooled [B, D].
+        batch: B.
+    """
+
+    latents: Callable[[np.ndarray], Mapping[int, np.ndarray]]
+    tokens: Callable[[Sequence[str]], np.ndarray]
+    text: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
+    batch: int
+
+
+def write_shards(
+    directory: Path,
+    layout: CacheLayout,
+    source: Source,
+    encoders: Encoders,
+    shards: Sequence[int],
+    *,
+    num_threads: int = 2,
+    quiet: bool = False,
+) -> None:
+    """Makes those of `shards` that are not there.
+
+    What a shard becomes is a function of its number: batches begin anew with it.
+
+    Args:
+        directory: the cache.
+        layout: of its files.
+        source: clips; of a source of epochs, window e of each clip is that of epoch e.
+        encoders: the frozen networks.
+        shards: numbers of the shards; no other process makes the same ones.
+        num_threads: that read the source.
+        quiet: shows no progress.
+
+    Raises:
+        UserError: as the source; or a value is not finite in the type on disk.
+    """
+    shards = sorted(shards)
+    for shard in shards:
+        for leftover in directory.glob(f".{layout.shard_name(shard)}.*"):  # of a killed process
+            shutil.rmtree(leftover)
+    missing = [n for n in shards if not (directory / layout.shard_name(n)).is_dir()]
+    count = lambda numbers: layout.epochs * sum(map(layout.shard_clips, numbers))
+    windows = _read_windows(source, layout, missing, num_threads)
+    with tqdm(
+        total=count(shards),
+        initial=count(shards) - count(missing),
+        desc=f"encoding {directory.name}",
+        unit="window",
+        disable=quiet,
+    ) as progress:
+        for shard in missing:
+            with replacing(directory / layout.shard_name(shard)) as folder:
+                folder.mkdir()
+                _Shard(folder, layout, shard, encoders).write(windows, progress)
+
+
+def write_info(directory: Path, layout: CacheLayout, config: Mapping[str, Any]) -> None:
+    """Describes a cache whose shards are all there, which makes it one that can be read."""
+    folders = [directory / layout.shard_name(shard) for shard in range(layout.num_shards)]
+    pooled = [np.load(folder / "text_pooled.npy", mmap_mode="r") for folder in folders]
+    texts = [len(array) for array in pooled]
+    arrays = [layout.arrays(*each).values() for each in enumerate(texts)]
+    info = {
+        "clips": layout.clips,
+        "epochs": layout.epochs,
+        "clips_per_shard": layout.clips_per_shard,
+        "dtype": layout.dtype,
+        "latents": {str(size): shape for size, shape in layout.latents.items()},
+        "text": layout.text,
+        "texts": texts,
+        "bytes": sum(math.prod(s) * d.itemsize for s, d in itertools.chain(*arrays)),
+        "config": config,
+    }
+    with replacing(directory / INFO_FILE) as temporary:
+        temporary.write_text(json.dumps(info, indent=2) + "\n")
+
+
+class _Windows:
+    """The windows of some shards in the order of their files, for Grain."""
+
+    def __init__(self, source: Source, layout: CacheLayout, shards: Sequence[int]):
+        self._source, self._layout, self._shards = source, layout, shards
+
+    def __len__(self) -> int:
+        return self._layout.epochs * sum(map(self._layout.shard_clips, self._shards))
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        clip, epoch = divmod(index, self._layout.epochs)
+        place, clip = divmod(clip, self._layout.clips_per_shard)  # only the last may be smaller
+        first = self._shards[place] * self._layout.clips_per_shard
+        return example_at(self._source, first + clip, epoch)
+
+
+def _read_windows(
+    source: Source, layout: CacheLayout, shards: Sequence[int], num_threads: int
+) -> Iterator[dict[str, Any]]:
+    if not shards:
+        return iter(())
+    options = grain.ReadOptions(num_threads=num_threads, prefetch_buffer_size=4 * num_threads)
+    windows = grain.MapDataset.source(_Windows(source, layout, shards))
+    return iter(windows.to_iter_dataset(options))
+
+
+class _Shard:
+    """One shard while it is written."""
+
+    def __init__(self, folder: Path, layout: CacheLayout, number: int, encoders: Encoders):
+        self._folder, self._layout, self._number = folder, layout, number
+        self._encoders = encoders
+        self._texts: dict[bytes, int] = {}  # row by tokens
+        self._row_of(encoders.tokens([""])[0])
+
+    def write(self, windows: Iterator[dict[str, Any]], progress: tqdm) -> None:
+        left = self._layout.shard_clips(self._number) * self._layout.epochs
+        arrays = self._layout.arrays(self._number, 0)
+        names = [name for name in arrays if not name.startswith("text_")]
+        with self._open({name: arrays[name] for name in names}) as files:
+            while left:
+                examples = list(itertools.islice(windows, min(left, self._encoders.batch)))
+                left -= len(examples)
+                files["windows"].write(self._rows(examples).tobytes())
+                video = np.stack([example["video"] for example in examples])
+                padded = _padded(video, self._encoders.batch)
+                for size, moments in self._encoders.latents(padded).items():
+                    what = f"latents at {size} pixels"
+                    files[f"latents_{size}"].write(self._bytes(moments[: len(examples)], what))
+                progress.update(len(examples))
+        self._write_texts()
+
+    def _rows(self, examples: Sequence[Mapping[str, Any]]) -> np.ndarray:
+        tokens_BT = self._encoders.tokens([example["caption"] for example in examples])
+        rows = [
+            (example["index"], example["fps"], self._row_of(tokens_T))
+            for example, tokens_T in zip(examples, tokens_BT, strict=True)
+        ]
+        return np.array(rows, WINDOW)
+
+    def _row_of(self, tokens_T: np.ndarray) -> int:
+        return self._texts.setdefault(tokens_T.astype(np.int32).tobytes(), len(self._texts))
+
+    def _write_texts(self) -> None:
+        tokens_ST = np.stack([np.frombuffer(tokens, np.int32) for tokens in self._texts])
+        arrays = self._layout.arrays(self._number, len(tokens_ST))
+        batch = self._encoders.batch
+        texts = {name: arrays[name] for name in ("text_states", "text_pooled")}
+        with self._open(texts) as files:
+            for start in range(0, len(tokens_ST), batch):
+                tokens = tokens_ST[start : start + batch]
+                encoded = self._encoders.text(_padded(tokens, batch))
+                for name, values in zip(texts, encoded, strict=True):
+                    files[name].write(self._bytes(values[: len(tokens)], name))
+
+    def _bytes(self, values: np.ndarray, what: str) -> bytes:
+        with np.errstate(over="ignore"):  # reported by name
+            stored = np.asarray(values).astype(self._layout.dtype)
+        if not np.isfinite(stored).all():
+            name = self._layout.shard_name(self._number)
+            raise UserError(f"{name}: {what} are not finite in {self._layout.dtype}")
+        return stored.tobytes()
+
+    @contextlib.contextmanager
+    def _open(
+        self, arrays: Mapping[str, tuple[tuple[int, ...], np.dtype[Any]]]
+    ) -> Iterator[dict[str, BinaryIO]]:
+        with contextlib.ExitStack() as stack:
+            files: dict[str, BinaryIO] = {}
+            for name, array in arrays.items():
+                path = self._folder / f"{name}.npy"
+                files[name] = stack.enter_context(path.open("wb"))
+                files[name].write(npy_header(*array))
+            yield files
+
+
+def _padded(array: np.ndarray, size: int) -> np.ndarray:
+    """Filled up with zeros, so that the last batch needs no compiling."""
+    return np.pad(array, ((0, size - len(array)), *((0, 0),) * (array.ndim - 1)))

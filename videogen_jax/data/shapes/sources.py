@@ -1,0 +1,178 @@
+"""Random-access sources of examples, for Grain: `len(source)` and `source[index]`.
+
+An example is a dict of numpy arrays and strings; `docs/design.md` section 7 has the keys. All
+randomness is a function of the index, so an example is the same on every machine and in every
+order.
+
+Shape letters: F frames, H height, W width; a trailing 2 is an (x, y) pair, a trailing 3 are RGB
+channels.
+"""
+
+from dataclasses import KW_ONLY, dataclass
+from typing import Any
+
+import numpy as np
+
+from videogen_jax.data.degrade import DegradeConfig, degrade, draw_recipe
+from videogen_jax.data.loader import Source, example_at
+from videogen_jax.data.shapes import captions
+from videogen_jax.data.shapes import world as shapes
+from videogen_jax.errors import UserError
+
+Example = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class _ShapesSource:
+    """What the sources of shapes clips share.
+
+    Attributes:
+        split: "train", "validation" or "held_out".
+        size: number of examples.
+        resolution: height and width in pixels.
+        seed: sources of different seeds have different clips; seed 0 has the clips 0 to size - 1 of
+            the split.
+    """
+
+    split: str
+    size: int
+    _: KW_ONLY
+    resolution: int = shapes.REFERENCE_RESOLUTION
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.split not in shapes.SPLITS:
+            raise UserError(f"split must be one of {', '.join(shapes.SPLITS)}, got {self.split!r}")
+        for name, least in (("size", 1), ("resolution", 1), ("seed", 0)):
+            if getattr(self, name) < least:
+                raise UserError(f"{name} must be >= {least}, got {getattr(self, name)}")
+
+    def __len__(self) -> int:
+        return self.size
+
+    def spec(self, index: int) -> shapes.ClipSpec:
+        """The clip behind `self[index]`."""
+        # IndexError, because `for example in source` ends by it.
+        if not 0 <= index < self.size:
+            raise IndexError(f"index {index} is not in a source of {self.size} examples")
+        return shapes.clip_spec(self.split, (self.seed << 32) + int(index))
+
+
+@dataclass(frozen=True)
+class ShapesClips(_ShapesSource):
+    """Captioned clips of moving shapes.
+
+    Attributes:
+        num_frames: frames per clip, spread evenly over the whole 16-frame clip. Their fps is scaled
+            to match, so that speeds stay true; 1 frame is the first, at the clip's own fps.
+    """
+
+    _: KW_ONLY
+    num_frames: int = shapes.NUM_FRAMES
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.num_frames < 1:
+            raise UserError(f"num_frames must be >= 1, got {self.num_frames}")
+
+    def __getitem__(self, index: int) -> Example:
+        """video uint8 [F, H, W, 3], fps float32, caption str, index int32."""
+        spec = self.spec(index)
+        times_F = np.linspace(0.0, shapes.LAST_TIME, self.num_frames)
+        intervals = self.num_frames - 1
+        fps = spec.fps * intervals / shapes.LAST_TIME if intervals else spec.fps
+        video_FHW3 = shapes.render(spec, times_F, self.resolution)
+        return {"video": video_FHW3, **_labels(spec, index, fps)}
+
+
+@dataclass(frozen=True)
+class ContrastedClips:
+    """Clips with wrong captions beside the right one, each of which differs in one attribute."""
+
+    clips: "ShapesClips | ShapesImages"
+
+    def __len__(self) -> int:
+        return len(self.clips)
+
+    def __getitem__(self, index: int) -> Example:
+        """The clip's example and `contrasts`, `captions.CONTRASTS` texts."""
+        spec = self.clips.spec(index)
+        rng = np.random.default_rng([spec.caption_seed, 1])
+        return {**self.clips[index], "contrasts": captions.contrasting_captions(spec, rng)}
+
+
+@dataclass(frozen=True)
+class ShapesImages(_ShapesSource):
+    """The first frames of `ShapesClips`, as clips of one frame, with the clips' captions."""
+
+    def __getitem__(self, index: int) -> Example:
+        """video uint8 [1, H, W, 3], fps float32, caption str, index int32."""
+        spec = self.spec(index)
+        video_FHW3 = shapes.render(spec, [0.0], self.resolution)
+        return {"video": video_FHW3, **_labels(spec, index, spec.fps)}
+
+
+@dataclass(frozen=True)
+class ShapesHighFps(_ShapesSource):
+    """Neighbouring frames and the true frame half-way between them (§3.3)."""
+
+    def __getitem__(self, index: int) -> Example:
+        """One triplet from anywhere in the clip.
+
+        a, mid, b: uint8 [H, W, 3]. flow_a, flow_b: float32 [H, W, 2], true flows that make mid from
+            a and from b by
+        backward warping (see `shapes.flow`). time: float32, of mid between a (0) and b (1). fps:
+        float32, at which a and b follow each other. caption: str. index: int32.
+        """
+        spec = self.spec(index)
+        rng = np.random.default_rng([spec.caption_seed, index])
+        time = float(rng.integers(shapes.NUM_FRAMES - 1))
+        a_HW3, mid_HW3, b_HW3 = shapes.render(spec, (time, time + 0.5, time + 1.0), self.resolution)
+        return {
+            "a": a_HW3,
+            "mid": mid_HW3,
+            "b": b_HW3,
+            "flow_a": shapes.flow(spec, time + 0.5, time, self.resolution),
+            "flow_b": shapes.flow(spec, time + 0.5, time + 1.0, self.resolution),
+            "time": np.float32(0.5),
+            **_labels(spec, index, spec.fps),
+        }
+
+
+@dataclass(frozen=True)
+class DegradedClips:
+    """A source's examples with a degraded copy of each clip beside it.
+
+    The recipe is a function of seed, index and epoch, so a clip is degraded otherwise in every epoch.
+
+    Attributes:
+        source: of examples with `video`, uint8 [F, H, W, 3]; an even H and W, for H.264.
+        config: what recipes are drawn from.
+        seed: sources of different seeds degrade the same clips differently.
+    """
+
+    source: Source
+    config: DegradeConfig
+    _: KW_ONLY
+    seed: int = 0
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def __getitem__(self, index: int) -> Example:
+        """`at(index, 0)`."""
+        return self.at(index, 0)
+
+    def at(self, index: int, epoch: int) -> Example:
+        """The source's example and `degraded`, uint8 [F, H, W, 3]."""
+        example = example_at(self.source, index, epoch)
+        recipe = draw_recipe(self.config, np.random.default_rng([self.seed, index, epoch]))
+        return {**example, "degraded": degrade(example["video"], recipe)}
+
+
+def _labels(spec: shapes.ClipSpec, index: int, fps: float) -> Example:
+    return {
+        "fps": np.float32(fps),
+        "caption": captions.caption(spec, np.random.default_rng(spec.caption_seed)),
+        "index": np.int32(index),
+    }

@@ -1,0 +1,1 @@
+"""What people look at and give: videos, pictures, contact sheets, reference images."""

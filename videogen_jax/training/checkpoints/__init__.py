@@ -1,0 +1,1 @@
+"""Checkpoints: saving, checking, finding and reading them."""

@@ -1,0 +1,212 @@
+"""Checkpoints of a run with Orbax: written while training goes on, and checked before they are used.
+
+A checkpoint is a folder `<step>` with the sharded `state`, `meta` (data position, configuration,
+code version, metrics) and `manifest.json`, which is written before Orbax renames the folder to its
+name: what has that name is whole. It is restored in the shardings asked for, on any devices.
+"""
+
+import math
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import orbax.checkpoint as ocp
+from orbax.checkpoint import checkpoint_managers
+
+from videogen_jax.data.loader import Batches
+from videogen_jax.errors import UserError
+from videogen_jax.training.checkpoints.files import agree_on_newest, say
+from videogen_jax.training.checkpoints.manifest import write_manifest
+from videogen_jax.training.checkpoints.save_barriers import SaveBarriers
+from videogen_jax.training.processes.distributed import is_main
+from videogen_jax.training.processes.peers import is_lost_peer
+from videogen_jax.training.step import TrainState
+
+_WRITE_ERRORS = (OSError, ValueError, RuntimeError)  # a full disk is any of them in Orbax
+
+
+class Checkpoints:
+    """The checkpoints of one run directory; a context manager that waits for the last write.
+
+    Making one checks what is there: damaged checkpoints newer than the newest intact one are set
+    aside as `<step>.damaged`, with a message that names the damaged file.
+
+    Args:
+        directory: the run's `checkpoints` folder, created if missing.
+        keep: how many of the newest stay on disk.
+        keep_best: how many of those with the lowest `best_metric` stay besides.
+        best_metric: of the metrics given to `save`.
+        about: goes into each checkpoint's `meta`: JSON values.
+
+    Raises:
+        UserError: there are checkpoints, but none is intact; says what is wrong with each.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        keep: int = 3,
+        keep_best: int = 0,
+        best_metric: str = "loss",
+        about: Mapping[str, Any] | None = None,
+    ):
+        self._directory = directory.absolute()
+        self._best_metric, self._about = best_metric, dict(about or {})
+        self._newest = agree_on_newest(self._directory)
+        self._writing: int | None = None
+        self._error: Exception | None = None  # of the last save, if it failed
+        self.failures = 0
+        self._barriers = SaveBarriers() if jax.process_count() > 1 else None
+        best = checkpoint_managers.BestN(
+            get_metric_fn=_value, reverse=True, n=keep_best, keep_checkpoints_without_metrics=False
+        )
+        policies = [checkpoint_managers.LatestN(keep), *([best] if keep_best else [])]
+        options = ocp.CheckpointManagerOptions(
+            preservation_policy=checkpoint_managers.AnyPreservationPolicy(policies),
+            best_fn=_value if keep_best else None,
+            cleanup_tmp_directories=True,
+            async_options=ocp.AsyncOptions(
+                barrier_sync_fn=self._barriers, post_finalization_callback=self._before_commit
+            ),
+        )
+        self._manager = ocp.CheckpointManager(self._directory, options=options)
+
+    def __enter__(self) -> "Checkpoints":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: object
+    ) -> None:
+        if self._cannot_finish() or is_lost_peer(error):
+            return
+        self._wait()
+        self._manager.close()
+        if kind is None:
+            self._raise_last_error()
+
+    def latest_step(self) -> int | None:
+        """The step of the newest intact checkpoint, or None."""
+        return self._newest
+
+    def save(
+        self,
+        step: int,
+        state: TrainState,
+        data: Batches,
+        metrics: Mapping[str, float] | None = None,
+    ) -> None:
+        """Starts writing; returns once the arrays are copied to the host.
+
+        A write that fails, as on a full disk, is reported and counted in `failures`, here or in the
+        call after; the checkpoints before it stay and the run goes on. If it is the last, leaving the
+        context raises.
+
+        Raises:
+            UserError: a write failed in one of several processes, which cannot go on without it.
+        """
+        self._wait()
+        if step in self._manager.all_steps():
+            return
+        meta = {"step": step, "data": data.get_state(), "metrics": dict(metrics or {})}
+        items = ocp.args.Composite(
+            state=ocp.args.StandardSave(state), meta=ocp.args.JsonSave({**meta, **self._about})
+        )
+        best = (metrics or {}).get(self._best_metric, math.inf)
+        self._writing, self._error = step, None
+        try:
+            self._manager.save(step, args=items, metrics={"value": best})
+        except _WRITE_ERRORS as error:
+            self._report(error)
+
+    def hold(self, step: int, steps_during_save: int | None) -> None:
+        """Waits, after `step`, for a write that began `steps_during_save` steps ago or more.
+
+        Every process waits after the same step, however far its own part is. None never waits.
+        """
+        if self._writing is None:
+            return
+        too_far = steps_during_save is not None and step - self._writing >= steps_during_save
+        if too_far or self._cannot_finish():
+            self._wait()
+
+    def finish(self) -> None:
+        """Waits until the last save is on disk.
+
+        Raises:
+            UserError: it could not be written.
+        """
+        self._wait()
+        self._raise_last_error()
+
+    def restore(self, step: int, abstract_state: Any, data: Batches) -> TrainState:
+        """The state of `step` in the shapes and shardings of `abstract_state`; moves `data` there.
+
+        Raises:
+            UserError: the checkpoint's state is another one.
+        """
+        items = ocp.args.Composite(
+            state=ocp.args.StandardRestore(abstract_state), meta=ocp.args.JsonRestore()
+        )
+        try:
+            restored = self._manager.restore(step, args=items)
+        except (ValueError, KeyError) as error:
+            where = self._directory / str(step)
+            raise UserError(f"{where} has another state than this run: {error}") from error
+        data.set_state(restored["meta"]["data"])
+        return restored["state"]
+
+    def _before_commit(self) -> None:
+        """Called by Orbax in process 0 when all is written, before the folder gets its name."""
+        (folder,) = self._directory.glob(f"{self._writing}.orbax-checkpoint-tmp*")
+        write_manifest(folder)
+
+    def _cannot_finish(self) -> bool:
+        return self._barriers is not None and self._barriers.failed
+
+    def _wait(self) -> None:
+        if self._writing is None:
+            return
+        try:
+            self._manager.wait_until_finished()
+            self._newest = self._writing if self._error is None else self._newest
+        except _WRITE_ERRORS as error:
+            self._report(error)
+        self._writing = None
+
+    def _report(self, error: Exception) -> None:
+        step, self._writing, self._error = self._writing, None, error
+        last = (
+            "none before it" if self._newest is None else f"the last one is of step {self._newest}"
+        )
+        if jax.process_count() > 1:  # the others wait for this process's part
+            raise UserError(
+                f"checkpoint of step {step} could not be written here ({last}; the same command line "
+                f"continues): {_first_line(error)}"
+            ) from error
+        self.failures += 1
+        if is_main():
+            # What was written of it would take the room that the next one needs.
+            for part in self._directory.glob(f"{step}.orbax-checkpoint-tmp*"):
+                shutil.rmtree(part, ignore_errors=True)
+        self._manager.reload()
+        say(
+            f"checkpoint of step {step} could not be written ({self.failures} failed so far; {last}): "
+            f"{_first_line(error)}"
+        )
+
+    def _raise_last_error(self) -> None:
+        if self._error is not None:
+            raise UserError(
+                f"{self._directory}: the last checkpoint could not be written: "
+                f"{_first_line(self._error)}"
+            ) from self._error
+
+
+def _value(metrics: Mapping[str, float]) -> float:
+    return metrics["value"]
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -1,0 +1,139 @@
+"""Which checkpoints of a run can be used, and reading parts of one, as export and a new run do."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any, Literal
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+from jax.experimental import multihost_utils
+
+from videogen_jax.errors import MissingFile, UserError
+from videogen_jax.training.checkpoints.manifest import find_damage
+from videogen_jax.training.processes.distributed import is_main
+from videogen_jax.weights.model_dir import check_against
+
+FOLDER = "checkpoints"  # of a run directory
+_NOTHING, _NOT_INTACT = -1, -2  # in place of a step, for all processes
+
+
+def find_checkpoint(path: Path, step: int | None = None) -> Path:
+    """The checkpoint that `path` names: itself, or of a run directory the newest intact one.
+
+    Args:
+        path: a run directory or one of its `checkpoints/<step>`.
+        step: of a run directory, the checkpoint of this step.
+
+    Raises:
+        MissingFile: there is no such checkpoint.
+        UserError: it, or each there is, is damaged; names the damaged file.
+    """
+    if path.name.isdigit() and path.parent.name == FOLDER:
+        folder, step = path.parent, int(path.name)
+    else:
+        folder = path / FOLDER
+    if step is None:
+        step, damaged = _newest_intact(folder)
+        for number, damage in damaged.items():
+            say(f"checkpoint of step {number} is not used: {damage}")
+    elif not (folder / str(step)).is_dir():
+        there_are = ", ".join(map(str, reversed(_steps(folder)))) or "none"
+        raise MissingFile(f"{folder}: no checkpoint of step {step}; there are: {there_are}")
+    elif damage := find_damage(folder / str(step)):
+        raise UserError(f"checkpoint of step {step} cannot be used: {damage}")
+    if step is None:
+        raise MissingFile(f"{folder}: no complete checkpoint there")
+    return folder / str(step)
+
+
+def read_weights(checkpoint: Path, which: Literal["params", "ema"], abstract: Any) -> Any:
+    """The parameters, or their average, of a checkpoint that `find_checkpoint` gave.
+
+    Args:
+        checkpoint: the folder of one step.
+        which: "ema" is the average.
+        abstract: their shapes, with shardings, or without to get them on the first device.
+
+    Raises:
+        UserError: their names or shapes are others; lists them all.
+    """
+    here = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    wanted = jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct(
+            leaf.shape, leaf.dtype, sharding=getattr(leaf, "sharding", None) or here
+        ),
+        {which: abstract},
+    )
+    folder: Any = checkpoint.absolute() / "state"
+    handler = ocp.PyTreeCheckpointHandler()
+    with ocp.Checkpointer(handler) as reader:
+        metadata: Any = handler.metadata(folder)
+        check_against(abstract, metadata.tree[which], checkpoint)
+        restore_args = ocp.checkpoint_utils.construct_restore_args(wanted)
+        item = ocp.args.PyTreeRestore(wanted, restore_args=restore_args, partial_restore=True)
+        return reader.restore(folder, args=item)[which]
+
+
+def read_about(checkpoint: Path) -> dict[str, Any]:
+    """The `meta` of a checkpoint: step, data position, metrics, configuration, code version."""
+    return json.loads((checkpoint / "meta" / "metadata").read_text())
+
+
+def agree_on_newest(directory: Path) -> int | None:
+    """The newest intact step as process 0 sees it, which sets the damaged ones aside."""
+    number, error = _NOTHING, None
+    if is_main():
+        directory.mkdir(parents=True, exist_ok=True)
+        try:
+            step, damaged = _newest_intact(directory)
+            number = _NOTHING if step is None else step
+            for newer, damage in damaged.items():
+                _set_aside(directory / str(newer), damage, step)
+        except ValueError as exception:
+            number, error = _NOT_INTACT, exception
+    if jax.process_count() > 1:
+        number = int(multihost_utils.broadcast_one_to_all(np.int32(number)))
+    if number == _NOT_INTACT:
+        raise error or UserError(f"{directory}: no checkpoint is intact, says process 0")
+    return None if number == _NOTHING else number
+
+
+def _newest_intact(directory: Path) -> tuple[int | None, dict[int, str]]:
+    """The newest intact step, and what is wrong with each newer one."""
+    damaged: dict[int, str] = {}
+    for step in _steps(directory):
+        damage = find_damage(directory / str(step))
+        if damage is None:
+            return step, damaged
+        damaged[step] = damage
+    if damaged:
+        lines = [f"  step {step}: {damage}" for step, damage in damaged.items()]
+        message = f"{directory}: none of the checkpoints is intact; to begin anew, remove them:"
+        raise UserError("\n".join([message, *lines]))
+    return None, damaged
+
+
+def _steps(directory: Path) -> list[int]:
+    """The steps there are folders of, newest first."""
+    if not directory.is_dir():
+        return []
+    numbers = [int(path.name) for path in directory.iterdir() if path.name.isdigit()]
+    return sorted(numbers, reverse=True)
+
+
+def _set_aside(checkpoint: Path, damage: str, used: int | None) -> None:
+    aside = checkpoint.with_name(checkpoint.name + ".damaged")
+    shutil.rmtree(aside, ignore_errors=True)
+    checkpoint.rename(aside)
+    say(
+        f"checkpoint of step {checkpoint.name} is not used, the one of step {used} is: {damage}; "
+        f"it is now {aside.name}"
+    )
+
+
+def say(message: str) -> None:
+    """Prints, in the process that tells of the run."""
+    if is_main():
+        print(message, flush=True)

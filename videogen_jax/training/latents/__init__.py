@@ -1,0 +1,1 @@
+"""Latent caches: filling one, and opening it for a run."""

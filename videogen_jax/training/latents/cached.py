@@ -1,0 +1,119 @@
+"""Training from a latent cache: whether it fits the run, and what its batches are."""
+
+import dataclasses
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from videogen_jax.config import ModelConfig
+from videogen_jax.data.latents.cache import LatentCache, read_info
+from videogen_jax.errors import UserError
+from videogen_jax.training.latents.config import CacheConfig, networks_of, windows_of
+from videogen_jax.training.processes.distributed import is_main
+from videogen_jax.training.runs.claim import differing_fields
+from videogen_jax.training.runs.clips import check_batch
+from videogen_jax.training.runs.presets import RunConfig, TaskConfig
+from videogen_jax.training.tasks.cascade import CascadeTaskConfig
+from videogen_jax.training.tasks.temporal_sr import RefinerTaskConfig
+from videogen_jax.training.tasks.text_to_image import TextToImageTaskConfig
+from videogen_jax.weights import config_file
+
+DenoiserTaskConfig = TextToImageTaskConfig | CascadeTaskConfig | RefinerTaskConfig
+
+
+def open_cache(config: RunConfig, model_directory: Path) -> LatentCache | None:
+    """The cache that a run reads in place of pixels and captions, None if it reads those.
+
+    Says if its windows will repeat.
+
+    Raises:
+        MissingFile: no such cache, dataset or component.
+        UserError: the task trains on pixels, the cache is not finished, or it was made of other
+            windows or by other networks than the run's; lists the fields that differ.
+    """
+    if not config.data.latent_cache:
+        return None
+    directory, task = Path(config.data.latent_cache), denoiser_task(config.task)
+    info = read_info(directory)
+    there = config_file.from_dict(info["config"], CacheConfig, where=f"{directory}, config")
+    now = dataclasses.replace(
+        there,
+        windows=windows_of(config.data, config.seed),
+        networks=networks_of(config.model, model_directory),
+    )
+    lines = list(differing_fields(there=there, now=now).values())
+    needed = resolutions_of(config.model, task)
+    if not set(needed) <= set(there.resolutions):
+        lines.append(f"  resolutions: {there.resolutions} there, {needed} now")
+    if lines:
+        message = f"{directory}: this latent cache is not one of this run; differing fields:"
+        raise UserError("\n".join([message, *lines]))
+    cache = LatentCache(
+        directory, needed, deviation=task.posterior_noise, text=_reads_captions(task)
+    )
+    if config.data.dataset:
+        check_batch(config, [str(directory)], len(cache))
+        _tell_epochs(config, cache)
+    return cache
+
+
+def _tell_epochs(config: RunConfig, cache: LatentCache) -> None:
+    drawn = -(-config.steps * config.batch_size // len(cache))
+    if is_main() and drawn > cache.layout.epochs:
+        text = f"has windows of {cache.layout.epochs} epochs for a run of {drawn}: they repeat"
+        print(f"{cache.directory}: {text}", file=sys.stderr)
+
+
+def denoiser_task(task: TaskConfig) -> DenoiserTaskConfig:
+    """`task`, if it can train on latents; else UserError."""
+    if not isinstance(task, DenoiserTaskConfig):
+        name = type(task).__name__.removesuffix("TaskConfig")
+        raise UserError(
+            f"data.latent_cache: a run of {name} trains on pixels; only the image UNet, the stages "
+            "and the refiner train on latents"
+        )
+    return task
+
+
+def resolutions_of(model: ModelConfig, task: DenoiserTaskConfig) -> tuple[int, ...]:
+    """At how many pixels a task takes latents, from low to high."""
+    match task:
+        case TextToImageTaskConfig():
+            return (model.image.resolution,)
+        case RefinerTaskConfig():
+            return (model.refiner.resolution,)
+        case CascadeTaskConfig(stage=stage):
+            stages = model.stages[max(0, stage - 2) : stage]
+            return tuple(denoiser.resolution for denoiser in stages)
+
+
+def batch_shapes(config: RunConfig) -> dict[str, jax.ShapeDtypeStruct]:
+    """A batch of a cache as the loader makes it, but for fps and index, as shapes."""
+    model, task, size = config.model, denoiser_task(config.task), config.batch_size
+    shapes: dict[str, tuple[int, ...]] = {}
+    for resolution in resolutions_of(model, task):
+        shape = latent_shape(model, config.data.num_frames, resolution)
+        shapes[f"latents_{resolution}"] = (size, *shape)
+        if task.posterior_noise:
+            shapes[f"latents_std_{resolution}"] = (size, *shape)
+    if _reads_captions(task):
+        shapes |= {name: (size, *shape) for name, shape in text_shapes(model).items()}
+    return {name: jax.ShapeDtypeStruct(shape, np.float32) for name, shape in shapes.items()}
+
+
+def latent_shape(model: ModelConfig, num_frames: int, resolution: int) -> tuple[int, int, int, int]:
+    """(frames, height, width, channels) of a clip's latents."""
+    side = model.latent_size(resolution)
+    return num_frames, side, side, model.autoencoder.latent_channels
+
+
+def text_shapes(model: ModelConfig) -> dict[str, tuple[int, ...]]:
+    """Of what is cached of one text."""
+    length, width = model.text_encoder.max_length, model.text_encoder.hidden_size
+    return {"text_states": (length, width), "text_pooled": (width,)}
+
+
+def _reads_captions(task: DenoiserTaskConfig) -> bool:
+    return not isinstance(task, RefinerTaskConfig)  # which has the empty prompt alone

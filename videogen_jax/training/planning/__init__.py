@@ -1,0 +1,1 @@
+"""Will it fit: a step compiled for devices that are not there."""

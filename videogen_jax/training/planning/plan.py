@@ -1,0 +1,253 @@
+"""Will it fit? A run's own training step, compiled for devices that are not there.
+
+Nothing is computed: parameters, frozen networks and batch are shapes, so neither weights nor data nor a
+model directory are needed.
+"""
+
+import dataclasses
+import math
+import re
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+
+from videogen_jax import layout, sharding
+from videogen_jax.data.shapes.captions import CONTRASTS
+from videogen_jax.errors import UserError
+from videogen_jax.pipeline.components import component_shapes
+from videogen_jax.training.latents import cached
+from videogen_jax.training.optim import make_optimizer
+from videogen_jax.training.planning import hlo
+from videogen_jax.training.planning.batch_search import search_batch
+from videogen_jax.training.planning.topology import Topology, absent_devices
+from videogen_jax.training.runs.assembly import Parts, assemble_task
+from videogen_jax.training.runs.presets import RunConfig
+from videogen_jax.training.runs.run import check_frames, check_micro_batch, step_options
+from videogen_jax.training.step import jit_step, state_shapes, with_shardings
+from videogen_jax.training.task import Samples, Task
+from videogen_jax.training.tasks.temporal_sr import FlowTaskConfig
+from videogen_jax.training.tasks.text_encoder import TextEncoderTaskConfig
+from videogen_jax.training.tasks.video_decoder import VideoDecoderTaskConfig
+from videogen_jax.training.telemetry.flops import FlopCount, count_flops
+from videogen_jax.training.telemetry.meter import count_frames
+
+_OUT_OF_MEMORY = re.compile(r"\(?([\d.]+)([KMGT]?)\)? exceeds available HBM \(([\d.]+)([KMGT]?)\)")
+_UNITS = {"": 1.0, "K": 2.0**10, "M": 2.0**20, "G": 2.0**30, "T": 2.0**40}
+
+
+@dataclasses.dataclass(frozen=True)
+class StepPlan:
+    """What the compiler says of a step. Bytes are those of one device; nothing has run.
+
+    Of a step that the compiler refuses for its memory there are `needed`, what holds for its
+    arguments and its operations, and nothing of a compiled program: `peak` is None.
+    """
+
+    topology: Topology
+    mesh: Mapping[str, int]
+    batch_size: int
+    frames: int  # of all clips of a batch
+    arguments: Mapping[str, float]  # bytes of parameters, average, optimizer, frozen, batch
+    flops: FlopCount  # over all devices
+    seconds: float  # of compiling
+    peak: float | None = None  # bytes of arguments, results and everything between at once
+    needed: float | None = None  # bytes, if the compiler refuses
+    traffic: Mapping[str, hlo.Traffic] = dataclasses.field(default_factory=dict)
+    unread: str = ""  # why the compiled program, and with it its traffic, could not be read
+    accessed: float | None = None  # bytes read and written by XLA's estimate, loops counted once
+
+    @property
+    def fits(self) -> bool:
+        """True if the peak is within the device's memory, or if that is not known."""
+        limit = self.topology.chip.hbm_bytes
+        return self.peak is not None and (limit is None or self.peak <= limit)
+
+    @property
+    def total(self) -> float:
+        """Bytes that a device needs, as far as the compiler tells."""
+        return self.peak if self.peak is not None else self.needed or math.nan
+
+
+def plan_step(config: RunConfig, topology: Topology) -> StepPlan:
+    """Compiles the training step of a run for the devices of `topology`.
+
+    Raises:
+        UserError: the mesh does not divide devices, batch, frames or parameters; the devices cannot
+            be compiled for.
+    """
+    mesh = sharding.make_mesh(config.mesh, absent_devices(topology))
+    check_frames(config, mesh)
+    sharding.batch_positions(mesh, config.batch_size)  # which checks that the mesh divides it
+    check_micro_batch(config, mesh)
+    task, optimizer = abstract_task(config), make_optimizer(config.optim, config.steps)
+    with layout.activate(mesh):
+        state = state_shapes(task, optimizer, mesh, config.mesh)
+        frozen = with_shardings(task.frozen, sharding.tree_shardings(mesh, task.frozen))
+        batch = _placed_batch(config, mesh)
+        options, decay = step_options(config), config.loop.ema_decay
+        step_fn = jit_step(task, optimizer, decay, options, mesh, state)
+        key = jax.eval_shape(lambda: jax.random.key(0))
+        traced = step_fn.trace(state, frozen, batch, _on_all(mesh, key))
+        started = time.perf_counter()
+        arguments = {
+            "parameters": state.params,
+            "average (EMA)": state.ema,
+            "optimizer state": state.opt_state,
+            "frozen networks": frozen,
+            "batch": batch,
+        }
+        plan = StepPlan(
+            topology=topology,
+            mesh=dict(mesh.shape),
+            batch_size=config.batch_size,
+            frames=count_frames(batch),
+            arguments={name: bytes_per_device(tree) for name, tree in arguments.items()},
+            flops=count_flops(traced.jaxpr.jaxpr),
+            seconds=math.nan,
+        )
+        try:
+            compiled = traced.lower().compile(dict(topology.chip.compiler_options))
+        except jax.errors.JaxRuntimeError as error:
+            refused = {"needed": _needed(error)}
+            return dataclasses.replace(plan, seconds=time.perf_counter() - started, **refused)
+    seconds = time.perf_counter() - started
+    return dataclasses.replace(plan, seconds=seconds, **_measures(compiled, mesh))
+
+
+def _measures(compiled: Any, mesh: Mesh) -> dict[str, Any]:
+    """What the compiled program tells of itself, by field of `StepPlan`."""
+    costs = compiled.cost_analysis() or {}
+    peak = peak_bytes(compiled, mesh.devices.flat[0].platform)
+    measures = {"peak": peak, "accessed": costs.get("bytes accessed")}
+    try:
+        text = compiled.as_text()
+    except jax.errors.JaxRuntimeError as error:  # libtpu may know instructions that jaxlib does not
+        return {**measures, "unread": str(error).splitlines()[0]}
+    return {**measures, "traffic": hlo.collectives(text, mesh.size)}
+
+
+def peak_bytes(compiled: Any, platform: str) -> float:
+    """Bytes of a device that a compiled program holds at once: arguments, results and all between."""
+    memory = compiled.memory_analysis()
+    peak = memory.peak_memory_in_bytes
+    if platform != "tpu":  # there alone the compiler's peak has everything
+        results = memory.output_size_in_bytes - memory.alias_size_in_bytes
+        peak = max(peak, memory.argument_size_in_bytes + results + memory.temp_size_in_bytes)
+    return float(peak)
+
+
+def find_batch(
+    config: RunConfig,
+    topology: Topology,
+    *,
+    max_compilations: int = 6,
+    plan: Callable[[RunConfig, Topology], StepPlan] = plan_step,
+) -> tuple[StepPlan | None, StepPlan | None]:
+    """The largest batch that fits, by compiling for several.
+
+    It begins with the run's own batch, or the next below that mesh and `config.accumulate` divide.
+    Memory grows nearly linearly with the batch, so any two, also refused ones, say where to look next.
+
+    Args:
+        config: whose batch size is the first guess.
+        topology: the devices.
+        max_compilations: after so many the search ends with what it knows.
+        plan: what compiles for one batch.
+
+    Returns:
+        the largest found that fits, and the smallest found that does not; None where there is none.
+
+    Raises:
+        UserError: as `plan_step`; or the memory of the devices is not known.
+    """
+    limit = topology.chip.hbm_bytes
+    if limit is None:
+        raise UserError(f"--find-batch: the memory of {topology.name} is not known")
+    mesh = sharding.make_mesh(config.mesh, absent_devices(topology))
+    unit = mesh.shape["data"] * mesh.shape["fsdp"] * config.accumulate
+    return search_batch(
+        lambda units: plan(dataclasses.replace(config, batch_size=units * unit), topology),
+        max(1, config.batch_size // unit),
+        limit,
+        max_tries=max_compilations,
+    )
+
+
+def abstract_task(config: RunConfig) -> Task:
+    """The run's task around shapes; it can be traced, and neither warm-started nor sampled."""
+    pixels = np.zeros((1, 1, 1, 1, 3), np.uint8)
+
+    def draw_none(*_: Any) -> Samples:
+        raise NotImplementedError("a plan draws no samples")
+
+    parts = Parts(
+        null_tokens_T=np.zeros(config.model.text_encoder.max_length, np.int32),
+        load=lambda name: component_shapes(config.model, name)[name],
+        start=lambda name: None,
+        examples=lambda number: {"video": pixels},
+        draw=lambda frozen: draw_none,
+        null_text=_null_text_shapes(config) if config.data.latent_cache else None,
+    )
+    return assemble_task(config, parts)
+
+
+def batch_shapes(config: RunConfig) -> dict[str, jax.ShapeDtypeStruct]:
+    """A batch of the run, as its loader makes it, as shapes."""
+    data, model = config.data, config.model
+    size, frames, pixels = config.batch_size, data.num_frames, data.resolution
+    shape: Callable[..., jax.ShapeDtypeStruct] = jax.ShapeDtypeStruct
+    batch = {"fps": shape((size,), np.float32), "index": shape((size,), np.int32)}
+    if data.latent_cache:
+        return batch | cached.batch_shapes(config)
+    batch["tokens"] = shape((size, model.text_encoder.max_length), np.int32)
+    video = shape((size, frames, pixels, pixels, 3), np.uint8)
+    match config.task:
+        case FlowTaskConfig():
+            image = shape((size, pixels, pixels, 3), np.uint8)
+            flow = shape((size, pixels, pixels, 2), np.float32)
+            images = dict.fromkeys(("a", "mid", "b"), image)
+            flows = dict.fromkeys(("flow_a", "flow_b"), flow)
+            return {**batch, **images, **flows, "time": shape((size,), np.float32)}
+        case VideoDecoderTaskConfig():
+            return {**batch, "video": video, "degraded": video}
+        case TextEncoderTaskConfig() if not (data.dataset or data.mixture):
+            tokens = shape((size, CONTRASTS, model.text_encoder.max_length), np.int32)
+            return {**batch, "video": video, "contrast_tokens": tokens}
+        case _:
+            return {**batch, "video": video}
+
+
+def _null_text_shapes(config: RunConfig) -> dict[str, jax.ShapeDtypeStruct]:
+    shapes = cached.text_shapes(config.model)
+    return {name: jax.ShapeDtypeStruct(shape, np.float32) for name, shape in shapes.items()}
+
+
+def _placed_batch(config: RunConfig, mesh: Mesh) -> dict[str, jax.ShapeDtypeStruct]:
+    batch = batch_shapes(config)
+    return with_shardings(batch, dict.fromkeys(batch, sharding.batch_sharding(mesh)))
+
+
+def _on_all(mesh: Mesh, shape: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(shape.shape, shape.dtype, sharding=sharding.replicated(mesh))
+
+
+def bytes_per_device(tree: Any) -> float:
+    """Bytes of one device's part of a tree of shapes with shardings."""
+    return float(
+        sum(
+            math.prod(leaf.sharding.shard_shape(leaf.shape)) * leaf.dtype.itemsize
+            for leaf in jax.tree.leaves(tree)
+        )
+    )
+
+
+def _needed(error: Exception) -> float:
+    """Bytes that the compiler asks for in vain; any other error is raised again."""
+    if "RESOURCE_EXHAUSTED" not in str(error):
+        raise error
+    found = _OUT_OF_MEMORY.search(str(error))
+    return float(found[1]) * _UNITS[found[2]] if found else math.nan

@@ -1,0 +1,144 @@
+"""A plan of a step in words and numbers, and a line that moves while a compiler works."""
+
+import contextlib
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from typing import TextIO
+
+from videogen_jax.training.planning.plan import StepPlan
+
+_GIB = 2.0**30
+_QUIET_SECONDS = 30.0  # between lines where they cannot be overwritten
+
+
+def describe(plan: StepPlan) -> str:
+    """Memory, operations, traffic and the floor of a step, several lines."""
+    topology = plan.topology
+    return "\n".join(
+        [
+            f"{plan.topology.size} × {topology.chip.kind} ({topology}), mesh {_mesh(plan)}, "
+            f"batch {plan.batch_size} ({plan.frames} frames)",
+            f"compiled in {plan.seconds:.0f} s; these are the compiler's figures, nothing has run",
+            *_memory(plan),
+            *_operations(plan),
+            *_traffic(plan),
+            *_floor(plan),
+        ]
+    )
+
+
+def verdict(plan: StepPlan) -> str:
+    """One line: whether it fits."""
+    limit = plan.topology.chip.hbm_bytes
+    if limit is None:
+        return f"needs {_gib(plan.total)}"
+    word = "fits" if plan.fits else "does not fit"
+    if plan.total != plan.total:  # the compiler gave no number
+        return f"{word}: the compiler refuses it for memory, of which there is {_gib(limit)}"
+    return f"{word}: needs {_gib(plan.total)} of {_gib(limit)} ({plan.total / limit:.0%})"
+
+
+def brief(plan: StepPlan) -> str:
+    """One line of a search for the largest batch."""
+    return f"batch {plan.batch_size}: {verdict(plan)}; compiled in {plan.seconds:.0f} s"
+
+
+def found(largest: StepPlan | None, refused: StepPlan | None) -> str:
+    """What a search for the largest batch came to."""
+    if largest is None:
+        return "no batch fits"
+    border = "not reached"
+    if refused is not None:
+        border = f"{refused.batch_size} does not"
+    return f"largest batch found that fits: {largest.batch_size} ({border})"
+
+
+@contextlib.contextmanager
+def ticking(what: str, stream: TextIO = sys.stderr) -> Iterator[None]:
+    """Shows how long the block has been at work: one line that moves, or one now and then in a file."""
+    started, done = time.monotonic(), threading.Event()
+    moves = stream.isatty()
+
+    def show() -> None:
+        while not done.wait(1.0 if moves else _QUIET_SECONDS):
+            line = f"{what}: {time.monotonic() - started:.0f} s"
+            stream.write(f"\r{line}" if moves else f"{line}\n")
+            stream.flush()
+
+    thread = threading.Thread(target=show, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+        if moves:
+            stream.write("\r\033[K")
+            stream.flush()
+
+
+def _memory(plan: StepPlan) -> Sequence[str]:
+    rows = dict(plan.arguments)
+    if plan.peak is not None:
+        rows["activations, temporary"] = max(plan.peak - sum(rows.values()), 0.0)
+    lines = [f"  {name:<24} {_gib(size):>12}" for name, size in rows.items()]
+    return ["memory of a device", *lines, f"  {verdict(plan)}"]
+
+
+def _operations(plan: StepPlan) -> Sequence[str]:
+    flops = plan.flops
+    lines = [
+        f"operations of a step, all devices: {flops.total / 1e12:.4g} TFLOP (products "
+        f"{flops.products / 1e12:.4g}, convolutions {flops.convolutions / 1e12:.4g})"
+    ]
+    if flops.uncounted:
+        lines.append(f"  not counted in full: {', '.join(flops.uncounted)}")
+    return lines
+
+
+def _traffic(plan: StepPlan) -> Sequence[str]:
+    if plan.unread:
+        return [
+            f"sent by a device in a step: not known, jaxlib cannot read the program ({plan.unread})"
+        ]
+    if not plan.traffic:
+        return []
+    rows = [
+        f"  {kind:<24} {_gib(traffic.sent):>12}  in {traffic.count}"
+        for kind, traffic in plan.traffic.items()
+    ]
+    return ["sent by a device in a step, over rings", *rows]
+
+
+def _floor(plan: StepPlan) -> Sequence[str]:
+    """The least time of a step by each of the makers' figures, and by all of them together."""
+    chip, devices = plan.topology.chip, plan.topology.size
+    sent = sum(traffic.sent for traffic in plan.traffic.values())
+    rows: list[tuple[str, float, str]] = []
+    if chip.peak:
+        at = f"{chip.peak / 1e12:.0f} TFLOP/s, bfloat16"
+        rows.append(("operations", plan.flops.total / devices / chip.peak, at))
+    if chip.hbm_bandwidth and plan.accessed:
+        at = f"{chip.hbm_bandwidth / 1e9:.0f} GB/s, XLA's estimate of what is read and written"
+        rows.append(("memory", plan.accessed / chip.hbm_bandwidth, at))
+    if chip.link_bandwidth and sent:
+        at = f"{chip.link_bandwidth / 1e9:.0f} GB/s sent, all links of a device busy"
+        rows.append(("links", sent / chip.link_bandwidth, at))
+    if not rows:
+        return []
+    lines = [f"  {name:<24} {seconds:>10.4f} s  at {at}" for name, seconds, at in rows]
+    longest = max(seconds for _, seconds, _ in rows)
+    return [
+        f"a step takes at least {longest:.4f} s (assumed peaks: {chip.source})",
+        *lines,
+    ]
+
+
+def _mesh(plan: StepPlan) -> str:
+    return " ".join(f"{axis}={size}" for axis, size in plan.mesh.items())
+
+
+def _gib(size: float) -> str:
+    return f"{size / _GIB:.2f} GiB" if size >= 0.01 * _GIB else f"{size / 2**20:.2f} MiB"

@@ -1,0 +1,1 @@
+"""Several processes: starting, losing and stopping them."""

@@ -1,0 +1,61 @@
+"""A run directory belongs to one configuration, which a run that continues there has to have."""
+
+import re
+from pathlib import Path
+
+from videogen_jax import trees
+from videogen_jax.errors import UserError
+from videogen_jax.training.checkpoints.files import FOLDER, find_checkpoint, read_about
+from videogen_jax.training.processes.distributed import is_main
+from videogen_jax.training.runs.presets import RunConfig
+from videogen_jax.weights import config_file
+
+# What a run may continue with otherwise: its length, its devices, and what it tells of itself.
+MAY_CHANGE = re.compile(
+    r"steps|mesh/.*|data/num_threads|data/max_damaged"
+    r"|loop/(log_every|sample_every|checkpoint_every|steps_during_save|keep_checkpoints|keep_best"
+    r"|best_metric|max_skipped)"
+)
+
+
+def claim(run_dir: Path, config: RunConfig) -> None:
+    """Writes the run's configuration, or checks that the run directory has the same.
+
+    Raises:
+        UserError: it has another; lists the fields that differ and may not (see `MAY_CHANGE`).
+    """
+    path = run_dir / "config.json"
+    there = _begun_with(run_dir)
+    if there is not None:
+        lines = [
+            line
+            for field, line in differing_fields(there=there, now=config).items()
+            if not MAY_CHANGE.fullmatch(field)
+        ]
+        if lines:
+            message = f"{path}: this run was begun with another configuration; differing fields:"
+            raise UserError("\n".join([message, *lines]))
+    if is_main() and (there != config or not path.exists()):
+        run_dir.mkdir(parents=True, exist_ok=True)
+        config_file.save_config(path, config)
+
+
+def _begun_with(run_dir: Path) -> RunConfig | None:
+    """The configuration of the run in `run_dir`, from a checkpoint if its file is gone."""
+    path = run_dir / "config.json"
+    if path.exists():
+        return config_file.load_config(path, RunConfig)
+    if not any(part.name.isdigit() for part in (run_dir / FOLDER).glob("*")):
+        return None
+    checkpoint = find_checkpoint(run_dir)
+    return config_file.from_dict(read_about(checkpoint)["config"], RunConfig, where=str(checkpoint))
+
+
+def differing_fields(*, there: object, now: object) -> dict[str, str]:
+    """For each field that two configurations of one type do not share, a line that says so."""
+    old, new = (trees.flatten(config_file.to_dict(config)) for config in (there, now))
+    return {
+        field: f"  {field}: {old.get(field)!r} there, {new.get(field)!r} now"
+        for field in sorted({*old, *new})
+        if old.get(field) != new.get(field)
+    }

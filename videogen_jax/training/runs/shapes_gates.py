@@ -1,0 +1,119 @@
+"""What each part of the shipped model has to reach before the next one trains on it.
+
+Read by the analyser from 64 held-out clips or prompts, unless it says otherwise. The limits are a
+little below what the weights that ship reach: a run below them went wrong, and hours of training on
+top of it would be lost.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+
+from videogen_jax.data.clips.text_rows import parse_json
+from videogen_jax.errors import UserError
+from videogen_jax.evaluation.held_out import BATCH, HeldOut, held_out, sample_videos
+from videogen_jax.evaluation.shapes_measures import psnr
+from videogen_jax.evaluation.shapes_report import score, score_images
+from videogen_jax.evaluation.true_latents import decode_clips, encode_clips
+from videogen_jax.pipeline.decode import DecoderName
+from videogen_jax.pipeline.options import VideoOptions
+from videogen_jax.pipeline.videogen import VideoGen
+
+CLIPS = 64
+_SEED = 1000
+Numbers = dict[str, float]
+
+LEAST: dict[str, Numbers] = {
+    "shapes-autoencoder": {"shape": 0.97, "psnr": 32.0},
+    "shapes-text-encoder": {"accuracy": 0.9, "contrast_accuracy": 0.9},
+    "shapes-image": {"colour": 0.97, "shape": 0.9, "size": 0.95},
+    "shapes-stage-1": {"motion": 0.95},
+    "shapes-stage-2": {"colour": 0.97, "shape": 0.9, "motion": 0.95},
+    "shapes-flow": {"gain": 1.0},
+    "shapes-refiner": {"shape": 0.9},
+    "shapes-video-decoder": {"psnr": 32.5, "colour": 0.97},
+}
+"""By run, the least of each number: shares in 0..1, PSNR in dB."""
+
+
+def check_gate(name: str, run_dir: Path, model_dir: Path) -> None:
+    """Prints what a finished part reaches.
+
+    Args:
+        name: of the run, in `LEAST`.
+        run_dir: its directory.
+        model_dir: which has the part and those before it.
+
+    Raises:
+        UserError: a number is below its limit; names it, its value and the limit.
+    """
+    reached = {**_last_metrics(run_dir), **_measure(name, VideoGen.load(model_dir))}
+    limits = LEAST[name]
+    print(f"{name}: " + ", ".join(f"{key} {reached[key]:.3g}" for key in limits))
+    for key, least in limits.items():
+        if not reached[key] >= least:  # also of NaN
+            raise UserError(
+                f"{run_dir}: {key} is {reached[key]:.3g}, at least {least:g} expected; nothing is "
+                "trained on this part (metrics.jsonl and samples/ show its training)"
+            )
+
+
+def _measure(name: str, model: VideoGen) -> Numbers:
+    measures: dict[str, Callable[[VideoGen, HeldOut], Numbers]] = {
+        "shapes-autoencoder": _decoded("image"),
+        "shapes-image": _images,
+        "shapes-stage-1": _videos(VideoOptions(stages=1, temporal_sr=0, decoder="image")),
+        "shapes-stage-2": _videos(VideoOptions(temporal_sr=0, decoder="image")),
+        "shapes-refiner": _videos(VideoOptions(temporal_sr=1, decoder="image")),
+        "shapes-video-decoder": _decoded("video"),
+    }
+    if name not in measures:
+        return {}
+    return measures[name](model, held_out(CLIPS, model.config.image.resolution))
+
+
+def _decoded(decoder: DecoderName) -> Callable[[VideoGen, HeldOut], Numbers]:
+    """True clips through the autoencoder's encoder and a decoder."""
+
+    def measure(model: VideoGen, data: HeldOut) -> Numbers:
+        found = decode_clips(model, encode_clips(model, data.clips), decoder)
+        decibels = float(np.mean(list(map(psnr, found, data.clips))))
+        return {**asdict(score(found, data.asked)), "psnr": decibels}
+
+    return measure
+
+
+def _images(model: VideoGen, data: HeldOut) -> Numbers:
+    """Pictures that the image model makes of the captions."""
+    pictures = [
+        picture
+        for start in range(0, len(data.captions), BATCH)
+        for picture in model.images(data.captions[start : start + BATCH], seed=_SEED + start)
+    ]
+    return asdict(score_images(pictures, data.asked))
+
+
+def _videos(options: VideoOptions) -> Callable[[VideoGen, HeldOut], Numbers]:
+    """Videos from the true first frames."""
+
+    def measure(model: VideoGen, data: HeldOut) -> Numbers:
+        firsts = [clip[0] for clip in data.clips]
+        videos = sample_videos(model, data.captions, _SEED, options, firsts)
+        return asdict(score([video.frames for video in videos], data.asked))
+
+    return measure
+
+
+def _last_metrics(run_dir: Path) -> Numbers:
+    """Means of the last five rows that a run wrote; `gain` is of the flow over the plain average."""
+    path = run_dir / "metrics.jsonl"
+    lines = enumerate(path.read_bytes().splitlines(), start=1)
+    written = [parse_json(text, f"{path}, line {line}") for line, text in lines]
+    rows = [row for row in written if "loss" in row][-5:]
+    means = {key: float(np.mean([row.get(key, math.nan) for row in rows])) for key in rows[-1]}
+    if "charbonnier_of_average" in means:
+        means["gain"] = means["charbonnier_of_average"] / means["charbonnier"]
+    return means

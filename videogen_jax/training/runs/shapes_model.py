@@ -1,0 +1,134 @@
+"""All parts of the shipped model, one after the other: what `make train-shapes` runs; its ablations.
+
+Each part is a run of `runs.py`, in a folder of its own, exported to the model directory when done and
+then held against its gate. A part whose run directory says that it passed is skipped, an unfinished
+one continues.
+"""
+
+import dataclasses
+import shutil
+from pathlib import Path
+
+from videogen_jax.atomic import replacing
+from videogen_jax.tokenizer import load_tokenizer
+from videogen_jax.errors import UserError
+from videogen_jax.pipeline.model_files import find_model
+from videogen_jax.training.latents.encode import CacheOptions, make_cache
+from videogen_jax.training.latents.config import SHAPES
+from videogen_jax.training.runs.run import copy_tokenizer, export_run, train_run
+from videogen_jax.training.runs.presets import ABLATIONS, RUNS, RunConfig
+from videogen_jax.training.runs.shapes_gates import check_gate
+from videogen_jax.training.tasks.cascade import CascadeTaskConfig
+from videogen_jax.training.tasks.temporal_sr import RefinerTaskConfig
+from videogen_jax.training.tasks.text_to_image import TextToImageTaskConfig
+from videogen_jax.weights.model_dir import component_sha256, list_components
+
+# Latents and text states of these clips take about 1.3 GB in float16.
+CACHED_IMAGES = 48_000
+CACHED_CLIPS = 6_000
+CACHED_HIGH_FPS_CLIPS = 3_000
+
+_RETRAINED = [name for names in ABLATIONS.values() for name in names]
+PARTS = tuple(
+    name for name, run in RUNS.items() if run.model.name == "shapes" and name not in _RETRAINED
+)
+
+
+def train_shapes(directory: Path, tokenizer: Path) -> Path:
+    """Trains what is not trained yet.
+
+    Args:
+        directory: gets a run directory per part, the latent caches, and `model/`.
+        tokenizer: the folder of tokenizer files to give the model.
+
+    Returns:
+        The model directory.
+
+    Raises:
+        UserError: a part does not pass its gate.
+    """
+    model = directory / "model"
+    load_tokenizer(tokenizer)
+    copy_tokenizer(tokenizer, model)
+    for name in PARTS:
+        _train_part(name, directory, model)
+        passed = directory / name / "passed"
+        if not passed.exists():
+            check_gate(name, directory / name, model)
+            passed.touch()
+    print(f"{model}: {', '.join(list_components(model))}")
+    return model
+
+
+def train_ablations(model: str | Path, directory: Path) -> None:
+    """Trains what the ablations of Table 3 and Fig. 6 train anew.
+
+    Args:
+        model: what they are ablations of: a shipped name or a model directory.
+        directory: gets a run directory per part, the latent caches of those parts, and the models
+            `no-reference/` and `slerp/`: copies of `model` with the parts trained anew in place.
+
+    Raises:
+        MissingFile: there is no such model.
+        UserError: `directory` has ablations of another model; names the component that differs.
+    """
+    source = find_model(model)
+    for ablation, names in ABLATIONS.items():
+        copy = directory / ablation
+        if not copy.exists():
+            with replacing(copy) as temporary:
+                shutil.copytree(source, temporary)
+        _check_copy(copy, source, {_component(name) for name in names})
+        for name in names:
+            _train_part(name, directory, copy)
+        print(f"{copy}: {', '.join(names)}")
+
+
+def _component(name: str) -> str:
+    """What the run of a denoiser trains."""
+    match RUNS[name].task:
+        case CascadeTaskConfig(stage=stage):
+            return f"stage_{stage}"
+        case RefinerTaskConfig():
+            return "refiner"
+        case task:
+            raise TypeError(f"{name}: no ablation trains {type(task).__name__}")
+
+
+def _check_copy(copy: Path, source: Path, retrained: set[str]) -> None:
+    for name in sorted(set(list_components(source)) - retrained):
+        if component_sha256(copy, name) != component_sha256(source, name):
+            raise UserError(
+                f"{copy}: its {name} is not that of {source}; these are ablations of another model, "
+                "expected a directory without them"
+            )
+
+
+def _train_part(name: str, directory: Path, model: Path) -> None:
+    exported = directory / name / "exported"
+    if exported.exists():
+        return
+    config = _with_cache(RUNS[name], directory, model)
+    train_run(config, directory / name, model)
+    components = export_run(directory / name, model)
+    exported.write_text("\n".join(components) + "\n")
+
+
+def _with_cache(config: RunConfig, directory: Path, model: Path) -> RunConfig:
+    """The same run from cached latents, where the task can take them; makes what is missing of it."""
+    match config.task:
+        case TextToImageTaskConfig():
+            name, clips = "latents-images", CACHED_IMAGES
+        case CascadeTaskConfig():
+            name, clips = "latents-clips", CACHED_CLIPS
+        case RefinerTaskConfig():
+            name, clips = "latents-high-fps", CACHED_HIGH_FPS_CLIPS
+        case _:
+            return config
+    cache, data = directory / name, config.data
+    options = CacheOptions(
+        num_frames=data.num_frames, resolution=data.resolution, dtype="float16", examples=clips
+    )
+    make_cache(SHAPES, model, cache, options)
+    data = dataclasses.replace(data, latent_cache=str(cache), examples=clips)
+    return dataclasses.replace(config, data=data)

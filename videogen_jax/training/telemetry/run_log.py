@@ -1,0 +1,114 @@
+"""What a running training tells: metrics, progress, speed; and when it has to stop."""
+
+import math
+
+import jax
+from tqdm import tqdm
+
+from videogen_jax.errors import Diverged
+from videogen_jax.training.telemetry.meter import Meter, StepCost, peak_memory
+from videogen_jax.training.telemetry.writer import MetricsWriter, NoMetrics
+
+Scalars = dict[str, jax.Array]
+_SKIPPED = ("skipped", "skipped_in_a_row")  # counts among a step's metrics
+
+
+class RunLog:
+    """Writes the metrics of one step in every `every`, fetched a step late to keep devices busy.
+
+    Args:
+        writer: of the run directory, in the one process that writes.
+        progress: the bar, which shows loss and speed.
+        meter: of the run's time.
+        first: steps done before this log begins.
+        max_skipped: skipped steps in a row that end the run.
+    """
+
+    def __init__(
+        self,
+        writer: MetricsWriter | NoMetrics,
+        progress: tqdm,
+        meter: Meter,
+        first: int,
+        max_skipped: int,
+    ):
+        self._writer, self._progress, self._meter = writer, progress, meter
+        self._max_skipped = max_skipped
+        self._pending: tuple[int, Scalars] | None = None
+        self._newest: tuple[int, Scalars] | None = None
+        self._skipped = 0
+        self._recent: dict[str, list[float]] = {}  # since the last call of means()
+        self._cost: StepCost | None = None
+        self._since = meter.stepping(), first
+
+    def costs(self, cost: StepCost) -> None:
+        """Tells what a step costs; speeds are reported by it from then on."""
+        self._cost = cost
+        self._say(str(cost))
+
+    def step(self, done: int, metrics: Scalars, every: int) -> None:
+        """Takes the metrics of step `done`; writes those of the last step that is to be logged.
+
+        Raises:
+            Diverged: as `flush`, at every step that is logged.
+        """
+        self._write()
+        self._newest = done, metrics
+        if done % every == 0:
+            self._pending = done, metrics
+
+    def flush(self) -> None:
+        """Writes what is pending and looks at the newest step; waits for its result.
+
+        Raises:
+            Diverged: too many steps in a row were skipped.
+        """
+        self._write()
+        if self._newest is not None:
+            self._check(*self._newest)
+
+    def means(self) -> dict[str, float]:
+        """The mean of each metric over what was written since the last call."""
+        means = {name: sum(values) / len(values) for name, values in self._recent.items()}
+        self._recent = {}
+        return means
+
+    def _check(self, step: int, metrics: Scalars) -> None:
+        skipped, in_a_row = (
+            int(value) for value in jax.device_get([metrics[name] for name in _SKIPPED])
+        )
+        if in_a_row >= self._max_skipped:
+            raise Diverged(
+                f"loss or gradient not finite in {in_a_row} steps in a row, up to step {step}; "
+                f"the last checkpoint has what was before (loop.max_skipped is {self._max_skipped})"
+            )
+        if skipped > self._skipped:
+            self._say(f"step {step}: {skipped} updates skipped so far, loss or gradient not finite")
+        self._skipped = skipped
+
+    def _write(self) -> None:
+        if self._pending is None:
+            return
+        (step, metrics), self._pending = self._pending, None
+        self._check(step, metrics)
+        values = {name: float(value) for name, value in jax.device_get(metrics).items()}
+        # A quarter of the timesteps that a small batch has no sample of has no error either.
+        values = {name: value for name, value in values.items() if math.isfinite(value)}
+        now, (then, before) = self._meter.stepping(), self._since
+        self._since = now, step
+        speed = (step - before) / max(now - then, 1e-9)
+        rates = self._cost.rates(speed) if self._cost else {"steps_per_second": speed}
+        shares = self._meter.shares()
+        values |= rates | peak_memory() | {"goodput": shares.pop("steps")}
+        values |= {f"time_{what}": share for what, share in shares.items()}
+        self._writer.scalars(step, values)
+        for name, value in values.items():
+            self._recent.setdefault(name, []).append(value)
+        shown = {"loss": f"{values.get('loss', math.nan):.4f}", "steps/s": f"{speed:.3g}"}
+        if "frames_per_second" in rates:
+            shown["frames/s"] = f"{rates['frames_per_second']:.3g}"
+        self._progress.set_postfix(shown)
+
+    def _say(self, text: str) -> None:
+        if not self._progress.disable:
+            self._progress.write(text)

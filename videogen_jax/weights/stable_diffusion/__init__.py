@@ -1,0 +1,1 @@
+"""Stable Diffusion weights: from every form of them, and back to diffusers."""

@@ -1,0 +1,107 @@
+"""PEFT's configuration of a LoRA, which diffusers writes into the metadata of its files."""
+
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from videogen_jax.errors import UserError
+from videogen_jax.weights.stable_diffusion.sources import Component
+
+KEY = "lora_adapter_metadata"
+
+_PREFIXES: Mapping[Component, str] = {"text_encoder": "text_encoder.", "image_unet": "unet."}
+_TEXT_MODEL = "text_model."  # in the names of transformers before 5, which patterns may have
+_UNSUPPORTED = (
+    "use_dora",
+    "lora_bias",
+    "use_qalora",
+    "use_bdlora",
+    "alora_invocation_tokens",
+    "layer_replication",
+    "modules_to_save",
+    "target_parameters",
+    "trainable_token_indices",
+)
+_KEEP_THE_BASE = (True, False, None, "gaussian", "orthogonal", "eva")  # other inits change it too
+
+
+class PeftMetadata:
+    """The fields that tell how pairs are scaled; fields of a network are "unet.r" and so on.
+
+    Raises:
+        UserError: It is not a JSON object; names the file.
+    """
+
+    def __init__(self, path: Path, metadata: Mapping[str, str]) -> None:
+        try:
+            fields = json.loads(metadata.get(KEY, "{}"))
+        except ValueError as error:
+            raise UserError(f"{path}: metadata {KEY} is not JSON: {error}") from error
+        if not isinstance(fields, dict):
+            raise UserError(f"{path}: metadata {KEY} is {fields!r}, expected an object")
+        self._fields: dict[str, Any] = fields
+        self.problems = tuple(_problems(fields))
+        """What it asks for that a plain LoRA does not do, and what is malformed."""
+
+    def _of(self, component: Component) -> Mapping[str, Any]:
+        prefix = _PREFIXES[component]
+        fields = {
+            k.removeprefix(prefix): v for k, v in self._fields.items() if k.startswith(prefix)
+        }
+        # A file for one network alone has no prefixes.
+        return self._fields if not fields and "lora_alpha" in self._fields else fields
+
+    def tells_alpha(self, component: Component) -> bool:
+        """Whether there is a configuration of the network."""
+        return bool(self._of(component))
+
+    def factor(self, component: Component, layer: str, rank: int) -> float:
+        """alpha/rank, or alpha/√rank for rsLoRA; 1 if there is nothing about the network.
+
+        Args:
+            layer: The diffusers name, without `text_model.`.
+        """
+        fields = self._of(component)
+        if not fields:
+            return 1.0
+        alpha = fields["lora_alpha"]
+        name = _TEXT_MODEL + layer if component == "text_encoder" else layer
+        for pattern, value in (fields.get("alpha_pattern") or {}).items():
+            if re.match(rf"(.*\.)?({pattern})$", name):  # as PEFT does
+                alpha = value
+                break
+        return alpha / (math.sqrt(rank) if fields.get("use_rslora") else rank)
+
+
+def _problems(fields: Mapping[str, Any]) -> Iterator[str]:
+    for name, value in fields.items():
+        prefix, dot, field = name.rpartition(".")
+        if prefix + dot + "lora_alpha" not in fields:
+            yield f"the metadata has no {prefix}{dot}lora_alpha"
+        wrong = f"the metadata has {name} {value!r}"
+        if field in _UNSUPPORTED and value:
+            yield f"{wrong}, which is not supported"
+        if field == "init_lora_weights" and value not in _KEEP_THE_BASE:
+            yield f"{wrong}, which changes the weights that it is for"
+        if field == "lora_alpha" and not _is_number(value):
+            yield f"{wrong}, expected a finite number"
+        if field == "alpha_pattern" and not _is_pattern(value):
+            yield f"{wrong}, expected patterns of layers with finite numbers"
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float) and math.isfinite(value)
+
+
+def _is_pattern(value: Any) -> bool:
+    if value is None:
+        return True
+    if not isinstance(value, dict) or not all(map(_is_number, value.values())):
+        return False
+    try:
+        return all(re.compile(pattern) for pattern in value)
+    except re.error:
+        return False
