@@ -16,6 +16,8 @@ from videogen_jax.pipeline.options import ImageOptions, VideoOptions
 from videogen_jax.pipeline.videogen import VideoGen
 from videogen_jax.presets import MODELS
 
+__version__ = "0.1.0"
+
 __all__ = [
     "MODELS",
     "DenoiserConfig",
