@@ -6,16 +6,11 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import jax
-import jax.numpy as jnp
 
 from videogen_jax import trees
 from videogen_jax.config import ModelConfig
 from videogen_jax.errors import MissingFile, UserError
-from videogen_jax.models.autoencoder import Autoencoder, AutoencoderConfig
-from videogen_jax.models.flow import FlowConfig, LatentFlow
-from videogen_jax.models.text_encoder import TextEncoder, TextEncoderConfig
-from videogen_jax.models.unet import SpaceTimeUNet, UNetConfig
-from videogen_jax.models.video_decoder import VideoDecoder
+from videogen_jax.models import parameters
 from videogen_jax.pipeline.denoise import Params
 
 # A text-to-image model: what Stable Diffusion gives.
@@ -111,60 +106,22 @@ def _init_some(entry: Init, paths: tuple[str, ...], key: jax.Array) -> dict[str,
     return {path: leaves[path] for path in paths}
 
 
-@functools.cache  # tracing takes a second, and the refiner is often of the last stage's sizes
 def _shapes(entry: Init) -> Params:
-    return jax.eval_shape(functools.partial(_init, entry), jax.random.key(0))
+    return parameters.shapes(*entry)
 
 
 def _inits(config: ModelConfig) -> dict[str, Init]:
     width = config.text_encoder.hidden_size
     stages = {
-        f"stage_{i}": (_init_unet, stage.unet, width)
+        f"stage_{i}": (parameters.init_unet, stage.unet, width)
         for i, stage in enumerate(config.stages, start=1)
     }
     return {
-        "text_encoder": (_init_text_encoder, config.text_encoder),
-        "image_unet": (_init_unet, config.image.unet, width),
-        "autoencoder": (_init_autoencoder, config.autoencoder),
+        "text_encoder": (parameters.init_text_encoder, config.text_encoder),
+        "image_unet": (parameters.init_unet, config.image.unet, width),
+        "autoencoder": (parameters.init_autoencoder, config.autoencoder),
         **stages,
-        "flow": (_init_flow, config.flow),
-        "refiner": (_init_unet, config.refiner.unet, width),
-        "video_decoder": (_init_video_decoder, config.autoencoder),
+        "flow": (parameters.init_flow, config.flow),
+        "refiner": (parameters.init_unet, config.refiner.unet, width),
+        "video_decoder": (parameters.init_video_decoder, config.autoencoder),
     }
-
-
-# What goes through a network at its initialisation only has to have the right number of axes and
-# channels: it is as small as the network takes.
-
-
-def _init_text_encoder(key: jax.Array, config: TextEncoderConfig) -> Params:
-    tokens_BT = jnp.zeros((1, config.max_length), jnp.int32)
-    return TextEncoder(config).init(key, tokens_BT)["params"]
-
-
-def _init_unet(key: jax.Array, config: UNetConfig, text_width: int) -> Params:
-    size = 2 ** (len(config.block_out_channels) - 1)
-    return SpaceTimeUNet(config).init(
-        key,
-        jnp.zeros((1, 1, size, size, config.in_channels)),
-        jnp.zeros(1),
-        jnp.zeros((1, 1, text_width)),
-        pooled_BD=jnp.zeros((1, text_width)),
-        fps_B=jnp.zeros(1),
-        low_res_noise_B=jnp.zeros(1),
-    )["params"]
-
-
-def _init_autoencoder(key: jax.Array, config: AutoencoderConfig) -> Params:
-    image_BHWC = jnp.zeros((1, config.factor, config.factor, config.in_channels))
-    return Autoencoder(config).init(key, image_BHWC)["params"]
-
-
-def _init_video_decoder(key: jax.Array, config: AutoencoderConfig) -> Params:
-    latents_BFHWZ = jnp.zeros((1, 1, 1, 1, config.latent_channels))
-    return VideoDecoder(config).init(key, latents_BFHWZ)["params"]
-
-
-def _init_flow(key: jax.Array, config: FlowConfig) -> Params:
-    frame_BHWZ = jnp.zeros((1, config.total_stride, config.total_stride, config.in_channels))
-    return LatentFlow(config).init(key, frame_BHWZ, frame_BHWZ, jnp.zeros(1))["params"]

@@ -17,6 +17,7 @@ from videogen_jax.config import ModelConfig
 from videogen_jax.data.transforms import resize, to_float, to_uint8
 from videogen_jax.models.autoencoder import Autoencoder, LatentDistribution
 from videogen_jax.models.layers import fold_frames
+from videogen_jax.models.parameters import init_autoencoder
 from videogen_jax.pipeline import noise
 from videogen_jax.training.task import Batch, ComputeConfig, Metrics, Params, Samples, without_remat
 
@@ -56,8 +57,7 @@ class AutoencoderTask:
         self._decoded = jax.jit(self._decode)
 
     def init(self, key: jax.Array) -> Params:
-        size = self.config.resolutions[-1]
-        return self._network.init(key, jnp.zeros((1, size, size, 3)))["params"]
+        return init_autoencoder(key, self._network.config)
 
     def warm_start(self, params: Params) -> Params:
         return params

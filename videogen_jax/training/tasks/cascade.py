@@ -13,6 +13,7 @@ import numpy as np
 from videogen_jax.config import DenoiserConfig, ModelConfig
 from videogen_jax.diffusion.process import noise_tables
 from videogen_jax.errors import UserError
+from videogen_jax.models.parameters import init_unet
 from videogen_jax.models.unet import SpaceTimeUNet
 from videogen_jax.pipeline import noise
 from videogen_jax.pipeline.conditioning import augment, network_input, reference_video, upsample
@@ -77,7 +78,7 @@ class CascadeTask:
         self._warm_start_params = warm_start_params
 
     def init(self, key: jax.Array) -> Params:
-        return init_video_unet(key, self._model, self._stage)
+        return init_unet(key, self._stage.unet, self._model.text_encoder.hidden_size)
 
     def warm_start(self, params: Params) -> Params:
         return begin_from(params, self._warm_start_params, warm_start_unet)
@@ -137,17 +138,3 @@ class CascadeTask:
 
     def components(self, params: Params) -> dict[str, Params]:
         return {f"stage_{self._config.stage}": params}
-
-
-def init_video_unet(key: jax.Array, model: ModelConfig, denoiser: DenoiserConfig) -> Params:
-    """Fresh parameters of a stage or the refiner."""
-    size, width = model.latent_size(denoiser.resolution), model.text_encoder.hidden_size
-    return SpaceTimeUNet(denoiser.unet).init(
-        key,
-        jnp.zeros((1, 2, size, size, denoiser.unet.in_channels)),
-        jnp.zeros(1),
-        jnp.zeros((1, 1, width)),
-        pooled_BD=jnp.zeros((1, width)),
-        fps_B=jnp.zeros(1),
-        low_res_noise_B=jnp.zeros(1),
-    )["params"]

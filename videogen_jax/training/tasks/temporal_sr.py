@@ -19,6 +19,7 @@ from videogen_jax.data.transforms import resize, to_float, to_uint8
 from videogen_jax.models.autoencoder import Autoencoder, unscale_latents
 from videogen_jax.models.flow import FlowOutput, LatentFlow
 from videogen_jax.models.layers import fold_frames, unfold_frames
+from videogen_jax.models.parameters import init_flow, init_unet
 from videogen_jax.models.unet import SpaceTimeUNet
 from videogen_jax.models.warp import resize_flow
 from videogen_jax.pipeline import noise
@@ -39,7 +40,6 @@ from videogen_jax.training.task import (
     begin_from,
     without_remat,
 )
-from videogen_jax.training.tasks.cascade import init_video_unet
 
 _HALF_WAY = 0.5
 _LATENTS = 2  # what a sample draws from its key, after `denoising_loss`
@@ -83,9 +83,7 @@ class FlowTask:
         self._draw = jax.jit(self._pictures)
 
     def init(self, key: jax.Array) -> Params:
-        size = self._model.latent_size(self._model.refiner.resolution)
-        frame = jnp.zeros((1, size, size, self._model.flow.in_channels))
-        return self._network.init(key, frame, frame, jnp.zeros(1))["params"]
+        return init_flow(key, self._model.flow)
 
     def warm_start(self, params: Params) -> Params:
         return params
@@ -170,7 +168,7 @@ class RefinerTask:
         self._warm_start_params = warm_start_params
 
     def init(self, key: jax.Array) -> Params:
-        return init_video_unet(key, self._model, self._model.refiner)
+        return init_unet(key, self._model.refiner.unet, self._model.text_encoder.hidden_size)
 
     def warm_start(self, params: Params) -> Params:
         return begin_from(params, self._warm_start_params, warm_start_unet)

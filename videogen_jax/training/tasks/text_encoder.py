@@ -23,6 +23,7 @@ from videogen_jax.config import ModelConfig
 from videogen_jax.data.transforms import resize, to_float
 from videogen_jax.models.blocks import Downsample, ResnetBlock
 from videogen_jax.models.layers import UNET_NORM_EPS, Conv
+from videogen_jax.models.parameters import init_text_encoder
 from videogen_jax.models.text_encoder import TextEncoder
 from videogen_jax.training.task import Batch, ComputeConfig, Metrics, Params, without_remat
 
@@ -75,7 +76,6 @@ class TextEncoderTask:
         self._encoder = TextEncoder(
             model.text_encoder, without_remat(compute, "text encoder").dtype
         )
-        self._max_length = model.text_encoder.max_length
         self._tower = ClipTower(config.tower_channels, config.embedding_dim)
         self._projection = nn.Dense(config.embedding_dim, use_bias=False)
         self.frozen: Params = {}
@@ -83,15 +83,10 @@ class TextEncoderTask:
     def init(self, key: jax.Array) -> Params:
         config, keys = self._config, jax.random.split(key, 3)
         size = (1, config.num_frames, config.resolution, config.resolution, 3)
-        tokens = jnp.zeros((1, self._max_length), jnp.int32)
-        encoder, tower = (
-            self._encoder.init(keys[0], tokens),
-            self._tower.init(keys[1], jnp.zeros(size)),
-        )
         pooled = jnp.zeros((1, self._encoder.config.hidden_size))
         return {
-            "text_encoder": encoder["params"],
-            "clip_tower": tower["params"],
+            "text_encoder": init_text_encoder(keys[0], self._encoder.config),
+            "clip_tower": self._tower.init(keys[1], jnp.zeros(size))["params"],
             "text_projection": self._projection.init(keys[2], pooled)["params"],
             "log_scale": jnp.log(1 / config.initial_temperature),
         }

@@ -12,6 +12,7 @@ import numpy as np
 
 from videogen_jax import trees
 from videogen_jax.config import ModelConfig
+from videogen_jax.models.parameters import init_unet
 from videogen_jax.models.unet import SpaceTimeUNet
 from videogen_jax.pipeline import noise
 from videogen_jax.training.frozen import batch_text, clip_latents
@@ -67,11 +68,7 @@ class TextToImageTask:
         self._warm_start_params = warm_start_params
 
     def init(self, key: jax.Array) -> Params:
-        model = self._model
-        size = model.latent_size(model.image.resolution)
-        x = jnp.zeros((1, 1, size, size, model.image.unet.in_channels))
-        text = jnp.zeros((1, 1, model.text_encoder.hidden_size))
-        return self._unet.init(key, x, jnp.zeros(1), text)["params"]
+        return init_unet(key, self._model.image.unet, self._model.text_encoder.hidden_size)
 
     def warm_start(self, params: Params) -> Params:
         return begin_from(params, self._warm_start_params, trees.merge)

@@ -21,6 +21,7 @@ from videogen_jax.errors import UserError
 from videogen_jax.models.autoencoder import Autoencoder, unscale_latents
 from videogen_jax.models.discriminator import DiscriminatorConfig, PatchDiscriminator
 from videogen_jax.models.layers import fold_frames, unfold_frames
+from videogen_jax.models.parameters import init_discriminator, init_video_decoder
 from videogen_jax.models.video_decoder import VideoDecoder
 from videogen_jax.pipeline.encode import encode_frames
 from videogen_jax.pipeline.warm_start import warm_start_video_decoder
@@ -84,12 +85,11 @@ class VideoDecoderTask:
     def init(self, key: jax.Array) -> Params:
         """`video_decoder` and, with an adversarial weight, `discriminator`."""
         decoder_key, discriminator_key = jax.random.split(key)
-        size = self._model.latent_size(self._resolution)
-        latents = jnp.zeros((1, 2, size, size, self._model.autoencoder.latent_channels))
-        params = {"video_decoder": self._decoder.init(decoder_key, latents)["params"]}
+        params = {"video_decoder": init_video_decoder(decoder_key, self._model.autoencoder)}
         if self._config.adversarial_weight:
-            pixels = jnp.zeros((1, self._resolution, self._resolution, 3))
-            params["discriminator"] = self._discriminator.init(discriminator_key, pixels)["params"]
+            params["discriminator"] = init_discriminator(
+                discriminator_key, self._config.discriminator, self._resolution
+            )
         return params
 
     def warm_start(self, params: Params) -> Params:

@@ -1,0 +1,82 @@
+"""Parameters of every network: fresh ones, their shapes, their number.
+
+The only place that initialises a network. What goes through one at its initialisation only has to
+have the right number of axes and channels, so it is as small as the network takes: parameters
+depend on neither resolution, frames nor batch. All are float32.
+"""
+
+import functools
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from videogen_jax.models.autoencoder import Autoencoder, AutoencoderConfig
+from videogen_jax.models.discriminator import DiscriminatorConfig, PatchDiscriminator
+from videogen_jax.models.flow import FlowConfig, LatentFlow
+from videogen_jax.models.text_encoder import TextEncoder, TextEncoderConfig
+from videogen_jax.models.unet import SpaceTimeUNet, UNetConfig
+from videogen_jax.models.video_decoder import VideoDecoder
+
+Params = Any  # a nested dict of arrays
+
+
+def init_text_encoder(key: jax.Array, config: TextEncoderConfig) -> Params:
+    """Parameters of a `TextEncoder`."""
+    return TextEncoder(config).init(key, jnp.zeros((1, 1), jnp.int32))["params"]
+
+
+def init_unet(key: jax.Array, config: UNetConfig, text_width: int) -> Params:
+    """Parameters of a `SpaceTimeUNet`: the image model, a stage or the refiner.
+
+    Args:
+        key: of the draw.
+        config: the network's sizes.
+        text_width: channels of the text states and of the pooled text.
+    """
+    size = 2 ** (len(config.block_out_channels) - 1)
+    return SpaceTimeUNet(config).init(
+        key,
+        jnp.zeros((1, 1, size, size, config.in_channels)),
+        jnp.zeros(1),
+        jnp.zeros((1, 1, text_width)),
+        pooled_BD=jnp.zeros((1, text_width)),
+        fps_B=jnp.zeros(1),
+        low_res_noise_B=jnp.zeros(1),
+    )["params"]
+
+
+def init_autoencoder(key: jax.Array, config: AutoencoderConfig) -> Params:
+    """Parameters of an `Autoencoder`."""
+    image_BHWC = jnp.zeros((1, config.factor, config.factor, config.in_channels))
+    return Autoencoder(config).init(key, image_BHWC)["params"]
+
+
+def init_video_decoder(key: jax.Array, config: AutoencoderConfig) -> Params:
+    """Parameters of a `VideoDecoder`."""
+    latents_BFHWZ = jnp.zeros((1, 1, 1, 1, config.latent_channels))
+    return VideoDecoder(config).init(key, latents_BFHWZ)["params"]
+
+
+def init_flow(key: jax.Array, config: FlowConfig) -> Params:
+    """Parameters of a `LatentFlow`."""
+    frame_BHWZ = jnp.zeros((1, config.total_stride, config.total_stride, config.in_channels))
+    return LatentFlow(config).init(key, frame_BHWZ, frame_BHWZ, jnp.zeros(1))["params"]
+
+
+def init_discriminator(key: jax.Array, config: DiscriminatorConfig, resolution: int) -> Params:
+    """Parameters of a `PatchDiscriminator` for images of `resolution` pixels."""
+    image_BHWC = jnp.zeros((1, resolution, resolution, 3))
+    return PatchDiscriminator(config).init(key, image_BHWC)["params"]
+
+
+@functools.cache  # tracing takes a second, and the refiner is often of the last stage's sizes
+def shapes(init: Any, *sizes: Any) -> Params:
+    """Parameters as `jax.ShapeDtypeStruct`, of one of the functions above and what follows its key."""
+    return jax.eval_shape(lambda key: init(key, *sizes), jax.random.key(0))
+
+
+def count(params: Params) -> int:
+    """The number of parameters of a tree of arrays or shapes."""
+    return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(params))
