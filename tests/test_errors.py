@@ -36,6 +36,7 @@ LIBRARY = sorted([*(ROOT / "videogen_jax").rglob("*.py"), *SCRIPTS])
 # What only a program can cause, by functions that check arrays or the library's own constants: all
 # other checks are of what a user gives.
 ASSUMPTIONS = {
+    "pipeline/options.py": {"merge"},  # a keyword that there is not, as Python has it
     "data/clips/video.py": {"decode_window"},
     "data/degrade.py": {"degrade", "h264_round_trip"},
     "data/clips/ingest.py": {"_write_shard"},

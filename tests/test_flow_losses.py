@@ -11,7 +11,7 @@ import torch
 import torch_ifrnet
 
 from videogen_jax.models.flow import FlowConfig, FlowOutput, LatentFlow
-from videogen_jax.training.losses.diffusion import flow as flow_losses
+from videogen_jax.training.losses import flow as flow_losses
 from videogen_jax.training.losses.flow import FlowLossConfig, flow_loss
 
 BLOCK_TOLERANCE = 1e-5

@@ -10,6 +10,7 @@ import tyro
 from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
 from videogen_jax.doors import command
+from videogen_jax.errors import UserError
 from videogen_jax.pipeline.options import ImageOptions, VideoOptions
 
 Prompts: TypeAlias = Annotated[
@@ -57,9 +58,9 @@ def _flag_of_option(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | 
 
 
 def _one_or_many(number: type[int] | type[float], words: list[str]) -> Any:
-    """A number, or a tuple of several. Raises ValueError for none, or for what is no number."""
+    """A number, or a tuple of several. Raises UserError for none, ValueError for what is no number."""
     if not words:
-        raise ValueError("at least one number expected")
+        raise UserError("at least one number expected")
     values = tuple(map(number, words))
     return values[0] if len(values) == 1 else values
 
