@@ -12,6 +12,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+import tyro
 from safetensors import SafetensorError
 
 from videogen_jax import UserError, doors
@@ -261,3 +262,11 @@ def functions_raising_built_in_types(node: ast.AST, function: str = "") -> set[s
                 found.add(inside)
         found |= functions_raising_built_in_types(child, inside)
     return found
+
+
+def test_what_follows_two_dashes_is_not_the_scripts_own_traceback_option(capsys):
+    def main(words: tyro.conf.Positional[tuple[str, ...]]) -> None:
+        print(words)
+
+    doors.command(main, "x", args=["--traceback", "--", "a", "--traceback"])
+    assert capsys.readouterr().out == "('a', '--traceback')\n"

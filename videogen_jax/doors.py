@@ -38,14 +38,14 @@ def command(
     """
     import tyro
 
-    given = sys.argv[1:] if args is None else args
+    own, rest = _own(sys.argv[1:] if args is None else args)
     about = inspect.cleandoc(description or main.__doc__ or "").partition("\n\nArgs:")[0]
     run(
         lambda: tyro.cli(
             main,
             prog=prog,
             description=f"{about}\n\n{_ABOUT_TRACEBACK}",
-            args=[argument for argument in given if argument != TRACEBACK],
+            args=[argument for argument in own if argument != TRACEBACK] + rest,
             config=tuple(config),
             registry=registry,
         )
@@ -75,8 +75,14 @@ def run(main: Callable[[], object]) -> None:
 
 def traceback_wanted() -> bool:
     """Whether this process was started with `--traceback`; what follows `--` is not the script's."""
-    ours = sys.argv[1 : sys.argv.index("--")] if "--" in sys.argv else sys.argv[1:]
-    return TRACEBACK in ours
+    return TRACEBACK in _own(sys.argv[1:])[0]
+
+
+def _own(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """A command line before the first `--`, and from it on."""
+    words = list(arguments)
+    end = words.index("--") if "--" in words else len(words)
+    return words[:end], words[end:]
 
 
 def enable_compilation_cache(directory: Path = COMPILATION_CACHE) -> None:
