@@ -11,6 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from videogen_jax.training.planning.plan import peak_bytes
+from videogen_jax.training.telemetry.flops import count_flops
+from videogen_jax.training.telemetry.meter import peak_memory
 
 Call = Callable[[], Any]  # returns arrays that are still being computed
 _POOL = 2**22
@@ -53,6 +55,7 @@ class Compiled(NamedTuple):
     """A program for this device."""
 
     run: Callable[..., Any]
+    flops: float
     seconds: float  # of compiling
     peak: float  # bytes of arguments, results and all between, by the compiler
 
@@ -60,24 +63,32 @@ class Compiled(NamedTuple):
 def compiled(function: Callable[..., Any], *args: Any, **options: Any) -> Compiled:
     """Compiles `function` for `args`; `options` are those of `jax.jit`."""
     began = time.perf_counter()
-    program = jax.jit(function, **options).lower(*args).compile()
+    traced = jax.jit(function, **options).trace(*args)
+    program = traced.lower().compile()
     seconds = time.perf_counter() - began
-    return Compiled(program, seconds, peak_bytes(program, jax.devices()[0].platform))
+    flops = count_flops(traced.jaxpr.jaxpr).total
+    return Compiled(program, flops, seconds, peak_bytes(program, jax.devices()[0].platform))
 
 
-def chained_seconds(function: Callable[[jax.Array], jax.Array], x: jax.Array, count: int) -> float:
-    """Seconds of one application of `function`, which keeps the shape of `x`, among `count` in a row.
+def chained_seconds(
+    function: Callable[..., jax.Array], count: int, x: jax.Array, *operands: Any
+) -> float:
+    """Seconds of one `x = function(x, *operands)`, which keeps the shape of `x`, of `count` in a row.
 
-    They are one program, so that launching them does not count.
+    They are one program, so that launching them does not count, and `operands` are its arguments:
+    as constants they would go through the compiler.
     """
-    loop = jax.jit(lambda x: jax.lax.fori_loop(0, count, lambda _, x: function(x), x))
-    return median_seconds(lambda: loop(x)) / count
+
+    def chain(x: jax.Array, *operands: Any) -> jax.Array:
+        return jax.lax.fori_loop(0, count, lambda _, x: function(x, *operands), x)
+
+    loop = jax.jit(chain)
+    return median_seconds(lambda: loop(x, *operands)) / count
 
 
-def memory_peak() -> float | None:
-    """The most bytes that this process has held on the device at once; None on a CPU."""
-    stats = jax.devices()[0].memory_stats()
-    return float(stats["peak_bytes_in_use"]) if stats else None
+def process_peak_gib() -> float | None:
+    """The most that this process has held on the device at once; None on a CPU."""
+    return peak_memory().get("memory_peak_gib")
 
 
 def memory_limit() -> float | None:

@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks.accelerator.driver import NEEDED
 from benchmarks.accelerator.parts import PARTS
 from benchmarks.accelerator.results import shown
 
@@ -48,13 +47,13 @@ def _run(name: str, results: Mapping[str, Any]) -> str:
     about = results["about"]
     packages = {p: version for p, version in about["packages"].items() if version}
     versions = ", ".join(f"{p} {version}" for p, version in packages.items())
-    missing = [p for p in (*NEEDED, *about["packages"]) if p not in packages]
+    missing = [p for p, version in about["packages"].items() if not version]
     lines = [
         f"## {name}",
         "",
         f"`{about['command']}`, begun {about['began']}, {about['cpus']} CPUs, Python "
         f"{about['python']}: {versions}.",
-        f"Not installed: {', '.join(dict.fromkeys(missing)) or 'nothing'}.",
+        f"Not installed: {', '.join(missing) or 'nothing'}.",
     ]
     for part in PARTS.values():
         if part.name in results["parts"]:

@@ -20,7 +20,7 @@ IMAGE_COMPONENTS = ("text_encoder", "image_unet", "autoencoder")
 def component_shapes(config: ModelConfig, *names: str) -> dict[str, Params]:
     """The parameters of components as `jax.ShapeDtypeStruct`, by name; of all by default."""
     inits = _inits(config)
-    return {name: _shapes(inits[name]) for name in names or inits}
+    return {name: parameters.shapes(*inits[name]) for name in names or inits}
 
 
 def init_components(config: ModelConfig, key: jax.Array) -> dict[str, Params]:
@@ -85,7 +85,8 @@ def load_components(directory: Path, config: ModelConfig) -> dict[str, Params]:
     for name, entry in _inits(config).items():
         if name in present:
             params[name] = model_dir.load_component(directory, name)
-            model_dir.check_against(_shapes(entry), params[name], directory / f"{name}.safetensors")
+            shapes = parameters.shapes(*entry)
+            model_dir.check_against(shapes, params[name], directory / f"{name}.safetensors")
     return params
 
 
@@ -104,10 +105,6 @@ def _init_some(entry: Init, paths: tuple[str, ...], key: jax.Array) -> dict[str,
     function, *sizes = entry
     leaves = trees.flatten(function(key, *sizes))  # the others are dead code to the compiler
     return {path: leaves[path] for path in paths}
-
-
-def _shapes(entry: Init) -> Params:
-    return parameters.shapes(*entry)
 
 
 def _inits(config: ModelConfig) -> dict[str, Init]:

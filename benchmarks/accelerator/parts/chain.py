@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks.accelerator.dry_model import dry_model
-from benchmarks.accelerator.measure import memory_peak, random_like
+from benchmarks.accelerator.measure import process_peak_gib, random_like
 from benchmarks.accelerator.results import Report
 from videogen_jax.pipeline import noise
 from videogen_jax.pipeline.cascade import Cascade
@@ -23,7 +23,6 @@ from videogen_jax.presets import PAPER
 
 DTYPE = jnp.bfloat16
 ROUNDS = 3  # 16 → 31 → 61 → 121 frames
-_GIB = 2**30
 
 
 def run(report: Report) -> None:
@@ -130,7 +129,6 @@ class Chain:
         self._report.note(f"the decoder gave uint8 {video.shape}")
 
     def _add(self, part: str, first: float, seconds: float, steps: int) -> None:
-        peak = memory_peak()
         self._report.add(
             "chain",
             part=part,
@@ -138,7 +136,7 @@ class Chain:
             seconds=seconds,
             steps=steps,
             ms_per_step=seconds / steps * 1e3,
-            process_peak_gib=None if peak is None else peak / _GIB,
+            process_peak_gib=process_peak_gib(),
         )
 
     def _check(self, part: str, result: Any) -> None:

@@ -83,10 +83,7 @@ def attend(
     if jax.default_backend() == "gpu":
         forms["cudnn"] = lambda q, k, v: library(q, k, v, implementation="cudnn")
     for form, function in forms.items():
-        measured(
-            report, "attention", name, form, flops, expected,
-            lambda q, f=function: f(q, k_BSND, v_BSND), q_BTND,
-        )  # fmt: skip
+        measured(report, "attention", name, form, flops, expected, function, q_BTND, k_BSND, v_BSND)
         backward(report, name, form, 3.5 * flops, function, q_BTND, k_BSND, v_BSND)
     if not torch_peers.missing():
         call, result = torch_peers.attention(*map(np.float32, (q_BTND, k_BSND, v_BSND)))
@@ -108,15 +105,14 @@ def backward(
 ) -> None:
     """Rows of `attention` for forward and backward together; flops with one recomputed forward."""
 
-    def all_gradients(q: jax.Array) -> jax.Array:
+    def all_gradients(q: jax.Array, k: jax.Array, v: jax.Array) -> jax.Array:
         loss = lambda q, k, v: function(q, k, v).astype(jnp.float32).sum()
-        of_q, of_k, of_v = jax.grad(loss, argnums=(0, 1, 2))(q, *qkv[1:])
+        of_q, of_k, of_v = jax.grad(loss, argnums=(0, 1, 2))(q, k, v)
         rest = (of_k.sum() + of_v.sum()).astype(q.dtype)  # so that the chain needs them all
         return q + 1e-3 * of_q + 1e-6 * rest
 
-    measured(
-        report, "attention, forward and backward", name, form, flops, None, all_gradients, qkv[0]
-    )
+    table = "attention, forward and backward"
+    measured(report, table, name, form, flops, None, all_gradients, *qkv)
 
 
 def convolve(report: Report, name: str, images: int, size: int, channels: int) -> None:
@@ -132,8 +128,8 @@ def convolve(report: Report, name: str, images: int, size: int, channels: int) -
 
     module: Any = Conv(channels, dtype=DTYPE)
     expected = in_float32(plain, x_NHWC, kernel)
-    ours = lambda x: module.apply({"params": params}, x)
-    measured(report, "convolution", name, "ours", flops, expected, ours, x_NHWC)
+    ours = lambda x, params: module.apply({"params": params}, x)
+    measured(report, "convolution", name, "ours", flops, expected, ours, x_NHWC, params)
     if not torch_peers.missing():
         call, result = torch_peers.convolution(np.float32(x_NHWC), np.float32(kernel))
         peer(report, "convolution", name, flops, expected, call, result)
@@ -159,15 +155,17 @@ def over_frames(report: Report, name: str, frames: int, size: int, channels: int
 
     module: Any = TemporalConv(DTYPE)
     expected = in_float32(products, x_FHWC, kernel)
-    forms: dict[str, Callable[[jax.Array], jax.Array]] = {
-        "ours": lambda x: module.apply({"params": params}, x, frames),
-        "three products": lambda x: products(x, kernel),
-        "convolution": lambda x: convolution(x, kernel),
+    forms: dict[str, Callable[[jax.Array, Any], jax.Array]] = {
+        "ours": lambda x, params: module.apply({"params": params}, x, frames),
+        "three products": lambda x, params: products(x, params["kernel"]),
+        "convolution": lambda x, params: convolution(x, params["kernel"]),
     }
     for form, function in forms.items():
         # Halved, or a chain of residuals would grow without bound.
-        halved = lambda x, f=function: f(x) / 2
-        measured(report, "temporal convolution", name, form, flops, expected / 2, halved, x_FHWC)
+        halved = lambda x, params, f=function: f(x, params) / 2
+        measured(
+            report, "temporal convolution", name, form, flops, expected / 2, halved, x_FHWC, params
+        )
 
 
 def in_float32(function: Callable[..., jax.Array], *args: jax.Array) -> np.ndarray:
@@ -178,15 +176,17 @@ def in_float32(function: Callable[..., jax.Array], *args: jax.Array) -> np.ndarr
 
 def measured(
     report: Report, table: str, name: str, form: str, flops: float, expected: np.ndarray | None,
-    function: Callable[[jax.Array], jax.Array], x: jax.Array,
+    function: Callable[..., jax.Array], x: jax.Array, *operands: Any,
 ) -> None:  # fmt: skip
     """A row of one form, or what it said instead: a kernel may refuse sizes, which is no fault."""
     try:
         error = None
         if expected is not None:
-            error = difference(jax.jit(function)(x).astype(jnp.float32), expected).relative
+            error = difference(
+                jax.jit(function)(x, *operands).astype(jnp.float32), expected
+            ).relative
         count = 2 if report.dry_run else int(np.clip(_CHAIN_FLOPS / flops, 4, 400))
-        seconds = chained_seconds(function, x, count)
+        seconds = chained_seconds(function, count, x, *operands)
     except (ValueError, NotImplementedError, RuntimeError) as refusal:
         report.note(f"{table}, {name}, {form}: {first_lines(refusal)}")
         return

@@ -12,7 +12,7 @@ from benchmarks.accelerator.measure import (
     compiled,
     median_seconds,
     memory_limit,
-    memory_peak,
+    process_peak_gib,
     random_like,
 )
 from benchmarks.accelerator.results import Report, first_lines
@@ -24,7 +24,6 @@ from videogen_jax.training.runs.presets import RUNS
 from videogen_jax.training.runs.run import step_options
 from videogen_jax.training.step import init_state, make_step
 from videogen_jax.training.task import Task
-from videogen_jax.training.telemetry.flops import jaxpr_flops
 
 PARTS = ("stage-1", "stage-2", "stage-3", "refiner", "video-decoder")
 _GIB = 2**30
@@ -59,7 +58,7 @@ def largest_batch(report: Report, preset: str) -> None:
         max_tries=1 if report.dry_run else _TRIES,
     )
     if found is None:
-        report.fail(preset, f"a batch of 1 does not fit: {refused}")
+        report.fail(preset, f"no batch fits, the smallest tried is {refused}")
         return
     report.add(
         "largest",
@@ -69,7 +68,7 @@ def largest_batch(report: Report, preset: str) -> None:
         ms=found.seconds * 1e3,
         clips_per_second=found.batch / found.seconds,
         compiler_gib=found.total / _GIB,
-        process_peak_gib=in_gib(memory_peak()),
+        process_peak_gib=process_peak_gib(),
         planned_gib=in_gib(planned_bytes(preset, found.batch)),
     )
 
@@ -87,10 +86,9 @@ def try_batch(report: Report, preset: str, batch: int, limit: float) -> Tried:
         shapes = jax.eval_shape(lambda: init_state(optimizer, task.init(jax.random.key(0))))
         args = shapes, task.frozen, batch_shapes(config), jax.eval_shape(lambda: jax.random.key(0))
         program = compiled(step, *args, donate_argnums=0)
-        flops = jaxpr_flops(step, *args).total
         row: dict[str, Any] = {
             "run": preset, "batch": batch, "compile_seconds": program.seconds,
-            "compiler_gib": program.peak / _GIB, "tflop": flops / 1e12,
+            "compiler_gib": program.peak / _GIB, "tflop": program.flops / 1e12,
         }  # fmt: skip
         if program.peak > limit:
             report.add("steps", **row, ms=None, tflops=None, mfu=None, loss=None)
@@ -102,7 +100,7 @@ def try_batch(report: Report, preset: str, batch: int, limit: float) -> Tried:
             return Tried(batch, program.peak, False)
     if not math.isfinite(loss):
         report.fail(f"{preset}, batch {batch}", "the loss is not finite")
-    tflops, ceiling = flops / seconds / 1e12, report.ceiling("tflops")
+    tflops, ceiling = program.flops / seconds / 1e12, report.ceiling("tflops")
     mfu = tflops / ceiling if ceiling else None
     report.add("steps", **row, ms=seconds * 1e3, tflops=tflops, mfu=mfu, loss=loss)
     return Tried(batch, program.peak, True, seconds)
