@@ -5,16 +5,16 @@ import dataclasses
 import functools
 import json
 
-import jax
 import pytest
 
 from videogen_jax import trees
+from videogen_jax.models import parameters
 from videogen_jax.presets import MODELS
 from videogen_jax.sharding import MeshConfig, make_mesh
 from videogen_jax.training.optim import trainable
 from videogen_jax.training.runs.presets import RUNS, RunConfig, runs_of
 from videogen_jax.training.runs.run import check_micro_batch, with_model_of
-from videogen_jax.training.tasks.cascade import CascadeTaskConfig, init_video_unet
+from videogen_jax.training.tasks.cascade import CascadeTaskConfig
 from videogen_jax.training.tasks.temporal_sr import FlowTaskConfig, RefinerTaskConfig
 from videogen_jax.weights.config_file import load_config, save_config, to_dict
 
@@ -40,8 +40,8 @@ def test_temporal_training_freezes_what_the_image_model_has():
     model = MODELS["tiny"]
 
     def shapes(denoiser):
-        init = lambda key: init_video_unet(key, model, denoiser)
-        return jax.eval_shape(init, jax.random.key(0))
+        width = model.text_encoder.hidden_size
+        return parameters.shapes(parameters.init_unet, denoiser.unet, width)
 
     stage, of_image = shapes(model.stages[0]), set(trees.paths(shapes(model.image)))
     freeze = RUNS["small-stage-1-temporal"].optim.freeze
