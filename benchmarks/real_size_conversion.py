@@ -167,6 +167,6 @@ def _same_bytes(source: Path, back: Path) -> None:
 
 
 if __name__ == "__main__":
-    from videogen_jax import doors
+    from videogen_jax import cli
 
-    doors.command(main, "python -m benchmarks.real_size_conversion")
+    cli.command(main, "python -m benchmarks.real_size_conversion")

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import tyro
 
-from videogen_jax.doors import command
-from videogen_jax.presets import PAPER
+from videogen_jax.cli import command
+from videogen_jax.configs.models import PAPER
 from videogen_jax.weights.stable_diffusion.convert import (
     ConversionOptions,
     convert_stable_diffusion,

@@ -16,11 +16,11 @@ import numpy as np
 
 from videogen_jax import VideoGen
 from videogen_jax.config import DenoiserConfig
+from videogen_jax.configs.models import TINY
 from videogen_jax.diffusion.samplers import SamplerConfig
 from videogen_jax.models.autoencoder import AutoencoderConfig
+from videogen_jax.models.components import component_shapes
 from videogen_jax.models.unet import UNetConfig
-from videogen_jax.pipeline.components import component_shapes
-from videogen_jax.presets import TINY
 from videogen_jax.tokenizer import load_tokenizer
 
 TOKENIZER_DIR = Path(__file__).parent.parent / "videogen_jax" / "assets" / "shapes" / "tokenizer"

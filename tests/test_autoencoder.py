@@ -10,13 +10,17 @@ import pytest
 import tiny
 import torch
 
+from videogen_jax.configs.models import (
+    PAPER,
+    SHAPES,
+    TINY,
+)
 from videogen_jax.models.autoencoder import (
     Autoencoder,
     LatentDistribution,
     scale_latents,
     unscale_latents,
 )
-from videogen_jax.presets import PAPER, SHAPES, TINY
 
 BLOCK_TOLERANCE = 1e-5
 CONFIG = TINY.autoencoder

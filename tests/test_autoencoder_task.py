@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import tiny
 
+from videogen_jax.configs.models import TINY
 from videogen_jax.data.shapes.sources import ShapesImages
 from videogen_jax.data.transforms import resize, to_float
 from videogen_jax.models.autoencoder import Autoencoder
-from videogen_jax.presets import TINY
 from videogen_jax.training.tasks.autoencoder import (
     AutoencoderTask,
     AutoencoderTaskConfig,

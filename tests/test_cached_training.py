@@ -17,12 +17,12 @@ import tiny
 from processes import run_processes
 
 from tests.test_latent_cache import contents
-from videogen_jax.data.latents.cache import LatentCache
+from videogen_jax.data.latents.reader import LatentCache
 from videogen_jax.data.loader import make_loader
-from videogen_jax.training.latents.cached import open_cache
-from videogen_jax.training.latents.encode import make_cache
+from videogen_jax.training.latents.making import make_cache
+from videogen_jax.training.latents.opening import open_cache
 from videogen_jax.training.runs import run
-from videogen_jax.training.runs.presets import TaskConfig
+from videogen_jax.training.runs.config import TaskConfig
 from videogen_jax.training.runs.run import make_source, make_task, train_run
 from videogen_jax.training.tasks import cascade, temporal_sr, text_to_image
 from videogen_jax.training.tasks.cascade import CascadeTaskConfig

@@ -7,11 +7,11 @@ import pytest
 import tiny
 
 from videogen_jax import trees
+from videogen_jax.configs.models import TINY
 from videogen_jax.data.shapes.sources import ShapesClips
 from videogen_jax.data.transforms import to_float
 from videogen_jax.diffusion.process import noise_level, noise_tables
 from videogen_jax.pipeline.conditioning import upsample
-from videogen_jax.presets import TINY
 from videogen_jax.training.tasks import cascade
 from videogen_jax.training.tasks.cascade import CascadeTask, CascadeTaskConfig
 from videogen_jax.training.tasks.text_to_image import TextToImageTask, TextToImageTaskConfig

@@ -23,7 +23,7 @@ from videogen_jax.training.checkpoints.files import find_checkpoint, read_about,
 from videogen_jax.training.processes import peers
 from videogen_jax.training.processes.preemption import Preempted
 from videogen_jax.training.runs.claim import claim
-from videogen_jax.training.runs.presets import RUNS
+from videogen_jax.training.runs.config import RUNS
 from videogen_jax.training.step import TrainState
 from videogen_jax.weights.config_file import to_dict
 

@@ -7,15 +7,15 @@ from PIL import Image
 from tests.numbered import H, numbered_frame, write_numbered
 from videogen_jax.data.clips.ingest import ingest
 from videogen_jax.data.clips.records import ClipDataset
-from videogen_jax.data.clips.state import IngestConfig
-from videogen_jax.data.clips.transcode import ClipConfig
-from videogen_jax.training.reports.clip_report import (
+from videogen_jax.data.clips.report import (
     Statistics,
     plot_statistics,
     save_sample_sheet,
     statistics,
     summary,
 )
+from videogen_jax.data.clips.state import IngestConfig
+from videogen_jax.data.clips.transcode import ClipConfig
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,11 @@ from tests.numbered import numbered_record, write_dataset
 from videogen_jax.data.loader import Mixture, make_loader
 from videogen_jax.training.runs.claim import claim
 from videogen_jax.training.runs.clips import first_examples
-from videogen_jax.training.runs.presets import RUNS, DataConfig, RunConfig
+from videogen_jax.training.runs.config import (
+    RUNS,
+    DataConfig,
+    RunConfig,
+)
 from videogen_jax.training.runs.run import make_source
 from videogen_jax.weights import config_file
 

@@ -10,9 +10,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from videogen_jax.data.degradation_sheet import (
+    describe,
+    save_degradation_sheet,
+)
 from videogen_jax.data.degrade import DegradeConfig, draw_recipe
 from videogen_jax.data.shapes.sources import ShapesClips
-from videogen_jax.training.reports.degradation_sheet import describe, save_degradation_sheet
 
 ROOT = Path(__file__).parents[1]
 NOISE_ONLY = DegradeConfig(

@@ -15,14 +15,22 @@ import pytest
 import tyro
 from safetensors import SafetensorError
 
-from videogen_jax import UserError, doors
+from videogen_jax import (
+    UserError,
+)
+from videogen_jax import (
+    cli as cli,
+)
 from videogen_jax.data.clips import ingest
 from videogen_jax.data.degrade import DegradeConfig
 from videogen_jax.errors import Diverged, MissingFile, user_message
 from videogen_jax.models.autoencoder import AutoencoderConfig
 from videogen_jax.tokenizer import END_TOKEN, START_TOKEN, load_tokenizer, save_clip_format
 from videogen_jax.training.processes import peers
-from videogen_jax.training.runs.presets import RUNS, DataConfig
+from videogen_jax.training.runs.config import (
+    RUNS,
+    DataConfig,
+)
 from videogen_jax.weights import model_dir
 
 ROOT = Path(__file__).parent.parent
@@ -37,7 +45,7 @@ LIBRARY = sorted([*(ROOT / "videogen_jax").rglob("*.py"), *SCRIPTS])
 # What only a program can cause, by functions that check arrays or the library's own constants: all
 # other checks are of what a user gives.
 ASSUMPTIONS = {
-    "pipeline/options.py": {"merge"},  # a keyword that there is not, as Python has it
+    "pipeline/requests/options.py": {"merge"},  # a keyword that there is not, as Python has it
     "data/clips/video.py": {"decode_window"},
     "data/degrade.py": {"degrade", "h264_round_trip"},
     "data/clips/ingest.py": {"_write_shard"},
@@ -97,7 +105,7 @@ def status_of(body: Callable[[], object], monkeypatch, *arguments: str) -> int |
 
     monkeypatch.setattr(sys, "argv", ["script", *arguments])
     with pytest.raises(SystemExit) as stopped:
-        doors.command(main, "script")
+        cli.command(main, "script")
     return stopped.value.code
 
 
@@ -126,7 +134,7 @@ def test_an_error_of_the_system_is_one_line_with_the_file(monkeypatch, capsys, t
 def test_a_bug_keeps_its_traceback(monkeypatch, capsys, body, kind, arguments):
     monkeypatch.setattr(sys, "argv", ["script", *arguments])
     with pytest.raises(kind):  # which Python prints, and exits with 1
-        doors.command(lambda: body(), "script")
+        cli.command(lambda: body(), "script")
     assert capsys.readouterr().err == ""
 
 
@@ -143,7 +151,7 @@ def test_traceback_shows_both(monkeypatch, capsys, arguments):
 
 def test_what_follows_two_hyphens_is_of_another_program(monkeypatch):
     monkeypatch.setattr(sys, "argv", ["script", "source", "--", "--traceback"])
-    assert not doors.traceback_wanted()
+    assert not cli.traceback_wanted()
 
 
 def test_help_tells_of_traceback(monkeypatch, capsys):
@@ -231,8 +239,8 @@ def test_an_unknown_runner_of_beam_is_named():
 
 
 @pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: str(path.relative_to(ROOT)))
-def test_every_script_goes_through_doors(path):
-    """Its last statement, `if __name__ == "__main__"`, ends in a call that ends in `doors.run`."""
+def test_every_script_goes_through_cli(path):
+    """Its last statement, `if __name__ == "__main__"`, ends in a call that ends in `cli.run`."""
     block = ast.parse(path.read_text()).body[-1]
     assert isinstance(block, ast.If) and ast.unparse(block.test) == "__name__ == '__main__'"
     call = block.body[-1]
@@ -268,5 +276,5 @@ def test_what_follows_two_dashes_is_not_the_scripts_own_traceback_option(capsys)
     def main(words: tyro.conf.Positional[tuple[str, ...]]) -> None:
         print(words)
 
-    doors.command(main, "x", args=["--traceback", "--", "a", "--traceback"])
+    cli.command(main, "x", args=["--traceback", "--", "a", "--traceback"])
     assert capsys.readouterr().out == "('a', '--traceback')\n"

@@ -19,8 +19,8 @@ from torch_stable_diffusion import SD1, SD2, build_models, save_folder
 from transformers import CLIPTokenizer
 
 from videogen_jax import VideoGen
+from videogen_jax.configs.models import PAPER
 from videogen_jax.pipeline import noise
-from videogen_jax.presets import PAPER
 from videogen_jax.weights.stable_diffusion.convert import convert_stable_diffusion
 
 # diffusers' tensors answer numpy's `__array__` the old way.

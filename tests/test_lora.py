@@ -28,7 +28,7 @@ from torch_lora import (
     peft,
 )
 
-from videogen_jax.presets import PAPER
+from videogen_jax.configs.models import PAPER
 from videogen_jax.weights.model_dir import load_component
 from videogen_jax.weights.stable_diffusion.convert import (
     ConversionOptions,

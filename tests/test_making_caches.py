@@ -14,12 +14,18 @@ import pytest
 
 from tests.numbered import numbered_record, write_dataset
 from tests.test_latent_cache import contents
-from videogen_jax.data.latents.cache import LatentCache
-from videogen_jax.training.latents import encode as caching
-from videogen_jax.training.latents.cached import open_cache
-from videogen_jax.training.latents.encode import CacheOptions, make_cache
+from videogen_jax.data.latents.reader import LatentCache
+from videogen_jax.training.latents import making as caching
+from videogen_jax.training.latents.making import (
+    CacheOptions,
+    make_cache,
+)
+from videogen_jax.training.latents.opening import open_cache
 from videogen_jax.training.runs import shapes_model as shapes
-from videogen_jax.training.runs.presets import RUNS, DataConfig
+from videogen_jax.training.runs.config import (
+    RUNS,
+    DataConfig,
+)
 from videogen_jax.training.runs.run import make_source, train_run
 from videogen_jax.training.tasks.cascade import CascadeTaskConfig
 from videogen_jax.training.tasks.temporal_sr import RefinerTaskConfig

@@ -11,7 +11,7 @@ from tensorboardX.proto.event_pb2 import Event
 from tensorboardX.record_writer import masked_crc32c
 
 from videogen_jax.training.task import Samples
-from videogen_jax.training.telemetry.writer import MetricsWriter
+from videogen_jax.training.telemetry.metrics_writer import MetricsWriter
 
 ROWS, FRAMES, SIDE = 6, 3, 16
 

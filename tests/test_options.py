@@ -6,7 +6,7 @@ import inspect
 import pytest
 
 from videogen_jax import ImageOptions, VideoGen, VideoOptions
-from videogen_jax.pipeline.options import SamplingOptions
+from videogen_jax.pipeline.requests.options import SamplingOptions
 from videogen_jax.pipeline.text_to_image import TextToImage
 
 

@@ -16,14 +16,18 @@ import pytest
 
 from videogen_jax import sharding
 from videogen_jax.data.loader import make_loader
-from videogen_jax.pipeline.components import component_shapes
+from videogen_jax.models.components import component_shapes
 from videogen_jax.sharding import MeshConfig
 from videogen_jax.training.planning import plan as planning
 from videogen_jax.training.planning import report as plan_report
 from videogen_jax.training.planning.hlo import Traffic
 from videogen_jax.training.planning.plan import StepPlan, batch_shapes, find_batch, plan_step
 from videogen_jax.training.planning.topology import Topology
-from videogen_jax.training.runs.presets import RUNS, DataConfig, RunConfig
+from videogen_jax.training.runs.config import (
+    RUNS,
+    DataConfig,
+    RunConfig,
+)
 from videogen_jax.training.runs.run import make_source
 from videogen_jax.training.tasks.cascade import CascadeTaskConfig
 from videogen_jax.training.tasks.video_decoder import VideoDecoderTaskConfig

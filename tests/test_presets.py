@@ -9,13 +9,19 @@ import pytest
 import tiny
 
 from videogen_jax import trees
+from videogen_jax.configs.models import (
+    MODELS,
+    PAPER,
+    SHAPES,
+    SMALL,
+    TINY,
+)
 from videogen_jax.models.autoencoder import Autoencoder
+from videogen_jax.models.components import component_shapes
 from videogen_jax.models.text_encoder import TextEncoder
 from videogen_jax.models.unet import SpaceTimeUNet
 from videogen_jax.models.video_decoder import VideoDecoder
-from videogen_jax.pipeline.components import component_shapes
 from videogen_jax.pipeline.conditioning import network_input, reference_video, upsample
-from videogen_jax.presets import MODELS, PAPER, SHAPES, SMALL, TINY
 from videogen_jax.training.tasks.temporal_sr import interpolate
 
 # Beside it, the pipeline's tests run all of the tiny model.

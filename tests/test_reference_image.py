@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from videogen_jax.media.reference_image import load_image
+from videogen_jax.media.image_files import load_image
 
 RED, GREEN = (255, 0, 0), (0, 255, 0)
 

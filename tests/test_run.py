@@ -18,7 +18,10 @@ from micro import MICRO
 from tests.numbered import numbered_record, write_dataset
 from videogen_jax.sharding import MeshConfig
 from videogen_jax.training.runs.claim import claim
-from videogen_jax.training.runs.presets import RUNS, RunConfig
+from videogen_jax.training.runs.config import (
+    RUNS,
+    RunConfig,
+)
 from videogen_jax.training.runs.run import copy_tokenizer, export_run, train_run
 from videogen_jax.training.tasks.autoencoder import AutoencoderTaskConfig
 from videogen_jax.training.tasks.temporal_sr import RefinerTaskConfig

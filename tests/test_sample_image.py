@@ -15,7 +15,7 @@ from PIL import Image
 
 from sample import image as door
 from videogen_jax import ImageOptions, VideoGen
-from videogen_jax.pipeline.option_flags import call_sampling
+from videogen_jax.commands.sampling_flags import call_sampling
 
 
 def call(*arguments: str | Path) -> None:

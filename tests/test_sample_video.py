@@ -15,8 +15,8 @@ from PIL import Image
 
 from sample import video as door
 from videogen_jax import Video, VideoGen, VideoOptions
+from videogen_jax.commands.sampling_flags import call_sampling
 from videogen_jax.media.output import FORMATS, check_format, check_output
-from videogen_jax.pipeline.option_flags import call_sampling
 
 ARGUMENTS = ["--model", "micro", "--stages", "1", "--steps", "2"]
 

@@ -8,7 +8,10 @@ import pytest
 
 from videogen_jax.training.runs import shapes_gates
 from videogen_jax.training.runs import shapes_model as shapes
-from videogen_jax.training.runs.presets import ABLATIONS, RUNS
+from videogen_jax.training.runs.config import (
+    ABLATIONS,
+    RUNS,
+)
 from videogen_jax.training.runs.shapes_gates import LEAST, check_gate
 from videogen_jax.weights.model_dir import load_component, save_component
 

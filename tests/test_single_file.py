@@ -19,7 +19,7 @@ from safetensors.numpy import save_file
 from torch_stable_diffusion import MAX_LENGTH, SD1, SD2, VOCAB, TorchModels, save_folder
 from transformers import CLIPTextConfig, CLIPTextModel
 
-from videogen_jax.presets import PAPER
+from videogen_jax.configs.models import PAPER
 from videogen_jax.tokenizer import save_clip_format
 from videogen_jax.weights.model_dir import load_component
 from videogen_jax.weights.rules import export_weights

@@ -25,11 +25,11 @@ from torch_stable_diffusion import (
 )
 
 from videogen_jax.config import ModelConfig
+from videogen_jax.configs.models import PAPER
 from videogen_jax.diffusion.schedule import ScheduleConfig
 from videogen_jax.models.autoencoder import Autoencoder
 from videogen_jax.models.text_encoder import TextEncoder
 from videogen_jax.models.unet import SpaceTimeUNet
-from videogen_jax.presets import PAPER
 from videogen_jax.tokenizer import load_tokenizer
 from videogen_jax.weights.config_file import load_config
 from videogen_jax.weights.model_dir import list_components, load_component

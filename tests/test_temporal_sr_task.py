@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import tiny
 
+from videogen_jax.configs.models import TINY
 from videogen_jax.data.shapes.sources import ShapesClips, ShapesHighFps
 from videogen_jax.data.transforms import resize, to_float
 from videogen_jax.models.warp import backward_warp
 from videogen_jax.pipeline.temporal_sr import slerp_midpoints
-from videogen_jax.presets import TINY
 from videogen_jax.training.losses.flow import FlowLossConfig
 from videogen_jax.training.tasks import temporal_sr
 from videogen_jax.training.tasks.temporal_sr import (

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import tiny
 
+from videogen_jax.configs.models import TINY
 from videogen_jax.data.loader import make_loader
 from videogen_jax.data.shapes.captions import CONTRASTS
 from videogen_jax.data.shapes.sources import ContrastedClips, ShapesClips
-from videogen_jax.presets import TINY
 from videogen_jax.training.tasks.text_encoder import TextEncoderTask, TextEncoderTaskConfig
 
 NUM_CLIPS = 8

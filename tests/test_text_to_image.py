@@ -9,7 +9,7 @@ import pytest
 
 from videogen_jax import ImageOptions, VideoGen
 from videogen_jax.diffusion.samplers import SamplerConfig, SamplerName
-from videogen_jax.pipeline.image_request import make_image_request
+from videogen_jax.pipeline.requests.image import make_image_request
 
 PROMPT = "a red circle"
 LATENTS = np.random.default_rng(0).standard_normal((1, 8, 8, 4), np.float32)

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 import tiny
 
+from videogen_jax.configs.models import TINY
 from videogen_jax.data.shapes.sources import ShapesClips
 from videogen_jax.data.transforms import to_float
-from videogen_jax.presets import TINY
 from videogen_jax.training.tasks import text_to_image
 from videogen_jax.training.tasks.text_to_image import TextToImageTask, TextToImageTaskConfig
 

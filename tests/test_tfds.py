@@ -18,7 +18,7 @@ from videogen_jax.data.clips.state import IngestConfig
 from videogen_jax.data.clips.tfds_clips import TfdsDataset, open_clips, write_tfds
 from videogen_jax.data.clips.transcode import ClipConfig
 from videogen_jax.data.loader import make_loader
-from videogen_jax.training.runs.presets import RUNS
+from videogen_jax.training.runs.config import RUNS
 from videogen_jax.training.runs.run import make_source
 
 tfds = pytest.importorskip("tensorflow_datasets")

@@ -10,9 +10,9 @@ import pytest
 import tiny
 
 from videogen_jax import trees
+from videogen_jax.configs.models import TINY
 from videogen_jax.models.unet import SpaceTimeUNet, UNetConfig
-from videogen_jax.pipeline.warm_start import warm_start_unet
-from videogen_jax.presets import TINY
+from videogen_jax.models.warm_start import warm_start_unet
 
 NETWORK_TOLERANCE = 1e-4
 

@@ -7,10 +7,13 @@ import pytest
 import tiny
 
 from videogen_jax import trees
+from videogen_jax.configs.models import (
+    PAPER,
+    TINY,
+)
 from videogen_jax.models.autoencoder import Autoencoder
 from videogen_jax.models.layers import fold_frames, unfold_frames
 from videogen_jax.models.video_decoder import VideoDecoder
-from videogen_jax.presets import PAPER, TINY
 
 NETWORK_TOLERANCE = 1e-4
 CONFIG = TINY.autoencoder

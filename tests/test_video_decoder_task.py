@@ -7,10 +7,10 @@ import pytest
 import tiny
 
 from videogen_jax import trees
+from videogen_jax.configs.models import TINY
 from videogen_jax.data.degrade import DegradeConfig
 from videogen_jax.data.shapes.sources import DegradedClips, ShapesClips
 from videogen_jax.models.discriminator import DiscriminatorConfig
-from videogen_jax.presets import TINY
 from videogen_jax.training.tasks.video_decoder import VideoDecoderTask, VideoDecoderTaskConfig
 
 NETWORK_TOLERANCE = 1e-4

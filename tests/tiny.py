@@ -18,12 +18,12 @@ import optax
 import pytest
 from jax.flatten_util import ravel_pytree
 
+from videogen_jax.configs.models import TINY
 from videogen_jax.data.loader import Source
 from videogen_jax.models.autoencoder import Autoencoder
 from videogen_jax.models.flow import LatentFlow
 from videogen_jax.models.text_encoder import TextEncoder
 from videogen_jax.pipeline.encode import encode_frames
-from videogen_jax.presets import TINY
 from videogen_jax.tokenizer import load_tokenizer
 from videogen_jax.training.frozen import encode_text
 from videogen_jax.training.step import as_scalar

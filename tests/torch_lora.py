@@ -17,9 +17,9 @@ from safetensors.numpy import save_file
 from test_single_file import Case
 from torch.nn import functional
 
+from videogen_jax.configs.models import PAPER
 from videogen_jax.models.text_encoder import TextEncoder
 from videogen_jax.models.unet import SpaceTimeUNet
-from videogen_jax.presets import PAPER
 from videogen_jax.weights.model_dir import load_component
 from videogen_jax.weights.stable_diffusion.convert import (
     ConversionOptions,

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import tyro
 
+from videogen_jax.cli import command
 from videogen_jax.data.clips.tfds_clips import open_clips
 from videogen_jax.data.clips.windows import ClipWindows
+from videogen_jax.data.degradation_sheet import save_degradation_sheet
 from videogen_jax.data.degrade import DegradeConfig
 from videogen_jax.data.shapes.sources import ShapesClips
-from videogen_jax.doors import command
-from videogen_jax.training.reports.degradation_sheet import save_degradation_sheet
 
 
 def main(

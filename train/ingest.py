@@ -8,9 +8,9 @@ from typing import Annotated
 
 import tyro
 
+from videogen_jax.cli import command
 from videogen_jax.data.clips.lists import SourceOptions
 from videogen_jax.data.clips.transcode import ClipConfig
-from videogen_jax.doors import command
 
 Flat = tyro.conf.OmitArgPrefixes
 
@@ -40,7 +40,10 @@ def main(
     # Beam says at import that it cannot reach BigQuery.
     logging.getLogger().addFilter(lambda record: "apitools" not in record.getMessage())
     from videogen_jax.data.clips.ingest import IngestConfig, RunnerConfig, ingest
-    from videogen_jax.training.reports.clip_report import save_sample_sheet, summary
+    from videogen_jax.data.clips.report import (
+        save_sample_sheet,
+        summary,
+    )
 
     config = IngestConfig(str(source.resolve()), reading, clip, clips_per_shard)
     info = ingest(config, out, RunnerConfig(runner, beam_args, workers))

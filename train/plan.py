@@ -7,11 +7,14 @@ from typing import Annotated, Any
 
 import tyro
 
-from videogen_jax.training.door import call_with_preset
+from videogen_jax.commands.run_flags import call_with_preset
 from videogen_jax.training.planning.plan import StepPlan, find_batch, plan_step
 from videogen_jax.training.planning.report import brief, describe, found, ticking
 from videogen_jax.training.planning.topology import Topology, parse_topology, prepare
-from videogen_jax.training.runs.presets import RUNS, RunConfig
+from videogen_jax.training.runs.config import (
+    RUNS,
+    RunConfig,
+)
 
 
 def main(

@@ -3,8 +3,8 @@
 The flow network first, then the refiner, which needs it.
 """
 
-from videogen_jax.training.door import train_door
-from videogen_jax.training.runs.presets import runs_of
+from videogen_jax.commands.run_flags import train_door
+from videogen_jax.training.runs.config import runs_of
 from videogen_jax.training.tasks.temporal_sr import FlowTaskConfig, RefinerTaskConfig
 
 RUNS = runs_of(FlowTaskConfig, RefinerTaskConfig)

@@ -4,8 +4,8 @@ Its parts, in order: autoencoder, text encoder, image UNet. With Stable Diffusio
 them is needed.
 """
 
-from videogen_jax.training.door import train_door
-from videogen_jax.training.runs.presets import runs_of
+from videogen_jax.commands.run_flags import train_door
+from videogen_jax.training.runs.config import runs_of
 from videogen_jax.training.tasks.autoencoder import AutoencoderTaskConfig
 from videogen_jax.training.tasks.text_encoder import TextEncoderTaskConfig
 from videogen_jax.training.tasks.text_to_image import TextToImageTaskConfig

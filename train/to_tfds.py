@@ -4,7 +4,7 @@ from pathlib import Path
 
 import tyro
 
-from videogen_jax.doors import command
+from videogen_jax.cli import command
 
 
 def main(dataset: tyro.conf.Positional[Path], out: tyro.conf.Positional[Path], /) -> None:

@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import tyro
 
+from videogen_jax.cli import command
 from videogen_jax.data.shapes.captions import caption
 from videogen_jax.data.shapes.world import clip_spec
-from videogen_jax.doors import command
 from videogen_jax.tokenizer import build_bpe, save_clip_format
 
 

@@ -10,11 +10,14 @@ video.save("out.mp4")
 # What a model is: ModelConfig, and MODELS, those that come with the library.
 # What is raised for a wrong input: UserError.
 from videogen_jax.config import DenoiserConfig, ModelConfig
+from videogen_jax.configs.models import MODELS
 from videogen_jax.errors import UserError
 from videogen_jax.media.video import Video
-from videogen_jax.pipeline.options import ImageOptions, VideoOptions
+from videogen_jax.pipeline.requests.options import (
+    ImageOptions,
+    VideoOptions,
+)
 from videogen_jax.pipeline.videogen import VideoGen
-from videogen_jax.presets import MODELS
 
 __version__ = "0.1.0"
 

@@ -1,6 +1,6 @@
 """Errors that a user can cause, by input, files, options, configuration or environment.
 
-Scripts print them as one line (`doors.run`). Every other exception is a bug of the program, whatever
+Scripts print them as one line (`cli.run`). Every other exception is a bug of the program, whatever
 its type, and keeps its traceback: NumPy and JAX raise `ValueError` too.
 """
 

@@ -3,7 +3,7 @@
 import dataclasses
 
 from videogen_jax.config import DenoiserConfig, ModelConfig
-from videogen_jax.presets import TINY
+from videogen_jax.configs.models import TINY
 
 
 def dry_model() -> ModelConfig:

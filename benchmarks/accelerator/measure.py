@@ -12,7 +12,7 @@ import numpy as np
 
 from videogen_jax.training.planning.plan import peak_bytes
 from videogen_jax.training.telemetry.flops import count_flops
-from videogen_jax.training.telemetry.meter import peak_memory
+from videogen_jax.training.telemetry.throughput import peak_memory
 
 Call = Callable[[], Any]  # returns arrays that are still being computed
 _POOL = 2**22

@@ -23,7 +23,7 @@ from videogen_jax.tokenizer import load_tokenizer
 from videogen_jax.training.loop import LoopConfig, train
 from videogen_jax.training.optim import OptimConfig, make_optimizer
 from videogen_jax.training.planning.plan import abstract_task
-from videogen_jax.training.runs.presets import RUNS
+from videogen_jax.training.runs.config import RUNS
 from videogen_jax.training.runs.run import make_source, step_options
 
 CHECKPOINT_EVERY = 10

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import tyro
 
-from videogen_jax.doors import command
-from videogen_jax.training.reports.clip_report import (
+from videogen_jax.cli import command
+from videogen_jax.data.clips.report import (
     plot_statistics,
     save_sample_sheet,
     statistics,

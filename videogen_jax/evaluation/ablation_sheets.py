@@ -11,7 +11,7 @@ from videogen_jax.evaluation.shapes_ablations import degraded_clips, interpolate
 from videogen_jax.evaluation.sheets import save_sheet
 from videogen_jax.evaluation.true_latents import decode_clips, encode_clips
 from videogen_jax.media.video import Video
-from videogen_jax.pipeline.options import VideoOptions
+from videogen_jax.pipeline.requests.options import VideoOptions
 from videogen_jax.pipeline.temporal_sr import Interpolation
 from videogen_jax.pipeline.videogen import VideoGen
 

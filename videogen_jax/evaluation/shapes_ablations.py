@@ -26,7 +26,7 @@ from videogen_jax.evaluation.shapes_measures import (
 from videogen_jax.evaluation.true_latents import decode_clips, encode_clips
 from videogen_jax.pipeline import noise
 from videogen_jax.pipeline.decode import DecoderName
-from videogen_jax.pipeline.options import VideoOptions
+from videogen_jax.pipeline.requests.options import VideoOptions
 from videogen_jax.pipeline.temporal_sr import Interpolation
 from videogen_jax.pipeline.videogen import VideoGen
 

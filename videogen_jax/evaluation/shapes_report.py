@@ -14,7 +14,7 @@ from videogen_jax.evaluation.shapes_analyser import Reading, accuracy, analyse
 from videogen_jax.evaluation.shapes_measures import flicker, roughness, steadiness
 from videogen_jax.evaluation.sheets import save_sheet, worst_of
 from videogen_jax.evaluation.true_latents import decode_clips, encode_clips
-from videogen_jax.pipeline.options import VideoOptions
+from videogen_jax.pipeline.requests.options import VideoOptions
 from videogen_jax.pipeline.videogen import VideoGen
 
 SHEET = 12  # videos whose frames are shown

@@ -10,7 +10,7 @@ from typing import TypeAlias
 import numpy as np
 
 from videogen_jax.errors import UserError
-from videogen_jax.media.reference_image import load_image
+from videogen_jax.media.image_files import load_image
 
 Reference: TypeAlias = str | os.PathLike[str] | np.ndarray
 

@@ -14,12 +14,12 @@ import numpy as np
 from benchmarks.accelerator.dry_model import dry_model
 from benchmarks.accelerator.measure import process_peak_gib, random_like
 from benchmarks.accelerator.results import Report
+from videogen_jax.configs.models import PAPER
+from videogen_jax.models.components import component_shapes
 from videogen_jax.pipeline import noise
 from videogen_jax.pipeline.cascade import Cascade
-from videogen_jax.pipeline.components import component_shapes
 from videogen_jax.pipeline.decode import FrameDecoder
 from videogen_jax.pipeline.temporal_sr import TemporalSR
-from videogen_jax.presets import PAPER
 
 DTYPE = jnp.bfloat16
 ROUNDS = 3  # 16 → 31 → 61 → 121 frames

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from benchmarks.accelerator.measure import chained_seconds, median_seconds, memory_limit
 from benchmarks.accelerator.results import Report
-from videogen_jax.training.runs.code_version import code_version
+from videogen_jax.training.telemetry.code_version import code_version
 from videogen_jax.training.telemetry.flops import peak_flops
 
 

@@ -18,14 +18,14 @@ from jax.sharding import Mesh
 from videogen_jax import layout, sharding
 from videogen_jax.data.shapes.captions import CONTRASTS
 from videogen_jax.errors import UserError
-from videogen_jax.pipeline.components import component_shapes
-from videogen_jax.training.latents import cached
+from videogen_jax.models.components import component_shapes
+from videogen_jax.training.latents import opening
 from videogen_jax.training.optim import make_optimizer
 from videogen_jax.training.planning import hlo
 from videogen_jax.training.planning.batch_search import search_batch
 from videogen_jax.training.planning.topology import Topology, absent_devices
 from videogen_jax.training.runs.assembly import Parts, assemble_task
-from videogen_jax.training.runs.presets import RunConfig
+from videogen_jax.training.runs.config import RunConfig
 from videogen_jax.training.runs.run import check_frames, check_micro_batch, step_options
 from videogen_jax.training.step import jit_step, state_shapes, with_shardings
 from videogen_jax.training.task import Samples, Task
@@ -33,7 +33,7 @@ from videogen_jax.training.tasks.temporal_sr import FlowTaskConfig
 from videogen_jax.training.tasks.text_encoder import TextEncoderTaskConfig
 from videogen_jax.training.tasks.video_decoder import VideoDecoderTaskConfig
 from videogen_jax.training.telemetry.flops import FlopCount, count_flops
-from videogen_jax.training.telemetry.meter import count_frames
+from videogen_jax.training.telemetry.throughput import count_frames
 
 _OUT_OF_MEMORY = re.compile(r"\(?([\d.]+)([KMGT]?)\)? exceeds available HBM \(([\d.]+)([KMGT]?)\)")
 _UNITS = {"": 1.0, "K": 2.0**10, "M": 2.0**20, "G": 2.0**30, "T": 2.0**40}
@@ -202,7 +202,7 @@ def batch_shapes(config: RunConfig) -> dict[str, jax.ShapeDtypeStruct]:
     shape: Callable[..., jax.ShapeDtypeStruct] = jax.ShapeDtypeStruct
     batch = {"fps": shape((size,), np.float32), "index": shape((size,), np.int32)}
     if data.latent_cache:
-        return batch | cached.batch_shapes(config)
+        return batch | opening.batch_shapes(config)
     batch["tokens"] = shape((size, model.text_encoder.max_length), np.int32)
     video = shape((size, frames, pixels, pixels, 3), np.uint8)
     match config.task:
@@ -222,7 +222,7 @@ def batch_shapes(config: RunConfig) -> dict[str, jax.ShapeDtypeStruct]:
 
 
 def _null_text_shapes(config: RunConfig) -> dict[str, jax.ShapeDtypeStruct]:
-    shapes = cached.text_shapes(config.model)
+    shapes = opening.text_shapes(config.model)
     return {name: jax.ShapeDtypeStruct(shape, np.float32) for name, shape in shapes.items()}
 
 

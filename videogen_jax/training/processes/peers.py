@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import jax
 
-from videogen_jax.doors import traceback_wanted
+from videogen_jax.cli import traceback_wanted
 from videogen_jax.errors import user_message
 
 LOST_PEER = 75  # exit status: a temporary failure (sysexits.h), the same line again continues

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from videogen_jax.training.runs.presets import RunConfig
+from videogen_jax.training.runs.config import RunConfig
 from videogen_jax.training.task import DrawSamples, Params, Task
 from videogen_jax.training.tasks.autoencoder import AutoencoderTask, AutoencoderTaskConfig
 from videogen_jax.training.tasks.cascade import CascadeTask, CascadeTaskConfig

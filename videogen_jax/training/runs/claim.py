@@ -7,7 +7,7 @@ from videogen_jax import trees
 from videogen_jax.errors import UserError
 from videogen_jax.training.checkpoints.files import FOLDER, find_checkpoint, read_about
 from videogen_jax.training.processes.distributed import is_main
-from videogen_jax.training.runs.presets import RunConfig
+from videogen_jax.training.runs.config import RunConfig
 from videogen_jax.weights import config_file
 
 # What a run may continue with otherwise: its length, its devices, and what it tells of itself.

@@ -9,7 +9,10 @@ from videogen_jax.data.clips.tfds_clips import open_clips
 from videogen_jax.data.clips.windows import ClipWindows, Part
 from videogen_jax.errors import UserError
 from videogen_jax.training.processes.distributed import is_main
-from videogen_jax.training.runs.presets import DataConfig, RunConfig
+from videogen_jax.training.runs.config import (
+    DataConfig,
+    RunConfig,
+)
 from videogen_jax.training.tasks.temporal_sr import FlowTaskConfig
 from videogen_jax.training.tasks.video_decoder import VideoDecoderTaskConfig
 

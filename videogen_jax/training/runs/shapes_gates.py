@@ -19,7 +19,7 @@ from videogen_jax.evaluation.shapes_measures import psnr
 from videogen_jax.evaluation.shapes_report import score, score_images
 from videogen_jax.evaluation.true_latents import decode_clips, encode_clips
 from videogen_jax.pipeline.decode import DecoderName
-from videogen_jax.pipeline.options import VideoOptions
+from videogen_jax.pipeline.requests.options import VideoOptions
 from videogen_jax.pipeline.videogen import VideoGen
 
 CLIPS = 64

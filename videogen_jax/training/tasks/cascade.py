@@ -15,9 +15,9 @@ from videogen_jax.diffusion.process import noise_tables
 from videogen_jax.errors import UserError
 from videogen_jax.models.parameters import init_unet
 from videogen_jax.models.unet import SpaceTimeUNet
+from videogen_jax.models.warm_start import warm_start_unet
 from videogen_jax.pipeline import noise
 from videogen_jax.pipeline.conditioning import augment, network_input, reference_video, upsample
-from videogen_jax.pipeline.warm_start import warm_start_unet
 from videogen_jax.training.frozen import batch_text, clip_latents
 from videogen_jax.training.losses.diffusion import chance, denoising_loss, integers
 from videogen_jax.training.task import (

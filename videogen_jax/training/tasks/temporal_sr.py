@@ -21,12 +21,12 @@ from videogen_jax.models.flow import FlowOutput, LatentFlow
 from videogen_jax.models.layers import fold_frames, unfold_frames
 from videogen_jax.models.parameters import init_flow, init_unet
 from videogen_jax.models.unet import SpaceTimeUNet
+from videogen_jax.models.warm_start import warm_start_unet
 from videogen_jax.models.warp import resize_flow
 from videogen_jax.pipeline import noise
 from videogen_jax.pipeline.conditioning import network_input
 from videogen_jax.pipeline.encode import encode_frames
 from videogen_jax.pipeline.temporal_sr import Interpolation, slerp_midpoints
-from videogen_jax.pipeline.warm_start import warm_start_unet
 from videogen_jax.training.frozen import clip_latents, null_text
 from videogen_jax.training.losses.diffusion import denoising_loss
 from videogen_jax.training.losses.flow import FlowLossConfig, charbonnier_loss, flow_loss

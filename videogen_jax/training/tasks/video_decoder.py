@@ -23,8 +23,8 @@ from videogen_jax.models.discriminator import DiscriminatorConfig, PatchDiscrimi
 from videogen_jax.models.layers import fold_frames, unfold_frames
 from videogen_jax.models.parameters import init_discriminator, init_video_decoder
 from videogen_jax.models.video_decoder import VideoDecoder
+from videogen_jax.models.warm_start import warm_start_video_decoder
 from videogen_jax.pipeline.encode import encode_frames
-from videogen_jax.pipeline.warm_start import warm_start_video_decoder
 from videogen_jax.training.task import Batch, ComputeConfig, Metrics, Params, Samples, begin_from
 from videogen_jax.training.tasks.autoencoder import psnr
 

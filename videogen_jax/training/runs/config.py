@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from videogen_jax import presets
+from videogen_jax.configs import models
 from videogen_jax.config import ModelConfig
 from videogen_jax.data.degrade import DegradeConfig
 from videogen_jax.errors import UserError
@@ -186,9 +186,9 @@ def _from_stable_diffusion(model: ModelConfig) -> dict[str, RunConfig]:
 
 
 _SHAPES_RUNS = _from_nothing(
-    presets.SHAPES,
+    models.SHAPES,
     _image_parts(AutoencoderTaskConfig(kl_weight=1e-5), TextEncoderTaskConfig(resolution=64), 64)
-    | _video_parts(presets.SHAPES, 64),
+    | _video_parts(models.SHAPES, 64),
     {
         "autoencoder": (2500, 16, 1.5e-3, "adamw"),
         "text-encoder": (2000, 64, 1e-3, "adamw"),
@@ -216,16 +216,16 @@ _TINY_PARTS = _image_parts(
     AutoencoderTaskConfig(resolutions=(32, 16)),
     TextEncoderTaskConfig(16, 4, tower_channels=(8, 16), embedding_dim=16),
     32,
-) | _video_parts(presets.TINY, 32)
+) | _video_parts(models.TINY, 32)
 _TINY_RUNS = _from_nothing(
-    presets.TINY, _TINY_PARTS, dict.fromkeys(_TINY_PARTS, (4, 8, 1e-3, "adamw"))
+    models.TINY, _TINY_PARTS, dict.fromkeys(_TINY_PARTS, (4, 8, 1e-3, "adamw"))
 )
 RUNS = (
     _SHAPES_RUNS
     | _ABLATIONS
     | _TINY_RUNS
-    | _from_stable_diffusion(presets.SMALL)
-    | _from_stable_diffusion(presets.PAPER)
+    | _from_stable_diffusion(models.SMALL)
+    | _from_stable_diffusion(models.PAPER)
 )
 """Every run by name, those of one model in the order in which they train, then its ablations."""
 ABLATIONS = {

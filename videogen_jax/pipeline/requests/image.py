@@ -13,8 +13,8 @@ from videogen_jax.config import ModelConfig
 from videogen_jax.diffusion.samplers import SamplerConfig
 from videogen_jax.errors import UserError
 from videogen_jax.pipeline.denoise import sampling_plan
-from videogen_jax.pipeline.options import ImageOptions
-from videogen_jax.pipeline.request import (
+from videogen_jax.pipeline.requests.options import ImageOptions
+from videogen_jax.pipeline.requests.video import (
     MAX_SEED,
     check_count,
     check_prompts,

@@ -10,7 +10,7 @@ from videogen_jax.diffusion.samplers import SamplerConfig, SamplerName
 from videogen_jax.errors import UserError
 from videogen_jax.pipeline.decode import DecoderName
 from videogen_jax.pipeline.denoise import Sampling, sampling_plan
-from videogen_jax.pipeline.options import VideoOptions
+from videogen_jax.pipeline.requests.options import VideoOptions
 from videogen_jax.pipeline.temporal_sr import Interpolation
 
 MAX_SEED = 2**32 - 1

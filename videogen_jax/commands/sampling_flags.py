@@ -1,4 +1,4 @@
-"""The command line of sampling: every option of `pipeline/options.py` as a flag."""
+"""The command line of sampling: every option of `pipeline/requests/options.py` as a flag."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import fields
@@ -9,9 +9,12 @@ from typing import Annotated, Any, Literal, TypeAlias, get_args, get_origin, get
 import tyro
 from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
-from videogen_jax.doors import command
+from videogen_jax.cli import command
 from videogen_jax.errors import UserError
-from videogen_jax.pipeline.options import ImageOptions, VideoOptions
+from videogen_jax.pipeline.requests.options import (
+    ImageOptions,
+    VideoOptions,
+)
 
 Prompts: TypeAlias = Annotated[
     tuple[str, ...],
@@ -26,7 +29,7 @@ ReferenceFile: TypeAlias = Annotated[
 def call_sampling(
     main: Callable[..., object], prog: str, arguments: Sequence[str] | None = None
 ) -> None:
-    """Calls `main` by the command line and exits as `doors.command` does.
+    """Calls `main` by the command line and exits as `cli.command` does.
 
     Args:
         main: function with prompts, flags, and a parameter of type `VideoOptions` or `ImageOptions`

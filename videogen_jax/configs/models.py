@@ -1,4 +1,4 @@
-"""Every value: the models by name. What a run of training sets is in `training/runs/presets.py`."""
+"""Every value: the models by name. What a run of training sets is in `training/runs/config.py`."""
 
 import dataclasses
 

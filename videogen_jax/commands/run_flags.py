@@ -6,10 +6,13 @@ from typing import Annotated, Any
 
 import tyro
 
-from videogen_jax.doors import command, enable_compilation_cache
+from videogen_jax.cli import (
+    command,
+    enable_compilation_cache,
+)
 from videogen_jax.training.processes.distributed import DistributedConfig, connect
 from videogen_jax.training.processes.peers import ending_at_once
-from videogen_jax.training.runs.presets import RunConfig
+from videogen_jax.training.runs.config import RunConfig
 from videogen_jax.training.runs.run import train_run
 from videogen_jax.training.telemetry.profiler import parse_steps
 

@@ -1,0 +1,1 @@
+"""The models and runs that come with the library, by name."""

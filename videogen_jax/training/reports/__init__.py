@@ -1,1 +1,0 @@
-"""Pages and sheets that show what is in a dataset."""
