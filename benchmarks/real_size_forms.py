@@ -35,7 +35,8 @@ def write_pickles(source: Path, folder: Path) -> None:
 def write_single_file(model: Path, path: Path) -> None:
     """Writes a converted model as a single file, by our tables backwards.
 
-    That the names in it are the real ones is shown by `tests/test_single_file.py`.
+    That the names in it are the real ones is shown by
+    `tests/weights/stable_diffusion/test_single_file.py`.
     """
     config = load_config(model / "config.json", ModelConfig)
     unet, levels = config.image.unet, len(config.autoencoder.block_out_channels)

@@ -33,7 +33,7 @@ from videogen_jax.training.runs.config import (
 )
 from videogen_jax.weights import model_dir
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[1]
 SCRIPTS = sorted(
     path
     for folder in ("train", "sample", "convert")

@@ -4,10 +4,10 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-import micro
 import numpy as np
 import pytest
 
+from tests.support import micro_model
 from videogen_jax import layout, sharding
 from videogen_jax.models.flow import LatentFlow
 from videogen_jax.models.unet import SpaceTimeUNet
@@ -15,7 +15,7 @@ from videogen_jax.models.video_decoder import VideoDecoder
 from videogen_jax.sharding import MeshConfig
 
 ATOL = 1e-4  # a network in float32
-MODEL = micro.MICRO
+MODEL = micro_model.MICRO
 
 
 def assert_same_on_devices(network: Callable[..., Any], params: Any, *inputs: np.ndarray) -> None:
@@ -45,17 +45,17 @@ def test_a_stage(frames: int):
 
     inputs = normal(2, frames, 4, 4, 8), np.arange(2.0, dtype=np.float32)
     text = normal(2, 5, 16), normal(2, 16)
-    assert_same_on_devices(apply, micro.params()["stage_1"], *inputs, *text)
+    assert_same_on_devices(apply, micro_model.params()["stage_1"], *inputs, *text)
 
 
 def test_the_video_decoder():
     network: Any = VideoDecoder(MODEL.autoencoder)
     apply = lambda params, z: network.apply({"params": params}, z)
-    assert_same_on_devices(apply, micro.params()["video_decoder"], normal(2, 4, 4, 4, 4))
+    assert_same_on_devices(apply, micro_model.params()["video_decoder"], normal(2, 4, 4, 4, 4))
 
 
 def test_the_flow_keeps_the_frames_of_a_pair_together():
     network: Any = LatentFlow(MODEL.flow)
     apply = lambda params, a, b, time: network.apply({"params": params}, a, b, time)
     a, b = normal(4, 8, 8, 4), normal(4, 8, 8, 4)[::-1].copy()
-    assert_same_on_devices(apply, micro.params()["flow"], a, b, np.full(4, 0.5, np.float32))
+    assert_same_on_devices(apply, micro_model.params()["flow"], a, b, np.full(4, 0.5, np.float32))

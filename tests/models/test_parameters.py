@@ -1,0 +1,47 @@
+"""The one place that initialises networks."""
+
+import ast
+from pathlib import Path
+
+import jax
+import pytest
+
+from videogen_jax.configs.models import TINY
+from videogen_jax.models import parameters
+from videogen_jax.models.components import (
+    component_shapes,
+    init_components,
+)
+
+LIBRARY = Path(__file__).parents[2] / "videogen_jax"
+# What is part of a task, not of a model.
+ELSEWHERE = {"training/tasks/text_encoder.py"}
+
+
+def test_shapes_are_those_of_fresh_parameters():
+    key = jax.random.key(0)
+    fresh = parameters.init_flow(key, TINY.flow)
+    shapes = parameters.shapes(parameters.init_flow, TINY.flow)
+    assert jax.tree.map(lambda x: (x.shape, x.dtype), fresh) == jax.tree.map(
+        lambda x: (x.shape, x.dtype), shapes
+    )
+    assert parameters.count(shapes) == sum(x.size for x in jax.tree.leaves(fresh))
+
+
+def test_components_can_be_asked_for_by_name():
+    assert list(component_shapes(TINY, "flow")) == ["flow"]
+    with pytest.raises(KeyError):
+        component_shapes(TINY, "no such component")
+    every = jax.eval_shape(lambda: init_components(TINY, jax.random.key(0)))
+    assert every.keys() == component_shapes(TINY).keys()
+
+
+def test_networks_are_initialised_here_alone():
+    """No other file calls `….init(…)["params"]`, as Linen modules are initialised."""
+    found = set()
+    for path in LIBRARY.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Subscript) and isinstance(node.value, ast.Call):
+                if getattr(node.value.func, "attr", "") == "init":
+                    found.add(str(path.relative_to(LIBRARY)))
+    assert found == {"models/parameters.py", *ELSEWHERE}

@@ -1,0 +1,177 @@
+"""`SpaceTimeUNet`: a video model starts as its image model, frame by frame, and what reaches what."""
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from tests.support import tiny_model
+from videogen_jax import trees
+from videogen_jax.configs.models import TINY
+from videogen_jax.models.unet import SpaceTimeUNet, UNetConfig
+from videogen_jax.models.warm_start import warm_start_unet
+
+NETWORK_TOLERANCE = 1e-4
+
+IMAGE = TINY.image.unet
+# The image model's channels, so that both do the same sums in the same order.
+VIDEO = dataclasses.replace(IMAGE, temporal=True, low_res_noise=True)
+STAGE = dataclasses.replace(VIDEO, in_channels=3 * IMAGE.in_channels)
+CLIPS, FRAMES, SIZE, TOKENS = 2, 3, 4, 5
+
+RNG = np.random.default_rng(0)
+
+
+def normal(*shape: int) -> np.ndarray:
+    return RNG.standard_normal(shape, np.float32)
+
+
+X_BFHWC = normal(CLIPS, FRAMES, SIZE, SIZE, IMAGE.in_channels)
+GIVEN = {
+    "timesteps_B": np.array([3, 700]),
+    "text_BTD": normal(CLIPS, TOKENS, IMAGE.cross_attention_dim),
+    "pooled_BD": normal(CLIPS, TINY.text_encoder.hidden_size),
+    "fps_B": np.array([8.0, 24.0], np.float32),
+    "low_res_noise_B": np.array([0, 50]),
+}
+
+
+@jax.jit(static_argnums=0)
+def run(config: UNetConfig, params, x_BFHWC, given):
+    return SpaceTimeUNet(config).apply({"params": params}, x_BFHWC, **given)
+
+
+def init(config: UNetConfig):
+    """A function of a key, for `eval_shape` or to be compiled."""
+    x = jnp.zeros((CLIPS, 1, 8, 8, config.in_channels))
+    text = jnp.zeros((CLIPS, TOKENS, config.cross_attention_dim))
+    given = {**GIVEN, "text_BTD": text, "pooled_BD": text[:, 0]}
+    return lambda key: SpaceTimeUNet(config).init(key, x, **given)["params"]
+
+
+@functools.cache
+def shapes(config: UNetConfig):
+    return jax.eval_shape(init(config), tiny_model.key())
+
+
+@pytest.fixture(scope="module")
+def fresh():
+    """A video model at its initialisation."""
+    return tiny_model.compiled_init(init(VIDEO))
+
+
+@pytest.fixture(scope="module")
+def image(fresh):
+    """The image model inside it."""
+    names = trees.paths(shapes(IMAGE))
+    leaves = trees.flatten(fresh)
+    return trees.unflatten({name: leaves[name] for name in names})
+
+
+@pytest.fixture(scope="module")
+def trained():
+    """A video model whose added layers do something."""
+    return tiny_model.random_params(init(VIDEO))
+
+
+def test_video_model_starts_as_the_image_model_bit_for_bit(fresh, image):
+    expected = run(IMAGE, image, X_BFHWC, GIVEN)
+    assert expected.dtype == jnp.float32 and jnp.abs(expected).max() > 0.1
+    np.testing.assert_array_equal(run(VIDEO, fresh, X_BFHWC, GIVEN), expected)
+
+
+def test_image_model_takes_frames_for_independent_images(image):
+    expected = run(IMAGE, image, X_BFHWC, GIVEN)
+    for frame in range(FRAMES):
+        alone = run(IMAGE, image, X_BFHWC[:, frame : frame + 1], GIVEN)
+        np.testing.assert_allclose(alone[:, 0], expected[:, frame], atol=NETWORK_TOLERANCE)
+
+
+def test_warm_started_stage_starts_as_the_image_model_whatever_it_is_told(fresh, image):
+    kernel = normal(3, 3, STAGE.in_channels, STAGE.block_out_channels[0])
+    stage = {**fresh, "conv_in": {**fresh["conv_in"], "kernel": kernel}}
+    params, _ = warm_start_unet(stage, image)
+    conditions = normal(*X_BFHWC.shape[:-1], STAGE.in_channels - IMAGE.in_channels)
+    output = run(STAGE, params, np.concatenate([X_BFHWC, conditions], axis=-1), GIVEN)
+    expected = run(IMAGE, image, X_BFHWC, GIVEN)
+    np.testing.assert_allclose(output, expected, atol=NETWORK_TOLERANCE)
+
+
+def test_every_3x3_convolution_has_a_temporal_one_of_the_same_name():
+    leaves = trees.flatten(shapes(VIDEO))
+    kernels = [path for path, leaf in leaves.items() if leaf.shape[:2] == (3, 3) and leaf.ndim == 4]
+    assert len(kernels) > 10
+    for path in kernels:
+        *blocks, name, _ = path.split("/")
+        temporal = leaves["/".join([*blocks, f"temporal_{name}", "kernel"])]
+        channels = leaves[path].shape[-1]
+        assert temporal.shape == (3, channels, channels)
+
+
+def test_other_frame_counts_and_sizes_run():
+    for frames, size in ((1, 4), (7, 2), (16, 8)):
+        x = jnp.zeros((CLIPS, frames, size, size, VIDEO.in_channels))
+        output = jax.eval_shape(lambda params: run(VIDEO, params, x, GIVEN), shapes(VIDEO))
+        assert output.shape == (CLIPS, frames, size, size, VIDEO.out_channels)
+
+
+def changed(x: np.ndarray, index) -> np.ndarray:
+    x = x.copy()
+    x[index] *= -1.0
+    return x
+
+
+def test_without_temporal_layers_frames_are_independent(image):
+    before = run(IMAGE, image, X_BFHWC, GIVEN)
+    after = run(IMAGE, image, changed(X_BFHWC, (0, 1)), GIVEN)
+    moved = np.asarray(before != after).any(axis=(2, 3, 4))
+    np.testing.assert_array_equal(moved, [[False, True, False], [False] * 3])
+
+
+def test_with_temporal_layers_a_clips_frames_see_each_other(trained):
+    before = run(VIDEO, trained, X_BFHWC, GIVEN)
+    after = run(VIDEO, trained, changed(X_BFHWC, (0, 1)), GIVEN)
+    moved = np.asarray(before != after).any(axis=(2, 3, 4))
+    np.testing.assert_array_equal(moved, [[True] * 3, [False] * 3])
+
+
+@pytest.mark.parametrize("name", GIVEN)
+def test_every_condition_reaches_every_frame_of_its_clip(trained, name):
+    before = run(VIDEO, trained, X_BFHWC, GIVEN)
+    other = GIVEN[name].copy()
+    other[0] = other[0] / 2 + 1
+    after = run(VIDEO, trained, X_BFHWC, GIVEN | {name: other})
+    moved = np.asarray(before != after).any(axis=(2, 3, 4))
+    np.testing.assert_array_equal(moved, [[True] * FRAMES, [False] * FRAMES])
+
+
+def test_frames_know_their_index(trained):
+    """Equal frames of an untold clip come out different, by index and not by neighbours alone."""
+    still = np.repeat(X_BFHWC[:, :1], FRAMES, axis=1)
+    output = run(VIDEO, trained, still, GIVEN)
+    backwards = output[:, ::-1]
+    assert jnp.abs(output - backwards).max() > 0.01
+
+
+@pytest.mark.parametrize("name", ["fps_B", "low_res_noise_B", "pooled_BD"])
+def test_a_condition_that_is_missing_is_an_error(name):
+    given = {key: value for key, value in GIVEN.items() if key != name}
+    with pytest.raises(ValueError, match=f"needs the condition {name}"):
+        jax.eval_shape(lambda params: run(VIDEO, params, X_BFHWC, given), shapes(VIDEO))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"num_heads": (2,)}, "UNetConfig.num_heads has 1 entries, expected one per level"),
+        ({"attention_levels": (True,) * 3}, "UNetConfig.attention_levels has 3 entries"),
+        ({"num_heads": (3, 2)}, "16 is not divisible by norm_groups=8 and num_heads=3"),
+        ({"norm_groups": 32}, "16 is not divisible by norm_groups=32"),
+    ],
+)
+def test_sizes_that_cannot_be_are_errors(change, message):
+    with pytest.raises(ValueError, match=message):
+        dataclasses.replace(IMAGE, **change)

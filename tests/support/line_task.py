@@ -1,0 +1,109 @@
+"""The smallest thing that trains through the production loop: a matrix that learns a matrix.
+
+As a script it is a run: `line_task.py RUN_DIR STEPS CHECKPOINT_EVERY WIDTH SECONDS`, where each example
+takes SECONDS to read; with `ADDRESS COUNT ID` after them, one of several processes, which share the
+matrix. The environment variables STEPS_DURING_SAVE and HEARTBEAT (in seconds) set these options.
+"""
+
+import dataclasses
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from videogen_jax import sharding
+from videogen_jax.data.loader import make_loader
+from videogen_jax.sharding import MeshConfig
+from videogen_jax.training.loop import LoopConfig, train
+from videogen_jax.training.processes.distributed import DistributedConfig, connect
+from videogen_jax.training.processes.peers import ending_at_once
+from videogen_jax.training.step import TrainState
+
+BATCH = 24  # which 3 processes and 8 devices divide
+LOOP = LoopConfig(log_every=1, sample_every=0, checkpoint_every=5, keep_checkpoints=3, keep_best=0)
+
+
+class Points:
+    """Vectors, each with its number."""
+
+    def __init__(self, seconds: float = 0.0):
+        self._seconds = seconds
+
+    def __len__(self) -> int:
+        return 37
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        time.sleep(self._seconds)
+        rng = np.random.default_rng(index)
+        return {"x": rng.standard_normal(16, np.float32), "index": np.int32(index)}
+
+
+class LineTask:
+    """Learns to double. The metric `order` tells one order of a batch's examples from another."""
+
+    def __init__(self, width: int = 16):
+        self.frozen: Any = {}
+        self._width = width
+
+    def init(self, key: jax.Array) -> Any:
+        return {"kernel": jax.random.normal(key, (16, self._width)) / 4}
+
+    def warm_start(self, params: Any) -> Any:
+        return params
+
+    def loss(self, params: Any, frozen: Any, batch: Any, key: jax.Array) -> Any:
+        error = batch["x"] @ params["kernel"] - 2 * jnp.tile(batch["x"], self._width // 16)
+        places = jnp.arange(1, batch["index"].shape[0] + 1)
+        order = (places * batch["index"]).sum().astype(jnp.float32)
+        return jnp.square(error).mean(), {"order": order}
+
+    def samples(self, params: Any, seed: int) -> None:
+        return None
+
+
+def train_line(
+    run_dir: Path,
+    steps: int = 10,
+    loop: LoopConfig = LOOP,
+    *,
+    mesh_config: MeshConfig = MeshConfig(),
+    devices: Any = None,
+    optimizer: Any = None,
+    width: int = 16,
+    seconds: float = 0.0,
+    data: Any = None,
+    **options: Any,
+) -> TrainState:
+    mesh = sharding.make_mesh(mesh_config, devices)
+    positions = list(sharding.batch_positions(mesh, BATCH))
+    data = data or make_loader(Points(seconds), BATCH, seed=3, positions=positions)
+    return train(
+        LineTask(width), optimizer or optax.adamw(1e-2), data, mesh, loop, run_dir,
+        steps=steps, seed=0, mesh_config=mesh_config, **options,
+    )  # fmt: skip
+
+
+def main(run_dir: str, steps: str, every: str, width: str, seconds: str, *process: str) -> None:
+    jax.config.update("jax_platforms", "cpu")
+    if process:
+        address, count, number = process
+        heartbeat = int(os.environ.get("HEARTBEAT", "10"))
+        connect(DistributedConfig(False, address, int(count), int(number), heartbeat))
+    during = os.environ.get("STEPS_DURING_SAVE")
+    loop = dataclasses.replace(
+        LOOP, checkpoint_every=int(every), steps_during_save=int(during) if during else None
+    )
+    mesh_config = MeshConfig(data=1, fsdp=-1, min_sharded_bytes=1) if process else MeshConfig()
+    options: Any = {"mesh_config": mesh_config, "width": int(width), "seconds": float(seconds)}
+    with ending_at_once():
+        train_line(Path(run_dir), int(steps), loop, **options)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

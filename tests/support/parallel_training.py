@@ -1,0 +1,89 @@
+"""A short training that is the same on any devices: one process of it, and what the tests share.
+
+As a script, `parallel_training.py OUT DATA FSDP FRAMES ADDRESS PROCESSES ID`, it is one of several
+processes, each with the CPU devices that JAX_NUM_CPU_DEVICES says.
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import optax
+
+from tests.support import micro_model
+from videogen_jax import sharding, trees
+from videogen_jax.data.loader import make_loader
+from videogen_jax.sharding import MeshConfig
+from videogen_jax.training.loop import LoopConfig, train
+from videogen_jax.training.processes.distributed import DistributedConfig, connect
+from videogen_jax.training.tasks.cascade import CascadeTask, CascadeTaskConfig
+
+STEPS, BATCH, FRAMES = 20, 8, 4
+
+
+class Latents:
+    """Clips of a stage and of the one below as a latent cache gives them; the values are noise."""
+
+    def __len__(self) -> int:
+        return 24
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        rng = np.random.default_rng(index)
+        length = micro_model.MICRO.text_encoder.max_length
+        return {
+            "latents_16": rng.standard_normal((FRAMES, 8, 8, 4), np.float32),
+            "latents_std_16": rng.random((FRAMES, 8, 8, 4), np.float32),
+            "latents_8": rng.standard_normal((FRAMES, 4, 4, 4), np.float32),
+            "latents_std_8": rng.random((FRAMES, 4, 4, 4), np.float32),
+            "tokens": rng.integers(0, 500, length, np.int32),
+            "fps": np.float32(8),
+        }
+
+
+def task() -> CascadeTask:
+    model = micro_model.MICRO
+    frozen = {"text_encoder": micro_model.params()["text_encoder"]}
+    null_tokens = micro_model.TOKENIZER([""], model.text_encoder.max_length)[0]
+    config = CascadeTaskConfig(stage=2, low_res_noise=100)
+    start = micro_model.params()["stage_2"]
+    return CascadeTask(config, model, frozen, null_tokens, lambda *_: None, start)
+
+
+def train_on(mesh_config: MeshConfig, out: Path, devices: Any = None) -> None:
+    """Leaves `metrics.jsonl` and, by path, the parameters after `STEPS` steps in `params.npz`.
+
+    SGD: Adam makes as large a step of a gradient that is rounding alone as of any other.
+    """
+    mesh = sharding.make_mesh(mesh_config, devices)
+    data = make_loader(Latents(), BATCH, seed=0, positions=sharding.batch_positions(mesh, BATCH))
+    loop = LoopConfig(log_every=1, sample_every=0, checkpoint_every=STEPS)
+    state = train(
+        task(), optax.sgd(0.05), data, mesh, loop, out, steps=STEPS, seed=0, mesh_config=mesh_config
+    )
+    params = {path: sharding.to_host(leaf) for path, leaf in trees.flatten(state.params).items()}
+    if jax.process_index() == 0:
+        np.savez(out / "params.npz", **params)
+
+
+def losses(out: Path) -> list[float]:
+    return [json.loads(line)["loss"] for line in (out / "metrics.jsonl").read_text().splitlines()]
+
+
+def params(out: Path) -> dict[str, np.ndarray]:
+    with np.load(out / "params.npz") as file:
+        return dict(file)
+
+
+def main(out: str, data: str, fsdp: str, frames: str, address: str, count: str, number: str):
+    connect(DistributedConfig(False, address, int(count), int(number)))
+    mesh_config = MeshConfig(int(data), int(fsdp), int(frames), min_sharded_bytes=1)
+    train_on(mesh_config, Path(out))
+
+
+if __name__ == "__main__":
+    jax.config.update("jax_default_matmul_precision", "highest")
+    jax.config.update("jax_disable_most_optimizations", True)
+    main(*sys.argv[1:])

@@ -1,0 +1,157 @@
+"""Training of every part of a model through the production path: one run after the other.
+
+The runs go in the order in which the parts need each other; each is resumed from its middle and must
+come out the same, bit for bit.
+"""
+
+import dataclasses
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+from tests.support.micro_model import MICRO
+
+from tests.support.numbered_clips import (
+    numbered_record,
+    write_dataset,
+)
+from videogen_jax.sharding import MeshConfig
+from videogen_jax.training.runs.claim import claim
+from videogen_jax.training.runs.config import (
+    RUNS,
+    RunConfig,
+)
+from videogen_jax.training.runs.run import copy_tokenizer, export_run, train_run
+from videogen_jax.training.tasks.autoencoder import AutoencoderTaskConfig
+from videogen_jax.training.tasks.temporal_sr import RefinerTaskConfig
+from videogen_jax.weights import model_dir
+
+TOKENIZER = Path("videogen_jax/assets/shapes/tokenizer")
+SAMPLES = {  # kinds of files by part; the others draw none here
+    "autoencoder": ("png",),
+    "image": ("png",),
+    "stage-2": ("mp4", "png"),
+    "refiner": ("mp4", "png"),
+}
+PARTS = [name.removeprefix("tiny-") for name in RUNS if name.startswith("tiny-")]
+PARTS.remove("stage-3")  # the smallest model has two stages
+
+
+def _config(part: str) -> RunConfig:
+    """The tiny preset's run with the smallest model, which compiles in half the time."""
+    config = RUNS[f"tiny-{part}"]
+    task = config.task
+    match task:
+        case AutoencoderTaskConfig():
+            task = dataclasses.replace(task, resolutions=(16, 8))
+        case RefinerTaskConfig():
+            task = dataclasses.replace(task, warm_start="stage_2")
+    config = dataclasses.replace(config, model=MICRO, task=task)
+    data = dataclasses.replace(config.data, examples=32, resolution=16)
+    sample_every = 4 if part in SAMPLES else 0
+    loop = dataclasses.replace(
+        config.loop, checkpoint_every=2, log_every=1, sample_every=sample_every
+    )
+    return dataclasses.replace(config, data=data, loop=loop)
+
+
+@pytest.fixture(scope="module")
+def chain(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a run per part, trained in order, and the model directory they export to."""
+    folder = tmp_path_factory.mktemp("chain")
+    jax.config.update("jax_compilation_cache_dir", str(folder / "compilation"))
+    copy_tokenizer(TOKENIZER, folder / "model")
+    for name in PARTS:
+        train_run(_config(name), folder / name, folder / "model", jax.devices()[:1])
+        export_run(folder / name, folder / "model")
+    return folder
+
+
+def test_the_parts_make_a_complete_model_directory(chain: Path):
+    assert model_dir.list_components(chain / "model") == sorted(
+        ["text_encoder", "autoencoder", "image_unet", "stage_1", "stage_2"]
+        + ["flow", "refiner", "video_decoder"]
+    )
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_resumed_equals_uninterrupted(chain: Path, tmp_path: Path, name: str):
+    run_dir = tmp_path / name
+    shutil.copytree(chain / name, run_dir)
+    config = _config(name)
+    uninterrupted = train_run(config, run_dir, chain / "model", jax.devices()[:1])
+    assert int(uninterrupted.step) == 4
+    shutil.rmtree(run_dir / "checkpoints" / "4")
+    resumed = train_run(config, run_dir, chain / "model", jax.devices()[:1])
+    jax.tree.map(np.testing.assert_array_equal, uninterrupted, resumed)
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_a_run_leaves_its_metrics_and_samples(chain: Path, name: str):
+    lines = (chain / name / "metrics.jsonl").read_text().splitlines()
+    assert [json.loads(line)["step"] for line in lines] == [1, 2, 3, 4]
+    assert all("loss" in json.loads(line) for line in lines)
+    samples = sorted(path.name for path in (chain / name / "samples").iterdir())
+    assert samples == [f"step_00000004.{kind}" for kind in SAMPLES.get(name, ())]
+
+
+def test_a_run_on_real_clips_resumes_within_an_epoch(chain: Path, tmp_path: Path):
+    records = [numbered_record(f"clip {i}", 20 + i) for i in range(12)]
+    dataset = write_dataset(tmp_path / "clips", records)
+    config = _config("stage-1")
+    data = dataclasses.replace(config.data, dataset=str(dataset), fps=8.0)
+    config = dataclasses.replace(
+        config, data=data, loop=dataclasses.replace(config.loop, sample_every=4)
+    )
+    uninterrupted = train_run(config, tmp_path / "run", chain / "model", jax.devices()[:1])
+    assert (tmp_path / "run" / "samples" / "step_00000004.png").exists()
+    shutil.rmtree(tmp_path / "run" / "checkpoints" / "4")
+    resumed = train_run(config, tmp_path / "run", chain / "model", jax.devices()[:1])
+    jax.tree.map(np.testing.assert_array_equal, uninterrupted, resumed)
+    shutil.copytree(chain / "model", tmp_path / "model")
+    shutil.rmtree(dataset)
+    assert export_run(tmp_path / "run", tmp_path / "model") == ["stage_1"]
+
+
+def test_a_run_directory_of_another_configuration_is_refused(chain: Path):
+    name = "autoencoder"
+    other = dataclasses.replace(_config(name), batch_size=16)
+    with pytest.raises(ValueError, match=r"another configuration.*\n  batch_size: 8 there, 16 now"):
+        train_run(other, chain / name, chain / "model")
+
+
+def test_a_run_may_go_on_with_other_steps_and_another_mesh(tmp_path: Path):
+    begun = _config("stage-1")
+    claim(tmp_path, begun)
+    claim(tmp_path, dataclasses.replace(begun, steps=9, mesh=MeshConfig(data=1, fsdp=4)))
+
+
+@pytest.mark.parametrize(
+    ("name", "fields", "message"),
+    [
+        ("stage-1", {"mesh": MeshConfig(1, 1, 8)}, "clips of 4 frames are not divisible by"),
+        ("refiner", {"mesh": MeshConfig(2, 1, 4)}, "clips of 2 frames are not divisible by"),
+        ("stage-1", {"batch_size": 6}, r"batch of 6 \(batch_size\) is not divisible by"),
+        ("stage-1", {"mesh": MeshConfig(3)}, "does not multiply to the 8 devices"),
+    ],
+)
+def test_what_the_mesh_does_not_divide_is_refused_at_once(
+    chain: Path, tmp_path: Path, name: str, fields: dict[str, Any], message: str
+):
+    config = dataclasses.replace(_config(name), **fields)
+    with pytest.raises(ValueError, match=message):
+        train_run(config, tmp_path / "run", chain / "model")
+    assert not (tmp_path / "run").exists()
+
+
+def test_eight_devices_train_as_one(chain: Path, tmp_path: Path):
+    one = _config("flow")  # the part that compiles fastest
+    sharded = dataclasses.replace(one, mesh=MeshConfig(data=2, fsdp=4))
+    state = train_run(sharded, tmp_path / "sharded", chain / "model")
+    expected = train_run(one, chain / "flow", chain / "model", jax.devices()[:1])
+    for a, b in zip(jax.tree.leaves(state.ema), jax.tree.leaves(expected.ema), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-4)  # Adam amplifies the order of summation

@@ -1,0 +1,76 @@
+"""The text-to-image task: what its network is told, and that it learns pictures by their prompts."""
+
+import jax
+import numpy as np
+import pytest
+
+from tests.support import tiny_model
+from videogen_jax.configs.models import TINY
+from videogen_jax.data.shapes.sources import ShapesClips
+from videogen_jax.data.transforms import to_float
+from videogen_jax.training.tasks import text_to_image
+from videogen_jax.training.tasks.text_to_image import TextToImageTask, TextToImageTaskConfig
+
+BLOCK_TOLERANCE = 1e-5
+NETWORK_TOLERANCE = 1e-4
+NUM_CLIPS = 4
+
+
+@pytest.fixture(scope="module")
+def batch():
+    source = ShapesClips("train", NUM_CLIPS, resolution=64, num_frames=2)
+    return tiny_model.batch_of(source, NUM_CLIPS)
+
+
+def make_task(text_dropout: float = 0.0) -> TextToImageTask:
+    config = TextToImageTaskConfig(text_dropout=text_dropout, posterior_noise=False)
+    return TextToImageTask(
+        config, TINY, tiny_model.frozen(), tiny_model.NULL_TOKENS_T, lambda *_: None
+    )
+
+
+def test_the_network_is_told_the_prompt_and_denoises_the_first_frame(batch, monkeypatch):
+    seen = tiny_model.recorded(monkeypatch, text_to_image, make_task, batch)
+    x0 = tiny_model.encode(to_float(batch["video"][:, :1]), TINY.image.resolution)
+    assert x0.shape == (NUM_CLIPS, 1, 8, 8, 4)
+    np.testing.assert_allclose(seen["x0"], x0, atol=NETWORK_TOLERANCE)
+    np.testing.assert_array_equal(seen["x"], np.full(x0.shape, tiny_model.NOISY))
+    text = tiny_model.text_of(batch["tokens"])
+    np.testing.assert_allclose(seen["text"], text.states_BTD, atol=BLOCK_TOLERANCE)
+
+
+def test_dropped_prompts_are_the_empty_prompt(batch, monkeypatch):
+    seen = tiny_model.recorded(
+        monkeypatch, text_to_image, lambda: make_task(text_dropout=1.0), batch
+    )
+    null = tiny_model.text_of(np.stack([tiny_model.NULL_TOKENS_T] * NUM_CLIPS))
+    np.testing.assert_allclose(seen["text"], null.states_BTD, atol=BLOCK_TOLERANCE)
+
+
+def test_overfits_a_batch(batch):
+    latents = np.random.default_rng(0).normal(size=(NUM_CLIPS, 1, 8, 8, 4)).astype(np.float32)
+    cached = {"tokens": batch["tokens"], f"latents_{TINY.image.resolution}": latents}
+    task = make_task()
+    _, metrics = tiny_model.overfit(task, tiny_model.random_params(task.init), cached, 200, 5e-3)
+    assert tiny_model.mean(metrics[-20:]) < 0.5 * tiny_model.mean(metrics[:10])
+    # Where nothing is left of the picture, only the prompt tells which of the four it was; without
+    # it the best guess is their mean, at an error of 3/4 of the variance.
+    assert tiny_model.mean(metrics[-50:], "error_quarter_3") < 0.5 * 0.75 * latents.var()
+
+
+def test_goes_on_from_the_parameters_given():
+    config = TextToImageTaskConfig(warm_start="image_unet")
+    args = config, TINY, tiny_model.frozen(), tiny_model.NULL_TOKENS_T, lambda *_: None
+    fresh, earlier = (tiny_model.random_params(make_task().init, seed) for seed in (0, 1))
+    assert TextToImageTask(*args).warm_start(fresh) is fresh
+    begun = TextToImageTask(*args, warm_start_params=earlier).warm_start(fresh)
+    jax.tree.map(np.testing.assert_array_equal, begun, earlier)
+    del earlier["conv_in"]
+    with pytest.raises(ValueError, match="missing conv_in/bias"):
+        TextToImageTask(*args, warm_start_params=earlier).warm_start(fresh)
+
+
+def test_components(batch):
+    task = make_task()
+    params = jax.eval_shape(task.init, tiny_model.key())
+    assert task.components(params) == {"image_unet": params}

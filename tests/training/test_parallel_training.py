@@ -1,0 +1,73 @@
+"""The same training on 1 device, on 8 and on several processes."""
+
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from tests.support import parallel_training
+from tests.support.processes import run_processes
+from videogen_jax.sharding import MeshConfig
+
+LOSS_RTOL, PARAMS_ATOL = 1e-5, 1e-6
+
+
+@pytest.fixture(scope="module")
+def on_one_device(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("one")
+    parallel_training.train_on(MeshConfig(), out, jax.devices()[:1])
+    return out
+
+
+def assert_same_training(out: Path, expected: Path) -> None:
+    assert len(parallel_training.losses(out)) == parallel_training.STEPS
+    np.testing.assert_allclose(
+        parallel_training.losses(out), parallel_training.losses(expected), rtol=LOSS_RTOL
+    )
+    found = parallel_training.params(out)
+    for path, value in parallel_training.params(expected).items():
+        np.testing.assert_allclose(found[path], value, rtol=0, atol=PARAMS_ATOL, err_msg=path)
+
+
+def test_training_goes_somewhere(on_one_device: Path):
+    """Else the others would agree for the wrong reason."""
+    start = parallel_training.task()._warm_start_params
+    moved = np.abs(
+        parallel_training.params(on_one_device)["conv_in/kernel"] - start["conv_in"]["kernel"]
+    )
+    assert moved.max() > 1000 * PARAMS_ATOL
+
+
+@pytest.mark.parametrize("sizes", [(1, 8, 1), (2, 2, 2)])
+def test_eight_devices_train_as_one(
+    on_one_device: Path, tmp_path: Path, sizes: tuple[int, int, int]
+):
+    parallel_training.train_on(MeshConfig(*sizes, min_sharded_bytes=1), tmp_path)
+    assert_same_training(tmp_path, on_one_device)
+
+
+def test_two_processes_train_as_one(on_one_device: Path, tmp_path: Path):
+    train_on_processes(tmp_path, (1, 4, 1), processes=2, devices=2)
+    assert_same_training(tmp_path, on_one_device)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sizes", [(2, 2, 2), (1, 1, 4), (1, 4, 1)])
+def test_four_processes_train_as_one(
+    on_one_device: Path, tmp_path: Path, sizes: tuple[int, int, int]
+):
+    """With one device each they share every clip, so that none reads a part of the batch alone, or all
+    parameters."""
+    train_on_processes(tmp_path, sizes, processes=4, devices=int(np.prod(sizes)) // 4)
+    assert_same_training(tmp_path, on_one_device)
+
+
+def train_on_processes(
+    out: Path, sizes: tuple[int, int, int], processes: int, devices: int
+) -> None:
+    printed = run_processes(
+        parallel_training.__file__, [out, *sizes], out, processes=processes, devices=devices
+    )
+    assert "loss=" in printed[0]  # the progress line
+    assert not any("loss=" in text for text in printed[1:])

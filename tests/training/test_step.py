@@ -1,0 +1,258 @@
+"""The train step: accumulation, freezing, and steps that are skipped."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from tests.support import tiny_model
+from tests.support.micro_model import (
+    MICRO,
+    params,
+)
+from tests.support.micro_model import TOKENIZER as MICRO_TOKENIZER
+from videogen_jax.training.optim import OptimConfig, learning_rate, make_optimizer
+from videogen_jax.training.step import StepOptions, init_state, make_step
+from videogen_jax.training.task import ComputeConfig, Mean
+from videogen_jax.training.tasks.cascade import CascadeTask, CascadeTaskConfig
+from videogen_jax.training.tasks.text_encoder import TextEncoderTask, TextEncoderTaskConfig
+from videogen_jax.training.tasks.video_decoder import VideoDecoderTask, VideoDecoderTaskConfig
+from videogen_jax.training.telemetry.flops import jaxpr_flops
+
+LOSS_TOLERANCE, PARAMETER_TOLERANCE = 1e-5, 1e-6
+SAMPLES = 8
+KEY = jax.random.key(3)
+
+
+class Line:
+    """Fits y = a x + b + noise; not finite where x is."""
+
+    frozen = None
+
+    def init(self, key):
+        return {"slope": {"kernel": jnp.ones((2, 2))}, "offset": {"bias": jnp.full(2, 0.5)}}
+
+    def loss(self, params, frozen, batch, keys_B):
+        noise = jax.vmap(lambda key: jax.random.normal(key, (2,)))(keys_B)
+        y = batch["x"] @ params["slope"]["kernel"] + params["offset"]["bias"]
+        error_B = jnp.square(y - 2 * batch["x"] - noise).mean(axis=1)
+        large_B = batch["x"][:, 0] > 0
+        mean = Mean(jnp.where(large_B, error_B, 0).sum(), large_B.sum())
+        return error_B.mean(), {"error_of_large": mean, "error": error_B.mean()}
+
+
+def line_batch(value: float | None = None) -> dict[str, np.ndarray]:
+    x = np.random.default_rng(0).normal(size=(SAMPLES, 2)).astype(np.float32)
+    if value is not None:
+        x[3, 1] = value
+    return {"x": x}
+
+
+def run(optimizer, batches, options=StepOptions(), state=None):
+    """The states and metrics after each batch."""
+    task = Line()
+    step = jax.jit(make_step(task, optimizer, 0.9, options))
+    state, results = state or init_state(optimizer, task.init(KEY)), []
+    for batch in batches:
+        state, metrics = step(state, None, batch, KEY)
+        results.append((state, metrics))
+    return results
+
+
+def assert_equal(a, b):
+    jax.tree.map(np.testing.assert_array_equal, a, b)
+
+
+@functools.cache
+def stage(compute: ComputeConfig = ComputeConfig()) -> tuple[CascadeTask, dict[str, np.ndarray]]:
+    """A stage with everything random that it can have, and a batch of cached latents."""
+    config = CascadeTaskConfig(2, text_dropout=0.5, reference_dropout=0.5, low_res_noise=500)
+    frozen = {name: params()[name] for name in ("text_encoder", "autoencoder")}
+    null = MICRO_TOKENIZER([""], MICRO.text_encoder.max_length)[0]
+    rng = np.random.default_rng(0)
+    shape = (SAMPLES, 2)
+    batch = {}
+    for stage in MICRO.stages:
+        side = MICRO.latent_size(stage.resolution)
+        mean, std = rng.normal(size=(2, *shape, side, side, 4)).astype(np.float32)
+        batch[f"latents_{stage.resolution}"] = mean
+        batch[f"latents_std_{stage.resolution}"] = 0.1 * np.abs(std)
+    prompts = [f"a red circle {i}" for i in range(SAMPLES)]
+    batch["tokens"] = MICRO_TOKENIZER(prompts, MICRO.text_encoder.max_length)
+    batch["fps"] = np.full(SAMPLES, 8.0, np.float32)
+    return CascadeTask(config, MICRO, frozen, null, lambda *_: None, None, compute), batch
+
+
+def stage_step(options: StepOptions, compute: ComputeConfig = ComputeConfig()):
+    """One step of SGD on the stage: the parameters after it, and the metrics."""
+    task, batch = stage(compute)
+    optimizer = optax.sgd(1e-2)
+    state = init_state(optimizer, params()["stage_2"])
+    step = jax.jit(make_step(task, optimizer, 0.9, options))
+    state, metrics = step(state, task.frozen, batch, KEY)
+    return state.params, metrics
+
+
+@functools.cache
+def whole_batch():
+    return stage_step(StepOptions())
+
+
+def assert_as_whole_batch(found, metrics):
+    expected, of_batch = whole_batch()
+    assert of_batch.keys() == metrics.keys()
+    for name, value in of_batch.items():
+        np.testing.assert_allclose(metrics[name], value, rtol=LOSS_TOLERANCE, err_msg=name)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, atol=PARAMETER_TOLERANCE), found, expected
+    )
+
+
+def test_four_micro_batches_are_one_batch():
+    expected, _ = whole_batch()
+    before = params()["stage_2"]
+    changes = jax.tree.map(lambda new, old: np.abs(new - old).max(), expected, before)
+    assert max(jax.tree.leaves(changes)) > 100 * PARAMETER_TOLERANCE
+    assert_as_whole_batch(*stage_step(StepOptions(accumulate=4)))
+
+
+@pytest.mark.parametrize("policy", ["blocks", "dots"])
+def test_recomputing_activations_changes_no_number(policy):
+    assert_as_whole_batch(*stage_step(StepOptions(), ComputeConfig(remat=policy)))
+
+
+def test_policies_compute_more_the_less_they_keep():
+    def flops(loss, *args) -> float:
+        return jaxpr_flops(jax.grad(lambda *args: loss(*args)[0]), *args).total
+
+    policies = ("none", "dots", "blocks")
+    of_stage, of_decoder = [], []
+    for policy in policies:
+        compute = ComputeConfig(remat=policy)
+        task, batch = stage(compute)
+        keys = tiny_model.keys(KEY, batch)
+        of_stage.append(flops(task.loss, params()["stage_2"], task.frozen, batch, keys))
+        decoder = VideoDecoderTask(VideoDecoderTaskConfig(), MICRO, task.frozen, {}, compute)
+        clips = {name: np.zeros((1, 2, 16, 16, 3), np.uint8) for name in ("video", "degraded")}
+        of_decoder.append(
+            flops(decoder.loss, jax.eval_shape(decoder.init, KEY), task.frozen, clips, keys[:1])
+        )
+    for counts in (of_stage, of_decoder):
+        assert counts[0] <= counts[1] < counts[2] < 1.5 * counts[0]
+
+
+def test_bfloat16_computes_the_same_roughly_and_keeps_float32_parameters():
+    compute = ComputeConfig("bfloat16")
+    _, whole = whole_batch()
+    task, batch = stage(compute)
+    keys_B = jax.vmap(jax.random.fold_in, (None, 0))(jax.random.fold_in(KEY, 0), np.arange(SAMPLES))
+    loss, _ = jax.jit(task.loss)(params()["stage_2"], task.frozen, batch, keys_B)
+    assert loss.dtype == jnp.float32 and loss != whole["loss"]
+    np.testing.assert_allclose(loss, whole["loss"], rtol=0.02)
+    assert {x.dtype for x in jax.tree.leaves(jax.eval_shape(task.init, KEY))} == {
+        jnp.dtype(jnp.float32)
+    }
+
+
+def test_a_network_without_blocks_recomputes_nothing():
+    with pytest.raises(ValueError, match="compute.remat is 'dots', but the text encoder has no"):
+        TextEncoderTask(TextEncoderTaskConfig(16, 4), MICRO, ComputeConfig(remat="dots"))
+
+
+def test_a_mean_over_some_samples_is_one_over_the_batch():
+    (_, whole), (_, parts) = (
+        run(optax.sgd(0.1), [line_batch()], StepOptions(accumulate=n))[0] for n in (1, 8)
+    )
+    for name in whole:
+        np.testing.assert_allclose(parts[name], whole[name], rtol=LOSS_TOLERANCE, err_msg=name)
+
+
+def test_accumulation_that_cannot_be_exact_is_refused():
+    text = TextEncoderTask(TextEncoderTaskConfig(16, 4), tiny_model.TINY)
+    for task, accumulate, message in (
+        (Line(), 0, "accumulate is 0, expected 1 or more"),
+        (text, 2, "accumulate is 2, but the contrastive loss compares every sample"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            make_step(task, optax.sgd(0.1), 0.9, StepOptions(accumulate=accumulate))
+    with pytest.raises(ValueError, match="batch of 8 is not divisible by accumulate, which is 3"):
+        run(optax.sgd(0.1), [line_batch()], StepOptions(accumulate=3))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e30])
+def test_a_step_that_is_not_finite_changes_nothing_and_is_counted(value):
+    optimizer = make_optimizer(OptimConfig(warmup_steps=0), 10)
+    batches = [line_batch(), line_batch(value), line_batch(value), line_batch()]
+    (good, _), (bad, seen), (worse, _), (after, _) = run(optimizer, batches)
+    for state in (bad, worse):
+        assert_equal(
+            (state.params, state.ema, state.opt_state), (good.params, good.ema, good.opt_state)
+        )
+    assert [int(state.step) for state in (good, bad, worse, after)] == [1, 2, 3, 4]
+    assert [int(state.skipped) for state in (good, bad, worse, after)] == [0, 1, 2, 2]
+    assert [int(state.skipped_in_a_row) for state in (good, bad, worse, after)] == [0, 1, 2, 0]
+    assert not np.isfinite(seen["loss"]) and seen["skipped"] == 1
+    assert (after.params["slope"]["kernel"] != good.params["slope"]["kernel"]).any()
+
+
+def test_an_update_that_is_not_finite_is_not_made():
+    """Of a finite gradient, but by a rate that no number can bear."""
+    ((state, metrics),) = run(optax.sgd(1e38), [line_batch(100.0)])
+    assert np.isfinite(metrics["grad_norm"]) and int(state.skipped) == 1
+    assert_equal(state.params, Line().init(KEY))
+
+
+def test_after_too_many_in_a_row_nothing_changes_any_more():
+    options = StepOptions(max_skipped=2)
+    bad, good = line_batch(np.nan), line_batch()
+    results = run(optax.sgd(0.1), [good, bad, bad, good, good], options)
+    assert [int(state.skipped_in_a_row) for state, _ in results] == [0, 1, 2, 3, 4]
+    assert_equal(results[-1][0].params, results[0][0].params)
+
+
+@pytest.mark.parametrize("freeze", [("slope/.*",), ("offset/bias",)])
+def test_frozen_parameters_have_no_state_and_no_update(freeze):
+    optimizer = make_optimizer(
+        OptimConfig(warmup_steps=0, freeze=freeze, decay=(".*",), weight_decay=0.1), 10
+    )
+    options = StepOptions(freeze=freeze)
+    frozen, free = ("slope", "offset") if freeze[0].startswith("slope") else ("offset", "slope")
+    start = Line().init(KEY)
+    state, metrics = run(optimizer, [line_batch(), line_batch()], options)[-1]
+    assert_equal(state.params[frozen], start[frozen])
+    assert_equal(state.ema[frozen], start[frozen])
+    for leaf in (state.params, state.ema):
+        assert all((a != b).any() for a, b in zip(leaf[free].values(), start[free].values()))
+    moments = [x for x in jax.tree.leaves(state.opt_state) if jnp.ndim(x)]
+    shapes = {x.shape for x in moments}
+    assert len(moments) == 2 and shapes == {next(iter(start[free].values())).shape}
+    free_norm = optax.tree.norm(state.params[free])
+    np.testing.assert_allclose(metrics["param_norm"], free_norm, rtol=1e-6)
+
+
+def test_no_gradient_is_computed_of_frozen_parameters():
+    """Of y = x a + b without a, no product is left but the forward pass's."""
+
+    def products(freeze: tuple[str, ...]) -> int:
+        optimizer = make_optimizer(OptimConfig(freeze=freeze, decay=(".*",)), 10)
+        step = make_step(Line(), optimizer, 0.9, StepOptions(freeze=freeze))
+        state = init_state(optimizer, Line().init(KEY))
+        return str(jax.make_jaxpr(step)(state, None, line_batch(), KEY)).count("dot_general")
+
+    assert products(("slope/.*",)) == 1 < products(())
+
+
+def test_the_learning_rate_reported_is_the_one_used():
+    config = OptimConfig(name="sgd", b1=0.0, learning_rate=0.1, warmup_steps=4, weight_decay=0.0)
+    optimizer = make_optimizer(config, 10)
+    options = StepOptions(learning_rate=learning_rate(config, 10))
+    batches = [line_batch(), line_batch(np.nan), line_batch(), line_batch()]
+    results = run(optimizer, batches, options)
+    rates = [float(metrics["learning_rate"]) for _, metrics in results]
+    np.testing.assert_allclose(rates, [0.0, 0.025, 0.025, 0.05])
+    (_, (before, _), (after, metrics), _) = results
+    change = optax.tree.norm(jax.tree.map(jnp.subtract, after.params, before.params))
+    np.testing.assert_allclose(change, 0.025 * min(metrics["grad_norm"], 1.0), rtol=1e-5)
