@@ -3,10 +3,7 @@
 from pathlib import Path
 
 from videogen_jax import VideoGen
-from videogen_jax.cli import (
-    command,
-    enable_compilation_cache,
-)
+from videogen_jax.cli import command, enable_compilation_cache
 from videogen_jax.evaluation.ablation_sheets import save_ablation_sheets
 from videogen_jax.evaluation.shapes_ablations import (
     decoder_table,

@@ -5,14 +5,8 @@ from pathlib import Path
 import tyro
 
 from videogen_jax import VideoGen
-from videogen_jax.cli import (
-    COMPILATION_CACHE,
-    enable_compilation_cache,
-)
-from videogen_jax.commands.sampling_flags import (
-    Prompts,
-    call_sampling,
-)
+from videogen_jax.cli import COMPILATION_CACHE, enable_compilation_cache
+from videogen_jax.commands.sampling_flags import Prompts, call_sampling
 from videogen_jax.errors import UserError
 from videogen_jax.media.output import check_output
 from videogen_jax.media.pictures import check_picture_format, picture_grid, save_picture

@@ -7,15 +7,8 @@ import jax
 import tyro
 
 from videogen_jax import VideoGen
-from videogen_jax.cli import (
-    COMPILATION_CACHE,
-    enable_compilation_cache,
-)
-from videogen_jax.commands.sampling_flags import (
-    Prompts,
-    ReferenceFile,
-    call_sampling,
-)
+from videogen_jax.cli import COMPILATION_CACHE, enable_compilation_cache
+from videogen_jax.commands.sampling_flags import Prompts, ReferenceFile, call_sampling
 from videogen_jax.media.output import check_format, check_output
 from videogen_jax.pipeline.requests.options import VideoOptions
 from videogen_jax.sharding import MeshConfig, make_mesh

@@ -15,22 +15,16 @@ import pytest
 import tyro
 from safetensors import SafetensorError
 
-from videogen_jax import (
-    UserError,
-)
-from videogen_jax import (
-    cli as cli,
-)
+from videogen_jax import UserError
+from videogen_jax import cli as cli
+from videogen_jax.configs.runs import RUNS
 from videogen_jax.data.clips import ingest
+from videogen_jax.data.config import DataConfig
 from videogen_jax.data.degrade import DegradeConfig
 from videogen_jax.errors import Diverged, MissingFile, user_message
 from videogen_jax.models.autoencoder import AutoencoderConfig
 from videogen_jax.tokenizer import END_TOKEN, START_TOKEN, load_tokenizer, save_clip_format
 from videogen_jax.training.processes import peers
-from videogen_jax.training.runs.config import (
-    RUNS,
-    DataConfig,
-)
 from videogen_jax.weights import model_dir
 
 ROOT = Path(__file__).parents[1]

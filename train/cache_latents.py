@@ -5,14 +5,8 @@ from typing import Annotated
 
 import tyro
 
-from videogen_jax.cli import (
-    command,
-    enable_compilation_cache,
-)
-from videogen_jax.training.latents.making import (
-    CacheOptions,
-    make_cache,
-)
+from videogen_jax.cli import command, enable_compilation_cache
+from videogen_jax.training.latents.making import CacheOptions, make_cache
 from videogen_jax.training.processes.distributed import DistributedConfig, connect
 from videogen_jax.training.processes.peers import ending_at_once
 

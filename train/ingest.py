@@ -40,10 +40,7 @@ def main(
     # Beam says at import that it cannot reach BigQuery.
     logging.getLogger().addFilter(lambda record: "apitools" not in record.getMessage())
     from videogen_jax.data.clips.ingest import IngestConfig, RunnerConfig, ingest
-    from videogen_jax.data.clips.report import (
-        save_sample_sheet,
-        summary,
-    )
+    from videogen_jax.data.clips.report import save_sample_sheet, summary
 
     config = IngestConfig(str(source.resolve()), reading, clip, clips_per_shard)
     info = ingest(config, out, RunnerConfig(runner, beam_args, workers))

@@ -2,10 +2,7 @@
 
 from pathlib import Path
 
-from videogen_jax.cli import (
-    command,
-    enable_compilation_cache,
-)
+from videogen_jax.cli import command, enable_compilation_cache
 from videogen_jax.training.runs.shapes_model import train_shapes
 
 TOKENIZER = Path("videogen_jax/assets/shapes/tokenizer")

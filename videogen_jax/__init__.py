@@ -13,10 +13,7 @@ from videogen_jax.config import DenoiserConfig, ModelConfig
 from videogen_jax.configs.models import MODELS
 from videogen_jax.errors import UserError
 from videogen_jax.media.video import Video
-from videogen_jax.pipeline.requests.options import (
-    ImageOptions,
-    VideoOptions,
-)
+from videogen_jax.pipeline.requests.options import ImageOptions, VideoOptions
 from videogen_jax.pipeline.videogen import VideoGen
 
 __version__ = "0.1.0"

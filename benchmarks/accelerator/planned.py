@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from videogen_jax.atomic import replacing
+from videogen_jax.configs.runs import RUNS
 from videogen_jax.training.planning.plan import plan_step
 from videogen_jax.training.planning.topology import parse_topology, prepare
-from videogen_jax.training.runs.config import RUNS
 
 FILE = Path(__file__).parent / "planned.json"
 TOPOLOGY = "h100:1"

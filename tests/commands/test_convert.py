@@ -18,11 +18,7 @@ import pytest
 import torch
 from safetensors.numpy import load_file, save_file
 
-from tests.support.torch_stable_diffusion import (
-    SD1,
-    build_models,
-    save_folder,
-)
+from tests.support.torch_stable_diffusion import SD1, build_models, save_folder
 from videogen_jax.weights import model_dir as model_dirs
 from videogen_jax.weights.model_dir import list_components, load_component
 

@@ -9,13 +9,7 @@ import pytest
 
 from tests.support import tiny_model
 from videogen_jax import trees
-from videogen_jax.configs.models import (
-    MODELS,
-    PAPER,
-    SHAPES,
-    SMALL,
-    TINY,
-)
+from videogen_jax.configs.models import MODELS, PAPER, SHAPES, SMALL, TINY
 from videogen_jax.models.autoencoder import Autoencoder
 from videogen_jax.models.components import component_shapes
 from videogen_jax.models.text_encoder import TextEncoder

@@ -9,14 +9,11 @@ import pytest
 
 from videogen_jax import trees
 from videogen_jax.configs.models import MODELS
+from videogen_jax.configs.runs import RUNS, runs_of
 from videogen_jax.models import parameters
 from videogen_jax.sharding import MeshConfig, make_mesh
 from videogen_jax.training.optim import trainable
-from videogen_jax.training.runs.config import (
-    RUNS,
-    RunConfig,
-    runs_of,
-)
+from videogen_jax.training.runs.config import RunConfig
 from videogen_jax.training.runs.run import check_micro_batch, with_model_of
 from videogen_jax.training.tasks.cascade import CascadeTaskConfig
 from videogen_jax.training.tasks.temporal_sr import FlowTaskConfig, RefinerTaskConfig

@@ -10,10 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from videogen_jax.data.degradation_sheet import (
-    describe,
-    save_degradation_sheet,
-)
+from videogen_jax.data.degradation_sheet import describe, save_degradation_sheet
 from videogen_jax.data.degrade import DegradeConfig, draw_recipe
 from videogen_jax.data.shapes.sources import ShapesClips
 

@@ -10,11 +10,7 @@ import pytest
 import torch
 
 from tests.support import tiny_model
-from videogen_jax.configs.models import (
-    PAPER,
-    SHAPES,
-    TINY,
-)
+from videogen_jax.configs.models import PAPER, SHAPES, TINY
 from videogen_jax.models.autoencoder import (
     Autoencoder,
     LatentDistribution,

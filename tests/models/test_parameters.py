@@ -8,10 +8,7 @@ import pytest
 
 from videogen_jax.configs.models import TINY
 from videogen_jax.models import parameters
-from videogen_jax.models.components import (
-    component_shapes,
-    init_components,
-)
+from videogen_jax.models.components import component_shapes, init_components
 
 LIBRARY = Path(__file__).parents[2] / "videogen_jax"
 # What is part of a task, not of a model.

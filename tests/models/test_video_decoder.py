@@ -7,10 +7,7 @@ import pytest
 
 from tests.support import tiny_model
 from videogen_jax import trees
-from videogen_jax.configs.models import (
-    PAPER,
-    TINY,
-)
+from videogen_jax.configs.models import PAPER, TINY
 from videogen_jax.models.autoencoder import Autoencoder
 from videogen_jax.models.layers import fold_frames, unfold_frames
 from videogen_jax.models.video_decoder import VideoDecoder

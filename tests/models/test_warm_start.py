@@ -12,29 +12,15 @@ import numpy as np
 import pytest
 
 from tests.support import micro_model
-from tests.support.torch_stable_diffusion import (
-    SD1,
-    build_models,
-    save_folder,
-)
+from tests.support.torch_stable_diffusion import SD1, build_models, save_folder
 from videogen_jax import VideoGen, trees
-from videogen_jax.configs.models import (
-    SMALL,
-    TINY,
-)
+from videogen_jax.configs.models import SMALL, TINY
 from videogen_jax.models.autoencoder import Autoencoder
-from videogen_jax.models.components import (
-    component_shapes,
-    init_components,
-    init_leaves,
-)
+from videogen_jax.models.components import component_shapes, init_components, init_leaves
 from videogen_jax.models.layers import fold_frames, unfold_frames
 from videogen_jax.models.unet import SpaceTimeUNet
 from videogen_jax.models.video_decoder import VideoDecoder
-from videogen_jax.models.warm_start import (
-    warm_start_model,
-    warm_start_unet,
-)
+from videogen_jax.models.warm_start import warm_start_model, warm_start_unet
 from videogen_jax.tokenizer import load_tokenizer
 from videogen_jax.weights.model_dir import load_component, save_component
 from videogen_jax.weights.stable_diffusion.convert import convert_stable_diffusion

@@ -17,12 +17,7 @@ import torch
 from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import StableDiffusionPipeline
 from transformers import CLIPTokenizer
 
-from tests.support.torch_stable_diffusion import (
-    SD1,
-    SD2,
-    build_models,
-    save_folder,
-)
+from tests.support.torch_stable_diffusion import SD1, SD2, build_models, save_folder
 from videogen_jax import VideoGen
 from videogen_jax.configs.models import PAPER
 from videogen_jax.pipeline import noise

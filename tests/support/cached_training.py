@@ -13,25 +13,16 @@ import numpy as np
 import optax
 
 from tests.support import micro_model
-from tests.support.numbered_clips import (
-    numbered_record,
-    write_dataset,
-)
+from tests.support.numbered_clips import numbered_record, write_dataset
+from videogen_jax.data.config import DataConfig
 from videogen_jax.data.latents.reader import CacheLayout
 from videogen_jax.data.latents.shards import Encoders
 from videogen_jax.data.loader import make_loader
-from videogen_jax.training.latents.making import (
-    CacheOptions,
-    make_cache,
-)
+from videogen_jax.training.latents.making import CacheOptions, make_cache
 from videogen_jax.training.latents.opening import open_cache
 from videogen_jax.training.optim import trainable
 from videogen_jax.training.processes.distributed import DistributedConfig, connect
-from videogen_jax.training.runs.config import (
-    DataConfig,
-    RunConfig,
-    TaskConfig,
-)
+from videogen_jax.training.runs.config import RunConfig, TaskConfig
 from videogen_jax.training.runs.run import copy_tokenizer, make_source, make_task
 from videogen_jax.training.step import StepOptions, init_state, make_step
 from videogen_jax.weights import config_file, model_dir

@@ -1,8 +1,9 @@
 """What kills, damages, full disks and lost processes do to a run: `python tests/support/faults.py`.
 
 Runs `line_task.py` in processes of its own and prints a table; `--kills 20 --damages 100` take
-some minutes on two cores. Each line of the table is checked: the script fails where a promise of docs/training.md
-does not hold. The disk-full part mounts a small tmpfs and is left out without the right to.
+some minutes on two cores. Each line of the table is checked: the script fails where a promise of
+docs/training.md does not hold. The disk-full part mounts a small tmpfs and is left out without
+the right to.
 """
 
 import contextlib

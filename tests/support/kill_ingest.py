@@ -12,11 +12,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.support.numbered_clips import (
-    H,
-    read_numbers,
-    write_numbered,
-)
+from tests.support.numbered_clips import H, read_numbers, write_numbered
 from videogen_jax.data.clips.records import ClipDataset
 from videogen_jax.data.clips.video import decode_clip
 

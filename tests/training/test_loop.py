@@ -18,12 +18,7 @@ from videogen_jax.training.step import StepOptions
 from videogen_jax.training.task import Samples
 from videogen_jax.training.telemetry.flops import FlopCount
 from videogen_jax.training.telemetry.profiler import parse_steps
-from videogen_jax.training.telemetry.throughput import (
-    Meter,
-    StepCost,
-    count_frames,
-    step_cost,
-)
+from videogen_jax.training.telemetry.throughput import Meter, StepCost, count_frames, step_cost
 
 BATCH, FRAMES = 4, 2
 CONFIG = LoopConfig(log_every=2, sample_every=4, checkpoint_every=2, max_skipped=3)

@@ -9,10 +9,7 @@ import optax
 import pytest
 
 from tests.support import tiny_model
-from tests.support.micro_model import (
-    MICRO,
-    params,
-)
+from tests.support.micro_model import MICRO, params
 from tests.support.micro_model import TOKENIZER as MICRO_TOKENIZER
 from videogen_jax.training.optim import OptimConfig, learning_rate, make_optimizer
 from videogen_jax.training.step import StepOptions, init_state, make_step

@@ -9,12 +9,7 @@ from pathlib import Path
 import tyro
 
 from videogen_jax.cli import command
-from videogen_jax.data.clips.report import (
-    plot_statistics,
-    save_sample_sheet,
-    statistics,
-    summary,
-)
+from videogen_jax.data.clips.report import plot_statistics, save_sample_sheet, statistics, summary
 
 
 def main(

@@ -6,10 +6,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from videogen_jax.cli import (
-    command,
-    enable_compilation_cache,
-)
+from videogen_jax.cli import command, enable_compilation_cache
 from videogen_jax.training.processes.distributed import DistributedConfig, connect
 from videogen_jax.training.processes.peers import ending_at_once
 from videogen_jax.training.runs.config import RunConfig

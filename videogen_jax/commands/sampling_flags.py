@@ -11,10 +11,7 @@ from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, Pri
 
 from videogen_jax.cli import command
 from videogen_jax.errors import UserError
-from videogen_jax.pipeline.requests.options import (
-    ImageOptions,
-    VideoOptions,
-)
+from videogen_jax.pipeline.requests.options import ImageOptions, VideoOptions
 
 Prompts: TypeAlias = Annotated[
     tuple[str, ...],

@@ -10,11 +10,7 @@ import jax
 from videogen_jax import trees
 from videogen_jax.config import ModelConfig
 from videogen_jax.errors import UserError
-from videogen_jax.models.components import (
-    IMAGE_COMPONENTS,
-    component_shapes,
-    init_leaves,
-)
+from videogen_jax.models.components import IMAGE_COMPONENTS, component_shapes, init_leaves
 from videogen_jax.pipeline.denoise import Params
 
 

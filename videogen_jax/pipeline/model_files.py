@@ -10,10 +10,7 @@ import jax
 from videogen_jax.atomic import replacing, require_new_directory
 from videogen_jax.config import ModelConfig
 from videogen_jax.errors import MissingFile
-from videogen_jax.models.components import (
-    check_components,
-    load_components,
-)
+from videogen_jax.models.components import check_components, load_components
 from videogen_jax.pipeline.denoise import Params
 from videogen_jax.tokenizer import Tokenizer, load_tokenizer
 

@@ -13,19 +13,13 @@ import numpy as np
 from jax.sharding import Mesh
 
 from videogen_jax import layout, sharding
-from videogen_jax.models.components import (
-    IMAGE_COMPONENTS,
-    require_components,
-)
+from videogen_jax.models.components import IMAGE_COMPONENTS, require_components
 from videogen_jax.pipeline import noise
 from videogen_jax.pipeline.cascade import Cascade, PromptStates
 from videogen_jax.pipeline.denoise import Params
 from videogen_jax.pipeline.progress import bar
 from videogen_jax.pipeline.requests.image import make_image_request
-from videogen_jax.pipeline.requests.options import (
-    ImageOptions,
-    shows_options,
-)
+from videogen_jax.pipeline.requests.options import ImageOptions, shows_options
 from videogen_jax.tokenizer import Tokenizer
 
 

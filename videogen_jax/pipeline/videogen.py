@@ -18,11 +18,7 @@ from videogen_jax.config import ModelConfig
 from videogen_jax.errors import UserError
 from videogen_jax.media.references import Reference, load_references
 from videogen_jax.media.video import Video
-from videogen_jax.models.components import (
-    IMAGE_COMPONENTS,
-    init_components,
-    require_components,
-)
+from videogen_jax.models.components import IMAGE_COMPONENTS, init_components, require_components
 from videogen_jax.models.warm_start import warm_start_model
 from videogen_jax.pipeline import noise
 from videogen_jax.pipeline.cascade import Cascade, PromptStates
@@ -30,14 +26,8 @@ from videogen_jax.pipeline.decode import FrameDecoder
 from videogen_jax.pipeline.denoise import Params
 from videogen_jax.pipeline.model_files import load_model, save_model
 from videogen_jax.pipeline.progress import bar
-from videogen_jax.pipeline.requests.options import (
-    VideoOptions,
-    shows_options,
-)
-from videogen_jax.pipeline.requests.video import (
-    Request,
-    make_request,
-)
+from videogen_jax.pipeline.requests.options import VideoOptions, shows_options
+from videogen_jax.pipeline.requests.video import Request, make_request
 from videogen_jax.pipeline.temporal_sr import TemporalSR
 from videogen_jax.pipeline.text_to_image import TextToImage
 from videogen_jax.tokenizer import Tokenizer

@@ -23,17 +23,10 @@ from videogen_jax.training.processes.distributed import is_main
 from videogen_jax.training.step import StepOptions, TrainState, jit_step, state_shapes
 from videogen_jax.training.task import Task
 from videogen_jax.training.telemetry.flops import count_flops
-from videogen_jax.training.telemetry.metrics_writer import (
-    MetricsWriter,
-    NoMetrics,
-)
+from videogen_jax.training.telemetry.metrics_writer import MetricsWriter, NoMetrics
 from videogen_jax.training.telemetry.profiler import Profiler
 from videogen_jax.training.telemetry.run_log import RunLog
-from videogen_jax.training.telemetry.throughput import (
-    Meter,
-    StepCost,
-    step_cost,
-)
+from videogen_jax.training.telemetry.throughput import Meter, StepCost, step_cost
 
 
 @dataclasses.dataclass(frozen=True)

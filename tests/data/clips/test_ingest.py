@@ -7,13 +7,7 @@ from collections import Counter
 import pytest
 
 from tests.support.kill_ingest import ingest_killed
-from tests.support.numbered_clips import (
-    H,
-    W,
-    read_numbers,
-    write_numbered,
-    write_sound,
-)
+from tests.support.numbered_clips import H, W, read_numbers, write_numbered, write_sound
 from videogen_jax.data.clips import ingest as ingest_module
 from videogen_jax.data.clips.ingest import RunnerConfig, ingest
 from videogen_jax.data.clips.records import ClipDataset

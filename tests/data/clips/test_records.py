@@ -7,13 +7,7 @@ import msgpack
 import numpy as np
 import pytest
 
-from tests.support.numbered_clips import (
-    H,
-    W,
-    read_numbers,
-    write_dataset,
-    write_numbered,
-)
+from tests.support.numbered_clips import H, W, read_numbers, write_dataset, write_numbered
 from videogen_jax.data.clips import video as clip_video
 from videogen_jax.data.clips.records import (
     INFO_FILE,

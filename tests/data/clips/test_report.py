@@ -4,11 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.support.numbered_clips import (
-    H,
-    numbered_frame,
-    write_numbered,
-)
+from tests.support.numbered_clips import H, numbered_frame, write_numbered
 from videogen_jax.data.clips.ingest import ingest
 from videogen_jax.data.clips.records import ClipDataset
 from videogen_jax.data.clips.report import (

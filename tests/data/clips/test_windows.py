@@ -6,12 +6,7 @@ from itertools import islice
 import numpy as np
 import pytest
 
-from tests.support.numbered_clips import (
-    numbered_record,
-    read_number,
-    read_numbers,
-    write_dataset,
-)
+from tests.support.numbered_clips import numbered_record, read_number, read_numbers, write_dataset
 from videogen_jax.data.clips.records import ClipDataset, ClipRecord
 from videogen_jax.data.clips.video import encode
 from videogen_jax.data.clips.windows import ClipWindows, square

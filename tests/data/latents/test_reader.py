@@ -12,10 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from videogen_jax.data.latents.reader import (
-    CacheLayout,
-    LatentCache,
-)
+from videogen_jax.data.latents.reader import CacheLayout, LatentCache
 from videogen_jax.data.latents.shards import Encoders, write_info, write_shards
 from videogen_jax.data.loader import make_loader
 

@@ -6,16 +6,10 @@ from typing import Any
 
 import pytest
 
-from videogen_jax.configs.models import (
-    SHAPES,
-    TINY,
-)
+from videogen_jax.configs.models import SHAPES, TINY
 from videogen_jax.diffusion.samplers import SamplerConfig
 from videogen_jax.pipeline.requests.options import VideoOptions
-from videogen_jax.pipeline.requests.video import (
-    Request,
-    make_request,
-)
+from videogen_jax.pipeline.requests.video import Request, make_request
 
 
 def test_what_is_not_given_is_the_models_own():

@@ -17,13 +17,13 @@ import optax
 import pytest
 
 from tests.support import line_task
+from videogen_jax.configs.runs import RUNS
 from videogen_jax.data.loader import make_loader
 from videogen_jax.sharding import MeshConfig
 from videogen_jax.training.checkpoints.files import find_checkpoint, read_about, read_weights
 from videogen_jax.training.processes import peers
 from videogen_jax.training.processes.preemption import Preempted
 from videogen_jax.training.runs.claim import claim
-from videogen_jax.training.runs.config import RUNS
 from videogen_jax.training.step import TrainState
 from videogen_jax.weights.config_file import to_dict
 

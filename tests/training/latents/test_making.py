@@ -12,22 +12,14 @@ import pytest
 
 from tests.data.latents.test_reader import contents
 from tests.support import cached_training, micro_model
-from tests.support.numbered_clips import (
-    numbered_record,
-    write_dataset,
-)
+from tests.support.numbered_clips import numbered_record, write_dataset
+from videogen_jax.configs.runs import RUNS
+from videogen_jax.data.config import DataConfig
 from videogen_jax.data.latents.reader import LatentCache
 from videogen_jax.training.latents import making as caching
-from videogen_jax.training.latents.making import (
-    CacheOptions,
-    make_cache,
-)
+from videogen_jax.training.latents.making import CacheOptions, make_cache
 from videogen_jax.training.latents.opening import open_cache
 from videogen_jax.training.runs import shapes_model as shapes
-from videogen_jax.training.runs.config import (
-    RUNS,
-    DataConfig,
-)
 from videogen_jax.training.runs.run import make_source, train_run
 from videogen_jax.training.tasks.cascade import CascadeTaskConfig
 from videogen_jax.training.tasks.temporal_sr import RefinerTaskConfig

@@ -15,6 +15,8 @@ import pytest
 
 from tests.support import micro_model
 from videogen_jax import sharding
+from videogen_jax.configs.runs import RUNS
+from videogen_jax.data.config import DataConfig
 from videogen_jax.data.loader import make_loader
 from videogen_jax.models.components import component_shapes
 from videogen_jax.sharding import MeshConfig
@@ -23,11 +25,7 @@ from videogen_jax.training.planning import report as plan_report
 from videogen_jax.training.planning.hlo import Traffic
 from videogen_jax.training.planning.plan import StepPlan, batch_shapes, find_batch, plan_step
 from videogen_jax.training.planning.topology import Topology
-from videogen_jax.training.runs.config import (
-    RUNS,
-    DataConfig,
-    RunConfig,
-)
+from videogen_jax.training.runs.config import RunConfig
 from videogen_jax.training.runs.run import make_source
 from videogen_jax.training.tasks.cascade import CascadeTaskConfig
 from videogen_jax.training.tasks.video_decoder import VideoDecoderTaskConfig

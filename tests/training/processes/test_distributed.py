@@ -9,9 +9,9 @@ import jax
 import pytest
 
 from videogen_jax.commands import run_flags
+from videogen_jax.configs.runs import RUNS
 from videogen_jax.training.processes import distributed
 from videogen_jax.training.processes.distributed import DistributedConfig
-from videogen_jax.training.runs.config import RUNS
 
 ADDRESS = "localhost:1234"
 

@@ -7,18 +7,13 @@ from typing import Any
 import pytest
 import tyro
 
-from tests.support.numbered_clips import (
-    numbered_record,
-    write_dataset,
-)
+from tests.support.numbered_clips import numbered_record, write_dataset
+from videogen_jax.configs.runs import RUNS
+from videogen_jax.data.config import DataConfig
 from videogen_jax.data.loader import Mixture, make_loader
 from videogen_jax.training.runs.claim import claim
 from videogen_jax.training.runs.clips import first_examples
-from videogen_jax.training.runs.config import (
-    RUNS,
-    DataConfig,
-    RunConfig,
-)
+from videogen_jax.training.runs.config import RunConfig
 from videogen_jax.training.runs.run import make_source
 from videogen_jax.weights import config_file
 

@@ -13,18 +13,13 @@ from typing import Any
 import jax
 import numpy as np
 import pytest
-from tests.support.micro_model import MICRO
 
-from tests.support.numbered_clips import (
-    numbered_record,
-    write_dataset,
-)
+from tests.support.micro_model import MICRO
+from tests.support.numbered_clips import numbered_record, write_dataset
+from videogen_jax.configs.runs import RUNS
 from videogen_jax.sharding import MeshConfig
 from videogen_jax.training.runs.claim import claim
-from videogen_jax.training.runs.config import (
-    RUNS,
-    RunConfig,
-)
+from videogen_jax.training.runs.config import RunConfig
 from videogen_jax.training.runs.run import copy_tokenizer, export_run, train_run
 from videogen_jax.training.tasks.autoencoder import AutoencoderTaskConfig
 from videogen_jax.training.tasks.temporal_sr import RefinerTaskConfig

@@ -11,13 +11,7 @@ import torch
 from diffusers import StableDiffusionPipeline
 from safetensors.numpy import load_file
 
-from tests.support.torch_stable_diffusion import (
-    SD1,
-    SD2,
-    build_models,
-    respell,
-    save_folder,
-)
+from tests.support.torch_stable_diffusion import SD1, SD2, build_models, respell, save_folder
 from videogen_jax import VideoGen
 from videogen_jax.configs.models import PAPER
 from videogen_jax.trees import flatten

@@ -27,10 +27,7 @@ from tests.support.torch_lora import (
     old_diffusers,
     peft,
 )
-from tests.weights.stable_diffusion.test_single_file import (
-    Case,
-    assert_equal,
-)
+from tests.weights.stable_diffusion.test_single_file import Case, assert_equal
 from videogen_jax.configs.models import PAPER
 from videogen_jax.weights.model_dir import load_component
 from videogen_jax.weights.stable_diffusion.convert import (

@@ -21,12 +21,7 @@ import numpy as np
 from tqdm import tqdm
 
 from videogen_jax.atomic import replacing
-from videogen_jax.data.latents.reader import (
-    INFO_FILE,
-    WINDOW,
-    CacheLayout,
-    npy_header,
-)
+from videogen_jax.data.latents.reader import INFO_FILE, WINDOW, CacheLayout, npy_header
 from videogen_jax.data.loader import Source, example_at
 from videogen_jax.errors import UserError
 

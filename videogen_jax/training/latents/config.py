@@ -5,10 +5,10 @@ from pathlib import Path
 
 from videogen_jax.config import ModelConfig
 from videogen_jax.data.clips.records import ClipDataset
+from videogen_jax.data.config import DataConfig
 from videogen_jax.data.latents.reader import CacheDType
 from videogen_jax.models.autoencoder import AutoencoderConfig
 from videogen_jax.models.text_encoder import TextEncoderConfig
-from videogen_jax.training.runs.config import DataConfig
 from videogen_jax.weights import model_dir
 from videogen_jax.weights.stable_diffusion.tokenizer_files import tokenizer_sha256
 

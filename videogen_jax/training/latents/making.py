@@ -17,6 +17,7 @@ import numpy as np
 from videogen_jax import layout as activations
 from videogen_jax import sharding
 from videogen_jax.config import ModelConfig
+from videogen_jax.data.config import DataConfig
 from videogen_jax.data.latents.reader import (
     BEGUN_FILE,
     INFO_FILE,
@@ -37,7 +38,6 @@ from videogen_jax.training.latents.opening import latent_shape
 from videogen_jax.training.processes.distributed import is_main
 from videogen_jax.training.runs.claim import differing_fields
 from videogen_jax.training.runs.clips import clip_windows, shapes_clips
-from videogen_jax.training.runs.config import DataConfig
 from videogen_jax.training.task import Params
 from videogen_jax.weights import config_file, model_dir
 

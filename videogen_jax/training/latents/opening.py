@@ -8,19 +8,13 @@ import jax
 import numpy as np
 
 from videogen_jax.config import ModelConfig
-from videogen_jax.data.latents.reader import (
-    LatentCache,
-    read_info,
-)
+from videogen_jax.data.latents.reader import LatentCache, read_info
 from videogen_jax.errors import UserError
 from videogen_jax.training.latents.config import CacheConfig, networks_of, windows_of
 from videogen_jax.training.processes.distributed import is_main
 from videogen_jax.training.runs.claim import differing_fields
 from videogen_jax.training.runs.clips import check_batch
-from videogen_jax.training.runs.config import (
-    RunConfig,
-    TaskConfig,
-)
+from videogen_jax.training.runs.config import RunConfig, TaskConfig
 from videogen_jax.training.tasks.cascade import CascadeTaskConfig
 from videogen_jax.training.tasks.temporal_sr import RefinerTaskConfig
 from videogen_jax.training.tasks.text_to_image import TextToImageTaskConfig

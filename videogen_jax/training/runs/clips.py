@@ -3,16 +3,14 @@
 import sys
 from typing import Any
 
-from videogen_jax.data.loader import Mixture, Source, example_at
-from videogen_jax.data.shapes.sources import DegradedClips, ShapesClips, ShapesImages
 from videogen_jax.data.clips.tfds_clips import open_clips
 from videogen_jax.data.clips.windows import ClipWindows, Part
+from videogen_jax.data.config import DataConfig
+from videogen_jax.data.loader import Mixture, Source, example_at
+from videogen_jax.data.shapes.sources import DegradedClips, ShapesClips, ShapesImages
 from videogen_jax.errors import UserError
 from videogen_jax.training.processes.distributed import is_main
-from videogen_jax.training.runs.config import (
-    DataConfig,
-    RunConfig,
-)
+from videogen_jax.training.runs.config import RunConfig
 from videogen_jax.training.tasks.temporal_sr import FlowTaskConfig
 from videogen_jax.training.tasks.video_decoder import VideoDecoderTaskConfig
 

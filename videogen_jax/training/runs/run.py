@@ -16,21 +16,20 @@ from jax.sharding import Mesh
 
 from videogen_jax import sharding
 from videogen_jax.config import ModelConfig
-from videogen_jax.data.shapes import sources
+from videogen_jax.configs.models import MODELS
+from videogen_jax.data.clips.windows import Part
 from videogen_jax.data.latents.reader import LatentCache
 from videogen_jax.data.loader import Mixture, Source, make_loader
-from videogen_jax.tokenizer import Tokenizer, load_tokenizer
-from videogen_jax.data.clips.windows import Part
+from videogen_jax.data.shapes import sources
 from videogen_jax.errors import UserError
-from videogen_jax.configs.models import MODELS
-from videogen_jax.training.runs.assembly import SAMPLE_CLIPS, Parts, assemble_task
-from videogen_jax.training.latents.opening import open_cache
+from videogen_jax.tokenizer import Tokenizer, load_tokenizer
 from videogen_jax.training.checkpoints.files import find_checkpoint, read_weights
-from videogen_jax.training.runs.claim import claim, differing_fields
-from videogen_jax.training.runs.clips import clip_source, first_examples, shapes_clips
-from videogen_jax.training.telemetry.code_version import code_version
+from videogen_jax.training.latents.opening import open_cache
 from videogen_jax.training.loop import train
 from videogen_jax.training.optim import learning_rate, make_optimizer
+from videogen_jax.training.runs.assembly import SAMPLE_CLIPS, Parts, assemble_task
+from videogen_jax.training.runs.claim import claim, differing_fields
+from videogen_jax.training.runs.clips import clip_source, first_examples, shapes_clips
 from videogen_jax.training.runs.config import RunConfig
 from videogen_jax.training.samples import cascade_samples, image_samples, refiner_samples
 from videogen_jax.training.step import StepOptions, TrainState
@@ -41,6 +40,7 @@ from videogen_jax.training.tasks.temporal_sr import FlowTaskConfig, RefinerTaskC
 from videogen_jax.training.tasks.text_encoder import TextEncoderTaskConfig
 from videogen_jax.training.tasks.text_to_image import TextToImageTaskConfig
 from videogen_jax.training.tasks.video_decoder import VideoDecoderTaskConfig
+from videogen_jax.training.telemetry.code_version import code_version
 from videogen_jax.weights import config_file, model_dir
 
 

@@ -10,20 +10,14 @@ import shutil
 from pathlib import Path
 
 from videogen_jax.atomic import replacing
-from videogen_jax.tokenizer import load_tokenizer
+from videogen_jax.configs.runs import ABLATIONS, RUNS
 from videogen_jax.errors import UserError
 from videogen_jax.pipeline.model_files import find_model
-from videogen_jax.training.latents.making import (
-    CacheOptions,
-    make_cache,
-)
+from videogen_jax.tokenizer import load_tokenizer
 from videogen_jax.training.latents.config import SHAPES
+from videogen_jax.training.latents.making import CacheOptions, make_cache
+from videogen_jax.training.runs.config import RunConfig
 from videogen_jax.training.runs.run import copy_tokenizer, export_run, train_run
-from videogen_jax.training.runs.config import (
-    ABLATIONS,
-    RUNS,
-    RunConfig,
-)
 from videogen_jax.training.runs.shapes_gates import check_gate
 from videogen_jax.training.tasks.cascade import CascadeTaskConfig
 from videogen_jax.training.tasks.temporal_sr import RefinerTaskConfig

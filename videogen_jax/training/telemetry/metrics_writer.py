@@ -83,9 +83,7 @@ def _tiled(pictures_NHWC: np.ndarray, columns: int) -> np.ndarray:
 
 def _add_animation(events: "SummaryWriter", tag: str, video: Video, step: int) -> None:
     """Adds a moving picture, as `add_video` does, which needs moviepy."""
-    from tensorboardX.proto.summary_pb2 import (
-        Summary,  # pyright: ignore[reportAttributeAccessIssue]
-    )
+    from tensorboardX.proto.summary_pb2 import Summary  # pyright: ignore[reportAttributeAccessIssue]
 
     height, width, colours = video.frames.shape[1:]
     gif = encode_gif(video.frames, min(video.fps, _MAX_GIF_FPS))

@@ -6,15 +6,8 @@ import jax
 from tqdm import tqdm
 
 from videogen_jax.errors import Diverged
-from videogen_jax.training.telemetry.metrics_writer import (
-    MetricsWriter,
-    NoMetrics,
-)
-from videogen_jax.training.telemetry.throughput import (
-    Meter,
-    StepCost,
-    peak_memory,
-)
+from videogen_jax.training.telemetry.metrics_writer import MetricsWriter, NoMetrics
+from videogen_jax.training.telemetry.throughput import Meter, StepCost, peak_memory
 
 Scalars = dict[str, jax.Array]
 _SKIPPED = ("skipped", "skipped_in_a_row")  # counts among a step's metrics
