@@ -56,8 +56,6 @@ ASSUMPTIONS = {
     "media/video.py": {"_check_array"},
     "training/planning/hlo.py": {"collectives"},
     "training/planning/plan.py": {"draw_none"},
-    "training/runs/run.py": {"draw"},
-    "training/runs/shapes_model.py": {"_component"},
     "training/checkpoints/save_barriers.py": {"__call__"},
     "trees.py": {"unflatten"},
     "weights/model_dir.py": {"write_tensors"},  # an OSError, which names what the system says

@@ -2,9 +2,8 @@
 
 from videogen_jax.commands.run_flags import train_door
 from videogen_jax.configs.runs import runs_of
-from videogen_jax.training.tasks.cascade import CascadeTaskConfig
 
-RUNS = runs_of(CascadeTaskConfig)
+RUNS = runs_of("cascade")
 
 if __name__ == "__main__":
     train_door(RUNS, "python -m train.cascade", "Trains a stage of the cascade (§3.2).")

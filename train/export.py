@@ -5,7 +5,7 @@ from pathlib import Path
 import tyro
 
 from videogen_jax.cli import command
-from videogen_jax.training.runs.run import export_run
+from videogen_jax.training.runs.export import export_run
 from videogen_jax.weights.model_dir import DType
 
 

@@ -5,9 +5,8 @@ The flow network first, then the refiner, which needs it.
 
 from videogen_jax.commands.run_flags import train_door
 from videogen_jax.configs.runs import runs_of
-from videogen_jax.training.tasks.temporal_sr import FlowTaskConfig, RefinerTaskConfig
 
-RUNS = runs_of(FlowTaskConfig, RefinerTaskConfig)
+RUNS = runs_of("temporal_sr")
 
 if __name__ == "__main__":
     train_door(RUNS, "python -m train.temporal_sr", "Trains the flow or the refiner (§3.3).")

@@ -2,9 +2,8 @@
 
 from videogen_jax.commands.run_flags import train_door
 from videogen_jax.configs.runs import runs_of
-from videogen_jax.training.tasks.video_decoder import VideoDecoderTaskConfig
 
-RUNS = runs_of(VideoDecoderTaskConfig)
+RUNS = runs_of("video_decoder")
 
 if __name__ == "__main__":
     train_door(RUNS, "python -m train.video_decoder", "Trains the decoder (§3.4).")

@@ -23,8 +23,9 @@ from videogen_jax.pipeline.model_files import find_model
 from videogen_jax.tokenizer import load_tokenizer
 from videogen_jax.training.loop import LoopConfig, train
 from videogen_jax.training.optim import OptimConfig, make_optimizer
-from videogen_jax.training.planning.plan import abstract_task
-from videogen_jax.training.runs.run import make_source, step_options
+from videogen_jax.training.runs.build import abstract_task
+from videogen_jax.training.runs.examples import make_source
+from videogen_jax.training.runs.train import step_options
 
 CHECKPOINT_EVERY = 10
 _DRY_CHECKPOINT_EVERY = 2

@@ -16,7 +16,7 @@ import pytest
 from videogen_jax.commands import run_flags
 from videogen_jax.data.loader import make_loader
 from videogen_jax.training.runs.config import RunConfig
-from videogen_jax.training.runs.run import make_source
+from videogen_jax.training.runs.examples import make_source
 
 ROOT = Path(__file__).parents[2]
 

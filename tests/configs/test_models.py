@@ -16,7 +16,7 @@ from videogen_jax.models.text_encoder import TextEncoder
 from videogen_jax.models.unet import SpaceTimeUNet
 from videogen_jax.models.video_decoder import VideoDecoder
 from videogen_jax.pipeline.conditioning import network_input, reference_video, upsample
-from videogen_jax.training.tasks.temporal_sr import interpolate
+from videogen_jax.pipeline.temporal_sr import flow_midpoints
 
 # Beside it, the pipeline's tests run all of the tiny model.
 MODELS_BY_SHAPE = pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def chain(model, params, tokens_BT):
         reference = reference_video(reference, model.num_frames)
         below = None if latents is None else upsample(latents)
         latents = denoise(stage, f"stage_{number}", model.num_frames, reference, below)
-    warped = interpolate(model, params["flow"], latents)
+    warped = flow_midpoints(model.flow, params["flow"], latents)
     denoise(model.refiner, "refiner", model.num_frames - 1, jnp.zeros_like(warped), warped)
     return sizes, apply(VideoDecoder(model.autoencoder), "video_decoder", latents)
 

@@ -14,9 +14,8 @@ from videogen_jax.models import parameters
 from videogen_jax.sharding import MeshConfig, make_mesh
 from videogen_jax.training.optim import trainable
 from videogen_jax.training.runs.config import RunConfig
-from videogen_jax.training.runs.run import check_micro_batch, with_model_of
-from videogen_jax.training.tasks.cascade import CascadeTaskConfig
-from videogen_jax.training.tasks.temporal_sr import FlowTaskConfig, RefinerTaskConfig
+from videogen_jax.training.runs.train import check_micro_batch, with_model_of
+from videogen_jax.training.tasks.refiner import RefinerTaskConfig
 from videogen_jax.weights.config_file import load_config, save_config, to_dict
 
 NEWER_FIELDS = ("accumulate", "compute", "optim/freeze", "loop/max_skipped", "task/image_weight")
@@ -87,7 +86,7 @@ def test_the_configuration_of_a_run_from_before_a_field_was_there_still_loads(tm
     assert load_config(tmp_path / "config.json", RunConfig) == run
 
 
-@pytest.mark.parametrize("name", runs_of(CascadeTaskConfig))
+@pytest.mark.parametrize("name", runs_of("cascade"))
 def test_a_stages_clips_are_not_enlarged(name):
     run = RUNS[name]
     stage = run.model.stages[run.task.stage - 1]
@@ -97,7 +96,7 @@ def test_a_stages_clips_are_not_enlarged(name):
     assert run.task.warm_start == before
 
 
-@pytest.mark.parametrize("name", runs_of(FlowTaskConfig, RefinerTaskConfig))
+@pytest.mark.parametrize("name", runs_of("temporal_sr"))
 def test_temporal_super_resolution_trains_at_the_last_stages_size(name):
     run = RUNS[name]
     assert run.data.resolution >= run.model.refiner.resolution

@@ -22,9 +22,12 @@ from videogen_jax.training.latents.making import CacheOptions, make_cache
 from videogen_jax.training.latents.opening import open_cache
 from videogen_jax.training.optim import trainable
 from videogen_jax.training.processes.distributed import DistributedConfig, connect
-from videogen_jax.training.runs.config import RunConfig, TaskConfig
-from videogen_jax.training.runs.run import copy_tokenizer, make_source, make_task
+from videogen_jax.training.runs.build import build_task
+from videogen_jax.training.runs.config import RunConfig
+from videogen_jax.training.runs.examples import make_source
+from videogen_jax.training.runs.export import copy_tokenizer
 from videogen_jax.training.step import StepOptions, init_state, make_step
+from videogen_jax.training.task import TaskConfig
 from videogen_jax.weights import config_file, model_dir
 
 FRAMES, PIXELS, BATCH = 3, 16, 4
@@ -56,7 +59,7 @@ def train(config: RunConfig, directory: Path, component: str, steps: int) -> tup
     Only the last convolution trains: the rest of the gradient takes three times as long to compile.
     """
     cache = open_cache(config, directory)
-    task = make_task(config, directory, micro_model.TOKENIZER, cache)
+    task = build_task(config, directory, micro_model.TOKENIZER, cache)
     source, tokenizer = (
         (cache, None) if cache else (make_source(config, "train"), micro_model.TOKENIZER)
     )

@@ -14,6 +14,7 @@ import numpy as np
 import optax
 
 from tests.support import micro_model
+from tests.support.task_context import task_context
 from videogen_jax import sharding, trees
 from videogen_jax.data.loader import make_loader
 from videogen_jax.sharding import MeshConfig
@@ -46,10 +47,9 @@ class Latents:
 def task() -> CascadeTask:
     model = micro_model.MICRO
     frozen = {"text_encoder": micro_model.params()["text_encoder"]}
-    null_tokens = micro_model.TOKENIZER([""], model.text_encoder.max_length)[0]
     config = CascadeTaskConfig(stage=2, low_res_noise=100)
     start = micro_model.params()["stage_2"]
-    return CascadeTask(config, model, frozen, null_tokens, lambda *_: None, start)
+    return config.build(task_context(model, frozen, warm_start=start))
 
 
 def train_on(mesh_config: MeshConfig, out: Path, devices: Any = None) -> None:

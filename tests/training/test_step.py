@@ -11,12 +11,13 @@ import pytest
 from tests.support import tiny_model
 from tests.support.micro_model import MICRO, params
 from tests.support.micro_model import TOKENIZER as MICRO_TOKENIZER
+from tests.support.task_context import task_context
 from videogen_jax.training.optim import OptimConfig, learning_rate, make_optimizer
 from videogen_jax.training.step import StepOptions, init_state, make_step
 from videogen_jax.training.task import ComputeConfig, Mean
 from videogen_jax.training.tasks.cascade import CascadeTask, CascadeTaskConfig
-from videogen_jax.training.tasks.text_encoder import TextEncoderTask, TextEncoderTaskConfig
-from videogen_jax.training.tasks.video_decoder import VideoDecoderTask, VideoDecoderTaskConfig
+from videogen_jax.training.tasks.text_encoder import TextEncoderTaskConfig
+from videogen_jax.training.tasks.video_decoder import VideoDecoderTaskConfig
 from videogen_jax.training.telemetry.flops import jaxpr_flops
 
 LOSS_TOLERANCE, PARAMETER_TOLERANCE = 1e-5, 1e-6
@@ -68,7 +69,6 @@ def stage(compute: ComputeConfig = ComputeConfig()) -> tuple[CascadeTask, dict[s
     """A stage with everything random that it can have, and a batch of cached latents."""
     config = CascadeTaskConfig(2, text_dropout=0.5, reference_dropout=0.5, low_res_noise=500)
     frozen = {name: params()[name] for name in ("text_encoder", "autoencoder")}
-    null = MICRO_TOKENIZER([""], MICRO.text_encoder.max_length)[0]
     rng = np.random.default_rng(0)
     shape = (SAMPLES, 2)
     batch = {}
@@ -80,7 +80,7 @@ def stage(compute: ComputeConfig = ComputeConfig()) -> tuple[CascadeTask, dict[s
     prompts = [f"a red circle {i}" for i in range(SAMPLES)]
     batch["tokens"] = MICRO_TOKENIZER(prompts, MICRO.text_encoder.max_length)
     batch["fps"] = np.full(SAMPLES, 8.0, np.float32)
-    return CascadeTask(config, MICRO, frozen, null, lambda *_: None, None, compute), batch
+    return config.build(task_context(MICRO, frozen, compute=compute)), batch
 
 
 def stage_step(options: StepOptions, compute: ComputeConfig = ComputeConfig()):
@@ -132,7 +132,7 @@ def test_policies_compute_more_the_less_they_keep():
         task, batch = stage(compute)
         keys = tiny_model.keys(KEY, batch)
         of_stage.append(flops(task.loss, params()["stage_2"], task.frozen, batch, keys))
-        decoder = VideoDecoderTask(VideoDecoderTaskConfig(), MICRO, task.frozen, {}, compute)
+        decoder = VideoDecoderTaskConfig().build(task_context(MICRO, task.frozen, compute=compute))
         clips = {name: np.zeros((1, 2, 16, 16, 3), np.uint8) for name in ("video", "degraded")}
         of_decoder.append(
             flops(decoder.loss, jax.eval_shape(decoder.init, KEY), task.frozen, clips, keys[:1])
@@ -156,7 +156,8 @@ def test_bfloat16_computes_the_same_roughly_and_keeps_float32_parameters():
 
 def test_a_network_without_blocks_recomputes_nothing():
     with pytest.raises(ValueError, match="compute.remat is 'dots', but the text encoder has no"):
-        TextEncoderTask(TextEncoderTaskConfig(16, 4), MICRO, ComputeConfig(remat="dots"))
+        context = task_context(MICRO, compute=ComputeConfig(remat="dots"))
+        TextEncoderTaskConfig(16, 4).build(context)
 
 
 def test_a_mean_over_some_samples_is_one_over_the_batch():
@@ -168,7 +169,7 @@ def test_a_mean_over_some_samples_is_one_over_the_batch():
 
 
 def test_accumulation_that_cannot_be_exact_is_refused():
-    text = TextEncoderTask(TextEncoderTaskConfig(16, 4), tiny_model.TINY)
+    text = TextEncoderTaskConfig(16, 4).build(task_context(tiny_model.TINY))
     for task, accumulate, message in (
         (Line(), 0, "accumulate is 0, expected 1 or more"),
         (text, 2, "accumulate is 2, but the contrastive loss compares every sample"),

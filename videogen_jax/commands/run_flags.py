@@ -10,7 +10,7 @@ from videogen_jax.cli import command, enable_compilation_cache
 from videogen_jax.training.processes.distributed import DistributedConfig, connect
 from videogen_jax.training.processes.peers import ending_at_once
 from videogen_jax.training.runs.config import RunConfig
-from videogen_jax.training.runs.run import train_run
+from videogen_jax.training.runs.train import train_run
 from videogen_jax.training.telemetry.profiler import parse_steps
 
 

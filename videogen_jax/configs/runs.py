@@ -10,11 +10,12 @@ from videogen_jax.data.config import DataConfig
 from videogen_jax.data.degrade import DegradeConfig
 from videogen_jax.training.loop import LoopConfig
 from videogen_jax.training.optim import OptimConfig, OptimizerName
-from videogen_jax.training.runs.config import RunConfig, TaskConfig
-from videogen_jax.training.task import ComputeConfig
+from videogen_jax.training.runs.config import RunConfig
+from videogen_jax.training.task import ComputeConfig, TaskConfig
 from videogen_jax.training.tasks.autoencoder import AutoencoderTaskConfig
 from videogen_jax.training.tasks.cascade import CascadeTaskConfig
-from videogen_jax.training.tasks.temporal_sr import FlowTaskConfig, RefinerTaskConfig
+from videogen_jax.training.tasks.flow import FlowTaskConfig
+from videogen_jax.training.tasks.refiner import RefinerTaskConfig
 from videogen_jax.training.tasks.text_encoder import TextEncoderTaskConfig
 from videogen_jax.training.tasks.text_to_image import TextToImageTaskConfig
 from videogen_jax.training.tasks.video_decoder import VideoDecoderTaskConfig
@@ -169,6 +170,6 @@ ABLATIONS = {
 """The paper's ablations that are trained: Table 3 and Fig. 6."""
 
 
-def runs_of(*tasks: type) -> dict[str, RunConfig]:
-    """The runs whose task is of one of these types: the presets of one training script."""
-    return {name: config for name, config in RUNS.items() if isinstance(config.task, tasks)}
+def runs_of(command: str) -> dict[str, RunConfig]:
+    """The runs that a training command offers, such as "cascade", by name."""
+    return {name: config for name, config in RUNS.items() if config.task.command == command}

@@ -14,15 +14,14 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 
 from videogen_jax.config import DenoiserConfig, ModelConfig
-from videogen_jax.data.transforms import resize, to_float
+from videogen_jax.data.transforms import to_float
 from videogen_jax.diffusion.process import noise_tables
-from videogen_jax.models.autoencoder import Autoencoder, scale_latents, unscale_latents
-from videogen_jax.models.layers import fold_frames
 from videogen_jax.models.text_encoder import TextEncoder, TextStates
 from videogen_jax.pipeline import noise
 from videogen_jax.pipeline.conditioning import augment, reference_video, upsample
-from videogen_jax.pipeline.decode import quantise, unit_range
+from videogen_jax.pipeline.decode import decode_frames, quantise, unit_range
 from videogen_jax.pipeline.denoise import Conditions, Denoiser, Params, Sampling, Tick
+from videogen_jax.pipeline.encode import encode_frames
 
 
 class PromptStates(NamedTuple):
@@ -41,8 +40,8 @@ class Cascade:
 
         self.config = config
         self._image, self._stages = denoiser(config.image), tuple(map(denoiser, config.stages))
+        self._dtype = dtype
         # Any: flax types what `apply` gives as a union.
-        self._autoencoder: Any = Autoencoder(config.autoencoder, dtype)
         text_encoder: Any = TextEncoder(config.text_encoder, dtype)
         self._encode_text = jax.jit(lambda params, x: text_encoder.apply({"params": params}, x))
         self._decode_picture = jax.jit(self._picture, static_argnames="as_float")
@@ -140,8 +139,8 @@ class Cascade:
         )
 
     def _picture(self, params: Params, latents_BFHWZ: jax.Array, as_float: bool) -> jax.Array:
-        raw_BHWZ = unscale_latents(self.config.autoencoder, fold_frames(latents_BFHWZ))
-        pixels_BHWC = self._autoencoder.apply({"params": params}, raw_BHWZ, method="decode")
+        pixels_BFHWC = decode_frames(self.config.autoencoder, params, latents_BFHWZ, self._dtype)
+        pixels_BHWC = pixels_BFHWC[:, 0]
         return unit_range(pixels_BHWC) if as_float else quantise(pixels_BHWC)
 
     def _conditions(
@@ -185,7 +184,7 @@ class Cascade:
         if reference_BHWC is None:
             size = self.config.latent_size(stage.resolution)
             return jnp.zeros((prompts, size, size, self.config.autoencoder.latent_channels))
-        pixels_BHWC = resize(to_float(reference_BHWC), stage.resolution)
-        encoded = self._autoencoder.apply({"params": params}, pixels_BHWC, method="encode")
-        # Inference takes the mean of the posterior where training may draw from it.
-        return scale_latents(self.config.autoencoder, encoded.mean)
+        video_BFHWC = to_float(reference_BHWC)[:, None]
+        autoencoder = {"autoencoder": params}
+        resolution = stage.resolution
+        return encode_frames(self.config, autoencoder, video_BFHWC, resolution, self._dtype)[:, 0]

@@ -17,6 +17,7 @@ from videogen_jax.models.autoencoder import Autoencoder, AutoencoderConfig, unsc
 from videogen_jax.models.layers import fold_frames, unfold_frames
 from videogen_jax.models.video_decoder import VideoDecoder
 from videogen_jax.pipeline.denoise import Params, Tick
+from videogen_jax.sharding import to_host
 
 DecoderName = Literal["video", "image"]
 
@@ -33,6 +34,29 @@ def quantise(pixels: Any) -> Any:
 def unit_range(pixels: Any) -> Any:
     """Float in [-1, 1] (clipped) → float in [0, 1], for numpy and JAX arrays."""
     return (pixels.clip(-1.0, 1.0) + 1.0) / 2.0
+
+
+def decode_frames(
+    config: AutoencoderConfig,
+    params: Params,
+    latents_BFHWZ: jax.Array,
+    dtype: DTypeLike = jnp.float32,
+) -> jax.Array:
+    """Decodes scaled latents by the image decoder, frame by frame.
+
+    Args:
+        config: of the autoencoder.
+        params: of the autoencoder.
+        latents_BFHWZ: in the model's space, of any resolution.
+        dtype: that the decoder computes in.
+
+    Returns:
+        pixels `[B, F, H, W, 3]`, about in [-1, 1].
+    """
+    network: Any = Autoencoder(config, dtype)  # Any: flax types what `apply` gives as a union
+    raw_NHWZ = unscale_latents(config, fold_frames(latents_BFHWZ))
+    pixels_NHWC = network.apply({"params": params}, raw_NHWZ, method="decode")
+    return unfold_frames(pixels_NHWC, latents_BFHWZ.shape[1])
 
 
 class FrameDecoder:
@@ -60,7 +84,7 @@ class FrameDecoder:
         self._config, self._window, self._overlap = config, window, overlap
         # Any: flax types what `apply` gives as a union.
         self._video: Any = VideoDecoder(config, dtype)
-        self._image: Any = Autoencoder(config, dtype)
+        self._dtype = dtype
         self._decode = {
             "video": jax.jit(self._decode_video),
             "image": jax.jit(self._decode_image),
@@ -89,7 +113,7 @@ class FrameDecoder:
         video_BFHWC = None
         for start, weight_F, end in zip(starts, weights, [*starts[1:], num_frames], strict=True):
             frames = slice(start, start + window)
-            pixels = np.asarray(self._decode[decoder](params[component], latents_BFHWZ[:, frames]))
+            pixels = to_host(self._decode[decoder](params[component], latents_BFHWZ[:, frames]))
             if video_BFHWC is None:
                 batch, _, *image_shape = pixels.shape
                 video_BFHWC = np.zeros((batch, num_frames, *image_shape), np.float32)
@@ -103,9 +127,7 @@ class FrameDecoder:
         return self._video.apply({"params": params}, raw_BFHWZ)
 
     def _decode_image(self, params: Params, latents_BFHWZ: jax.Array) -> jax.Array:
-        raw_NHWZ = unscale_latents(self._config, fold_frames(latents_BFHWZ))
-        pixels_NHWC = self._image.apply({"params": params}, raw_NHWZ, method="decode")
-        return unfold_frames(pixels_NHWC, latents_BFHWZ.shape[1])
+        return decode_frames(self._config, params, latents_BFHWZ, self._dtype)
 
 
 def window_starts(num_frames: int, window: int, overlap: int) -> list[int]:

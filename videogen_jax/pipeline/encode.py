@@ -1,4 +1,4 @@
-"""From pixels to latents, frame by frame (§3.5): what training and evaluation encode clips with.
+"""From pixels to latents, frame by frame (§3.5).
 
 Letters: B clips, F frames, H height, W width, C channels.
 """
@@ -8,6 +8,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 
 from videogen_jax.config import ModelConfig
 from videogen_jax.data.transforms import resize
@@ -16,11 +17,26 @@ from videogen_jax.models.layers import fold_frames, unfold_frames
 
 
 def encode_posterior(
-    model: ModelConfig, params: Mapping[str, Any], video_BFHWC: jax.Array, resolution: int
+    model: ModelConfig,
+    params: Mapping[str, Any],
+    video_BFHWC: jax.Array,
+    resolution: int,
+    dtype: DTypeLike = jnp.float32,
 ) -> tuple[jax.Array, jax.Array]:
-    """Pixels in [-1, 1] of any size → mean and standard deviation of the clip's scaled latents."""
+    """Encodes a clip frame by frame.
+
+    Args:
+        model: the whole model's configuration.
+        params: with the component `autoencoder`.
+        video_BFHWC: pixels in [-1, 1], of any size.
+        resolution: pixels per side, to which frames are resized (antialiased) before.
+        dtype: that the encoder computes in.
+
+    Returns:
+        mean and standard deviation of the scaled latents, float32 `[B, F, h, w, Z]`.
+    """
     frames = fold_frames(resize(video_BFHWC, resolution))
-    network = Autoencoder(model.autoencoder)
+    network = Autoencoder(model.autoencoder, dtype)
     encoded: Any = network.apply({"params": params["autoencoder"]}, frames, method="encode")
     std = jnp.exp(0.5 * encoded.logvar)
     mean, std = (scale_latents(model.autoencoder, x) for x in (encoded.mean, std))
@@ -29,7 +45,11 @@ def encode_posterior(
 
 
 def encode_frames(
-    model: ModelConfig, params: Mapping[str, Any], video_BFHWC: jax.Array, resolution: int
+    model: ModelConfig,
+    params: Mapping[str, Any],
+    video_BFHWC: jax.Array,
+    resolution: int,
+    dtype: DTypeLike = jnp.float32,
 ) -> jax.Array:
-    """The mean of `encode_posterior`, which is what inference takes."""
-    return encode_posterior(model, params, video_BFHWC, resolution)[0]
+    """The mean of `encode_posterior`, which inference uses where training may draw."""
+    return encode_posterior(model, params, video_BFHWC, resolution, dtype)[0]

@@ -20,7 +20,7 @@ from jax.typing import DTypeLike
 from videogen_jax.config import ModelConfig
 from videogen_jax.diffusion.samplers import SamplerConfig
 from videogen_jax.errors import UserError
-from videogen_jax.models.flow import LatentFlow
+from videogen_jax.models.flow import FlowConfig, LatentFlow
 from videogen_jax.models.layers import fold_frames, unfold_frames
 from videogen_jax.models.text_encoder import TextStates
 from videogen_jax.pipeline import noise
@@ -40,7 +40,7 @@ class TemporalSR:
     def __init__(self, config: ModelConfig, dtype: DTypeLike = jnp.float32):
         refiner = config.refiner
         self._config = config
-        self._flow: Any = LatentFlow(config.flow, dtype)  # Any: flax types `apply` as a union
+        self._dtype = dtype
         self._refiner = Denoiser(refiner, config.latent_size(refiner.resolution), dtype)
         self._interpolate = {
             "flow": jax.jit(self._flow_midpoints),
@@ -141,10 +141,7 @@ class TemporalSR:
         return self._interleave(clip_BFHWZ, middle_BMHWZ)
 
     def _flow_midpoints(self, params: Params, clip_BFHWZ: jax.Array) -> jax.Array:
-        a_NHWZ, b_NHWZ = fold_frames(clip_BFHWZ[:, :-1]), fold_frames(clip_BFHWZ[:, 1:])
-        time_N = jnp.full(a_NHWZ.shape[0], 0.5)
-        output = self._flow.apply({"params": params}, a_NHWZ, b_NHWZ, time_N)
-        return unfold_frames(output.merged_BHWC, clip_BFHWZ.shape[1] - 1)
+        return flow_midpoints(self._config.flow, params, clip_BFHWZ, self._dtype)
 
     def _conditions(
         self,
@@ -166,6 +163,16 @@ class TemporalSR:
             fold_frames(warped_BMHWZ), fold_frames(refined_BMHWZ), self._config.lowpass_factor
         )
         return unfold_frames(merged_NHWZ, warped_BMHWZ.shape[1])
+
+
+def flow_midpoints(
+    config: FlowConfig, params: Params, clip_BFHWZ: jax.Array, dtype: DTypeLike = jnp.float32
+) -> jax.Array:
+    """The latents half-way between neighbouring frames by the flow network, `[B, F − 1, H, W, Z]`."""
+    network: Any = LatentFlow(config, dtype)  # Any: flax types what `apply` gives as a union
+    a_NHWZ, b_NHWZ = fold_frames(clip_BFHWZ[:, :-1]), fold_frames(clip_BFHWZ[:, 1:])
+    output = network.apply({"params": params}, a_NHWZ, b_NHWZ, jnp.full(a_NHWZ.shape[0], 0.5))
+    return unfold_frames(output.merged_BHWC, clip_BFHWZ.shape[1] - 1)
 
 
 def slerp_midpoints(params: Params, clip_BFHWZ: jax.Array) -> jax.Array:

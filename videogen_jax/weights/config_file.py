@@ -2,12 +2,14 @@
 
 Fields may be bool, int, float, str, None, `Literal`, a dataclass, a union of these (such as
 `float | None`), and `tuple[X, ...]` or `tuple[X, Y]` of them. Where a field may be one of several
-dataclasses, the file has a key `type` with the class's name beside its fields. An int is accepted
+dataclasses, of a union or derived from an abstract class, the file has a key `type` with the
+class's name beside its fields. An int is accepted
 for a float and nothing else is converted: a bool is no int, NaN and infinity are no floats. A field
 that is left out takes the dataclass's default.
 """
 
 import dataclasses
+import inspect
 import json
 import math
 import os
@@ -69,12 +71,17 @@ def _plain(value: Any, expected: Any = None) -> Any:
         return value
     hints = typing.get_type_hints(type(value))
     plain = {name: _plain(getattr(value, name), hint) for name, hint in hints.items()}
-    is_choice = len(_dataclasses_of(expected)) > 1
-    return {_TYPE: type(value).__name__, **plain} if is_choice else plain
+    return {_TYPE: type(value).__name__, **plain} if _is_choice(expected) else plain
+
+
+def _is_choice(expected: Any) -> bool:
+    return inspect.isabstract(expected) or len(_dataclasses_of(expected)) > 1
 
 
 def _dataclasses_of(expected: Any) -> list[type]:
-    """The dataclasses that a union offers; none for another type."""
+    """The dataclasses that a union or an abstract class offers; none for another type."""
+    if inspect.isabstract(expected):
+        return list(expected.__subclasses__())
     if typing.get_origin(expected) not in (typing.Union, types.UnionType):
         return []
     choices = typing.get_args(expected)
@@ -92,11 +99,11 @@ def from_dict(data: Any, cls: type[Config], *, where: str = "config") -> Config:
 
 def _parse(value: Any, expected: Any, where: str, path: str) -> Any:
     """`value` as the type `expected`; `path` is the field's, "" at the root."""
+    origin, arguments = typing.get_origin(expected), typing.get_args(expected)
+    if origin in (typing.Union, types.UnionType) or inspect.isabstract(expected):
+        return _parse_union(value, expected, arguments, where, path)
     if dataclasses.is_dataclass(expected):
         return _parse_dataclass(value, expected, where, path)
-    origin, arguments = typing.get_origin(expected), typing.get_args(expected)
-    if origin in (typing.Union, types.UnionType):
-        return _parse_union(value, expected, arguments, where, path)
     if origin is tuple:
         return _parse_tuple(value, expected, arguments, where, path)
     if origin is Literal:
@@ -138,7 +145,7 @@ def _parse_union(value: Any, expected: Any, arguments: tuple, where: str, path: 
     if value is None and type(None) in arguments:
         return None
     classes = {cls.__name__: cls for cls in _dataclasses_of(expected)}
-    if len(classes) > 1 and isinstance(value, Mapping):
+    if _is_choice(expected) and isinstance(value, Mapping):
         name = value.get(_TYPE)
         if name not in classes:
             raise UserError(

@@ -15,7 +15,7 @@ from videogen_jax.config import ModelConfig
 from videogen_jax.configs.models import PAPER, TINY
 from videogen_jax.configs.runs import RUNS
 from videogen_jax.models.components import component_shapes
-from videogen_jax.training.planning.plan import abstract_task, batch_shapes
+from videogen_jax.training.runs.build import abstract_task, batch_shapes
 
 # How a network computes on this device, and the relative difference above which it is wrong. Float32
 # by default rounds to TF32 on a GPU; bfloat16 has 8 bits, and errors add up over a network's depth.

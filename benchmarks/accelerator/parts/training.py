@@ -20,8 +20,8 @@ from videogen_jax import layout, sharding
 from videogen_jax.configs.runs import RUNS
 from videogen_jax.training.optim import make_optimizer
 from videogen_jax.training.planning.batch_search import search_batch
-from videogen_jax.training.planning.plan import abstract_task, batch_shapes
-from videogen_jax.training.runs.run import step_options
+from videogen_jax.training.runs.build import abstract_task, batch_shapes
+from videogen_jax.training.runs.train import step_options
 from videogen_jax.training.step import init_state, make_step
 from videogen_jax.training.task import Task
 

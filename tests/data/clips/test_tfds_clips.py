@@ -19,7 +19,7 @@ from videogen_jax.data.clips.state import IngestConfig
 from videogen_jax.data.clips.tfds_clips import TfdsDataset, open_clips, write_tfds
 from videogen_jax.data.clips.transcode import ClipConfig
 from videogen_jax.data.loader import make_loader
-from videogen_jax.training.runs.run import make_source
+from videogen_jax.training.runs.examples import make_source
 
 tfds = pytest.importorskip("tensorflow_datasets")
 # TFDS itself uses what protobuf drops.

@@ -19,12 +19,14 @@ from videogen_jax.data.latents.reader import LatentCache
 from videogen_jax.data.loader import make_loader
 from videogen_jax.training.latents.making import make_cache
 from videogen_jax.training.latents.opening import open_cache
-from videogen_jax.training.runs import run
-from videogen_jax.training.runs.config import TaskConfig
-from videogen_jax.training.runs.run import make_source, make_task, train_run
-from videogen_jax.training.tasks import cascade, temporal_sr, text_to_image
+from videogen_jax.training.runs import train
+from videogen_jax.training.runs.build import build_task
+from videogen_jax.training.runs.examples import make_source
+from videogen_jax.training.runs.train import train_run
+from videogen_jax.training.task import TaskConfig
+from videogen_jax.training.tasks import cascade, refiner, text_to_image
 from videogen_jax.training.tasks.cascade import CascadeTaskConfig
-from videogen_jax.training.tasks.temporal_sr import RefinerTaskConfig
+from videogen_jax.training.tasks.refiner import RefinerTaskConfig
 from videogen_jax.training.tasks.text_to_image import TextToImageTaskConfig
 
 LOSS_RTOL = 1e-6  # two compiled programs; the same numbers in each but for rounding
@@ -74,7 +76,7 @@ def test_a_run_from_the_cache_is_the_run_from_pixels(folder: Path):
     [
         (STAGE_2, cascade, slice(None)),
         (TextToImageTaskConfig(), text_to_image, slice(1)),
-        (REFINER, temporal_sr, slice(1, None, 2)),
+        (REFINER, refiner, slice(1, None, 2)),
     ],
 )
 def test_every_network_is_told_what_it_is_told_from_pixels(
@@ -94,7 +96,7 @@ def test_every_network_is_told_what_it_is_told_from_pixels(
         tokenizer = micro_model.TOKENIZER if source is None else None
         examples = make_source(config, "train") if source is None else source
         batch = next(make_loader(examples, 8, 1, tokenizer, 24))
-        make = lambda: make_task(config, folder / "model", micro_model.TOKENIZER, source)
+        make = lambda: build_task(config, folder / "model", micro_model.TOKENIZER, source)
         with monkeypatch.context() as patch:
             seen.append(tiny_model.recorded(patch, module, make, batch))
     expected, found = seen
@@ -104,7 +106,7 @@ def test_every_network_is_told_what_it_is_told_from_pixels(
     noise = (found["x0"] - batch["latents_16"][:, frames]) / batch["latents_std_16"][:, frames]
     assert abs(np.std(noise) - 1) < 0.1
     texts = {text.tobytes() for text in np.asarray(found["text"])}
-    assert len(texts) > 2 or module is temporal_sr
+    assert len(texts) > 2 or module is refiner
 
 
 def test_float16_is_near(folder: Path, tmp_path: Path):
@@ -141,15 +143,12 @@ class Weight:
         text_B = batch["text_states"].mean(axis=(1, 2)) * batch["text_pooled"].mean(axis=1)
         return (error_B * (2 + text_B) / batch["fps"]).mean(), {}
 
-    def sample_sheet(self, params: Any, seed: int) -> None:
-        return None
-
 
 def test_a_run_resumes_within_an_epoch(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     """By the production path but for the network; step 4 of 6 is within the second epoch."""
-    monkeypatch.setattr(run, "make_task", lambda *_: Weight())
+    monkeypatch.setattr(train, "build_task", lambda *_: Weight())
     config = cached_training.run_of(STAGE_1, folder, folder / "cache")
     loop = dataclasses.replace(config.loop, checkpoint_every=2, log_every=1, sample_every=0)
     config = dataclasses.replace(config, steps=6, loop=loop)

@@ -19,10 +19,11 @@ from videogen_jax.data.latents.reader import LatentCache
 from videogen_jax.training.latents import making as caching
 from videogen_jax.training.latents.making import CacheOptions, make_cache
 from videogen_jax.training.latents.opening import open_cache
-from videogen_jax.training.runs import shapes_model as shapes
-from videogen_jax.training.runs.run import make_source, train_run
+from videogen_jax.training.runs import shapes_model
+from videogen_jax.training.runs.examples import make_source
+from videogen_jax.training.runs.train import train_run
 from videogen_jax.training.tasks.cascade import CascadeTaskConfig
-from videogen_jax.training.tasks.temporal_sr import RefinerTaskConfig
+from videogen_jax.training.tasks.refiner import RefinerTaskConfig
 from videogen_jax.weights import config_file, model_dir
 
 CLIPS = 12
@@ -65,11 +66,11 @@ def test_a_damaged_clip_is_named_and_replaced(folder: Path, tmp_path: Path, capf
 
 def test_the_shapes_go_the_same_way(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """As `train.shapes` makes and reads them; 10 clips in one shard."""
-    monkeypatch.setattr(shapes, "CACHED_IMAGES", 10)
+    monkeypatch.setitem(shapes_model.CACHES, "image_unet", ("latents-images", 10))
     config = dataclasses.replace(
         RUNS["shapes-image"], model=micro_model.MICRO, batch_size=4, seed=3
     )
-    with_cache = shapes._with_cache(config, tmp_path, folder / "model")
+    with_cache = shapes_model._with_cache(config, tmp_path, folder / "model")
     source = open_cache(with_cache, folder / "model")
     assert source is not None and len(source) == 10
     pixels = make_source(with_cache, "train")
@@ -77,7 +78,7 @@ def test_the_shapes_go_the_same_way(folder: Path, tmp_path: Path, monkeypatch: p
         assert source[index]["fps"] == pixels[index]["fps"] and source[index]["index"] == index
         mean = np.float16(pixels[index]["video"].mean())
         np.testing.assert_allclose(source[index]["latents_16"], mean, rtol=2**-11)
-    assert shapes._with_cache(config, tmp_path, folder / "model") == with_cache
+    assert shapes_model._with_cache(config, tmp_path, folder / "model") == with_cache
 
 
 # What is refused

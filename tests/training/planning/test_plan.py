@@ -23,10 +23,11 @@ from videogen_jax.sharding import MeshConfig
 from videogen_jax.training.planning import plan as planning
 from videogen_jax.training.planning import report as plan_report
 from videogen_jax.training.planning.hlo import Traffic
-from videogen_jax.training.planning.plan import StepPlan, batch_shapes, find_batch, plan_step
+from videogen_jax.training.planning.plan import StepPlan, find_batch, plan_step
 from videogen_jax.training.planning.topology import Topology
+from videogen_jax.training.runs.build import abstract_task, batch_shapes
 from videogen_jax.training.runs.config import RunConfig
-from videogen_jax.training.runs.run import make_source
+from videogen_jax.training.runs.examples import make_source
 from videogen_jax.training.tasks.cascade import CascadeTaskConfig
 from videogen_jax.training.tasks.video_decoder import VideoDecoderTaskConfig
 from videogen_jax.training.telemetry.flops import FlopCount
@@ -79,7 +80,7 @@ def test_what_is_between_comes_on_top(plan: StepPlan):
 
 
 def test_micro_batches_count_as_often_as_they_run(plan: StepPlan):
-    task = planning.abstract_task(RUN)
+    task = abstract_task(RUN)
     params = jax.eval_shape(task.init, jax.random.key(0))
     keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), RUN.batch_size))
     one = planning.count_flops(
@@ -123,7 +124,7 @@ def test_a_planned_batch_is_what_the_loader_gives(name: str):
 
 def test_a_plan_from_a_latent_cache_needs_no_text_encoder_and_autoencoder():
     cached = dataclasses.replace(RUN, data=dataclasses.replace(RUN.data, latent_cache="cache"))
-    frozen = planning.abstract_task(cached).frozen
+    frozen = abstract_task(cached).frozen
     assert frozen.keys() == {"null_text"}
     batch, clip = batch_shapes(cached), (16, 2, 4, 4, 4)
     assert batch["latents_8"].shape == batch["latents_std_8"].shape == clip

@@ -11,10 +11,9 @@ from tests.support.numbered_clips import numbered_record, write_dataset
 from videogen_jax.configs.runs import RUNS
 from videogen_jax.data.config import DataConfig
 from videogen_jax.data.loader import Mixture, make_loader
-from videogen_jax.training.runs.claim import claim
-from videogen_jax.training.runs.clips import first_examples
 from videogen_jax.training.runs.config import RunConfig
-from videogen_jax.training.runs.run import make_source
+from videogen_jax.training.runs.directory import open_run_directory
+from videogen_jax.training.runs.examples import first_examples, make_source
 from videogen_jax.weights import config_file
 
 
@@ -121,7 +120,7 @@ def test_the_command_line_and_the_file_know_mixtures(tmp_path: Path):
 
 
 def test_a_run_may_go_on_with_another_limit_of_damage(tmp_path: Path):
-    claim(tmp_path, _config("tiny-stage-1", max_damaged=0.01))
-    claim(tmp_path, _config("tiny-stage-1", max_damaged=0.5))
+    open_run_directory(tmp_path, _config("tiny-stage-1", max_damaged=0.01))
+    open_run_directory(tmp_path, _config("tiny-stage-1", max_damaged=0.5))
     with pytest.raises(ValueError, match="data/fps"):
-        claim(tmp_path, _config("tiny-stage-1", fps=8.0))
+        open_run_directory(tmp_path, _config("tiny-stage-1", fps=8.0))

@@ -18,11 +18,12 @@ from tests.support.micro_model import MICRO
 from tests.support.numbered_clips import numbered_record, write_dataset
 from videogen_jax.configs.runs import RUNS
 from videogen_jax.sharding import MeshConfig
-from videogen_jax.training.runs.claim import claim
 from videogen_jax.training.runs.config import RunConfig
-from videogen_jax.training.runs.run import copy_tokenizer, export_run, train_run
+from videogen_jax.training.runs.directory import open_run_directory
+from videogen_jax.training.runs.export import copy_tokenizer, export_run
+from videogen_jax.training.runs.train import train_run
 from videogen_jax.training.tasks.autoencoder import AutoencoderTaskConfig
-from videogen_jax.training.tasks.temporal_sr import RefinerTaskConfig
+from videogen_jax.training.tasks.refiner import RefinerTaskConfig
 from videogen_jax.weights import model_dir
 
 TOKENIZER = Path("videogen_jax/assets/shapes/tokenizer")
@@ -121,8 +122,10 @@ def test_a_run_directory_of_another_configuration_is_refused(chain: Path):
 
 def test_a_run_may_go_on_with_other_steps_and_another_mesh(tmp_path: Path):
     begun = _config("stage-1")
-    claim(tmp_path, begun)
-    claim(tmp_path, dataclasses.replace(begun, steps=9, mesh=MeshConfig(data=1, fsdp=4)))
+    open_run_directory(tmp_path, begun)
+    open_run_directory(
+        tmp_path, dataclasses.replace(begun, steps=9, mesh=MeshConfig(data=1, fsdp=4))
+    )
 
 
 @pytest.mark.parametrize(

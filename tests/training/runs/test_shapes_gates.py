@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 from videogen_jax.configs.runs import ABLATIONS, RUNS
-from videogen_jax.training.runs import shapes_gates
-from videogen_jax.training.runs import shapes_model as shapes
+from videogen_jax.training.runs import shapes_gates, shapes_model
 from videogen_jax.training.runs.shapes_gates import LEAST, check_gate
 from videogen_jax.weights.model_dir import load_component, save_component
 
@@ -28,9 +27,9 @@ def gate(tmp_path, monkeypatch):
 
 
 def test_every_part_has_a_gate_and_no_ablation_is_a_part():
-    assert set(LEAST) == set(shapes.PARTS)
+    assert set(LEAST) == set(shapes_model.PARTS)
     retrained = [name for names in ABLATIONS.values() for name in names]
-    assert set(retrained) <= set(RUNS) and not set(retrained) & set(shapes.PARTS)
+    assert set(retrained) <= set(RUNS) and not set(retrained) & set(shapes_model.PARTS)
 
 
 def test_ablations_have_the_budget_of_what_they_are_held_against():
@@ -77,12 +76,12 @@ def test_ablations_train_on_a_copy_of_the_model_and_never_of_another(tmp_path, m
 
     def train(name: str, directory: Path, model: Path) -> None:
         trained.append((name, model.name))
-        save_component(model, shapes._component(name), {"kernel": np.zeros(2, np.float32)})
+        save_component(model, RUNS[name].task.component(), {"kernel": np.zeros(2, np.float32)})
 
-    monkeypatch.setattr(shapes, "_train_part", train)
+    monkeypatch.setattr(shapes_model, "_train_part", train)
     model, runs = _model_directory(tmp_path / "model", 1.0), tmp_path / "runs"
-    shapes.train_ablations(model, runs)
-    shapes.train_ablations(model, runs)  # again, to go on
+    shapes_model.train_ablations(model, runs)
+    shapes_model.train_ablations(model, runs)  # again, to go on
     assert trained[:3] == trained[3:]
     assert trained[:3] == [(name, into) for into, names in ABLATIONS.items() for name in names]
     assert load_component(runs / "slerp", "stage_2")["kernel"][0] == 1.0
@@ -90,4 +89,4 @@ def test_ablations_train_on_a_copy_of_the_model_and_never_of_another(tmp_path, m
     assert load_component(model, "refiner")["kernel"][0] == 1.0
     other = _model_directory(tmp_path / "other", 2.0)
     with pytest.raises(ValueError, match=r"no-reference: its autoencoder is not that of .*other"):
-        shapes.train_ablations(other, runs)
+        shapes_model.train_ablations(other, runs)

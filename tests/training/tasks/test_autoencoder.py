@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from tests.support import tiny_model
+from tests.support.task_context import examples_of, task_context
 from videogen_jax.configs.models import TINY
 from videogen_jax.data.shapes.sources import ShapesImages
 from videogen_jax.data.transforms import resize, to_float
@@ -29,7 +30,7 @@ def batch():
 
 def make_task(batch, **changes) -> AutoencoderTask:
     config = AutoencoderTaskConfig(resolutions=RESOLUTIONS, **changes)
-    return AutoencoderTask(config, TINY, batch["video"][:, 0])
+    return config.build(task_context(TINY, examples=examples_of(batch)))
 
 
 @jax.jit

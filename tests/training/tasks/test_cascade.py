@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from tests.support import tiny_model
+from tests.support.task_context import task_context
 from videogen_jax import trees
 from videogen_jax.configs.models import TINY
 from videogen_jax.data.shapes.sources import ShapesClips
@@ -14,7 +15,7 @@ from videogen_jax.diffusion.process import noise_level, noise_tables
 from videogen_jax.pipeline.conditioning import upsample
 from videogen_jax.training.tasks import cascade
 from videogen_jax.training.tasks.cascade import CascadeTask, CascadeTaskConfig
-from videogen_jax.training.tasks.text_to_image import TextToImageTask, TextToImageTaskConfig
+from videogen_jax.training.tasks.text_to_image import TextToImageTaskConfig
 
 BLOCK_TOLERANCE = 1e-5
 NETWORK_TOLERANCE = 1e-4
@@ -46,14 +47,11 @@ def make_task(stage: int = 2, warm_start_params=None, **changes) -> CascadeTask:
     config = CascadeTaskConfig(
         stage=stage, **{"text_dropout": 0.0, "posterior_noise": False} | changes
     )
-    arguments = (config, TINY, tiny_model.frozen(), tiny_model.NULL_TOKENS_T)
-    return CascadeTask(*arguments, lambda *_: None, warm_start_params)
+    return config.build(task_context(TINY, tiny_model.frozen(), warm_start=warm_start_params))
 
 
 def image_params():
-    task = TextToImageTask(
-        TextToImageTaskConfig(), TINY, {}, tiny_model.NULL_TOKENS_T, lambda *_: None
-    )
+    task = TextToImageTaskConfig().build(task_context(TINY))
     return tiny_model.random_params(task.init)
 
 

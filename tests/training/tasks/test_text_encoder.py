@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from tests.support import tiny_model
+from tests.support.task_context import task_context
 from videogen_jax.configs.models import TINY
 from videogen_jax.data.loader import make_loader
 from videogen_jax.data.shapes.captions import CONTRASTS
@@ -18,7 +19,7 @@ CONFIG = TextEncoderTaskConfig(16, 4, tower_channels=(8, 16), embedding_dim=16)
 
 @pytest.fixture(scope="module")
 def task() -> TextEncoderTask:
-    return TextEncoderTask(CONFIG, TINY)
+    return CONFIG.build(task_context(TINY))
 
 
 @pytest.fixture(scope="module")

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from tests.support import tiny_model
+from tests.support.task_context import task_context
 from videogen_jax.configs.models import TINY
 from videogen_jax.data.shapes.sources import ShapesClips
 from videogen_jax.data.transforms import to_float
@@ -24,9 +25,7 @@ def batch():
 
 def make_task(text_dropout: float = 0.0) -> TextToImageTask:
     config = TextToImageTaskConfig(text_dropout=text_dropout, posterior_noise=False)
-    return TextToImageTask(
-        config, TINY, tiny_model.frozen(), tiny_model.NULL_TOKENS_T, lambda *_: None
-    )
+    return config.build(task_context(TINY, tiny_model.frozen()))
 
 
 def test_the_network_is_told_the_prompt_and_denoises_the_first_frame(batch, monkeypatch):
@@ -60,14 +59,13 @@ def test_overfits_a_batch(batch):
 
 def test_goes_on_from_the_parameters_given():
     config = TextToImageTaskConfig(warm_start="image_unet")
-    args = config, TINY, tiny_model.frozen(), tiny_model.NULL_TOKENS_T, lambda *_: None
     fresh, earlier = (tiny_model.random_params(make_task().init, seed) for seed in (0, 1))
-    assert TextToImageTask(*args).warm_start(fresh) is fresh
-    begun = TextToImageTask(*args, warm_start_params=earlier).warm_start(fresh)
+    assert config.build(task_context(TINY)).warm_start(fresh) is fresh
+    begun = config.build(task_context(TINY, warm_start=earlier)).warm_start(fresh)
     jax.tree.map(np.testing.assert_array_equal, begun, earlier)
     del earlier["conv_in"]
     with pytest.raises(ValueError, match="missing conv_in/bias"):
-        TextToImageTask(*args, warm_start_params=earlier).warm_start(fresh)
+        config.build(task_context(TINY, warm_start=earlier)).warm_start(fresh)
 
 
 def test_components(batch):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from tests.support import tiny_model
+from tests.support.task_context import examples_of, task_context
 from videogen_jax import trees
 from videogen_jax.configs.models import TINY
 from videogen_jax.data.degrade import DegradeConfig
@@ -29,7 +30,7 @@ def make_task(batch, adversarial_weight: float = 0.0) -> VideoDecoderTask:
     discriminator = DiscriminatorConfig(channels=4, num_layers=2)
     config = VideoDecoderTaskConfig(adversarial_weight, discriminator)
     frozen = {"autoencoder": tiny_model.frozen()["autoencoder"]}
-    return VideoDecoderTask(config, TINY, frozen, batch)
+    return config.build(task_context(TINY, frozen, examples=examples_of(batch)))
 
 
 @pytest.fixture(scope="module")

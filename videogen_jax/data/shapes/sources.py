@@ -170,6 +170,15 @@ class DegradedClips:
         return {**example, "degraded": degrade(example["video"], recipe)}
 
 
+def shapes_clips(
+    split: str, size: int, resolution: int, num_frames: int
+) -> ShapesClips | ShapesImages:
+    """Procedural clips, or their first frames if `num_frames` is 1."""
+    if num_frames == 1:
+        return ShapesImages(split, size, resolution=resolution)
+    return ShapesClips(split, size, resolution=resolution, num_frames=num_frames)
+
+
 def _labels(spec: shapes.ClipSpec, index: int, fps: float) -> Example:
     return {
         "fps": np.float32(fps),

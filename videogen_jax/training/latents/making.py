@@ -27,6 +27,7 @@ from videogen_jax.data.latents.reader import (
 )
 from videogen_jax.data.latents.shards import Encoders, write_info, write_shards
 from videogen_jax.data.loader import Source
+from videogen_jax.data.shapes.sources import shapes_clips
 from videogen_jax.data.transforms import to_float
 from videogen_jax.errors import UserError
 from videogen_jax.pipeline.encode import encode_posterior
@@ -36,8 +37,8 @@ from videogen_jax.training.frozen import encode_text
 from videogen_jax.training.latents.config import SHAPES, CacheConfig, networks_of, windows_of
 from videogen_jax.training.latents.opening import latent_shape
 from videogen_jax.training.processes.distributed import is_main
-from videogen_jax.training.runs.claim import differing_fields
-from videogen_jax.training.runs.clips import clip_windows, shapes_clips
+from videogen_jax.training.runs.directory import differing_fields
+from videogen_jax.training.runs.examples import clip_windows
 from videogen_jax.training.task import Params
 from videogen_jax.weights import config_file, model_dir
 
@@ -162,7 +163,7 @@ def _data_of(
 def _source(data: DataConfig, seed: int) -> Source:
     if data.dataset:
         return clip_windows(data, data.dataset, "train", seed)
-    return shapes_clips(data, "train", data.examples)
+    return shapes_clips("train", data.examples, data.resolution, data.num_frames)
 
 
 def _layout(model: ModelConfig, config: CacheConfig, clips: int) -> CacheLayout:

@@ -12,15 +12,11 @@ from videogen_jax.data.latents.reader import LatentCache, read_info
 from videogen_jax.errors import UserError
 from videogen_jax.training.latents.config import CacheConfig, networks_of, windows_of
 from videogen_jax.training.processes.distributed import is_main
-from videogen_jax.training.runs.claim import differing_fields
-from videogen_jax.training.runs.clips import check_batch
-from videogen_jax.training.runs.config import RunConfig, TaskConfig
-from videogen_jax.training.tasks.cascade import CascadeTaskConfig
-from videogen_jax.training.tasks.temporal_sr import RefinerTaskConfig
-from videogen_jax.training.tasks.text_to_image import TextToImageTaskConfig
+from videogen_jax.training.runs.config import RunConfig
+from videogen_jax.training.runs.directory import differing_fields
+from videogen_jax.training.runs.examples import check_batch
+from videogen_jax.training.task import CachedLatents
 from videogen_jax.weights import config_file
-
-DenoiserTaskConfig = TextToImageTaskConfig | CascadeTaskConfig | RefinerTaskConfig
 
 
 def open_cache(config: RunConfig, model_directory: Path) -> LatentCache | None:
@@ -35,7 +31,7 @@ def open_cache(config: RunConfig, model_directory: Path) -> LatentCache | None:
     """
     if not config.data.latent_cache:
         return None
-    directory, task = Path(config.data.latent_cache), denoiser_task(config.task)
+    directory, needed = Path(config.data.latent_cache), cached_latents(config)
     info = read_info(directory)
     there = config_file.from_dict(info["config"], CacheConfig, where=f"{directory}, config")
     now = dataclasses.replace(
@@ -44,14 +40,13 @@ def open_cache(config: RunConfig, model_directory: Path) -> LatentCache | None:
         networks=networks_of(config.model, model_directory),
     )
     lines = list(differing_fields(there=there, now=now).values())
-    needed = resolutions_of(config.model, task)
-    if not set(needed) <= set(there.resolutions):
-        lines.append(f"  resolutions: {there.resolutions} there, {needed} now")
+    if not set(needed.resolutions) <= set(there.resolutions):
+        lines.append(f"  resolutions: {there.resolutions} there, {needed.resolutions} now")
     if lines:
         message = f"{directory}: this latent cache is not one of this run; differing fields:"
         raise UserError("\n".join([message, *lines]))
     cache = LatentCache(
-        directory, needed, deviation=task.posterior_noise, text=_reads_captions(task)
+        directory, needed.resolutions, deviation=needed.deviation, text=needed.captions
     )
     if config.data.dataset:
         check_batch(config, [str(directory)], len(cache))
@@ -66,40 +61,29 @@ def _tell_epochs(config: RunConfig, cache: LatentCache) -> None:
         print(f"{cache.directory}: {text}", file=sys.stderr)
 
 
-def denoiser_task(task: TaskConfig) -> DenoiserTaskConfig:
-    """`task`, if it can train on latents; else UserError."""
-    if not isinstance(task, DenoiserTaskConfig):
-        name = type(task).__name__.removesuffix("TaskConfig")
+def cached_latents(config: RunConfig) -> CachedLatents:
+    """What the run's task reads from a latent cache. Raises UserError if it trains on pixels."""
+    latents = config.task.cached_latents(config.model)
+    if latents is None:
+        name = type(config.task).__name__.removesuffix("TaskConfig")
         raise UserError(
             f"data.latent_cache: a run of {name} trains on pixels; only the image UNet, the stages "
             "and the refiner train on latents"
         )
-    return task
+    return latents
 
 
-def resolutions_of(model: ModelConfig, task: DenoiserTaskConfig) -> tuple[int, ...]:
-    """At how many pixels a task takes latents, from low to high."""
-    match task:
-        case TextToImageTaskConfig():
-            return (model.image.resolution,)
-        case RefinerTaskConfig():
-            return (model.refiner.resolution,)
-        case CascadeTaskConfig(stage=stage):
-            stages = model.stages[max(0, stage - 2) : stage]
-            return tuple(denoiser.resolution for denoiser in stages)
-
-
-def batch_shapes(config: RunConfig) -> dict[str, jax.ShapeDtypeStruct]:
-    """A batch of a cache as the loader makes it, but for fps and index, as shapes."""
-    model, task, size = config.model, denoiser_task(config.task), config.batch_size
+def cached_shapes(config: RunConfig) -> dict[str, jax.ShapeDtypeStruct]:
+    """The arrays of an example of a latent cache, besides `fps` and `index`."""
+    model, needed = config.model, cached_latents(config)
     shapes: dict[str, tuple[int, ...]] = {}
-    for resolution in resolutions_of(model, task):
+    for resolution in needed.resolutions:
         shape = latent_shape(model, config.data.num_frames, resolution)
-        shapes[f"latents_{resolution}"] = (size, *shape)
-        if task.posterior_noise:
-            shapes[f"latents_std_{resolution}"] = (size, *shape)
-    if _reads_captions(task):
-        shapes |= {name: (size, *shape) for name, shape in text_shapes(model).items()}
+        shapes[f"latents_{resolution}"] = shape
+        if needed.deviation:
+            shapes[f"latents_std_{resolution}"] = shape
+    if needed.captions:
+        shapes |= text_shapes(model)
     return {name: jax.ShapeDtypeStruct(shape, np.float32) for name, shape in shapes.items()}
 
 
@@ -113,7 +97,3 @@ def text_shapes(model: ModelConfig) -> dict[str, tuple[int, ...]]:
     """Of what is cached of one text."""
     length, width = model.text_encoder.max_length, model.text_encoder.hidden_size
     return {"text_states": (length, width), "text_pooled": (width,)}
-
-
-def _reads_captions(task: DenoiserTaskConfig) -> bool:
-    return not isinstance(task, RefinerTaskConfig)  # which has the empty prompt alone

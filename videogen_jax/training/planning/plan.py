@@ -12,26 +12,18 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
-import numpy as np
 from jax.sharding import Mesh
 
 from videogen_jax import layout, sharding
-from videogen_jax.data.shapes.captions import CONTRASTS
 from videogen_jax.errors import UserError
-from videogen_jax.models.components import component_shapes
-from videogen_jax.training.latents import opening
 from videogen_jax.training.optim import make_optimizer
 from videogen_jax.training.planning import hlo
 from videogen_jax.training.planning.batch_search import search_batch
 from videogen_jax.training.planning.topology import Topology, absent_devices
-from videogen_jax.training.runs.assembly import Parts, assemble_task
+from videogen_jax.training.runs.build import abstract_task, batch_shapes
 from videogen_jax.training.runs.config import RunConfig
-from videogen_jax.training.runs.run import check_frames, check_micro_batch, step_options
+from videogen_jax.training.runs.train import check_frames, check_micro_batch, step_options
 from videogen_jax.training.step import jit_step, state_shapes, with_shardings
-from videogen_jax.training.task import Samples, Task
-from videogen_jax.training.tasks.temporal_sr import FlowTaskConfig
-from videogen_jax.training.tasks.text_encoder import TextEncoderTaskConfig
-from videogen_jax.training.tasks.video_decoder import VideoDecoderTaskConfig
 from videogen_jax.training.telemetry.flops import FlopCount, count_flops
 from videogen_jax.training.telemetry.throughput import count_frames
 
@@ -175,55 +167,6 @@ def find_batch(
         limit,
         max_tries=max_compilations,
     )
-
-
-def abstract_task(config: RunConfig) -> Task:
-    """The run's task around shapes; it can be traced, and neither warm-started nor sampled."""
-    pixels = np.zeros((1, 1, 1, 1, 3), np.uint8)
-
-    def draw_none(*_: Any) -> Samples:
-        raise NotImplementedError("a plan draws no samples")
-
-    parts = Parts(
-        null_tokens_T=np.zeros(config.model.text_encoder.max_length, np.int32),
-        load=lambda name: component_shapes(config.model, name)[name],
-        start=lambda name: None,
-        examples=lambda number: {"video": pixels},
-        draw=lambda frozen: draw_none,
-        null_text=_null_text_shapes(config) if config.data.latent_cache else None,
-    )
-    return assemble_task(config, parts)
-
-
-def batch_shapes(config: RunConfig) -> dict[str, jax.ShapeDtypeStruct]:
-    """A batch of the run, as its loader makes it, as shapes."""
-    data, model = config.data, config.model
-    size, frames, pixels = config.batch_size, data.num_frames, data.resolution
-    shape: Callable[..., jax.ShapeDtypeStruct] = jax.ShapeDtypeStruct
-    batch = {"fps": shape((size,), np.float32), "index": shape((size,), np.int32)}
-    if data.latent_cache:
-        return batch | opening.batch_shapes(config)
-    batch["tokens"] = shape((size, model.text_encoder.max_length), np.int32)
-    video = shape((size, frames, pixels, pixels, 3), np.uint8)
-    match config.task:
-        case FlowTaskConfig():
-            image = shape((size, pixels, pixels, 3), np.uint8)
-            flow = shape((size, pixels, pixels, 2), np.float32)
-            images = dict.fromkeys(("a", "mid", "b"), image)
-            flows = dict.fromkeys(("flow_a", "flow_b"), flow)
-            return {**batch, **images, **flows, "time": shape((size,), np.float32)}
-        case VideoDecoderTaskConfig():
-            return {**batch, "video": video, "degraded": video}
-        case TextEncoderTaskConfig() if not (data.dataset or data.mixture):
-            tokens = shape((size, CONTRASTS, model.text_encoder.max_length), np.int32)
-            return {**batch, "video": video, "contrast_tokens": tokens}
-        case _:
-            return {**batch, "video": video}
-
-
-def _null_text_shapes(config: RunConfig) -> dict[str, jax.ShapeDtypeStruct]:
-    shapes = opening.text_shapes(config.model)
-    return {name: jax.ShapeDtypeStruct(shape, np.float32) for name, shape in shapes.items()}
 
 
 def _placed_batch(config: RunConfig, mesh: Mesh) -> dict[str, jax.ShapeDtypeStruct]:

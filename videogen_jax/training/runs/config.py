@@ -6,25 +6,10 @@ from videogen_jax.config import ModelConfig
 from videogen_jax.data.config import DataConfig
 from videogen_jax.errors import UserError
 from videogen_jax.sharding import MeshConfig
+from videogen_jax.training import tasks  # noqa: F401 -- a configuration file may name any
 from videogen_jax.training.loop import LoopConfig
 from videogen_jax.training.optim import OptimConfig
-from videogen_jax.training.task import ComputeConfig
-from videogen_jax.training.tasks.autoencoder import AutoencoderTaskConfig
-from videogen_jax.training.tasks.cascade import CascadeTaskConfig
-from videogen_jax.training.tasks.temporal_sr import FlowTaskConfig, RefinerTaskConfig
-from videogen_jax.training.tasks.text_encoder import TextEncoderTaskConfig
-from videogen_jax.training.tasks.text_to_image import TextToImageTaskConfig
-from videogen_jax.training.tasks.video_decoder import VideoDecoderTaskConfig
-
-TaskConfig = (
-    AutoencoderTaskConfig
-    | TextEncoderTaskConfig
-    | TextToImageTaskConfig
-    | CascadeTaskConfig
-    | FlowTaskConfig
-    | RefinerTaskConfig
-    | VideoDecoderTaskConfig
-)
+from videogen_jax.training.task import ComputeConfig, TaskConfig
 
 
 @dataclasses.dataclass(frozen=True)

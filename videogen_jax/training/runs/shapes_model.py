@@ -17,17 +17,19 @@ from videogen_jax.tokenizer import load_tokenizer
 from videogen_jax.training.latents.config import SHAPES
 from videogen_jax.training.latents.making import CacheOptions, make_cache
 from videogen_jax.training.runs.config import RunConfig
-from videogen_jax.training.runs.run import copy_tokenizer, export_run, train_run
+from videogen_jax.training.runs.export import copy_tokenizer, export_run
 from videogen_jax.training.runs.shapes_gates import check_gate
-from videogen_jax.training.tasks.cascade import CascadeTaskConfig
-from videogen_jax.training.tasks.temporal_sr import RefinerTaskConfig
-from videogen_jax.training.tasks.text_to_image import TextToImageTaskConfig
+from videogen_jax.training.runs.train import train_run
 from videogen_jax.weights.model_dir import component_sha256, list_components
 
-# Latents and text states of these clips take about 1.3 GB in float16.
-CACHED_IMAGES = 48_000
-CACHED_CLIPS = 6_000
-CACHED_HIGH_FPS_CLIPS = 3_000
+# By component, the latent cache that it trains from, and how many clips are in it. They take about
+# 1.3 GB in float16, with the text states.
+CACHES = {
+    "image_unet": ("latents-images", 48_000),
+    "stage_1": ("latents-clips", 6_000),
+    "stage_2": ("latents-clips", 6_000),
+    "refiner": ("latents-high-fps", 3_000),
+}
 
 _RETRAINED = [name for names in ABLATIONS.values() for name in names]
 PARTS = tuple(
@@ -79,21 +81,10 @@ def train_ablations(model: str | Path, directory: Path) -> None:
         if not copy.exists():
             with replacing(copy) as temporary:
                 shutil.copytree(source, temporary)
-        _check_copy(copy, source, {_component(name) for name in names})
+        _check_copy(copy, source, {RUNS[name].task.component() for name in names})
         for name in names:
             _train_part(name, directory, copy)
         print(f"{copy}: {', '.join(names)}")
-
-
-def _component(name: str) -> str:
-    """What the run of a denoiser trains."""
-    match RUNS[name].task:
-        case CascadeTaskConfig(stage=stage):
-            return f"stage_{stage}"
-        case RefinerTaskConfig():
-            return "refiner"
-        case task:
-            raise TypeError(f"{name}: no ablation trains {type(task).__name__}")
 
 
 def _check_copy(copy: Path, source: Path, retrained: set[str]) -> None:
@@ -117,15 +108,9 @@ def _train_part(name: str, directory: Path, model: Path) -> None:
 
 def _with_cache(config: RunConfig, directory: Path, model: Path) -> RunConfig:
     """The same run from cached latents, where the task can take them; makes what is missing of it."""
-    match config.task:
-        case TextToImageTaskConfig():
-            name, clips = "latents-images", CACHED_IMAGES
-        case CascadeTaskConfig():
-            name, clips = "latents-clips", CACHED_CLIPS
-        case RefinerTaskConfig():
-            name, clips = "latents-high-fps", CACHED_HIGH_FPS_CLIPS
-        case _:
-            return config
+    if config.task.component() not in CACHES:
+        return config
+    name, clips = CACHES[config.task.component()]
     cache, data = directory / name, config.data
     options = CacheOptions(
         num_frames=data.num_frames, resolution=data.resolution, dtype="float16", examples=clips

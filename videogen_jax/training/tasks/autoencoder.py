@@ -13,54 +13,57 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from videogen_jax.config import ModelConfig
 from videogen_jax.data.transforms import resize, to_float, to_uint8
 from videogen_jax.models.autoencoder import Autoencoder, LatentDistribution
 from videogen_jax.models.layers import fold_frames
 from videogen_jax.models.parameters import init_autoencoder
 from videogen_jax.pipeline import noise
-from videogen_jax.training.task import Batch, ComputeConfig, Metrics, Params, Samples, without_remat
+from videogen_jax.training.task import (
+    Batch,
+    Metrics,
+    Params,
+    Samples,
+    Task,
+    TaskConfig,
+    TaskContext,
+    without_remat,
+)
 
 SAMPLE_IMAGES = 12
+STANDARDISED_IMAGES = 256  # whose latents get mean 0 and standard deviation 1
 
 
 @dataclasses.dataclass(frozen=True)
-class AutoencoderTaskConfig:
+class AutoencoderTaskConfig(TaskConfig):
     """What the autoencoder's loss weighs."""
+
+    command = "text_to_image"
 
     resolutions: tuple[int, ...] = (64, 32)  # pixels; every batch is seen at each
     kl_weight: float = 1e-6
-    squared_weight: float = (
-        4.0  # of the squared error: L1 alone first learns to ignore small objects
-    )
+    # Of the squared error: L1 alone first learns to ignore small objects.
+    squared_weight: float = 4.0
+
+    def component(self) -> str:
+        return "autoencoder"
+
+    def build(self, context: TaskContext) -> "AutoencoderTask":
+        return AutoencoderTask(self, context)
 
 
-class AutoencoderTask:
-    """The KL autoencoder on single frames, `video` of the batch taken frame by frame.
+class AutoencoderTask(Task):
+    """The KL autoencoder on single frames, `video` of the batch taken frame by frame."""
 
-    `images_NHWC`, uint8, are what samples show the first of and what latents are standardised
-    over: some hundred.
-    """
-
-    def __init__(
-        self,
-        config: AutoencoderTaskConfig,
-        model: ModelConfig,
-        images_NHWC: np.ndarray,
-        compute: ComputeConfig = ComputeConfig(),
-    ):
-        self.config = config
-        self._network = Autoencoder(model.autoencoder, without_remat(compute, "autoencoder").dtype)
-        self._images_NHWC = images_NHWC
+    def __init__(self, config: AutoencoderTaskConfig, context: TaskContext):
+        dtype = without_remat(context.compute, "autoencoder").dtype
+        self.config, self._context = config, context
+        self._network = Autoencoder(context.model.autoencoder, dtype)
         self.frozen: Params = {}
         self._means = jax.jit(lambda params, x: self._encode(params, x).mean)
         self._decoded = jax.jit(self._decode)
 
     def init(self, key: jax.Array) -> Params:
         return init_autoencoder(key, self._network.config)
-
-    def warm_start(self, params: Params) -> Params:
-        return params
 
     def loss(
         self, params: Params, frozen: Params, batch: Batch, keys_B: jax.Array
@@ -91,7 +94,7 @@ class AutoencoderTask:
     def samples(self, params: Params, seed: int) -> Samples:
         """For each resolution a row of images and one of what comes back, enlarged to the largest."""
         rows = []
-        images = to_float(jnp.asarray(self._images_NHWC[:SAMPLE_IMAGES]))
+        images = self._images(SAMPLE_IMAGES)
         largest = max(self.config.resolutions)
         for size in self.config.resolutions:
             x = resize(images, size)
@@ -103,8 +106,13 @@ class AutoencoderTask:
             ]
         return Samples(to_uint8(jnp.stack(rows)))
 
+    def _images(self, number: int) -> jax.Array:
+        """First frames of validation clips, float `[N, H, W, 3]`."""
+        frames = [example["video"][0] for example in self._context.validation(number)]
+        return to_float(jnp.asarray(np.stack(frames)))
+
     def components(self, params: Params) -> dict[str, Params]:
-        images = to_float(jnp.asarray(self._images_NHWC))
+        images = self._images(STANDARDISED_IMAGES)
         latents = [self._means(params, resize(images, size)) for size in self.config.resolutions]
         flat = jnp.concatenate([z.reshape(-1, z.shape[-1]) for z in latents])
         return {"autoencoder": standardise(params, flat.mean(0), flat.std(0))}

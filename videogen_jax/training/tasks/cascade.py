@@ -17,22 +17,32 @@ from videogen_jax.models.parameters import init_unet
 from videogen_jax.models.unet import SpaceTimeUNet
 from videogen_jax.models.warm_start import warm_start_unet
 from videogen_jax.pipeline import noise
+from videogen_jax.pipeline.cascade import Cascade
 from videogen_jax.pipeline.conditioning import augment, network_input, reference_video, upsample
+from videogen_jax.pipeline.decode import FrameDecoder
 from videogen_jax.training.frozen import batch_text, clip_latents
 from videogen_jax.training.losses.diffusion import chance, denoising_loss, integers
+from videogen_jax.training.previews import encode_clips, validation_prompts
 from videogen_jax.training.task import (
     Batch,
-    ComputeConfig,
-    DrawSamples,
+    CachedLatents,
     Metrics,
     Params,
+    Samples,
+    Task,
+    TaskConfig,
+    TaskContext,
     begin_from,
 )
 
+SAMPLE_CLIPS = 8
+
 
 @dataclasses.dataclass(frozen=True)
-class CascadeTaskConfig:
+class CascadeTaskConfig(TaskConfig):
     """Which stage trains, what it starts from, and what its loss drops and weighs."""
+
+    command = "cascade"
 
     stage: int = 1  # counted from 1
     warm_start: str = "image_unet"  # the component to start from; "" for none
@@ -47,35 +57,42 @@ class CascadeTaskConfig:
         if self.image_weight < 0:
             raise UserError(f"task.image_weight is {self.image_weight}, expected 0 or more")
 
+    def component(self) -> str:
+        return f"stage_{self.stage}"
 
-class CascadeTask:
-    """One stage's `SpaceTimeUNet`, from clips with captions and fps.
+    def build(self, context: TaskContext) -> "CascadeTask":
+        return CascadeTask(self, context)
 
-    Args as for `TextToImageTask`; `warm_start_params` are those of the component the config names.
-    """
+    def frozen_components(self) -> tuple[str, ...]:
+        return "text_encoder", "autoencoder"
 
-    def __init__(
-        self,
-        config: CascadeTaskConfig,
-        model: ModelConfig,
-        frozen: Params,
-        null_tokens_T: np.ndarray,
-        samples: DrawSamples,
-        warm_start_params: Params | None,
-        compute: ComputeConfig = ComputeConfig(),
-    ):
+    def cached_latents(self, model: ModelConfig) -> CachedLatents:
+        stages = model.stages[max(0, self.stage - 2) : self.stage]  # its own and the one below
+        resolutions = tuple(stage.resolution for stage in stages)
+        return CachedLatents(resolutions, self.posterior_noise, captions=True)
+
+    def split_frames(self, num_frames: int) -> int:
+        return num_frames
+
+
+class CascadeTask(Task):
+    """One stage's `SpaceTimeUNet`, from clips with captions and fps."""
+
+    def __init__(self, config: CascadeTaskConfig, context: TaskContext):
+        model, compute = context.model, context.compute
         if not 1 <= config.stage <= len(model.stages):
             raise UserError(
                 f"task.stage is {config.stage}, expected 1 .. {len(model.stages)}, the stages of "
                 f"the model {model.name!r}"
             )
-        self._config, self._model = config, model
+        self._config, self._context, self._model = config, context, model
         self._stage: DenoiserConfig = model.stages[config.stage - 1]
         self._unet = SpaceTimeUNet(self._stage.unet, compute.dtype, compute.remat)
-        self.frozen = frozen
-        self._null_tokens_T = jnp.asarray(null_tokens_T)
-        self.samples = samples
-        self._warm_start_params = warm_start_params
+        self._cascade = Cascade(model)
+        self._decoder = FrameDecoder(model.autoencoder)
+        self.frozen = context.frozen
+        self._null_tokens_T = jnp.asarray(context.tokenize([""])[0])
+        self._warm_start_params = context.warm_start(config.warm_start)
 
     def init(self, key: jax.Array) -> Params:
         return init_unet(key, self._stage.unet, self._model.text_encoder.hidden_size)
@@ -136,5 +153,30 @@ class CascadeTask:
         eps = noise.normal(noise.fold_in(keys_B, 1), latents.shape[1:])
         return augment(noise_tables(self._stage.schedule), latents, levels_B, eps), levels_B
 
+    def samples(self, params: Params, seed: int) -> Samples:
+        """A row of frames per validation clip: true reference, true low-res clip, own motion."""
+        examples = self._context.validation(SAMPLE_CLIPS)
+        video_BFHWC = np.stack([example["video"] for example in examples])
+        fps_B = jnp.stack([example["fps"] for example in examples])
+        stage, given = (
+            self._config.stage,
+            {**self._context.components, self._config.component(): params},
+        )
+        low_res = None
+        if stage > 1:
+            below = self._model.stages[stage - 2].resolution
+            low_res = encode_clips(self._model, given, video_BFHWC, below)
+        latents = self._cascade.sample_stage(
+            given,
+            stage,
+            validation_prompts(self._context, self._cascade, examples),
+            jnp.asarray(video_BFHWC[:, 0]),
+            low_res,
+            fps_B,
+            noise.sample_keys(np.uint32(seed), np.arange(len(examples))),
+            video_BFHWC.shape[1],
+        )
+        return Samples(self._decoder(given, latents, "image"), float(fps_B[0]))
+
     def components(self, params: Params) -> dict[str, Params]:
-        return {f"stage_{self._config.stage}": params}
+        return {self._config.component(): params}

@@ -20,23 +20,56 @@ from einops import rearrange
 from flax import linen as nn
 
 from videogen_jax.config import ModelConfig
+from videogen_jax.data.config import DataConfig
+from videogen_jax.data.loader import Source
+from videogen_jax.data.shapes.captions import CONTRASTS
+from videogen_jax.data.shapes.sources import ContrastedClips, shapes_clips
 from videogen_jax.data.transforms import resize, to_float
 from videogen_jax.models.blocks import Downsample, ResnetBlock
 from videogen_jax.models.layers import UNET_NORM_EPS, Conv
 from videogen_jax.models.parameters import init_text_encoder
 from videogen_jax.models.text_encoder import TextEncoder
-from videogen_jax.training.task import Batch, ComputeConfig, Metrics, Params, without_remat
+from videogen_jax.training.task import (
+    Batch,
+    Metrics,
+    Params,
+    Task,
+    TaskConfig,
+    TaskContext,
+    without_remat,
+)
 
 
 @dataclasses.dataclass(frozen=True)
-class TextEncoderTaskConfig:
-    """The clip tower that the text encoder is trained against, and thrown away after."""
+class TextEncoderTaskConfig(TaskConfig):
+    """The clip tower that the text encoder is trained against, which is thrown away after."""
+
+    command = "text_to_image"
 
     resolution: int = 32  # pixels that the clip tower sees
     num_frames: int = 4  # spread over the clip
     tower_channels: tuple[int, ...] = (48, 96, 128)
     embedding_dim: int = 128
     initial_temperature: float = 0.07
+
+    def component(self) -> str:
+        return "text_encoder"
+
+    def build(self, context: TaskContext) -> "TextEncoderTask":
+        return TextEncoderTask(self, context)
+
+    def shapes_source(self, data: DataConfig, split: str, size: int) -> Source:
+        """Procedural clips have wrong captions beside the right one; real clips have none."""
+        return ContrastedClips(shapes_clips(split, size, data.resolution, data.num_frames))
+
+    def example_shapes(
+        self, model: ModelConfig, data: DataConfig
+    ) -> dict[str, jax.ShapeDtypeStruct]:
+        shapes = super().example_shapes(model, data)
+        if not (data.dataset or data.mixture):
+            tokens = (CONTRASTS, model.text_encoder.max_length)
+            shapes["contrast_tokens"] = jax.ShapeDtypeStruct(tokens, np.int32)
+        return shapes
 
 
 class ClipTower(nn.Module):
@@ -57,7 +90,7 @@ class ClipTower(nn.Module):
         return nn.Dense(self.embedding_dim, name="projection")(jnp.concatenate(parts, axis=1))
 
 
-class TextEncoderTask:
+class TextEncoderTask(Task):
     """Text encoder, its projection and the clip tower, under the symmetric contrastive loss.
 
     A batch has `video`, uint8 `[B, F, H, W, 3]`, `tokens`, int32 `[B, T]`, and may have
@@ -66,16 +99,10 @@ class TextEncoderTask:
 
     couples_samples = "the contrastive loss compares every sample with all of its batch"
 
-    def __init__(
-        self,
-        config: TextEncoderTaskConfig,
-        model: ModelConfig,
-        compute: ComputeConfig = ComputeConfig(),
-    ):
+    def __init__(self, config: TextEncoderTaskConfig, context: TaskContext):
+        dtype = without_remat(context.compute, "text encoder").dtype
         self._config = config
-        self._encoder = TextEncoder(
-            model.text_encoder, without_remat(compute, "text encoder").dtype
-        )
+        self._encoder = TextEncoder(context.model.text_encoder, dtype)
         self._tower = ClipTower(config.tower_channels, config.embedding_dim)
         self._projection = nn.Dense(config.embedding_dim, use_bias=False)
         self.frozen: Params = {}
@@ -90,9 +117,6 @@ class TextEncoderTask:
             "text_projection": self._projection.init(keys[2], pooled)["params"],
             "log_scale": jnp.log(1 / config.initial_temperature),
         }
-
-    def warm_start(self, params: Params) -> Params:
-        return params
 
     def loss(
         self, params: Params, frozen: Params, batch: Batch, keys_B: jax.Array
@@ -127,9 +151,6 @@ class TextEncoderTask:
         projection = {"params": params["text_projection"]}
         text: Any = self._projection.apply(projection, states.pooled_BD)
         return _unit(text), _unit(clips)
-
-    def samples(self, params: Params, seed: int) -> None:
-        return None
 
     def components(self, params: Params) -> dict[str, Params]:
         return {"text_encoder": params["text_encoder"]}

@@ -15,57 +15,61 @@ from videogen_jax.config import ModelConfig
 from videogen_jax.models.parameters import init_unet
 from videogen_jax.models.unet import SpaceTimeUNet
 from videogen_jax.pipeline import noise
+from videogen_jax.pipeline.cascade import Cascade
+from videogen_jax.sharding import to_host
 from videogen_jax.training.frozen import batch_text, clip_latents
 from videogen_jax.training.losses.diffusion import denoising_loss
+from videogen_jax.training.previews import validation_prompts
 from videogen_jax.training.task import (
     Batch,
-    ComputeConfig,
-    DrawSamples,
+    CachedLatents,
     Metrics,
     Params,
+    Samples,
+    Task,
+    TaskConfig,
+    TaskContext,
     begin_from,
 )
 
+SAMPLE_PROMPTS = 8
+
 
 @dataclasses.dataclass(frozen=True)
-class TextToImageTaskConfig:
+class TextToImageTaskConfig(TaskConfig):
     """What training starts from, and what its loss drops and weighs."""
+
+    command = "text_to_image"
 
     warm_start: str = ""  # the component to go on from, such as image_unet; "" for none
     text_dropout: float = 0.1
     min_snr_gamma: float | None = None
     posterior_noise: bool = True  # latents are draws of the autoencoder's posterior, not its mean
 
+    def component(self) -> str:
+        return "image_unet"
 
-class TextToImageTask:
-    """The image UNet on the first frame of each clip of the batch.
+    def build(self, context: TaskContext) -> "TextToImageTask":
+        return TextToImageTask(self, context)
 
-    Args:
-        config: dropout and weighting.
-        model: the whole model's configuration.
-        frozen: parameters of `text_encoder` and `autoencoder`.
-        null_tokens_T: the empty prompt's tokens.
-        samples: draws pictures of prompts from parameters and a seed.
-        warm_start_params: of the component that the config names, None for none.
-        compute: how the UNet computes.
-    """
+    def frozen_components(self) -> tuple[str, ...]:
+        return "text_encoder", "autoencoder"
 
-    def __init__(
-        self,
-        config: TextToImageTaskConfig,
-        model: ModelConfig,
-        frozen: Params,
-        null_tokens_T: np.ndarray,
-        samples: DrawSamples,
-        warm_start_params: Params | None = None,
-        compute: ComputeConfig = ComputeConfig(),
-    ):
-        self._config, self._model = config, model
+    def cached_latents(self, model: ModelConfig) -> CachedLatents:
+        return CachedLatents((model.image.resolution,), self.posterior_noise, captions=True)
+
+
+class TextToImageTask(Task):
+    """The image UNet on the first frame of each clip of the batch."""
+
+    def __init__(self, config: TextToImageTaskConfig, context: TaskContext):
+        model, compute = context.model, context.compute
+        self._config, self._context, self._model = config, context, model
         self._unet = SpaceTimeUNet(model.image.unet, compute.dtype, compute.remat)
-        self.frozen = frozen
-        self._null_tokens_T = jnp.asarray(null_tokens_T)
-        self.samples = samples
-        self._warm_start_params = warm_start_params
+        self._cascade = Cascade(model)
+        self.frozen = context.frozen
+        self._null_tokens_T = jnp.asarray(context.tokenize([""])[0])
+        self._warm_start_params = context.warm_start(config.warm_start)
 
     def init(self, key: jax.Array) -> Params:
         return init_unet(key, self._model.image.unet, self._model.text_encoder.hidden_size)
@@ -89,6 +93,17 @@ class TextToImageTask:
             return output
 
         return denoising_loss(image.schedule, predict, x0, loss_keys, config.min_snr_gamma)
+
+    def samples(self, params: Params, seed: int) -> Samples:
+        """A row of pictures of validation captions, as the pipeline makes them."""
+        examples = self._context.validation(SAMPLE_PROMPTS)
+        given = {**self._context.components, "image_unet": params}
+        images = self._cascade.sample_image(
+            given,
+            validation_prompts(self._context, self._cascade, examples),
+            noise.sample_keys(np.uint32(seed), np.arange(len(examples))),
+        )
+        return Samples(to_host(images)[None])
 
     def components(self, params: Params) -> dict[str, Params]:
         return {"image_unet": params}

@@ -7,7 +7,7 @@ Letters: B clips, F frames, N images (B × F folded), H height, W width, C chann
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -16,70 +16,96 @@ import numpy as np
 
 from videogen_jax import trees
 from videogen_jax.config import ModelConfig
+from videogen_jax.data.config import DataConfig
+from videogen_jax.data.loader import Source
+from videogen_jax.data.shapes.sources import DegradedClips
 from videogen_jax.data.transforms import resize, to_float, to_uint8
 from videogen_jax.errors import UserError
-from videogen_jax.models.autoencoder import Autoencoder, unscale_latents
+from videogen_jax.models.autoencoder import unscale_latents
 from videogen_jax.models.discriminator import DiscriminatorConfig, PatchDiscriminator
-from videogen_jax.models.layers import fold_frames, unfold_frames
+from videogen_jax.models.layers import fold_frames
 from videogen_jax.models.parameters import init_discriminator, init_video_decoder
 from videogen_jax.models.video_decoder import VideoDecoder
 from videogen_jax.models.warm_start import warm_start_video_decoder
+from videogen_jax.pipeline.decode import decode_frames
 from videogen_jax.pipeline.encode import encode_frames
-from videogen_jax.training.task import Batch, ComputeConfig, Metrics, Params, Samples, begin_from
+from videogen_jax.training.task import (
+    Batch,
+    Metrics,
+    Params,
+    Samples,
+    Task,
+    TaskConfig,
+    TaskContext,
+    begin_from,
+)
 from videogen_jax.training.tasks.autoencoder import psnr
 
 _LAST_LAYER = "decoder/conv_out/kernel"
 _MAX_ADAPTIVE_WEIGHT = 1e4  # both from taming-transformers
 _ADAPTIVE_EPSILON = 1e-4
+SAMPLE_CLIPS = 8
 _ADVERSARIAL_COUPLES = "the discriminator and its weight normalise over the whole batch"
 
 
 @dataclasses.dataclass(frozen=True)
-class VideoDecoderTaskConfig:
+class VideoDecoderTaskConfig(TaskConfig):
     """What the video decoder's loss weighs.
 
     Stable Diffusion's autoencoder has an `adversarial_weight` of 0.5, from step 50,000 on; a video
     decoder starts where that training ended and needs no delay.
     """
 
+    command = "video_decoder"
+
     adversarial_weight: float = 0.0  # 0: no discriminator
     discriminator: DiscriminatorConfig = DiscriminatorConfig()
 
+    def component(self) -> str:
+        return "video_decoder"
 
-class VideoDecoderTask:
+    def build(self, context: TaskContext) -> "VideoDecoderTask":
+        return VideoDecoderTask(self, context)
+
+    def frozen_components(self) -> tuple[str, ...]:
+        return ("autoencoder",)
+
+    def split_frames(self, num_frames: int) -> int:
+        return num_frames
+
+    def shapes_source(self, data: DataConfig, split: str, size: int) -> Source:
+        return self.clips_source(data, super().shapes_source(data, split, size))
+
+    def clips_source(self, data: DataConfig, clips: Source) -> Source:
+        return DegradedClips(clips, data.degrade)
+
+    def example_shapes(
+        self, model: ModelConfig, data: DataConfig
+    ) -> dict[str, jax.ShapeDtypeStruct]:
+        shapes = super().example_shapes(model, data)
+        return {**shapes, "degraded": shapes["video"]}
+
+
+class VideoDecoderTask(Task):
     """`VideoDecoder`, from pairs of clean and degraded clips as `DegradedClips` gives them.
 
     A batch has `video` and `degraded`, both uint8 `[B, F, H, W, 3]`. The degraded clip is encoded
     by the frozen image encoder at the last stage's resolution; what is decoded from it is compared
     with the clean clip, so the decoder learns to take back what the degradations did.
-
-    Args:
-        config: weights of the losses.
-        model: the whole model's configuration.
-        frozen: parameters of `autoencoder`; its decoder is what the video decoder starts from.
-        examples: a batch to make samples of.
-        compute: how decoder and discriminator compute.
     """
 
-    def __init__(
-        self,
-        config: VideoDecoderTaskConfig,
-        model: ModelConfig,
-        frozen: Params,
-        examples: Mapping[str, np.ndarray],
-        compute: ComputeConfig = ComputeConfig(),
-    ):
+    def __init__(self, config: VideoDecoderTaskConfig, context: TaskContext):
+        model, compute = context.model, context.compute
         if config.adversarial_weight < 0:
             raise UserError(
                 f"task.adversarial_weight is {config.adversarial_weight}, expected 0 or more"
             )
-        self._config, self._model = config, model
+        self._config, self._context, self._model = config, context, model
         self.couples_samples = _ADVERSARIAL_COUPLES if config.adversarial_weight else ""
         self._decoder = VideoDecoder(model.autoencoder, compute.dtype, compute.remat)
         self._discriminator = PatchDiscriminator(config.discriminator, compute.dtype)
         self._resolution = model.stages[-1].resolution
-        self.frozen = frozen
-        self._examples = examples
+        self.frozen = context.frozen
         self._draw = jax.jit(self._pictures)
 
     def init(self, key: jax.Array) -> Params:
@@ -123,9 +149,11 @@ class VideoDecoderTask:
 
     def _latents(self, frozen: Params, batch: Batch) -> jax.Array:
         """Raw latents of the degraded clip."""
+        return unscale_latents(self._model.autoencoder, self._scaled_latents(frozen, batch))
+
+    def _scaled_latents(self, frozen: Params, batch: Batch) -> jax.Array:
         degraded = to_float(batch["degraded"])
-        scaled = encode_frames(self._model, frozen, degraded, self._resolution)
-        return unscale_latents(self._model.autoencoder, scaled)
+        return encode_frames(self._model, frozen, degraded, self._resolution)
 
     def _decode(self, params: Params, latents_BFHWC: jax.Array) -> jax.Array:
         pixels: Any = self._decoder.apply({"params": params}, latents_BFHWC)
@@ -163,21 +191,20 @@ class VideoDecoderTask:
 
     def samples(self, params: Params, seed: int) -> Samples:
         """For each clip, rows of frames: clean, degraded, image decoder, video decoder."""
-        rows = self._draw(params["video_decoder"], self.frozen, self._examples)
+        examples = self._context.validation(SAMPLE_CLIPS)
+        batch = {name: np.stack([e[name] for e in examples]) for name in ("video", "degraded")}
+        rows = self._draw(params["video_decoder"], self.frozen, batch)
         clips = np.stack([to_uint8(row) for row in rows], axis=1)
-        return Samples(clips.reshape(-1, *clips.shape[2:]), float(self._examples["fps"][0]))
+        return Samples(clips.reshape(-1, *clips.shape[2:]), float(examples[0]["fps"]))
 
     def _pictures(self, params: Params, frozen: Params, batch: Batch) -> tuple[jax.Array, ...]:
         clean, degraded = (
             resize(to_float(batch[name]), self._resolution) for name in ("video", "degraded")
         )
-        latents = self._latents(frozen, batch)
-        image_decoder = Autoencoder(self._model.autoencoder)
-        by_image: Any = image_decoder.apply(
-            {"params": frozen["autoencoder"]}, fold_frames(latents), method="decode"
-        )
-        by_image = unfold_frames(by_image, latents.shape[1])
-        return clean, degraded, by_image, self._decode(params, latents)
+        scaled = self._scaled_latents(frozen, batch)
+        by_image = decode_frames(self._model.autoencoder, frozen["autoencoder"], scaled)
+        raw = unscale_latents(self._model.autoencoder, scaled)
+        return clean, degraded, by_image, self._decode(params, raw)
 
     def components(self, params: Params) -> dict[str, Params]:
         return {"video_decoder": params["video_decoder"]}

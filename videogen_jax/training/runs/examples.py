@@ -1,4 +1,4 @@
-"""The clips that a run trains on: real ones, out of datasets of `python -m train.ingest`, or shapes."""
+"""The examples that a run trains on: real clips of ingested datasets, or procedural shapes."""
 
 import sys
 from typing import Any
@@ -7,34 +7,41 @@ from videogen_jax.data.clips.tfds_clips import open_clips
 from videogen_jax.data.clips.windows import ClipWindows, Part
 from videogen_jax.data.config import DataConfig
 from videogen_jax.data.loader import Mixture, Source, example_at
-from videogen_jax.data.shapes.sources import DegradedClips, ShapesClips, ShapesImages
 from videogen_jax.errors import UserError
 from videogen_jax.training.processes.distributed import is_main
 from videogen_jax.training.runs.config import RunConfig
-from videogen_jax.training.tasks.temporal_sr import FlowTaskConfig
-from videogen_jax.training.tasks.video_decoder import VideoDecoderTaskConfig
 
 
-def clip_source(config: RunConfig, part: Part) -> Source | Mixture:
-    """The examples of a run whose `data` names a dataset or a mixture of some.
+def make_source(config: RunConfig, part: Part, examples: int | None = None) -> Source | Mixture:
+    """The examples that a run's task trains on, from pixels.
 
-    Says how many clips there are to train on, and how many are left out.
+    Of a dataset it prints how many clips there are to train on, and how many are left out.
+
+    Args:
+        config: the run.
+        part: "train" or "validation".
+        examples: number of procedural examples, by default `data.examples`.
 
     Raises:
         MissingFile: no such dataset.
         UserError: the task cannot learn from real clips, no clip is left, or fewer than a batch.
     """
-    if isinstance(config.task, FlowTaskConfig):
-        raise UserError(
-            "the flow learns from the true flows of procedural shapes, which real clips have not: "
-            "leave data.dataset and data.mixture empty for this run"
-        )
     data = config.data
+    if not (data.dataset or data.mixture):
+        return config.task.shapes_source(data, part, examples or data.examples)
     weighted = data.mixture or ((data.dataset, 1.0),)
-    sources = tuple(_source(config, name, part) for name, _ in weighted)
+    sources = tuple(
+        config.task.clips_source(data, clip_windows(data, name, part, config.seed))
+        for name, _ in weighted
+    )
     if part == "train":
         check_batch(config, [name for name, _ in weighted], sum(map(len, sources)))
     return Mixture(sources, tuple(weight for _, weight in weighted)) if data.mixture else sources[0]
+
+
+def validation_examples(config: RunConfig, number: int) -> list[dict[str, Any]]:
+    """The first validation examples as the task trains on them. Errors as for `make_source`."""
+    return first_examples(make_source(config, "validation", number), number)
 
 
 def first_examples(source: Source | Mixture, number: int) -> list[dict[str, Any]]:
@@ -46,13 +53,6 @@ def first_examples(source: Source | Mixture, number: int) -> list[dict[str, Any]
         epoch, index = divmod(turn, len(parts[which]))
         examples.append(example_at(parts[which], index, epoch))
     return examples
-
-
-def shapes_clips(data: DataConfig, split: Part, size: int) -> ShapesClips | ShapesImages:
-    """Procedural clips, or their first frames."""
-    if data.num_frames == 1:
-        return ShapesImages(split, size, resolution=data.resolution)
-    return ShapesClips(split, size, resolution=data.resolution, num_frames=data.num_frames)
 
 
 def clip_windows(data: DataConfig, name: str, part: Part, seed: int) -> ClipWindows:
@@ -71,13 +71,6 @@ def clip_windows(data: DataConfig, name: str, part: Part, seed: int) -> ClipWind
     if part == "train" and is_main():
         left_out = f", {clips.excluded} too short or too small" if clips.excluded else ""
         print(f"{name}: {len(clips)} clips to train on{left_out}", file=sys.stderr)
-    return clips
-
-
-def _source(config: RunConfig, name: str, part: Part) -> Source:
-    clips = clip_windows(config.data, name, part, config.seed)
-    if isinstance(config.task, VideoDecoderTaskConfig):
-        return DegradedClips(clips, config.data.degrade)
     return clips
 
 

@@ -1,4 +1,4 @@
-"""A run directory belongs to one configuration, which a run that continues there has to have."""
+"""A run directory belongs to one configuration; a run that continues there must have the same."""
 
 import re
 from pathlib import Path
@@ -10,7 +10,7 @@ from videogen_jax.training.processes.distributed import is_main
 from videogen_jax.training.runs.config import RunConfig
 from videogen_jax.weights import config_file
 
-# What a run may continue with otherwise: its length, its devices, and what it tells of itself.
+# What may differ when a run continues: its length, its devices, and what it reports.
 MAY_CHANGE = re.compile(
     r"steps|mesh/.*|data/num_threads|data/max_damaged"
     r"|loop/(log_every|sample_every|checkpoint_every|steps_during_save|keep_checkpoints|keep_best"
@@ -18,7 +18,7 @@ MAY_CHANGE = re.compile(
 )
 
 
-def claim(run_dir: Path, config: RunConfig) -> None:
+def open_run_directory(run_dir: Path, config: RunConfig) -> None:
     """Writes the run's configuration, or checks that the run directory has the same.
 
     Raises:

@@ -1,0 +1,41 @@
+"""What tests build tasks from in place of a run: parameters and examples at hand."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from videogen_jax.config import ModelConfig
+from videogen_jax.data.config import DataConfig
+from videogen_jax.tokenizer import load_tokenizer
+from videogen_jax.training.task import ComputeConfig, TaskContext
+
+TOKENIZER = load_tokenizer(
+    Path(__file__).parents[2] / "videogen_jax" / "assets" / "shapes" / "tokenizer"
+)
+
+
+def task_context(
+    model: ModelConfig,
+    components: Any = None,
+    *,
+    warm_start: Any = None,
+    compute: ComputeConfig = ComputeConfig(),
+    examples: Sequence[Mapping[str, Any]] = (),
+) -> TaskContext:
+    """A context whose components, warm start and validation examples are as given."""
+    return TaskContext(
+        model,
+        DataConfig(),
+        compute,
+        components or {},
+        null_text=None,
+        warm_start=lambda name: warm_start,
+        tokenize=lambda texts: TOKENIZER(list(texts), model.text_encoder.max_length),
+        validation=lambda number: examples,
+    )
+
+
+def examples_of(batch: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The examples that a batch is made of."""
+    size = len(next(iter(batch.values())))
+    return [{name: array[i] for name, array in batch.items()} for i in range(size)]

@@ -1,0 +1,87 @@
+"""Building the task of a run, from a model directory or from shapes alone."""
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from videogen_jax.data.latents.reader import LatentCache
+from videogen_jax.models.components import component_shapes
+from videogen_jax.tokenizer import Tokenizer
+from videogen_jax.training.latents.opening import cached_shapes, text_shapes
+from videogen_jax.training.runs.config import RunConfig
+from videogen_jax.training.runs.examples import validation_examples
+from videogen_jax.training.task import Params, Task, TaskContext
+from videogen_jax.weights import model_dir
+
+
+def build_task(
+    config: RunConfig, directory: Path, tokenizer: Tokenizer, cache: LatentCache | None = None
+) -> Task:
+    """The run's task, with its frozen and warm-start components loaded.
+
+    Raises:
+        MissingFile: the model directory lacks one of them.
+        UserError: a file is damaged, or the task does not fit the model.
+    """
+
+    def warm_start(name: str) -> Params | None:
+        return model_dir.open_component(directory, name) if name else None
+
+    return _build(
+        config,
+        lambda name: model_dir.load_component(directory, name),
+        null_text=None if cache is None else cache.text(),
+        warm_start=warm_start,
+        tokenize=lambda texts: tokenizer(list(texts), config.model.text_encoder.max_length),
+        validation=functools.partial(validation_examples, config),
+    )
+
+
+def abstract_task(config: RunConfig) -> Task:
+    """The run's task around shapes: it can be traced, and neither warm-started nor sampled."""
+
+    def no_examples(number: int) -> list[Any]:
+        raise RuntimeError("a task around shapes has no examples to make samples of")
+
+    length = config.model.text_encoder.max_length
+    null_text = None
+    if config.data.latent_cache:
+        null_text = {
+            name: jax.ShapeDtypeStruct(shape, np.float32)
+            for name, shape in text_shapes(config.model).items()
+        }
+    return _build(
+        config,
+        lambda name: component_shapes(config.model, name)[name],
+        null_text=null_text,
+        warm_start=lambda name: None,
+        tokenize=lambda texts: np.zeros((len(texts), length), np.int32),
+        validation=no_examples,
+    )
+
+
+def _build(config: RunConfig, load: Callable[[str], Params], **rest: Any) -> Task:
+    components = {name: load(name) for name in config.task.frozen_components()}
+    context = TaskContext(config.model, config.data, config.compute, components, **rest)
+    return config.task.build(context)
+
+
+def batch_shapes(config: RunConfig) -> dict[str, jax.ShapeDtypeStruct]:
+    """A batch of the run, as its loader makes it, as shapes."""
+    data, size = config.data, config.batch_size
+    shapes = {"fps": ((), np.float32), "index": ((), np.int32)}
+    example = {name: jax.ShapeDtypeStruct(*shape) for name, shape in shapes.items()}
+    if data.latent_cache:
+        example |= cached_shapes(config)
+    else:
+        tokens = (config.model.text_encoder.max_length,)
+        example["tokens"] = jax.ShapeDtypeStruct(tokens, np.int32)
+        example |= config.task.example_shapes(config.model, data)
+    return {
+        name: jax.ShapeDtypeStruct((size, *leaf.shape), leaf.dtype)
+        for name, leaf in example.items()
+    }

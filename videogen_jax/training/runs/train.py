@@ -1,0 +1,138 @@
+"""Training a run from its configuration.
+
+A run reads the frozen and warm-start components of a model directory, and `export_run` adds its
+result there: so the parts of a model train one after the other.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from jax.sharding import Mesh
+
+from videogen_jax import sharding
+from videogen_jax.config import ModelConfig
+from videogen_jax.configs.models import MODELS
+from videogen_jax.data.loader import make_loader
+from videogen_jax.errors import UserError
+from videogen_jax.tokenizer import load_tokenizer
+from videogen_jax.training.latents.opening import open_cache
+from videogen_jax.training.loop import train
+from videogen_jax.training.optim import learning_rate, make_optimizer
+from videogen_jax.training.runs.build import build_task
+from videogen_jax.training.runs.config import RunConfig
+from videogen_jax.training.runs.directory import differing_fields, open_run_directory
+from videogen_jax.training.runs.examples import make_source
+from videogen_jax.training.step import StepOptions, TrainState
+from videogen_jax.training.telemetry.code_version import code_version
+from videogen_jax.weights import config_file
+
+
+def train_run(
+    config: RunConfig,
+    run_dir: Path,
+    model_directory: Path,
+    devices: Sequence[Any] | None = None,
+    profile: tuple[int, int] | None = None,
+) -> TrainState:
+    """Trains `config` in `run_dir`, from its newest checkpoint if there is one.
+
+    Args:
+        config: the run.
+        run_dir: gets `config.json`, `metrics.jsonl`, `tensorboard/`, `samples/`, `checkpoints/`.
+        model_directory: where tokenizer, frozen and warm-start components are; see `with_model_of`.
+        devices: to train on, all by default.
+        profile: the first and last step to trace into `profile/`, counted from 1.
+
+    Raises:
+        UserError: `run_dir` belongs to another configuration (`directory.MAY_CHANGE` says what may
+            change) or none of its checkpoints is intact, `config` changes a model that
+            `model_directory` has otherwise, the latent cache is not one of this run, or the mesh
+            does not divide devices, batch, frames or parameters.
+        MissingFile: the model directory lacks what the task needs.
+    """
+    config = with_model_of(config, model_directory)
+    tokenizer = load_tokenizer(model_directory / "tokenizer")
+    cache = open_cache(config, model_directory)
+    task = build_task(config, model_directory, tokenizer, cache)
+    mesh = sharding.make_mesh(config.mesh, devices)
+    check_frames(config, mesh)
+    positions = sharding.batch_positions(mesh, config.batch_size)
+    check_micro_batch(config, mesh)
+    open_run_directory(run_dir, config)
+    data = make_loader(
+        make_source(config, "train") if cache is None else cache,
+        config.batch_size,
+        config.seed,
+        tokenizer if cache is None else None,
+        config.model.text_encoder.max_length,
+        num_threads=config.data.num_threads,
+        positions=positions,
+    )
+    optimizer = make_optimizer(config.optim, config.steps)
+    return train(
+        task,
+        optimizer,
+        data,
+        mesh,
+        config.loop,
+        run_dir,
+        steps=config.steps,
+        seed=config.seed,
+        mesh_config=config.mesh,
+        options=step_options(config),
+        profile=profile,
+        init_from=Path(config.init_from) if config.init_from else None,
+        about={"config": config_file.to_dict(config), "code": code_version()},
+    )
+
+
+def step_options(config: RunConfig) -> StepOptions:
+    """What the run's step does beyond one batch, one gradient, one update."""
+    return StepOptions(
+        accumulate=config.accumulate,
+        freeze=config.optim.freeze,
+        learning_rate=learning_rate(config.optim, config.steps),
+        max_skipped=config.loop.max_skipped,
+    )
+
+
+def check_micro_batch(config: RunConfig, mesh: Mesh) -> None:
+    """That every device has the same share of a micro-batch.
+
+    Raises:
+        UserError: it has not.
+    """
+    sharing = mesh.shape["data"] * mesh.shape["fsdp"]
+    micro_batch = config.batch_size // config.accumulate
+    if config.accumulate > 1 and micro_batch % sharing:
+        raise UserError(
+            f"batch_size {config.batch_size} in accumulate = {config.accumulate} micro-batches of "
+            f"{micro_batch} is not divisible by the {sharing} devices that share a batch"
+        )
+
+
+def check_frames(config: RunConfig, mesh: Mesh) -> None:
+    """Raises UserError if the mesh does not divide the frames of a clip as the task takes it."""
+    sharding.check_frames(mesh, config.task.split_frames(config.data.num_frames))
+
+
+def with_model_of(config: RunConfig, model_directory: Path) -> RunConfig:
+    """The run with the model of the directory it trains for, if that has a configuration.
+
+    So a preset's task and settings train on whatever was converted, such as Stable Diffusion 2.
+
+    Raises:
+        UserError: `config.model` is no preset but changed by hand, and the directory has another;
+            names the fields that differ.
+    """
+    path = model_directory / "config.json"
+    if not path.exists():
+        return config
+    model = config_file.load_config(path, ModelConfig)
+    if model != config.model and config.model not in MODELS.values():
+        differing = differing_fields(there=model, now=config.model)
+        message = f"{path}: the model there is not the one asked for; differing fields:"
+        raise UserError("\n".join([message, *differing.values()]))
+    return dataclasses.replace(config, model=model)

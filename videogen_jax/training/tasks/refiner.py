@@ -1,0 +1,164 @@
+"""Training the refiner of temporal super-resolution (§3.3, §3.5), after the flow.
+
+It learns from clips of high frame rate, in which the frames to be interpolated are known.
+
+Letters: B clips, F frames, N frames of the low-fps clip, H height, W width, Z latent channels.
+"""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from videogen_jax.config import ModelConfig
+from videogen_jax.models.parameters import init_unet
+from videogen_jax.models.unet import SpaceTimeUNet
+from videogen_jax.models.warm_start import warm_start_unet
+from videogen_jax.pipeline import noise
+from videogen_jax.pipeline.conditioning import network_input
+from videogen_jax.pipeline.decode import FrameDecoder
+from videogen_jax.pipeline.temporal_sr import (
+    Interpolation,
+    TemporalSR,
+    flow_midpoints,
+    slerp_midpoints,
+)
+from videogen_jax.training.frozen import clip_latents, encode_text, null_text
+from videogen_jax.training.losses.diffusion import denoising_loss
+from videogen_jax.training.previews import encode_clips
+from videogen_jax.training.task import (
+    Batch,
+    CachedLatents,
+    Metrics,
+    Params,
+    Samples,
+    Task,
+    TaskConfig,
+    TaskContext,
+    begin_from,
+)
+
+SAMPLE_CLIPS = 8
+_LATENTS = 2  # what a sample draws from its key, after `denoising_loss`
+
+
+@dataclasses.dataclass(frozen=True)
+class RefinerTaskConfig(TaskConfig):
+    """What the refiner starts from and how its loss weighs timesteps."""
+
+    command = "temporal_sr"
+
+    warm_start: str = "stage_3"  # the component to start from, the last stage; "" for none
+    interpolation: Interpolation = "flow"  # "slerp" is the ablation of Fig. 6
+    min_snr_gamma: float | None = None
+    posterior_noise: bool = True  # latents are draws of the autoencoder's posterior, not its mean
+
+    def component(self) -> str:
+        return "refiner"
+
+    def build(self, context: TaskContext) -> "RefinerTask":
+        return RefinerTask(self, context)
+
+    def frozen_components(self) -> tuple[str, ...]:
+        flow = ("flow",) if self.interpolation == "flow" else ()
+        return "text_encoder", "autoencoder", *flow
+
+    def cached_latents(self, model: ModelConfig) -> CachedLatents:
+        # It has the empty prompt alone.
+        return CachedLatents((model.refiner.resolution,), self.posterior_noise, captions=False)
+
+    def split_frames(self, num_frames: int) -> int:
+        return num_frames // 2  # every other frame is denoised
+
+
+class RefinerTask(Task):
+    """The `SpaceTimeUNet` that refines warped latents, from clips of high frame rate.
+
+    A batch has `video`, uint8 `[B, 2N − 1, H, W, 3]`, or its cached latents, and `fps` `[B]`, that
+    of these 2N − 1 frames; `ShapesClips` with `num_frames=2 * N - 1` gives them. The even frames
+    are the low-fps clip; the odd ones are to be denoised, as one clip of N − 1 frames, given their
+    warped latents in the place of a stage's low-res latents and the empty prompt. There is no
+    reference: its channels are zero.
+    """
+
+    def __init__(self, config: RefinerTaskConfig, context: TaskContext):
+        model, compute = context.model, context.compute
+        self._config, self._context, self._model = config, context, model
+        self._unet = SpaceTimeUNet(model.refiner.unet, compute.dtype, compute.remat)
+        self._temporal_sr = TemporalSR(model)
+        self._decoder = FrameDecoder(model.autoencoder)
+        self.frozen = context.frozen
+        self._null_tokens_T = jnp.asarray(context.tokenize([""])[0])
+        self._warm_start_params = context.warm_start(config.warm_start)
+
+    def init(self, key: jax.Array) -> Params:
+        return init_unet(key, self._model.refiner.unet, self._model.text_encoder.hidden_size)
+
+    def warm_start(self, params: Params) -> Params:
+        return begin_from(params, self._warm_start_params, warm_start_unet)
+
+    def loss(
+        self, params: Params, frozen: Params, batch: Batch, keys_B: jax.Array
+    ) -> tuple[jax.Array, Metrics]:
+        model, refiner = self._model, self._model.refiner
+        drawn = noise.fold_in(keys_B, _LATENTS) if self._config.posterior_noise else None
+        latents = clip_latents(model, frozen, batch, refiner.resolution, drawn)
+        x0 = latents[:, 1::2]
+        warped = missing_frames(model, frozen, latents[:, ::2], self._config.interpolation)
+        null = null_text(model, frozen, self._null_tokens_T)
+        clips = x0.shape[0]
+
+        def predict(x_t: jax.Array, timesteps_B: jax.Array) -> jax.Array:
+            output: Any = self._unet.apply(
+                {"params": params},
+                network_input(x_t, jnp.zeros_like(x_t), warped),
+                timesteps_B,
+                null.states_BTD.repeat(clips, axis=0),
+                pooled_BD=null.pooled_BD.repeat(clips, axis=0),
+                fps_B=batch["fps"],
+                low_res_noise_B=jnp.zeros(clips),
+            )
+            return output
+
+        gamma = self._config.min_snr_gamma
+        loss, metrics = denoising_loss(refiner.schedule, predict, x0, keys_B, gamma)
+        # How far the refiner's condition is from its target, in the latents' units.
+        return loss, {**metrics, "warp_error": jnp.square(warped - x0).mean()}
+
+    def samples(self, params: Params, seed: int) -> Samples:
+        """A row of frames per clip of 2N − 1: the even ones true, the odd ones found and refined."""
+        examples = self._context.validation(SAMPLE_CLIPS)
+        video_BFHWC = np.stack([example["video"] for example in examples])
+        fps_B = jnp.stack([example["fps"] for example in examples])
+        given = {**self._context.components, "refiner": params}
+        latents = encode_clips(self._model, given, video_BFHWC, self._model.refiner.resolution)
+        shown = self._temporal_sr(
+            given,
+            latents[:, ::2],
+            fps_B / 2,
+            _encode_text(self._model, given, self._context.tokenize([""] * len(examples))),
+            noise.sample_keys(np.uint32(seed), np.arange(len(examples))),
+            rounds=1,
+            interpolation=self._config.interpolation,
+        )
+        return Samples(self._decoder(given, shown, "image"), float(fps_B[0]))
+
+    def components(self, params: Params) -> dict[str, Params]:
+        return {"refiner": params}
+
+
+_encode_text = jax.jit(encode_text, static_argnums=0)
+
+
+def missing_frames(
+    model: ModelConfig, frozen: Params, latents_BNHWZ: jax.Array, interpolation: Interpolation
+) -> jax.Array:
+    """What the refiner is conditioned on between neighbouring frames, `[B, N − 1, H, W, Z]`.
+
+    Without gradient: the flow is trained before.
+    """
+    if interpolation == "slerp":
+        return slerp_midpoints({}, latents_BNHWZ)
+    return jax.lax.stop_gradient(flow_midpoints(model.flow, frozen["flow"], latents_BNHWZ))
