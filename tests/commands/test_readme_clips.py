@@ -22,10 +22,10 @@ ROOT = Path(__file__).parents[2]
 
 
 def _lines() -> list[str]:
-    """Of the block of the README that begins with `SITE=`."""
+    """The commands of the README's block that begins with `SITE=`, continued lines joined."""
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     block = text[text.index("```sh\nSITE=") :].split("```")[1]
-    return block.splitlines()[1:]
+    return block.replace("\\\n", "").splitlines()[1:]
 
 
 def _shell(lines: list[str], folder: Path) -> str:
