@@ -4,7 +4,7 @@ The flow network first, then the refiner, which needs it.
 """
 
 from videogen_jax.commands.run_flags import train_door
-from videogen_jax.configs.runs import runs_of
+from videogen_jax.configs import runs_of
 from videogen_jax.training.tasks.temporal_sr import FlowTaskConfig, RefinerTaskConfig
 
 RUNS = runs_of(FlowTaskConfig, RefinerTaskConfig)

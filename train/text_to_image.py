@@ -5,7 +5,7 @@ them is needed.
 """
 
 from videogen_jax.commands.run_flags import train_door
-from videogen_jax.configs.runs import runs_of
+from videogen_jax.configs import runs_of
 from videogen_jax.training.tasks.autoencoder import AutoencoderTaskConfig
 from videogen_jax.training.tasks.text_encoder import TextEncoderTaskConfig
 from videogen_jax.training.tasks.text_to_image import TextToImageTaskConfig

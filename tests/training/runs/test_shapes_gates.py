@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from videogen_jax.configs.runs import ABLATIONS, RUNS
+from videogen_jax.configs import ABLATIONS, RUNS
 from videogen_jax.training.runs import shapes_gates
 from videogen_jax.training.runs import shapes_model as shapes
 from videogen_jax.training.runs.shapes_gates import LEAST, check_gate

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.support import tiny_model
-from videogen_jax.configs.models import TINY
+from videogen_jax.configs.tiny import TINY
 from videogen_jax.data.shapes.sources import ShapesImages
 from videogen_jax.data.transforms import resize, to_float
 from videogen_jax.models.autoencoder import Autoencoder

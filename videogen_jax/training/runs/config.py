@@ -6,8 +6,7 @@ from videogen_jax.config import ModelConfig
 from videogen_jax.data.config import DataConfig
 from videogen_jax.errors import UserError
 from videogen_jax.sharding import MeshConfig
-from videogen_jax.training.loop import LoopConfig
-from videogen_jax.training.optim import OptimConfig
+from videogen_jax.training.config import LoopConfig, OptimConfig
 from videogen_jax.training.task import ComputeConfig
 from videogen_jax.training.tasks.autoencoder import AutoencoderTaskConfig
 from videogen_jax.training.tasks.cascade import CascadeTaskConfig

@@ -16,7 +16,7 @@ from jax.sharding import Mesh
 
 from videogen_jax import sharding
 from videogen_jax.config import ModelConfig
-from videogen_jax.configs.models import MODELS
+from videogen_jax.configs import MODELS
 from videogen_jax.data.clips.windows import Part
 from videogen_jax.data.latents.reader import LatentCache
 from videogen_jax.data.loader import Mixture, Source, make_loader
