@@ -11,6 +11,7 @@ import pytest
 
 from videogen_jax import trees
 from videogen_jax.configs import MODELS, RUNS, runs_of
+from videogen_jax.data.degrade import DegradeConfig
 from videogen_jax.models import parameters
 from videogen_jax.sharding import MeshConfig, make_mesh
 from videogen_jax.training.optim import trainable
@@ -18,6 +19,7 @@ from videogen_jax.training.runs.config import RunConfig
 from videogen_jax.training.runs.run import check_micro_batch, with_model_of
 from videogen_jax.training.tasks.cascade import CascadeTaskConfig
 from videogen_jax.training.tasks.temporal_sr import FlowTaskConfig, RefinerTaskConfig
+from videogen_jax.training.tasks.video_decoder import VideoDecoderTaskConfig
 from videogen_jax.weights.config_file import load_config, save_config, to_dict
 
 NEWER_FIELDS = ("accumulate", "compute", "optim/freeze", "loop/max_skipped", "task/image_weight")
@@ -128,3 +130,9 @@ def test_temporal_super_resolution_trains_at_the_last_stages_size(name):
     if isinstance(run.task, RefinerTaskConfig):
         assert run.data.num_frames % 2 == 1  # every second frame is to be interpolated
         assert run.task.warm_start == f"stage_{len(run.model.stages)}"
+
+
+@pytest.mark.parametrize("name", runs_of(VideoDecoderTaskConfig))
+def test_degradations_suit_the_size_of_the_clips(name):
+    data = RUNS[name].data
+    assert data.degrade == DegradeConfig.for_pixels(data.resolution)
