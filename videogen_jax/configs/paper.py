@@ -167,9 +167,9 @@ COMPUTE = ComputeConfig(dtype="bfloat16", remat="blocks")
 # for the reference are new too.
 SPATIAL = r"(?!(.*/)?temporal_|conv_in/).*"
 
-# All runs: the paper gives neither steps nor batch size. It has WebVid-10M for the stages and 40,000
-# clips from YouTube for the rest (§4.1); a dataset is named by `--data.dataset`, and without one the
-# procedural shapes take its place.
+# All runs: the paper gives neither steps nor batch size. It has WebVid-10M for the stages and
+# 40,000 clips from YouTube for the rest (§4.1); a dataset is named by `--data.dataset`, and without
+# one the procedural shapes take its place.
 _PARTS = {
     "paper-stage-1": RunConfig(
         model=PAPER,

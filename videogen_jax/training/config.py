@@ -15,9 +15,10 @@ OptimizerName = Literal["adamw", "adafactor", "lion", "muon", "sgd"]
 class OptimConfig:
     """The defaults are Stable Diffusion's AdamW with a warm-up and clipping added.
 
-    `lion` (Chen et al. 2023) wants a rate 3 to 10 times smaller, a weight decay as many times larger,
-    and `b2` 0.99. `adafactor` (Shazeer & Stern 2018) keeps no momentum and factored second moments,
-    about 4 bytes less of memory per parameter and moment; its rate is absolute as the others'.
+    `lion` (Chen et al. 2023) wants a rate 3 to 10 times smaller, a weight decay as many times
+    larger, and `b2` 0.99. `adafactor` (Shazeer & Stern 2018) keeps no momentum and factored second
+    moments, about 4 bytes less of memory per parameter and moment; its rate is absolute as the
+    others'.
     `muon` (Jordan 2024) orthogonalises the momentum of kernels, as matrices of all inputs by output
     channels, scaled so that AdamW's rates serve it; all else is AdamW's. `sgd` has momentum `b1`.
 
@@ -63,8 +64,8 @@ class LoopConfig:
     log_every: int = 50
     sample_every: int = 1000  # 0: never
     checkpoint_every: int = 1000
-    # Steps that may be taken while a checkpoint is written; 0: none, so that a kill loses at most an
-    # interval; None: until the next one is due.
+    # Steps that may be taken while a checkpoint is written; 0: none, so that a kill loses at most
+    # an interval; None: until the next one is due.
     steps_during_save: int | None = None
     keep_checkpoints: int = 2  # the newest
     keep_best: int = 1  # and those with the lowest mean of best_metric since the one before
