@@ -5,7 +5,7 @@ from pathlib import Path
 import tyro
 
 from videogen_jax.cli import command
-from videogen_jax.configs.models import PAPER
+from videogen_jax.configs.paper import PAPER
 from videogen_jax.weights.stable_diffusion.convert import (
     ConversionOptions,
     convert_stable_diffusion,

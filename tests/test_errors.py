@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 
 from videogen_jax import UserError
 from videogen_jax import cli as cli
-from videogen_jax.configs.runs import RUNS
+from videogen_jax.configs import RUNS
 from videogen_jax.data.clips import ingest
 from videogen_jax.data.config import DataConfig
 from videogen_jax.data.degrade import DegradeConfig

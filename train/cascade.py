@@ -1,7 +1,7 @@
 """Trains a stage of the cascade: `python -m train.cascade PRESET --run-dir DIR --model-dir DIR`."""
 
 from videogen_jax.commands.run_flags import train_door
-from videogen_jax.configs.runs import runs_of
+from videogen_jax.configs import runs_of
 
 RUNS = runs_of("cascade")
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import tyro
 
 from videogen_jax.commands.run_flags import call_with_preset
-from videogen_jax.configs.runs import RUNS
+from videogen_jax.configs import RUNS
 from videogen_jax.training.planning.plan import StepPlan, find_batch, plan_step
 from videogen_jax.training.planning.report import brief, describe, found, ticking
 from videogen_jax.training.planning.topology import Topology, parse_topology, prepare

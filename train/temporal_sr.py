@@ -4,7 +4,7 @@ The flow network first, then the refiner, which needs it.
 """
 
 from videogen_jax.commands.run_flags import train_door
-from videogen_jax.configs.runs import runs_of
+from videogen_jax.configs import runs_of
 
 RUNS = runs_of("temporal_sr")
 

@@ -5,7 +5,7 @@ them is needed.
 """
 
 from videogen_jax.commands.run_flags import train_door
-from videogen_jax.configs.runs import runs_of
+from videogen_jax.configs import runs_of
 
 RUNS = runs_of("text_to_image")
 

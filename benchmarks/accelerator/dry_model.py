@@ -3,7 +3,7 @@
 import dataclasses
 
 from videogen_jax.config import DenoiserConfig, ModelConfig
-from videogen_jax.configs.models import TINY
+from videogen_jax.configs.tiny import TINY
 
 
 def dry_model() -> ModelConfig:

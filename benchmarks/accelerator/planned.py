@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from videogen_jax.atomic import replacing
-from videogen_jax.configs.runs import RUNS
+from videogen_jax.configs import RUNS
 from videogen_jax.training.planning.plan import plan_step
 from videogen_jax.training.planning.topology import parse_topology, prepare
 

@@ -17,12 +17,13 @@ from jax.flatten_util import ravel_pytree
 from benchmarks.accelerator.dry_model import dry_model
 from benchmarks.accelerator.measure import random_like
 from videogen_jax import sharding
-from videogen_jax.configs.runs import RUNS
+from videogen_jax.configs import RUNS
 from videogen_jax.data.loader import Batches
 from videogen_jax.pipeline.model_files import find_model
 from videogen_jax.tokenizer import load_tokenizer
-from videogen_jax.training.loop import LoopConfig, train
-from videogen_jax.training.optim import OptimConfig, make_optimizer
+from videogen_jax.training.config import LoopConfig, OptimConfig
+from videogen_jax.training.loop import train
+from videogen_jax.training.optim import make_optimizer
 from videogen_jax.training.runs.build import abstract_task
 from videogen_jax.training.runs.examples import make_source
 from videogen_jax.training.runs.train import step_options

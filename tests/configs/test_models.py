@@ -7,9 +7,14 @@ import jax
 import jax.numpy as jnp
 import pytest
 
+import videogen_jax
 from tests.support import tiny_model
 from videogen_jax import trees
-from videogen_jax.configs.models import MODELS, PAPER, SHAPES, SMALL, TINY
+from videogen_jax.configs import MODELS
+from videogen_jax.configs.paper import PAPER
+from videogen_jax.configs.shapes import SHAPES
+from videogen_jax.configs.small import SMALL
+from videogen_jax.configs.tiny import TINY
 from videogen_jax.models.autoencoder import Autoencoder
 from videogen_jax.models.components import component_shapes
 from videogen_jax.models.text_encoder import TextEncoder
@@ -66,6 +71,13 @@ def chain(model, params, tokens_BT):
     warped = flow_midpoints(model.flow, params["flow"], latents)
     denoise(model.refiner, "refiner", model.num_frames - 1, jnp.zeros_like(warped), warped)
     return sizes, apply(VideoDecoder(model.autoencoder), "video_decoder", latents)
+
+
+def test_models_are_listed_by_their_names():
+    assert {name: model.name for name, model in MODELS.items()} == {name: name for name in MODELS}
+    assert videogen_jax.MODELS is MODELS
+    with pytest.raises(AttributeError, match="'videogen_jax' has no attribute 'MODEL'"):
+        videogen_jax.MODEL  # noqa: B018
 
 
 @pytest.fixture(scope="module")

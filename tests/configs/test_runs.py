@@ -4,12 +4,14 @@ import contextlib
 import dataclasses
 import functools
 import json
+import subprocess
+import sys
 
 import pytest
 
 from videogen_jax import trees
-from videogen_jax.configs.models import MODELS
-from videogen_jax.configs.runs import RUNS, runs_of
+from videogen_jax.configs import MODELS, RUNS, runs_of
+from videogen_jax.data.degrade import DegradeConfig
 from videogen_jax.models import parameters
 from videogen_jax.sharding import MeshConfig, make_mesh
 from videogen_jax.training.optim import trainable
@@ -33,6 +35,29 @@ def test_every_part_has_a_run_in_the_order_in_which_parts_need_each_other(name):
     parts = [run.removeprefix(f"{name}-") for run in RUNS if run.startswith(f"{name}-")]
     ablated = ABLATED if name == "shapes" else []
     assert parts == [*first, *stages, *AFTER_STAGES, *last, *ablated]
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_a_run_is_of_the_model_that_its_name_says(name):
+    assert RUNS[name].model is MODELS[name.split("-")[0]]
+
+
+def test_presets_load_without_the_packages_of_training():
+    """Converting needs a model's sizes, and may be done where only sampling is installed."""
+    heavy = "optax orbax grain cv2 tensorboardX tyro torch".split()
+    assert (
+        output_of(f"import videogen_jax.configs; print(*({set(heavy)} & set(sys.modules)))") == ""
+    )
+
+
+def test_nothing_that_presets_import_imports_presets():
+    forbid = "sys.modules['videogen_jax.configs'] = None"  # an import of it is an ImportError
+    assert output_of(f"{forbid}; import videogen_jax.training.runs.config; print('no')") == "no"
+
+
+def output_of(code: str) -> str:
+    command = [sys.executable, "-c", f"import sys; {code}"]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
 
 def test_temporal_training_freezes_what_the_image_model_has():
@@ -103,3 +128,9 @@ def test_temporal_super_resolution_trains_at_the_last_stages_size(name):
     if isinstance(run.task, RefinerTaskConfig):
         assert run.data.num_frames % 2 == 1  # every second frame is to be interpolated
         assert run.task.warm_start == f"stage_{len(run.model.stages)}"
+
+
+@pytest.mark.parametrize("name", runs_of("video_decoder"))
+def test_degradations_suit_the_size_of_the_clips(name):
+    data = RUNS[name].data
+    assert data.degrade == DegradeConfig.for_pixels(data.resolution)

@@ -10,7 +10,9 @@ import pytest
 import torch
 
 from tests.support import tiny_model
-from videogen_jax.configs.models import PAPER, SHAPES, TINY
+from videogen_jax.configs.paper import PAPER
+from videogen_jax.configs.shapes import SHAPES
+from videogen_jax.configs.tiny import TINY
 from videogen_jax.models.autoencoder import (
     Autoencoder,
     LatentDistribution,

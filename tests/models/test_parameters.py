@@ -6,7 +6,7 @@ from pathlib import Path
 import jax
 import pytest
 
-from videogen_jax.configs.models import TINY
+from videogen_jax.configs.tiny import TINY
 from videogen_jax.models import parameters
 from videogen_jax.models.components import component_shapes, init_components
 

@@ -10,7 +10,7 @@ import pytest
 
 from tests.support import tiny_model
 from videogen_jax import trees
-from videogen_jax.configs.models import TINY
+from videogen_jax.configs.tiny import TINY
 from videogen_jax.models.unet import SpaceTimeUNet, UNetConfig
 from videogen_jax.models.warm_start import warm_start_unet
 

@@ -7,7 +7,8 @@ import pytest
 
 from tests.support import tiny_model
 from videogen_jax import trees
-from videogen_jax.configs.models import PAPER, TINY
+from videogen_jax.configs.paper import PAPER
+from videogen_jax.configs.tiny import TINY
 from videogen_jax.models.autoencoder import Autoencoder
 from videogen_jax.models.layers import fold_frames, unfold_frames
 from videogen_jax.models.video_decoder import VideoDecoder

@@ -14,7 +14,8 @@ import pytest
 from tests.support import micro_model
 from tests.support.torch_stable_diffusion import SD1, build_models, save_folder
 from videogen_jax import VideoGen, trees
-from videogen_jax.configs.models import SMALL, TINY
+from videogen_jax.configs.small import SMALL
+from videogen_jax.configs.tiny import TINY
 from videogen_jax.models.autoencoder import Autoencoder
 from videogen_jax.models.components import component_shapes, init_components, init_leaves
 from videogen_jax.models.layers import fold_frames, unfold_frames

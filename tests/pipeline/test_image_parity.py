@@ -19,7 +19,7 @@ from transformers import CLIPTokenizer
 
 from tests.support.torch_stable_diffusion import SD1, SD2, build_models, save_folder
 from videogen_jax import VideoGen
-from videogen_jax.configs.models import PAPER
+from videogen_jax.configs.paper import PAPER
 from videogen_jax.pipeline import noise
 from videogen_jax.weights.stable_diffusion.convert import convert_stable_diffusion
 

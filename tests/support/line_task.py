@@ -20,7 +20,8 @@ import optax
 from videogen_jax import sharding
 from videogen_jax.data.loader import make_loader
 from videogen_jax.sharding import MeshConfig
-from videogen_jax.training.loop import LoopConfig, train
+from videogen_jax.training.config import LoopConfig
+from videogen_jax.training.loop import train
 from videogen_jax.training.processes.distributed import DistributedConfig, connect
 from videogen_jax.training.processes.peers import ending_at_once
 from videogen_jax.training.step import TrainState

@@ -16,7 +16,7 @@ import numpy as np
 
 from videogen_jax import VideoGen
 from videogen_jax.config import DenoiserConfig
-from videogen_jax.configs.models import TINY
+from videogen_jax.configs.tiny import TINY
 from videogen_jax.diffusion.samplers import SamplerConfig
 from videogen_jax.models.autoencoder import AutoencoderConfig
 from videogen_jax.models.components import component_shapes

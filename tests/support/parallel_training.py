@@ -18,7 +18,8 @@ from tests.support.task_context import task_context
 from videogen_jax import sharding, trees
 from videogen_jax.data.loader import make_loader
 from videogen_jax.sharding import MeshConfig
-from videogen_jax.training.loop import LoopConfig, train
+from videogen_jax.training.config import LoopConfig
+from videogen_jax.training.loop import train
 from videogen_jax.training.processes.distributed import DistributedConfig, connect
 from videogen_jax.training.tasks.cascade import CascadeTask, CascadeTaskConfig
 

@@ -18,7 +18,7 @@ import optax
 import pytest
 from jax.flatten_util import ravel_pytree
 
-from videogen_jax.configs.models import TINY
+from videogen_jax.configs.tiny import TINY
 from videogen_jax.data.loader import Source
 from videogen_jax.models.autoencoder import Autoencoder
 from videogen_jax.models.flow import LatentFlow

@@ -17,7 +17,7 @@ from safetensors.numpy import save_file
 from torch.nn import functional
 
 from tests.weights.stable_diffusion.test_single_file import Case
-from videogen_jax.configs.models import PAPER
+from videogen_jax.configs.paper import PAPER
 from videogen_jax.models.text_encoder import TextEncoder
 from videogen_jax.models.unet import SpaceTimeUNet
 from videogen_jax.weights.model_dir import load_component

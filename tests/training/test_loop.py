@@ -12,8 +12,9 @@ import pytest
 from videogen_jax import sharding
 from videogen_jax.data.loader import make_loader
 from videogen_jax.sharding import MeshConfig
-from videogen_jax.training.loop import LoopConfig, train
-from videogen_jax.training.optim import OptimConfig, make_optimizer
+from videogen_jax.training.config import LoopConfig, OptimConfig
+from videogen_jax.training.loop import train
+from videogen_jax.training.optim import make_optimizer
 from videogen_jax.training.step import StepOptions
 from videogen_jax.training.task import Samples
 from videogen_jax.training.telemetry.flops import FlopCount

@@ -6,13 +6,8 @@ import numpy as np
 import optax
 import pytest
 
-from videogen_jax.training.optim import (
-    OptimConfig,
-    learning_rate,
-    make_optimizer,
-    trainable,
-    with_frozen,
-)
+from videogen_jax.training.config import OptimConfig
+from videogen_jax.training.optim import learning_rate, make_optimizer, trainable, with_frozen
 
 PARAMS = {
     "conv": {"kernel": jnp.full((2, 3), 2.0), "bias": jnp.full(3, 2.0)},

@@ -12,7 +12,8 @@ from tests.support import tiny_model
 from tests.support.micro_model import MICRO, params
 from tests.support.micro_model import TOKENIZER as MICRO_TOKENIZER
 from tests.support.task_context import task_context
-from videogen_jax.training.optim import OptimConfig, learning_rate, make_optimizer
+from videogen_jax.training.config import OptimConfig
+from videogen_jax.training.optim import learning_rate, make_optimizer
 from videogen_jax.training.step import StepOptions, init_state, make_step
 from videogen_jax.training.task import ComputeConfig, Mean
 from videogen_jax.training.tasks.cascade import CascadeTask, CascadeTaskConfig

@@ -13,11 +13,11 @@ from tqdm import tqdm
 
 from videogen_jax import layout, sharding
 from videogen_jax.data.loader import Batches
-from videogen_jax.errors import UserError
 from videogen_jax.sharding import MeshConfig
 from videogen_jax.training.begin import begin
 from videogen_jax.training.checkpoints.checkpoints import Checkpoints
 from videogen_jax.training.checkpoints.files import FOLDER
+from videogen_jax.training.config import LoopConfig
 from videogen_jax.training.processes import preemption
 from videogen_jax.training.processes.distributed import is_main
 from videogen_jax.training.step import StepOptions, TrainState, jit_step, state_shapes
@@ -27,29 +27,6 @@ from videogen_jax.training.telemetry.metrics_writer import MetricsWriter, NoMetr
 from videogen_jax.training.telemetry.profiler import Profiler
 from videogen_jax.training.telemetry.run_log import RunLog
 from videogen_jax.training.telemetry.throughput import Meter, StepCost, step_cost
-
-
-@dataclasses.dataclass(frozen=True)
-class LoopConfig:
-    """How long a run is and how often it tells of itself; all counts are in steps."""
-
-    ema_decay: float = 0.9999
-    log_every: int = 50
-    sample_every: int = 1000  # 0: never
-    checkpoint_every: int = 1000
-    # Steps that may be taken while a checkpoint is written; 0: none, so that a kill loses at most an
-    # interval; None: until the next one is due.
-    steps_during_save: int | None = None
-    keep_checkpoints: int = 2  # the newest
-    keep_best: int = 1  # and those with the lowest mean of best_metric since the one before
-    best_metric: str = "loss"  # of those in metrics.jsonl
-    max_skipped: int = 10  # steps in a row with a loss or gradient that is not finite: then stop
-
-    def __post_init__(self):
-        if self.steps_during_save is not None and self.steps_during_save < 0:
-            raise UserError(
-                f"loop.steps_during_save is {self.steps_during_save}, expected 0 or more, or None"
-            )
 
 
 def train(

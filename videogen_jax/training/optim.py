@@ -4,9 +4,8 @@ Patterns are the regular expressions of `videogen_jax.trees`: full match, and on
 is an error.
 """
 
-import dataclasses
 import math
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import optax
@@ -14,56 +13,11 @@ from optax import contrib
 
 from videogen_jax import trees
 from videogen_jax.errors import UserError
+from videogen_jax.training.config import OptimConfig
 
 _ADAFACTOR_CLIP = 1.0  # of the update's RMS, per tensor (Shazeer & Stern 2018, section 6)
 _MUON_MOMENTUM = 0.95  # Jordan 2024
 _MUON_RMS = 0.2  # of an update's elements, about what Adam's have (Liu et al. 2025, section 2.2)
-
-OptimizerName = Literal["adamw", "adafactor", "lion", "muon", "sgd"]
-
-
-@dataclasses.dataclass(frozen=True)
-class OptimConfig:
-    """The defaults are Stable Diffusion's AdamW with a warm-up and clipping added.
-
-    `lion` (Chen et al. 2023) wants a rate 3 to 10 times smaller, a weight decay as many times larger,
-    and `b2` 0.99. `adafactor` (Shazeer & Stern 2018) keeps no momentum and factored second moments,
-    about 4 bytes less of memory per parameter and moment; its rate is absolute as the others'.
-    `muon` (Jordan 2024) orthogonalises the momentum of kernels, as matrices of all inputs by output
-    channels, scaled so that AdamW's rates serve it; all else is AdamW's. `sgd` has momentum `b1`.
-
-    Raises:
-        UserError: a value out of its range; names the field.
-    """
-
-    name: OptimizerName = "adamw"
-    learning_rate: float = 1e-4  # peak
-    schedule: Literal["constant", "cosine", "linear"] = "constant"  # after the warm-up
-    final_fraction: float = 0.0  # cosine, linear: of the peak, at the last step
-    warmup_steps: int = 1000  # linear from 0
-    b1: float = 0.9
-    b2: float = 0.999
-    epsilon: float = 1e-8  # adamw
-    weight_decay: float = 1e-2  # decoupled: times the learning rate
-    decay: tuple[str, ...] = ("(.*/)?kernel",)  # what decays: no norms, biases or embeddings
-    clip_norm: float = 1.0  # of the whole gradient; 0: no clipping
-    multipliers: tuple[tuple[str, float], ...] = ()  # of the learning rate; the first match counts
-    freeze: tuple[str, ...] = ()  # no gradient, no optimizer state, no update
-
-    def __post_init__(self):
-        if self.learning_rate <= 0:
-            raise UserError(f"optim.learning_rate is {self.learning_rate}, expected > 0")
-        for field in ("final_fraction", "warmup_steps", "epsilon", "weight_decay", "clip_norm"):
-            if getattr(self, field) < 0:
-                raise UserError(f"optim.{field} is {getattr(self, field)}, expected 0 or more")
-        for field in ("b1", "b2"):
-            if not 0 <= getattr(self, field) < 1:
-                raise UserError(f"optim.{field} is {getattr(self, field)}, expected in [0, 1)")
-        for pattern, multiplier in self.multipliers:
-            if multiplier < 0:
-                raise UserError(
-                    f"optim.multipliers has {multiplier} for {pattern!r}, expected 0 or more"
-                )
 
 
 def learning_rate(config: OptimConfig, steps: int) -> optax.Schedule:

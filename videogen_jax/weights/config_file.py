@@ -70,7 +70,8 @@ def _plain(value: Any, expected: Any = None) -> Any:
     if not dataclasses.is_dataclass(value):
         return value
     hints = typing.get_type_hints(type(value))
-    plain = {name: _plain(getattr(value, name), hint) for name, hint in hints.items()}
+    names = [field.name for field in dataclasses.fields(value)]  # hints has class variables too
+    plain = {name: _plain(getattr(value, name), hints[name]) for name in names}
     return {_TYPE: type(value).__name__, **plain} if _is_choice(expected) else plain
 
 

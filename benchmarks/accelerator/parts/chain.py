@@ -14,7 +14,7 @@ import numpy as np
 from benchmarks.accelerator.dry_model import dry_model
 from benchmarks.accelerator.measure import process_peak_gib, random_like
 from benchmarks.accelerator.results import Report
-from videogen_jax.configs.models import PAPER
+from videogen_jax.configs.paper import PAPER
 from videogen_jax.models.components import component_shapes
 from videogen_jax.pipeline import noise
 from videogen_jax.pipeline.cascade import Cascade

@@ -12,8 +12,9 @@ from benchmarks.accelerator import networks, reference_video
 from benchmarks.accelerator.measure import Difference, difference, random_like
 from benchmarks.accelerator.results import Report
 from videogen_jax.config import ModelConfig
-from videogen_jax.configs.models import PAPER, TINY
-from videogen_jax.configs.runs import RUNS
+from videogen_jax.configs import RUNS
+from videogen_jax.configs.paper import PAPER
+from videogen_jax.configs.tiny import TINY
 from videogen_jax.models.components import component_shapes
 from videogen_jax.training.runs.build import abstract_task, batch_shapes
 

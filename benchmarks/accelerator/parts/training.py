@@ -17,7 +17,7 @@ from benchmarks.accelerator.measure import (
 )
 from benchmarks.accelerator.results import Report, first_lines
 from videogen_jax import layout, sharding
-from videogen_jax.configs.runs import RUNS
+from videogen_jax.configs import RUNS
 from videogen_jax.training.optim import make_optimizer
 from videogen_jax.training.planning.batch_search import search_batch
 from videogen_jax.training.runs.build import abstract_task, batch_shapes

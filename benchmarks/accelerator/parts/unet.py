@@ -11,7 +11,7 @@ from benchmarks.accelerator.dry_model import dry_model
 from benchmarks.accelerator.measure import alternate, compiled, random_like
 from benchmarks.accelerator.results import Report
 from videogen_jax.config import ModelConfig
-from videogen_jax.configs.models import PAPER
+from videogen_jax.configs.paper import PAPER
 from videogen_jax.models.components import component_shapes
 
 _GIB = 2**30

@@ -11,7 +11,7 @@ import pytest
 from array_record.python.array_record_module import ArrayRecordWriter
 
 from tests.support.numbered_clips import numbered_record, write_dataset
-from videogen_jax.configs.runs import RUNS
+from videogen_jax.configs import RUNS
 from videogen_jax.data.clips.ingest import ingest
 from videogen_jax.data.clips.lists import SourceOptions
 from videogen_jax.data.clips.records import ClipDataset, DamagedRecord

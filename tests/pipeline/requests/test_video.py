@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from videogen_jax.configs.models import SHAPES, TINY
+from videogen_jax.configs.shapes import SHAPES
+from videogen_jax.configs.tiny import TINY
 from videogen_jax.diffusion.samplers import SamplerConfig
 from videogen_jax.pipeline.requests.options import VideoOptions
 from videogen_jax.pipeline.requests.video import Request, make_request

@@ -17,7 +17,7 @@ import optax
 import pytest
 
 from tests.support import line_task
-from videogen_jax.configs.runs import RUNS
+from videogen_jax.configs import RUNS
 from videogen_jax.data.loader import make_loader
 from videogen_jax.sharding import MeshConfig
 from videogen_jax.training.checkpoints.files import find_checkpoint, read_about, read_weights

@@ -13,7 +13,7 @@ import pytest
 from tests.data.latents.test_reader import contents
 from tests.support import cached_training, micro_model
 from tests.support.numbered_clips import numbered_record, write_dataset
-from videogen_jax.configs.runs import RUNS
+from videogen_jax.configs import RUNS
 from videogen_jax.data.config import DataConfig
 from videogen_jax.data.latents.reader import LatentCache
 from videogen_jax.training.latents import making as caching

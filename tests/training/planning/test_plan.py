@@ -15,7 +15,7 @@ import pytest
 
 from tests.support import micro_model
 from videogen_jax import sharding
-from videogen_jax.configs.runs import RUNS
+from videogen_jax.configs import RUNS
 from videogen_jax.data.config import DataConfig
 from videogen_jax.data.loader import make_loader
 from videogen_jax.models.components import component_shapes

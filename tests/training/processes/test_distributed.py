@@ -9,7 +9,7 @@ import jax
 import pytest
 
 from videogen_jax.commands import run_flags
-from videogen_jax.configs.runs import RUNS
+from videogen_jax.configs import RUNS
 from videogen_jax.training.processes import distributed
 from videogen_jax.training.processes.distributed import DistributedConfig
 

@@ -8,7 +8,7 @@ import pytest
 import tyro
 
 from tests.support.numbered_clips import numbered_record, write_dataset
-from videogen_jax.configs.runs import RUNS
+from videogen_jax.configs import RUNS
 from videogen_jax.data.config import DataConfig
 from videogen_jax.data.loader import Mixture, make_loader
 from videogen_jax.training.runs.config import RunConfig

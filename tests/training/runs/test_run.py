@@ -16,7 +16,7 @@ import pytest
 
 from tests.support.micro_model import MICRO
 from tests.support.numbered_clips import numbered_record, write_dataset
-from videogen_jax.configs.runs import RUNS
+from videogen_jax.configs import RUNS
 from videogen_jax.sharding import MeshConfig
 from videogen_jax.training.runs.config import RunConfig
 from videogen_jax.training.runs.directory import open_run_directory

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from videogen_jax.configs.runs import ABLATIONS, RUNS
+from videogen_jax.configs import ABLATIONS, RUNS
 from videogen_jax.training.runs import shapes_gates, shapes_model
 from videogen_jax.training.runs.shapes_gates import LEAST, check_gate
 from videogen_jax.weights.model_dir import load_component, save_component

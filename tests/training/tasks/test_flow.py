@@ -7,7 +7,7 @@ import pytest
 
 from tests.support import tiny_model
 from tests.support.task_context import examples_of, task_context
-from videogen_jax.configs.models import TINY
+from videogen_jax.configs.tiny import TINY
 from videogen_jax.data.shapes.sources import ShapesHighFps
 from videogen_jax.data.transforms import resize, to_float
 from videogen_jax.models.warp import backward_warp

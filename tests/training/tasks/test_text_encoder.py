@@ -7,7 +7,7 @@ import pytest
 
 from tests.support import tiny_model
 from tests.support.task_context import task_context
-from videogen_jax.configs.models import TINY
+from videogen_jax.configs.tiny import TINY
 from videogen_jax.data.loader import make_loader
 from videogen_jax.data.shapes.captions import CONTRASTS
 from videogen_jax.data.shapes.sources import ContrastedClips, ShapesClips

@@ -6,7 +6,7 @@ import pytest
 
 from tests.support import tiny_model
 from tests.support.task_context import task_context
-from videogen_jax.configs.models import TINY
+from videogen_jax.configs.tiny import TINY
 from videogen_jax.data.shapes.sources import ShapesClips
 from videogen_jax.data.transforms import to_float
 from videogen_jax.training.tasks import text_to_image

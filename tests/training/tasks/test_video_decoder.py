@@ -8,7 +8,7 @@ import pytest
 from tests.support import tiny_model
 from tests.support.task_context import examples_of, task_context
 from videogen_jax import trees
-from videogen_jax.configs.models import TINY
+from videogen_jax.configs.tiny import TINY
 from videogen_jax.data.degrade import DegradeConfig
 from videogen_jax.data.shapes.sources import DegradedClips, ShapesClips
 from videogen_jax.models.discriminator import DiscriminatorConfig

@@ -13,7 +13,7 @@ from safetensors.numpy import load_file
 
 from tests.support.torch_stable_diffusion import SD1, SD2, build_models, respell, save_folder
 from videogen_jax import VideoGen
-from videogen_jax.configs.models import PAPER
+from videogen_jax.configs.paper import PAPER
 from videogen_jax.trees import flatten
 from videogen_jax.weights.stable_diffusion.convert import (
     convert_stable_diffusion,

@@ -12,7 +12,7 @@ import torch
 from safetensors.numpy import load_file, save_file
 
 from tests.support.torch_stable_diffusion import SD1, build_models, respell, save_folder
-from videogen_jax.configs.models import PAPER
+from videogen_jax.configs.paper import PAPER
 from videogen_jax.weights import model_dir as model_dirs
 from videogen_jax.weights.model_dir import load_component
 from videogen_jax.weights.stable_diffusion.convert import (

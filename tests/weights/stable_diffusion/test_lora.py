@@ -28,7 +28,7 @@ from tests.support.torch_lora import (
     peft,
 )
 from tests.weights.stable_diffusion.test_single_file import Case, assert_equal
-from videogen_jax.configs.models import PAPER
+from videogen_jax.configs.paper import PAPER
 from videogen_jax.weights.model_dir import load_component
 from videogen_jax.weights.stable_diffusion.convert import (
     ConversionOptions,

@@ -9,7 +9,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from tests.support.torch_stable_diffusion import SD1, build_models, save_folder
-from videogen_jax.configs.models import PAPER
+from videogen_jax.configs.paper import PAPER
 from videogen_jax.weights.parameter_shapes import parameter_shapes
 from videogen_jax.weights.stable_diffusion.convert import (
     ConversionOptions,

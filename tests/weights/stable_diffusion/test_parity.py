@@ -25,7 +25,7 @@ from tests.support.torch_stable_diffusion import (
     save_folder,
 )
 from videogen_jax.config import ModelConfig
-from videogen_jax.configs.models import PAPER
+from videogen_jax.configs.paper import PAPER
 from videogen_jax.diffusion.schedule import ScheduleConfig
 from videogen_jax.models.autoencoder import Autoencoder
 from videogen_jax.models.text_encoder import TextEncoder

@@ -26,7 +26,7 @@ from tests.support.torch_stable_diffusion import (
     TorchModels,
     save_folder,
 )
-from videogen_jax.configs.models import PAPER
+from videogen_jax.configs.paper import PAPER
 from videogen_jax.tokenizer import save_clip_format
 from videogen_jax.weights.model_dir import load_component
 from videogen_jax.weights.rules import export_weights

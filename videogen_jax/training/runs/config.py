@@ -7,8 +7,7 @@ from videogen_jax.data.config import DataConfig
 from videogen_jax.errors import UserError
 from videogen_jax.sharding import MeshConfig
 from videogen_jax.training import tasks  # noqa: F401 -- a configuration file may name any
-from videogen_jax.training.loop import LoopConfig
-from videogen_jax.training.optim import OptimConfig
+from videogen_jax.training.config import LoopConfig, OptimConfig
 from videogen_jax.training.task import ComputeConfig, TaskConfig
 
 

@@ -1,8 +1,8 @@
 """All parts of the shipped model, one after the other: what `make train-shapes` runs; its ablations.
 
-Each part is a run of `runs.py`, in a folder of its own, exported to the model directory when done and
-then held against its gate. A part whose run directory says that it passed is skipped, an unfinished
-one continues.
+Each part is a run of `configs/shapes.py`, in a folder of its own, exported to the model directory
+when done and then held against its gate. A part whose run directory says that it passed is skipped,
+an unfinished one continues.
 """
 
 import dataclasses
@@ -10,7 +10,7 @@ import shutil
 from pathlib import Path
 
 from videogen_jax.atomic import replacing
-from videogen_jax.configs.runs import ABLATIONS, RUNS
+from videogen_jax.configs import ABLATIONS, RUNS
 from videogen_jax.errors import UserError
 from videogen_jax.pipeline.model_files import find_model
 from videogen_jax.tokenizer import load_tokenizer

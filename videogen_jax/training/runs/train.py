@@ -13,7 +13,7 @@ from jax.sharding import Mesh
 
 from videogen_jax import sharding
 from videogen_jax.config import ModelConfig
-from videogen_jax.configs.models import MODELS
+from videogen_jax.configs import MODELS
 from videogen_jax.data.loader import make_loader
 from videogen_jax.errors import UserError
 from videogen_jax.tokenizer import load_tokenizer

@@ -1,0 +1,248 @@
+r"""The paper's model: Stable Diffusion 1.5's networks under the cascade of §3.2, and its runs.
+
+Model: text encoder, autoencoder and image UNet are Stable Diffusion's, converted and not trained
+    (§3.5). Three stages make 16 frames of 128, 256 and 512 pixels, with 1.06 billion parameters
+    each; temporal super-resolution makes 121 frames of them. Parameters of every part are in
+    docs/design.md, section 1.
+Result: none. Nobody has trained this model here; its parts were checked by shape alone (README.md).
+Hours: not measured.
+Hardware: not measured. The paper had 64 A100 of 80 GB (§4.1). What the compiler says of the stages
+    on 64 TPU v5p is in docs/training.md, "The paper's stages on 64 × v5p".
+
+Training takes a model directory MODEL of Stable Diffusion and clips CLIPS (docs/data.md):
+
+    python -m convert.stable_diffusion SOURCE MODEL
+    python -m train.cascade paper-stage-1 --run-dir RUNS/stage-1 --model-dir MODEL \
+        --data.dataset CLIPS --mesh.data 1 --mesh.fsdp -1
+    python -m train.export RUNS/stage-1 MODEL
+
+The other parts follow in the order of `RUNS`, each exported before the next one starts:
+`train.cascade` for the stages, `train.temporal_sr` for flow (without `--data.dataset`) and refiner,
+`train.video_decoder` for the video decoder.
+
+Comments mark where the paper has something else, or does not say. Fields that are not set have the
+defaults of their classes.
+"""
+
+import dataclasses
+
+from videogen_jax.config import DenoiserConfig, ModelConfig
+from videogen_jax.data.config import DataConfig
+from videogen_jax.data.degrade import DegradeConfig
+from videogen_jax.diffusion.samplers import SamplerConfig
+from videogen_jax.diffusion.schedule import ScheduleConfig
+from videogen_jax.models.autoencoder import AutoencoderConfig
+from videogen_jax.models.flow import FlowConfig
+from videogen_jax.models.text_encoder import TextEncoderConfig
+from videogen_jax.models.unet import UNetConfig
+from videogen_jax.training.config import LoopConfig, OptimConfig
+from videogen_jax.training.runs.config import RunConfig
+from videogen_jax.training.task import ComputeConfig
+from videogen_jax.training.tasks.cascade import CascadeTaskConfig
+from videogen_jax.training.tasks.flow import FlowTaskConfig
+from videogen_jax.training.tasks.refiner import RefinerTaskConfig
+from videogen_jax.training.tasks.video_decoder import VideoDecoderTaskConfig
+
+# "Our other basic settings follow the open-sourced Stable Diffusion code" (§4.1): the noise
+# schedule, the sampler and its guidance, the optimizer's rule and rate, the dropout of the text and
+# the average of the weights are Stable Diffusion's.
+SCHEDULE = ScheduleConfig(
+    num_train_timesteps=1000,
+    beta_schedule="scaled_linear",
+    beta_start=0.00085,
+    beta_end=0.012,
+    prediction="eps",
+)
+SAMPLER = SamplerConfig(name="ddim", num_steps=50, timestep_spacing="leading", steps_offset=1)
+
+IMAGE_UNET = UNetConfig(
+    in_channels=4,  # noisy latent
+    out_channels=4,
+    block_out_channels=(320, 640, 1280, 1280),
+    layers_per_block=2,
+    attention_levels=(True, True, True, False),
+    num_heads=(8, 8, 8, 8),
+    cross_attention_dim=768,
+    norm_groups=32,
+)
+# Of the first stage, whose input is the noisy latent and the reference's (§3.2).
+FIRST_UNET = dataclasses.replace(
+    IMAGE_UNET,
+    in_channels=8,
+    temporal=True,
+    # Not in the paper: the time embedding has the frame's index, scaled by the text. A prototype
+    # without a sense of which frame it is ignored the reference after the first frame.
+    frame_embedding=True,
+)
+# Of the other stages and the refiner, which also see a clip of low resolution, or a warped one.
+# The paper does not noise that clip; `low_res_noise` stays off.
+LATER_UNET = dataclasses.replace(FIRST_UNET, in_channels=12, low_res_noise=False)
+
+PAPER = ModelConfig(
+    name="paper",
+    text_encoder=TextEncoderConfig(  # CLIP ViT-L/14
+        vocab_size=49408,
+        max_length=77,
+        hidden_size=768,
+        intermediate_size=3072,
+        num_layers=12,
+        num_heads=12,
+        activation="quick_gelu",
+        eos_token_id=49407,
+    ),
+    autoencoder=AutoencoderConfig(  # ×8: four levels
+        latent_channels=4,
+        block_out_channels=(128, 256, 512, 512),
+        layers_per_block=2,
+        norm_groups=32,
+        mid_attention=True,
+        scaling_factor=0.18215,
+    ),
+    image=DenoiserConfig(
+        unet=IMAGE_UNET,
+        schedule=SCHEDULE,
+        sampler=SAMPLER,
+        resolution=512,
+        guidance_scale=7.5,
+    ),
+    stages=(
+        DenoiserConfig(  # 16×16 latents
+            unet=FIRST_UNET,
+            schedule=SCHEDULE,
+            sampler=SAMPLER,
+            resolution=128,
+            guidance_scale=7.5,
+        ),
+        DenoiserConfig(  # 32×32
+            unet=LATER_UNET,
+            schedule=SCHEDULE,
+            sampler=SAMPLER,
+            resolution=256,
+            guidance_scale=7.5,
+        ),
+        DenoiserConfig(  # 64×64
+            unet=LATER_UNET,
+            schedule=SCHEDULE,
+            sampler=SAMPLER,
+            resolution=512,
+            guidance_scale=7.5,
+        ),
+    ),
+    # IFRNet. The paper changes its first layer for latents (§3.5); the residual that ours adds to
+    # the warped frames is one of latents too.
+    flow=FlowConfig(
+        in_channels=4,
+        encoder_channels=(32, 48, 72, 96),
+        side_channels=32,
+        stem_stride=2,
+    ),
+    # The paper does not say what text the refiner gets: ours gets the empty prompt, so there is
+    # nothing to guide it by.
+    refiner=DenoiserConfig(
+        unet=LATER_UNET,
+        schedule=SCHEDULE,
+        sampler=SAMPLER,
+        resolution=512,
+        guidance_scale=1.0,
+    ),
+    num_frames=16,
+    fps=8.0,  # the paper does not say
+    temporal_sr_rounds=3,  # §3.3; N frames become 2N − 1, so 121 in place of the paper's 8 × 16
+    lowpass_factor=4,  # the paper does not say where low frequencies end (§3.3)
+)
+
+OPTIM = OptimConfig(
+    name="adamw",
+    learning_rate=1e-4,
+    schedule="constant",
+    warmup_steps=1000,  # this and clipping are added to Stable Diffusion's
+    b1=0.9,
+    b2=0.999,
+    weight_decay=1e-2,
+    clip_norm=1.0,
+)
+LOOP = LoopConfig(ema_decay=0.9999, sample_every=1000, checkpoint_every=1000)
+COMPUTE = ComputeConfig(dtype="bfloat16", remat="blocks")
+
+# Every parameter of a stage but the temporal layers and the first convolution, whose input channels
+# for the reference are new too.
+SPATIAL = r"(?!(.*/)?temporal_|conv_in/).*"
+
+# All runs: the paper gives neither steps nor batch size. It has WebVid-10M for the stages and
+# 40,000 clips from YouTube for the rest (§4.1); a dataset is named by `--data.dataset`, and without
+# one the procedural shapes take its place.
+_PARTS = {
+    "paper-stage-1": RunConfig(
+        model=PAPER,
+        task=CascadeTaskConfig(stage=1, warm_start="image_unet", text_dropout=0.1),
+        data=DataConfig(num_frames=16, resolution=128),
+        steps=100_000,
+        batch_size=256,
+        optim=OPTIM,
+        loop=LOOP,
+        compute=COMPUTE,
+    ),
+    "paper-stage-2": RunConfig(
+        model=PAPER,
+        task=CascadeTaskConfig(stage=2, warm_start="stage_1", text_dropout=0.1),
+        data=DataConfig(num_frames=16, resolution=256),
+        steps=100_000,
+        batch_size=256,
+        optim=OPTIM,
+        loop=LOOP,
+        compute=COMPUTE,
+    ),
+    "paper-stage-3": RunConfig(
+        model=PAPER,
+        task=CascadeTaskConfig(stage=3, warm_start="stage_2", text_dropout=0.1),
+        data=DataConfig(num_frames=16, resolution=512),
+        steps=100_000,
+        batch_size=256,
+        optim=OPTIM,
+        loop=LOOP,
+        compute=COMPUTE,
+    ),
+    # The paper's true flows are those of a pixel-space IFRNet on real clips (§3.5). Ours are those
+    # of the procedural shapes, which are known; the task takes no other clips.
+    "paper-flow": RunConfig(
+        model=PAPER,
+        task=FlowTaskConfig(),
+        data=DataConfig(num_frames=16, resolution=512),
+        steps=100_000,
+        batch_size=256,
+        optim=OPTIM,
+        loop=LOOP,
+        compute=ComputeConfig(dtype="bfloat16", remat="none"),  # it has no blocks to recompute
+    ),
+    # The paper does not say what the refiner starts from.
+    "paper-refiner": RunConfig(
+        model=PAPER,
+        task=RefinerTaskConfig(warm_start="stage_3", interpolation="flow"),
+        data=DataConfig(num_frames=17, resolution=512),  # every second frame is to be made
+        steps=100_000,
+        batch_size=256,
+        optim=OPTIM,
+        loop=LOOP,
+        compute=COMPUTE,
+    ),
+    # The paper does not give the loss. Ours is L1; `adversarial_weight` adds a discriminator, as
+    # Stable Diffusion's autoencoder has it.
+    "paper-video-decoder": RunConfig(
+        model=PAPER,
+        task=VideoDecoderTaskConfig(adversarial_weight=0.0),
+        data=DataConfig(num_frames=16, resolution=512, degrade=DegradeConfig(blur_scale=1.0)),
+        steps=100_000,
+        batch_size=256,
+        optim=OPTIM,
+        loop=LOOP,
+        compute=COMPUTE,
+    ),
+}
+
+RUNS: dict[str, RunConfig] = _PARTS | {
+    # Not in the paper: stage 1, of which only what the image model has not is trained.
+    "paper-stage-1-temporal": dataclasses.replace(
+        _PARTS["paper-stage-1"], optim=dataclasses.replace(OPTIM, freeze=(SPATIAL,))
+    ),
+}
+"""In the order in which the parts need each other, then stage 1 without its spatial layers."""

@@ -1,0 +1,79 @@
+"""What a run sets of its optimizer and its loop.
+
+Beside `optim.py` and `loop.py`, not in them, so that presets load without optax and Orbax.
+"""
+
+import dataclasses
+from typing import Literal
+
+from videogen_jax.errors import UserError
+
+OptimizerName = Literal["adamw", "adafactor", "lion", "muon", "sgd"]
+
+
+@dataclasses.dataclass(frozen=True)
+class OptimConfig:
+    """The defaults are Stable Diffusion's AdamW with a warm-up and clipping added.
+
+    `lion` (Chen et al. 2023) wants a rate 3 to 10 times smaller, a weight decay as many times
+    larger, and `b2` 0.99. `adafactor` (Shazeer & Stern 2018) keeps no momentum and factored second
+    moments, about 4 bytes less of memory per parameter and moment; its rate is absolute as the
+    others'.
+    `muon` (Jordan 2024) orthogonalises the momentum of kernels, as matrices of all inputs by output
+    channels, scaled so that AdamW's rates serve it; all else is AdamW's. `sgd` has momentum `b1`.
+
+    Raises:
+        UserError: a value out of its range; names the field.
+    """
+
+    name: OptimizerName = "adamw"
+    learning_rate: float = 1e-4  # peak
+    schedule: Literal["constant", "cosine", "linear"] = "constant"  # after the warm-up
+    final_fraction: float = 0.0  # cosine, linear: of the peak, at the last step
+    warmup_steps: int = 1000  # linear from 0
+    b1: float = 0.9
+    b2: float = 0.999
+    epsilon: float = 1e-8  # adamw
+    weight_decay: float = 1e-2  # decoupled: times the learning rate
+    decay: tuple[str, ...] = ("(.*/)?kernel",)  # what decays: no norms, biases or embeddings
+    clip_norm: float = 1.0  # of the whole gradient; 0: no clipping
+    multipliers: tuple[tuple[str, float], ...] = ()  # of the learning rate; the first match counts
+    freeze: tuple[str, ...] = ()  # no gradient, no optimizer state, no update
+
+    def __post_init__(self):
+        if self.learning_rate <= 0:
+            raise UserError(f"optim.learning_rate is {self.learning_rate}, expected > 0")
+        for field in ("final_fraction", "warmup_steps", "epsilon", "weight_decay", "clip_norm"):
+            if getattr(self, field) < 0:
+                raise UserError(f"optim.{field} is {getattr(self, field)}, expected 0 or more")
+        for field in ("b1", "b2"):
+            if not 0 <= getattr(self, field) < 1:
+                raise UserError(f"optim.{field} is {getattr(self, field)}, expected in [0, 1)")
+        for pattern, multiplier in self.multipliers:
+            if multiplier < 0:
+                raise UserError(
+                    f"optim.multipliers has {multiplier} for {pattern!r}, expected 0 or more"
+                )
+
+
+@dataclasses.dataclass(frozen=True)
+class LoopConfig:
+    """How long a run is and how often it tells of itself; all counts are in steps."""
+
+    ema_decay: float = 0.9999
+    log_every: int = 50
+    sample_every: int = 1000  # 0: never
+    checkpoint_every: int = 1000
+    # Steps that may be taken while a checkpoint is written; 0: none, so that a kill loses at most
+    # an interval; None: until the next one is due.
+    steps_during_save: int | None = None
+    keep_checkpoints: int = 2  # the newest
+    keep_best: int = 1  # and those with the lowest mean of best_metric since the one before
+    best_metric: str = "loss"  # of those in metrics.jsonl
+    max_skipped: int = 10  # steps in a row with a loss or gradient that is not finite: then stop
+
+    def __post_init__(self):
+        if self.steps_during_save is not None and self.steps_during_save < 0:
+            raise UserError(
+                f"loop.steps_during_save is {self.steps_during_save}, expected 0 or more, or None"
+            )
