@@ -1,0 +1,166 @@
+"""A new task needs a file alone: a toy one trains, resumes, plans, caches and exports."""
+
+import ast
+import dataclasses
+import shutil
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import videogen_jax
+from tests.support import cached_training
+from tests.support.micro_model import MICRO
+from videogen_jax.data.config import DataConfig
+from videogen_jax.training.config import LoopConfig, OptimConfig
+from videogen_jax.training.frozen import clip_latents
+from videogen_jax.training.latents.making import CacheOptions, make_cache
+from videogen_jax.training.planning.plan import plan_step
+from videogen_jax.training.planning.topology import Topology
+from videogen_jax.training.runs.config import RunConfig
+from videogen_jax.training.runs.export import export_run
+from videogen_jax.training.runs.train import train_run
+from videogen_jax.training.task import CachedLatents, Samples, Task, TaskConfig
+from videogen_jax.training.tasks import TASKS
+from videogen_jax.weights.config_file import load_config
+from videogen_jax.weights.model_dir import load_component
+
+LIBRARY = Path(videogen_jax.__file__).parent
+RESOLUTION = 16
+
+
+@dataclasses.dataclass(frozen=True)
+class MeanTaskConfig(TaskConfig):
+    """The mean of each latent channel, which is what the squared error to all latents gives."""
+
+    command = "mean"
+    scale: float = 1.0
+
+    def component(self):
+        return "mean"
+
+    def build(self, context):
+        return MeanTask(self, context)
+
+    def frozen_components(self):
+        return ("autoencoder",)
+
+    def cached_latents(self, model):
+        return CachedLatents((RESOLUTION,), deviation=False, captions=False)
+
+
+class MeanTask(Task):
+    def __init__(self, config, context):
+        self._config, self._context, self.frozen = config, context, context.frozen
+
+    def init(self, key):
+        return {"mean": jnp.zeros(self._context.model.autoencoder.latent_channels)}
+
+    def loss(self, params, frozen, batch, keys_B):
+        latents = clip_latents(self._context.model, frozen, batch, RESOLUTION, None)
+        return self._config.scale * jnp.square(latents - params["mean"]).mean(), {}
+
+    def samples(self, params, seed):
+        return Samples(np.stack([self._context.validation(2)[0]["video"]]))
+
+    def components(self, params):
+        return {"mean": params}
+
+
+def run_config(**data) -> RunConfig:
+    return RunConfig(
+        model=MICRO,
+        task=MeanTaskConfig(scale=2.0),
+        steps=4,
+        batch_size=8,
+        data=DataConfig(examples=16, num_frames=2, resolution=RESOLUTION, num_threads=0, **data),
+        optim=OptimConfig("sgd", learning_rate=0.25, warmup_steps=0, decay=()),
+        loop=LoopConfig(ema_decay=0.0, log_every=1, sample_every=4, checkpoint_every=2),
+    )
+
+
+@pytest.fixture(scope="module")
+def model_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return cached_training.write_model(tmp_path_factory.mktemp("model"))
+
+
+def test_it_trains_resumes_and_exports(model_directory: Path, tmp_path: Path):
+    config, run_dir, one = run_config(), tmp_path / "run", jax.devices()[:1]
+    uninterrupted = train_run(config, run_dir, model_directory, one)
+    assert (uninterrupted.params["mean"] != 0).all()
+    assert (run_dir / "samples" / "step_00000004.png").exists()
+    shutil.rmtree(run_dir / "checkpoints" / "4")
+    begun = load_config(run_dir / "config.json", RunConfig)
+    assert begun == config
+    resumed = train_run(begun, run_dir, model_directory, one)
+    jax.tree.map(np.testing.assert_array_equal, uninterrupted, resumed)
+    model = tmp_path / "model"
+    shutil.copytree(model_directory, model)
+    assert export_run(run_dir, model) == ["mean"]
+    np.testing.assert_array_equal(load_component(model, "mean")["mean"], resumed.params["mean"])
+
+
+def test_it_trains_from_a_latent_cache_as_from_pixels(model_directory: Path, tmp_path: Path):
+    options = CacheOptions(num_frames=2, resolution=RESOLUTION, examples=16)
+    make_cache("shapes", model_directory, tmp_path / "cache", options, jax.devices()[:1])
+    states = [
+        train_run(config, tmp_path / f"run_{i}", model_directory, jax.devices()[:1])
+        for i, config in enumerate([run_config(), run_config(latent_cache=str(tmp_path / "cache"))])
+    ]
+    pixels, cached = (np.asarray(state.params["mean"]) for state in states)
+    np.testing.assert_allclose(cached, pixels, atol=1e-5)  # encoded in other batches
+
+
+def test_it_is_planned():
+    plan = plan_step(run_config(), Topology("cpu", (8,)))
+    assert plan.fits and plan.arguments["parameters"] == 4 * 4
+
+
+def test_every_task_of_the_library_is_in_the_table():
+    library = [
+        task for task in TaskConfig.__subclasses__() if task.__module__.startswith("videogen_jax.")
+    ]
+    assert set(library) == set(TASKS) and len(TASKS) == len(set(TASKS))
+
+
+def test_nothing_outside_tasks_asks_which_task_it_has():
+    """No `isinstance`, `match` or comparison names a task or its configuration."""
+    names = {task.__name__ for task in TASKS} | {
+        task.__name__.removesuffix("Config") for task in TASKS
+    }
+    found = {
+        str(path.relative_to(LIBRARY)): branches
+        for path in LIBRARY.rglob("*.py")
+        if "tasks" not in path.relative_to(LIBRARY).parts
+        and (branches := branches_on(names, path.read_text()))
+    }
+    assert found == {}
+    assert branches_on(names, "match x:\n case CascadeTaskConfig():\n  pass") == 1
+    assert branches_on(names, "isinstance(x, (FlowTask, int))") == 1
+    assert branches_on(names, "type(x) is RefinerTaskConfig") == 1
+
+
+def branches_on(names: set[str], source: str) -> int:
+    """How many checks of a type name one of `names`."""
+
+    def named(*nodes: ast.AST) -> bool:
+        parts = [part for node in nodes for part in ast.walk(node)]
+        return any(
+            getattr(part, "id", None) in names or getattr(part, "attr", None) in names
+            for part in parts
+        )
+
+    count = 0
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") in (
+            "isinstance",
+            "issubclass",
+        ):
+            count += named(*node.args)
+        elif isinstance(node, ast.MatchClass):
+            count += named(node.cls)
+        elif isinstance(node, ast.Compare):
+            count += named(node.left, *node.comparators)
+    return count
