@@ -63,15 +63,14 @@ def train(
             changes any more, and no checkpoint is written.
     """
     options = dataclasses.replace(options, max_skipped=config.max_skipped)
-    meter = Meter()
+    meter, main = Meter(), is_main()
     with contextlib.ExitStack() as stack:
         stack.enter_context(layout.activate(mesh))
         keep = (config.keep_checkpoints, config.keep_best, config.best_metric)
         checkpoints = stack.enter_context(Checkpoints(run_dir / FOLDER, *keep, about))
-        writer = stack.enter_context(MetricsWriter(run_dir) if is_main() else NoMetrics())
+        writer = stack.enter_context(MetricsWriter(run_dir) if main else NoMetrics())
         notice = stack.enter_context(preemption.listening())
-        traced = profile if is_main() else None
-        profiler = stack.enter_context(Profiler(run_dir / "profile", traced))
+        profiler = stack.enter_context(Profiler(run_dir / "profile", profile if main else None))
         with meter.spend("start"):
             shapes = state_shapes(task, optimizer, mesh, mesh_config)
             state = begin(task, optimizer, shapes, checkpoints, data, seed, init_from)
@@ -80,47 +79,62 @@ def train(
         key, first = jax.random.key(seed), int(state.step)
         progress = _progress_bar(run_dir.name, first, steps)
         log = RunLog(writer, progress, meter, first, config.max_skipped)
+        results = _Results(task, config, data, steps, seed, meter, log, writer, checkpoints, notice)
         for step, batch in zip(progress, meter.waiting(_batches(data, mesh)), strict=False):
             done = step + 1
             profiler.before(done, state)
             with meter.spend("compile") if step == first else contextlib.nullcontext():
                 if step == first:
-                    traced_step = step_fn.trace(state, frozen, batch, key)
-                    log.costs(_cost(traced_step, batch, mesh))
+                    log.costs(_cost(step_fn.trace(state, frozen, batch, key), batch, mesh))
                 state, metrics = step_fn(state, frozen, batch, key)
             # The metrics logged are those of the step before: this step is already under way.
             log.step(done, metrics, every=config.log_every)
-            if config.sample_every and (done % config.sample_every == 0 or done == steps):
-                log.flush()
-                with meter.spend("samples"):
-                    _write_samples(task, state, seed, done, writer)
-            told_to_stop = notice.reached(done)
-            if due := told_to_stop or done % config.checkpoint_every == 0 or done == steps:
-                log.flush()
-            with meter.spend("checkpoint"):
-                if due:
-                    checkpoints.save(done, state, data, log.means())
-                checkpoints.hold(done, config.steps_during_save)
-            if told_to_stop and done < steps:
-                checkpoints.finish()
-                preemption.say_how_to_continue(done, steps)
-                raise preemption.Preempted(done)
-    if is_main():
+            results.write(done, state)
+    if main:
         print(f"{run_dir.name}: {meter}")
     return state
+
+
+@dataclasses.dataclass(frozen=True)
+class _Results:
+    """The samples and checkpoints that a run writes between its steps."""
+
+    task: Task
+    config: LoopConfig
+    data: Batches
+    steps: int
+    seed: int
+    meter: Meter
+    log: RunLog
+    writer: MetricsWriter | NoMetrics
+    checkpoints: Checkpoints
+    notice: preemption.Notice
+
+    def write(self, done: int, state: TrainState) -> None:
+        """Writes what is due after `done` steps. Raises Preempted once it was asked to stop."""
+        config, last = self.config, done == self.steps
+        if config.sample_every and (done % config.sample_every == 0 or last):
+            self.log.flush()
+            with self.meter.spend("samples"):
+                samples = self.task.samples(state.ema, self.seed)
+                if samples is not None:
+                    self.writer.samples(done, samples)
+        stopping = self.notice.reached(done)
+        if due := stopping or done % config.checkpoint_every == 0 or last:
+            self.log.flush()
+        with self.meter.spend("checkpoint"):
+            if due:
+                self.checkpoints.save(done, state, self.data, self.log.means())
+            self.checkpoints.hold(done, config.steps_during_save)
+        if stopping and not last:
+            self.checkpoints.finish()
+            preemption.say_how_to_continue(done, self.steps)
+            raise preemption.Preempted(done)
 
 
 def _cost(traced_step: Any, batch: Mapping[str, jax.Array], mesh: Mesh) -> StepCost:
     flops = count_flops(traced_step.jaxpr.jaxpr)
     return step_cost(flops, batch, list(mesh.devices.flat))
-
-
-def _write_samples(
-    task: Task, state: TrainState, seed: int, step: int, writer: MetricsWriter | NoMetrics
-) -> None:
-    samples = task.samples(state.ema, seed)
-    if samples is not None:
-        writer.samples(step, samples)
 
 
 def _progress_bar(name: str, first: int, steps: int) -> tqdm:

@@ -65,16 +65,13 @@ def make_step(
         UserError: `options.accumulate` is below 1, or above it with a task whose loss couples the
             samples of a batch.
     """
-    if options.accumulate < 1:
-        raise UserError(f"accumulate is {options.accumulate}, expected 1 or more")
-    if options.accumulate > 1 and (reason := getattr(task, "couples_samples", "")):
-        raise UserError(f"accumulate is {options.accumulate}, but {reason}: use 1")
+    _check_accumulation(task, options.accumulate)
+    freeze = options.freeze
 
     def step(
         state: TrainState, frozen: Params, batch: Batch, key: jax.Array
     ) -> tuple[TrainState, dict[str, jax.Array]]:
         keys_B = _sample_keys(key, state.step, batch)
-        freeze = options.freeze
         old = _Trained(
             trainable(freeze, state.params), trainable(freeze, state.ema), state.opt_state
         )
@@ -91,21 +88,35 @@ def make_step(
         }
         stuck = state.skipped_in_a_row >= options.max_skipped
         taken = jnp.isfinite(jnp.stack(list(own.values()))).all() & ~stuck
-        kept = jax.tree.map(lambda new, old: jnp.where(taken, new, old), new, old)
-        new_state = TrainState(
-            step=state.step + 1,
-            params=with_frozen(kept.params, state.params),
-            ema=with_frozen(kept.ema, state.ema),
-            opt_state=kept.opt_state,
-            skipped=state.skipped + ~taken,
-            skipped_in_a_row=jnp.where(taken, 0, state.skipped_in_a_row + 1),
-        )
+        new_state = _next_state(state, old, new, taken)
         if options.learning_rate is not None:
             own["learning_rate"] = jnp.asarray(options.learning_rate(state.step - state.skipped))
         own |= {name: getattr(new_state, name) for name in ("skipped", "skipped_in_a_row")}
         return new_state, {**own, **{name: as_scalar(value) for name, value in metrics.items()}}
 
     return step
+
+
+def _check_accumulation(task: Task, accumulate: int) -> None:
+    if accumulate < 1:
+        raise UserError(f"accumulate is {accumulate}, expected 1 or more")
+    if accumulate > 1 and (reason := getattr(task, "couples_samples", "")):
+        raise UserError(f"accumulate is {accumulate}, but {reason}: use 1")
+
+
+def _next_state(
+    state: TrainState, old: "_Trained", new: "_Trained", taken: jax.Array
+) -> TrainState:
+    """The state after a step: `new` if the step is `taken`, else `old`."""
+    kept = jax.tree.map(lambda new, old: jnp.where(taken, new, old), new, old)
+    return TrainState(
+        step=state.step + 1,
+        params=with_frozen(kept.params, state.params),
+        ema=with_frozen(kept.ema, state.ema),
+        opt_state=kept.opt_state,
+        skipped=state.skipped + ~taken,
+        skipped_in_a_row=jnp.where(taken, 0, state.skipped_in_a_row + 1),
+    )
 
 
 def state_shapes(
