@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import videogen_jax
-from train.tokenizer import main as build_shapes_tokenizer
+from videogen_jax.commands.train.tokenizer import main as build_shapes_tokenizer
 from videogen_jax.data.shapes.captions import caption
 from videogen_jax.data.shapes.world import clip_spec
 from videogen_jax.tokenizer import (

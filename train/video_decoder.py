@@ -1,10 +1,6 @@
 """Trains the video decoder: `python -m train.video_decoder PRESET --run-dir DIR --model-dir DIR`."""
 
-from videogen_jax.commands.run_flags import train_door
-from videogen_jax.configs.runs import runs_of
-from videogen_jax.training.tasks.video_decoder import VideoDecoderTaskConfig
-
-RUNS = runs_of(VideoDecoderTaskConfig)
+from videogen_jax.cli import call
 
 if __name__ == "__main__":
-    train_door(RUNS, "python -m train.video_decoder", "Trains the decoder (§3.4).")
+    call("train video-decoder", prog="python -m train.video_decoder")
