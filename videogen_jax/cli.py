@@ -44,7 +44,7 @@ COMMANDS = {
     "train shapes": Command("train.shapes:call", "train every part of the shipped model"),
     "train ablations": Command("train.ablations:call", "train what the ablations compare with"),
     "export": Command("train.export:call", "add a run's result to a model directory"),
-    "plan": Command("train.plan:call", "compile a run's step for other devices: will it fit?"),
+    "plan": Command("train.plan:call", "compile a run's step: will it fit?"),
     "ingest": Command("train.ingest:call", "make a dataset of clips"),
     "inspect": Command("train.inspect_dataset:call", "show what is in a dataset"),
     "to-tfds": Command("train.to_tfds:call", "write a dataset for TensorFlow Datasets"),
