@@ -146,7 +146,9 @@ def own_model() -> ModelConfig:
     """A model of no preset: other widths, resolutions and frames."""
 
     def changed(denoiser: Any, resolution: int) -> Any:
-        unet = dataclasses.replace(denoiser.unet, block_out_channels=(24,), num_heads=(3,))
+        unet = dataclasses.replace(
+            denoiser.unet, block_out_channels=(24,), attention_levels=(False,), num_heads=(3,)
+        )
         return dataclasses.replace(denoiser, unet=unet, resolution=resolution)
 
     low, high = MICRO.stages
