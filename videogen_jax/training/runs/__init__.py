@@ -1,1 +1,1 @@
-"""Runs: their configuration, their directory, what they train on, and the recipe of the shipped model."""
+"""Runs: what one sets, its directory, its examples, and the recipe of the shipped model."""
