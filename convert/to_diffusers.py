@@ -1,32 +1,6 @@
 """Back to diffusers: `python -m convert.to_diffusers MODEL_DIR OUT`."""
 
-from pathlib import Path
-
-import tyro
-
-from videogen_jax.cli import command
-from videogen_jax.weights.model_dir import DType
-from videogen_jax.weights.stable_diffusion.export import export_to_diffusers
-
-
-def main(
-    model_dir: tyro.conf.Positional[Path],
-    out: tyro.conf.Positional[Path],
-    /,
-    component: str = "image_unet",
-    dtype: DType | None = None,
-) -> None:
-    """Writes a folder that diffusers' StableDiffusionPipeline loads.
-
-    Args:
-        model_dir: model directory.
-        out: folder to make.
-        component: the UNet to export: image_unet, or the spatial weights of stage_1, ...
-        dtype: of the weights on disk; the model's if not given.
-    """
-    export_to_diffusers(model_dir, out, component, dtype)
-    print(f"{out}: text_encoder, unet (of {component}), vae, tokenizer and scheduler")
-
+from videogen_jax.cli import call
 
 if __name__ == "__main__":
-    command(main, "python -m convert.to_diffusers")
+    call("convert to-diffusers", prog="python -m convert.to_diffusers")

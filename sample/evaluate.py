@@ -1,29 +1,6 @@
 """Reads what a shapes model makes: `python -m sample.evaluate --model shapes --prompts 64`."""
 
-from pathlib import Path
-
-from videogen_jax import VideoGen
-from videogen_jax.cli import command, enable_compilation_cache
-from videogen_jax.evaluation.shapes_report import evaluate_shapes
-
-
-def main(
-    model: str = "shapes",
-    prompts: int = 64,
-    seed: int = 1000,
-    out: Path = Path("outputs/evaluation"),
-) -> None:
-    """Prints how often videos of held-out prompts show the colour, shape and motion asked for.
-
-    Args:
-        model: name of a model that ships, or a model directory.
-        prompts: how many.
-        seed: of the noise.
-        out: folder for contact sheets of the first 12.
-    """
-    enable_compilation_cache()
-    print(evaluate_shapes(VideoGen.load(model), prompts, seed, out).table())
-
+from videogen_jax.cli import call
 
 if __name__ == "__main__":
-    command(main, "python -m sample.evaluate")
+    call("evaluate", prog="python -m sample.evaluate")

@@ -232,17 +232,20 @@ def test_an_unknown_runner_of_beam_is_named():
 
 @pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_every_script_goes_through_cli(path):
-    """Its last statement, `if __name__ == "__main__"`, ends in a call that ends in `cli.run`."""
-    block = ast.parse(path.read_text()).body[-1]
+    """All it does, if it is started, is to call its command under its own name."""
+    *_, imported, block = ast.parse(path.read_text()).body
+    assert ast.unparse(imported) == "from videogen_jax.cli import call"
     assert isinstance(block, ast.If) and ast.unparse(block.test) == "__name__ == '__main__'"
-    call = block.body[-1]
-    assert isinstance(call, ast.Expr) and isinstance(call.value, ast.Call)
-    assert ast.unparse(call.value.func) in (
-        "command",
-        "call_sampling",
-        "train_door",
-        "call_with_preset",
-    )
+    (call,) = block.body
+    module = str(path.relative_to(ROOT).with_suffix("")).removesuffix("/__main__").replace("/", ".")
+    assert ast.unparse(call) in [
+        f"call({name!r}, prog='python -m {module}')" for name in cli.COMMANDS
+    ]
+
+
+def test_every_command_has_a_script():
+    called = [ast.parse(path.read_text()).body[-1].body[-1].value.args[0].value for path in SCRIPTS]
+    assert sorted(called) == sorted(cli.COMMANDS)
 
 
 @pytest.mark.parametrize("path", LIBRARY, ids=lambda path: str(path.relative_to(ROOT)))

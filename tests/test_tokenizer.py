@@ -2,13 +2,15 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import videogen_jax
-from train.tokenizer import main as build_shapes_tokenizer
+from videogen_jax.commands.train.tokenizer import main as build_shapes_tokenizer
 from videogen_jax.data.shapes.captions import caption
 from videogen_jax.data.shapes.world import clip_spec
 from videogen_jax.tokenizer import (
@@ -149,3 +151,23 @@ def test_damaged_files(tmp_path, name, text, message):
     (tmp_path / name).write_text(text)
     with pytest.raises(ValueError, match=f"{name}.*{message}"):
         load_tokenizer(tmp_path)
+
+
+_WITHOUT_TORCH = """
+import importlib.util, logging, sys
+
+find_spec = importlib.util.find_spec
+importlib.util.find_spec = lambda name, *args: None if name == "torch" else find_spec(name, *args)
+from videogen_jax.tokenizer import load_tokenizer
+
+load_tokenizer(sys.argv[1])
+logging.getLogger("transformers").warning("a real warning")
+"""
+
+
+def test_loading_without_torch_says_nothing_about_it():
+    """transformers would advise to install it; its other warnings are still shown."""
+    command = [sys.executable, "-c", _WITHOUT_TORCH, str(SHAPES_TOKENIZER)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    (line,) = (done.stdout + done.stderr).splitlines()
+    assert line.endswith("a real warning")

@@ -1,44 +1,6 @@
 """Shows what the video decoder learns to take back: `python -m train.degradations DATASET OUT.png`."""
 
-from pathlib import Path
-
-import tyro
-
-from videogen_jax.cli import command
-from videogen_jax.data.clips.tfds_clips import open_clips
-from videogen_jax.data.clips.windows import ClipWindows
-from videogen_jax.data.degradation_sheet import save_degradation_sheet
-from videogen_jax.data.degrade import DegradeConfig
-from videogen_jax.data.shapes.sources import ShapesClips
-
-
-def main(
-    dataset: tyro.conf.Positional[Path],
-    out: tyro.conf.Positional[Path],
-    /,
-    degrade: DegradeConfig = DegradeConfig(),
-    clips: int = 4,
-    num_frames: int = 16,
-    resolution: int = 256,
-    seed: int = 0,
-) -> None:
-    """Draws clips before and after degradation, two rows each, and says what was done.
-
-    Args:
-        dataset: folder that `train.ingest` or `train.to_tfds` made, or `shapes`, the procedural clips.
-        out: the PNG to write.
-        degrade: what recipes are drawn from.
-        clips: how many.
-        num_frames: of each clip; six of them are shown.
-        resolution: pixels per side, even.
-        seed: of windows and recipes.
-    """
-    if dataset == Path("shapes"):
-        source = ShapesClips("train", clips, resolution=resolution, num_frames=num_frames)
-    else:
-        source = ClipWindows(open_clips(dataset), num_frames, resolution, seed=seed)
-    print("\n".join(save_degradation_sheet(source, degrade, out, clips, seed)))
-
+from videogen_jax.cli import call
 
 if __name__ == "__main__":
-    command(main, "python -m train.degradations")
+    call("degradations", prog="python -m train.degradations")

@@ -1,54 +1,6 @@
 """Makes a dataset of your clips: `python -m train.ingest SOURCE OUT`; the same line again resumes."""
 
-import logging
-import sys
-from functools import partial
-from pathlib import Path
-from typing import Annotated
-
-import tyro
-
-from videogen_jax.cli import command
-from videogen_jax.data.clips.lists import SourceOptions
-from videogen_jax.data.clips.transcode import ClipConfig
-
-Flat = tyro.conf.OmitArgPrefixes
-
-
-def main(
-    source: tyro.conf.Positional[Path],
-    out: tyro.conf.Positional[Path],
-    /,
-    reading: Annotated[SourceOptions, Flat] = SourceOptions(),
-    clip: Annotated[ClipConfig, Flat] = ClipConfig(),
-    clips_per_shard: int = 256,
-    workers: int = 0,
-    runner: str = "in-process",
-    beam_args: tyro.conf.Suppress[tuple[str, ...]] = (),
-) -> None:
-    """Turns a list or a folder of clips into ArrayRecord shards; options after `--` go to Beam.
-
-    Args:
-        source: .csv or .jsonl list, MSR-VTT's .json, or a folder: of clips, UCF-101 or TFDS.
-        out: the dataset's folder.
-        reading: how the source is read.
-        clip: how files become clips, and which do not.
-        clips_per_shard: rows of the source for each file.
-        workers: threads in this process; 0 is one per CPU core.
-        runner: a Beam runner, such as FlinkRunner, SparkRunner or DataflowRunner.
-    """
-    # Beam says at import that it cannot reach BigQuery.
-    logging.getLogger().addFilter(lambda record: "apitools" not in record.getMessage())
-    from videogen_jax.data.clips.ingest import IngestConfig, RunnerConfig, ingest
-    from videogen_jax.data.clips.report import save_sample_sheet, summary
-
-    config = IngestConfig(str(source.resolve()), reading, clip, clips_per_shard)
-    info = ingest(config, out, RunnerConfig(runner, beam_args, workers))
-    print(summary(info))
-    print(save_sample_sheet(out, out / "samples.png"))
-
+from videogen_jax.cli import call
 
 if __name__ == "__main__":
-    split = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
-    with_beam = partial(main, beam_args=tuple(sys.argv[split + 1 :]))
-    command(with_beam, "python -m train.ingest", description=main.__doc__, args=sys.argv[1:split])
+    call("ingest", prog="python -m train.ingest")

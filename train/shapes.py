@@ -1,23 +1,6 @@
 """Trains every part of the shipped model, in order: `python -m train.shapes`; again to resume."""
 
-from pathlib import Path
-
-from videogen_jax.cli import command, enable_compilation_cache
-from videogen_jax.training.runs.shapes_model import train_shapes
-
-TOKENIZER = Path("videogen_jax/assets/shapes/tokenizer")
-
-
-def main(directory: Path = Path("runs/shapes"), tokenizer: Path = TOKENIZER) -> None:
-    """Trains autoencoder, text encoder, image model, cascade, temporal SR and video decoder.
-
-    Args:
-        directory: gets a run directory per part and the finished model in `model/`.
-        tokenizer: folder of tokenizer files (`train.tokenizer` makes one).
-    """
-    enable_compilation_cache()
-    train_shapes(directory, tokenizer)
-
+from videogen_jax.cli import call
 
 if __name__ == "__main__":
-    command(main, "python -m train.shapes")
+    call("train shapes", prog="python -m train.shapes")

@@ -4,10 +4,7 @@ Its parts, in order: autoencoder, text encoder, image UNet. With Stable Diffusio
 them is needed.
 """
 
-from videogen_jax.commands.run_flags import train_door
-from videogen_jax.configs import runs_of
-
-RUNS = runs_of("text_to_image")
+from videogen_jax.cli import call
 
 if __name__ == "__main__":
-    train_door(RUNS, "python -m train.text_to_image", "Trains a part of the image model.")
+    call("train text-to-image", prog="python -m train.text_to_image")

@@ -4,18 +4,23 @@ from videogen_jax import VideoGen
 
 video = VideoGen.load("shapes")("a red circle moving left", seed=0)
 video.save("out.mp4")
+
+The names below are loaded, and JAX with them, when they are first used.
 """
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 # From prompts to videos: VideoGen, its options VideoOptions and ImageOptions, its result Video.
 # What a model is: ModelConfig, and MODELS, those that come with the library.
 # What is raised for a wrong input: UserError.
-from videogen_jax.config import DenoiserConfig, ModelConfig
-from videogen_jax.errors import UserError
-from videogen_jax.media.video import Video
-from videogen_jax.pipeline.requests.options import ImageOptions, VideoOptions
-from videogen_jax.pipeline.videogen import VideoGen
+if TYPE_CHECKING:
+    from videogen_jax.config import DenoiserConfig, ModelConfig
+    from videogen_jax.configs import MODELS
+    from videogen_jax.errors import UserError
+    from videogen_jax.media.video import Video
+    from videogen_jax.pipeline.requests.options import ImageOptions, VideoOptions
+    from videogen_jax.pipeline.videogen import VideoGen
 
 if TYPE_CHECKING:
     from videogen_jax.configs import MODELS
@@ -33,11 +38,26 @@ __all__ = [
     "VideoOptions",
 ]
 
+_MODULES = {
+    "MODELS": "configs",
+    "DenoiserConfig": "config",
+    "ImageOptions": "pipeline.requests.options",
+    "ModelConfig": "config",
+    "UserError": "errors",
+    "Video": "media.video",
+    "VideoGen": "pipeline.videogen",
+    "VideoOptions": "pipeline.requests.options",
+}
+
 
 def __getattr__(name: str) -> Any:
-    """Loads `MODELS` when it is asked for: beside the models it loads the parts of training."""
-    if name != "MODELS":
+    """Loads a public name from its module (PEP 562)."""
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from videogen_jax.configs import MODELS
+    value = getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
+    globals()[name] = value
+    return value
 
-    return MODELS
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,14 +1,19 @@
-"""What all command-line scripts share: exit codes, one-line errors, the compilation cache."""
+"""The `videogen` command, and what all commands share: exit codes, errors in one line, the cache.
 
+Nothing heavy is imported here, so that `videogen --help` answers at once.
+"""
+
+import argparse
+import difflib
+import importlib
 import inspect
 import sys
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-import jax
-
+from videogen_jax import __version__
 from videogen_jax.errors import user_message
 
 COMPILATION_CACHE = Path.home() / ".cache" / "videogen_jax" / "compilation"
@@ -17,13 +22,113 @@ TRACEBACK = "--traceback"
 _ABOUT_TRACEBACK = f"With {TRACEBACK} anywhere on the line, an error also prints its traceback."
 
 
+class Command(NamedTuple):
+    """Where a command is and what it does."""
+
+    target: str  # module in `videogen_jax.commands` and its function of (prog, arguments)
+    help: str
+
+
+COMMANDS = {
+    "sample": Command("sample.video:call", "make videos of prompts"),
+    "image": Command("sample.image:call", "make images of prompts"),
+    "evaluate": Command("sample.evaluate:call", "measure what a model of the shapes makes"),
+    "gallery": Command("sample.gallery:call", "make the pictures of the README"),
+    "ablations": Command("sample.ablations:call", "print the tables of the paper's ablations"),
+    "train text-to-image": Command(
+        "train.parts:text_to_image", "train autoencoder, text encoder or image model"
+    ),
+    "train cascade": Command("train.parts:cascade", "train a stage of the cascade"),
+    "train temporal-sr": Command("train.parts:temporal_sr", "train the flow or the refiner"),
+    "train video-decoder": Command("train.parts:video_decoder", "train the video decoder"),
+    "train shapes": Command("train.shapes:call", "train every part of the shipped model"),
+    "train ablations": Command("train.ablations:call", "train what the ablations compare with"),
+    "export": Command("train.export:call", "add a run's result to a model directory"),
+    "plan": Command("train.plan:call", "compile a run's step: will it fit?"),
+    "ingest": Command("train.ingest:call", "make a dataset of clips"),
+    "inspect": Command("train.inspect_dataset:call", "show what is in a dataset"),
+    "to-tfds": Command("train.to_tfds:call", "write a dataset for TensorFlow Datasets"),
+    "cache-latents": Command("train.cache_latents:call", "encode the clips of a dataset once"),
+    "degradations": Command("train.degradations:call", "draw clips before and after degradation"),
+    "tokenizer": Command("train.tokenizer:call", "build the tokenizer of the shapes model"),
+    "convert stable-diffusion": Command(
+        "convert.stable_diffusion:call", "make a model directory of Stable Diffusion"
+    ),
+    "convert ifrnet": Command("convert.ifrnet:call", "add IFRNet's weights to a model directory"),
+    "convert to-diffusers": Command("convert.to_diffusers:call", "write a folder for diffusers"),
+}
+"""The commands by name, in the order in which `videogen --help` lists them."""
+
+
+def main() -> None:
+    """Runs the command that the command line names: the `videogen` of an installed package.
+
+    Names may have underscores for hyphens. What follows the name is the command's own.
+    """
+    own, rest = _own(sys.argv[1:])
+    words = [word for word in own if word != TRACEBACK]
+    for count in (2, 1):
+        name = " ".join(words[:count]).replace("_", "-")
+        if name in COMMANDS:
+            return call(name, f"videogen {name}", words[count:] + rest)
+    groups = {name.split()[0] for name in COMMANDS if " " in name}
+    group = words[0] if words and words[0] in groups else ""
+    parser = _parser(group)
+    words = words[1:] if group else words
+    if not words:
+        parser.print_help(sys.stderr)
+        sys.exit(2)
+    if not words[0].startswith("-"):
+        asked = f"{group} {words[0]}".strip()
+        spoken = {name.split()[-1]: name for name in COMMANDS} | {name: name for name in COMMANDS}
+        found = difflib.get_close_matches(asked, [*spoken, *groups], n=1)
+        nearest = f", did you mean {spoken.get(found[0], found[0])!r}?" if found else ""
+        parser.error(f"no command {asked!r}{nearest}")
+    parser.parse_args(words)
+
+
+def call(name: str, prog: str, arguments: Sequence[str] | None = None) -> None:
+    """Runs a command of the table and exits as `run` does.
+
+    Args:
+        name: of the command, as in `COMMANDS`.
+        prog: how it is called, for `--help`.
+        arguments: the command line; by default this process's own.
+    """
+    arguments = sys.argv[1:] if arguments is None else arguments
+    module, _, function = COMMANDS[name].target.partition(":")
+
+    def target() -> None:
+        loaded = importlib.import_module(f"videogen_jax.commands.{module}")
+        getattr(loaded, function)(prog, arguments)
+
+    run(target)
+
+
+def _parser(group: str) -> argparse.ArgumentParser:
+    """Prints the commands of a group, or all of them for "", with one line each."""
+    parser = argparse.ArgumentParser(
+        prog=f"videogen {group}".strip(),
+        description="VideoGen in JAX and Flax: reference-guided text-to-video generation.",
+        formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=28),
+        epilog=f"`videogen COMMAND --help` shows the options of a command. {_ABOUT_TRACEBACK}",
+    )
+    if not group:
+        parser.add_argument("--version", action="version", version=f"videogen {__version__}")
+    listed = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for name, about in COMMANDS.items():
+        if not group or name.startswith(f"{group} "):
+            listed.add_parser(name.removeprefix(f"{group} "), help=about.help)
+    return parser
+
+
 def command(
     main: Callable[..., object],
     prog: str,
+    args: Sequence[str] | None = None,
     *,
     description: str | None = None,
     config: Sequence[Any] = (),
-    args: Sequence[str] | None = None,
     registry: Any = None,
 ) -> None:
     """Calls a script's body by the command line and exits as `run` does.
@@ -31,9 +136,9 @@ def command(
     Args:
         main: the body; tyro makes options of its parameters.
         prog: how the script is called, for `--help`.
+        args: the command line; by default this process's own.
         description: what it does, for `--help`, down to "Args:"; by default `main`'s docstring.
         config: tyro's markers.
-        args: the command line; by default this process's own.
         registry: tyro's, for types that it reads otherwise.
     """
     import tyro
@@ -87,4 +192,6 @@ def _own(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
 
 def enable_compilation_cache(directory: Path = COMPILATION_CACHE) -> None:
     """Keeps compiled programs on disk, so that the next start of a script need not compile."""
+    import jax
+
     jax.config.update("jax_compilation_cache_dir", str(directory))

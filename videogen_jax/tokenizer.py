@@ -8,6 +8,7 @@ Shape letters: B captions, T tokens.
 """
 
 import json
+import logging
 import re
 import warnings
 from collections.abc import Iterable, Sequence
@@ -111,10 +112,9 @@ def load_tokenizer(directory: str | Path) -> Tokenizer:
     vocab = _read_vocab(directory)
     if "model_max_length" not in _read_json(directory / "tokenizer_config.json"):
         raise UserError(f"{directory / 'tokenizer_config.json'}: has no model_max_length")
-    from transformers import CLIPTokenizer
-
+    clip_tokenizer_class = _import_clip_tokenizer()
     try:
-        clip_tokenizer = CLIPTokenizer.from_pretrained(str(directory), local_files_only=True)
+        clip_tokenizer = clip_tokenizer_class.from_pretrained(str(directory), local_files_only=True)
     except Exception as error:  # tokenizers raises bare Exceptions, transformers many types
         raise UserError(f"{directory}: transformers cannot load the tokenizer: {error}") from error
     # transformers 5 makes a vocabulary of three words, silently, of input it does not recognise.
@@ -124,6 +124,21 @@ def load_tokenizer(directory: str | Path) -> Tokenizer:
             f"{len(clip_tokenizer)} tokens or others"
         )
     return Tokenizer(clip_tokenizer, directory)
+
+
+def _import_clip_tokenizer() -> "type[CLIPTokenizer]":
+    """Imports it without the advice to install PyTorch, which transformers' own networks need."""
+    logger = logging.getLogger("transformers")
+    logger.addFilter(_is_not_about_pytorch)
+    try:
+        from transformers import CLIPTokenizer
+    finally:
+        logger.removeFilter(_is_not_about_pytorch)
+    return CLIPTokenizer
+
+
+def _is_not_about_pytorch(record: logging.LogRecord) -> bool:
+    return "PyTorch was not found" not in record.getMessage()
 
 
 def check_vocabulary(directory: Path, vocab_size: int, end_id: int) -> None:

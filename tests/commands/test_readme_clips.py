@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from videogen_jax.commands import run_flags
+from videogen_jax.commands.train import parts
 from videogen_jax.data.loader import make_loader
 from videogen_jax.training.runs.config import RunConfig
 from videogen_jax.training.runs.examples import make_source
@@ -72,9 +72,9 @@ def test_what_the_training_lines_ask_for_is_there(clone, monkeypatch, number):
     def instead(config, run_dir, model_dir, profile):
         asked.append((config, model_dir))
 
-    monkeypatch.setattr(run_flags, "train_run", instead)
-    monkeypatch.setattr(run_flags, "enable_compilation_cache", lambda: None)
-    monkeypatch.setattr(run_flags, "ending_at_once", contextlib.nullcontext)
+    monkeypatch.setattr(parts, "train_run", instead)
+    monkeypatch.setattr(parts, "enable_compilation_cache", lambda: None)
+    monkeypatch.setattr(parts, "ending_at_once", contextlib.nullcontext)
     python, option, module, *arguments = shlex.split(_lines()[number])
     assert (python, option) == ("python", "-m") and len(_lines()) == 6
     monkeypatch.setattr(sys, "argv", [module, *arguments])

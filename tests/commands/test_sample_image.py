@@ -12,14 +12,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sample import image as door
 from tests.support import micro_model
 from videogen_jax import ImageOptions, VideoGen
-from videogen_jax.commands.sampling_flags import call_sampling
+from videogen_jax.commands.sample import image as door
 
 
 def call(*arguments: str | Path) -> None:
-    call_sampling(door.main, "sample.image", [str(argument) for argument in arguments])
+    door.call("videogen", [str(argument) for argument in arguments])
 
 
 @pytest.fixture

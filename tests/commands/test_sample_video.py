@@ -12,10 +12,9 @@ import pytest
 from jax.sharding import Mesh
 from PIL import Image
 
-from sample import video as door
 from tests.support import micro_model
 from videogen_jax import Video, VideoGen, VideoOptions
-from videogen_jax.commands.sampling_flags import call_sampling
+from videogen_jax.commands.sample import video as door
 from videogen_jax.media.output import FORMATS, check_format, check_output
 
 ARGUMENTS = ["--model", "micro", "--stages", "1", "--steps", "2"]
@@ -32,7 +31,7 @@ def caches(monkeypatch) -> list[Path]:
 
 
 def call(*arguments: str | Path) -> None:
-    call_sampling(door.main, "sample.video", [str(argument) for argument in arguments])
+    door.call("videogen", [str(argument) for argument in arguments])
 
 
 def test_a_prompt_becomes_an_mp4_and_a_contact_sheet(caches, tmp_path, capfd):

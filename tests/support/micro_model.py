@@ -15,7 +15,7 @@ import jax
 import numpy as np
 
 from videogen_jax import VideoGen
-from videogen_jax.config import DenoiserConfig
+from videogen_jax.config import DenoiserConfig, ModelConfig
 from videogen_jax.configs.tiny import TINY
 from videogen_jax.diffusion.samplers import SamplerConfig
 from videogen_jax.models.autoencoder import AutoencoderConfig
@@ -68,8 +68,8 @@ MICRO = dataclasses.replace(
 
 
 @functools.cache
-def params() -> dict[str, Any]:
-    """Of every component, the same in every run."""
+def params(config: ModelConfig = MICRO) -> dict[str, Any]:
+    """Of every component of a small model, the same in every run."""
     rng = np.random.default_rng(0)
 
     def draw(path: tuple[Any, ...], leaf: jax.ShapeDtypeStruct) -> np.ndarray:
@@ -77,7 +77,7 @@ def params() -> dict[str, Any]:
         values = rng.standard_normal(leaf.shape) / np.sqrt(fan_in)
         return (values + (path[-1].key == "scale")).astype(np.float32)
 
-    return jax.tree_util.tree_map_with_path(draw, component_shapes(MICRO))
+    return jax.tree_util.tree_map_with_path(draw, component_shapes(config))
 
 
 @functools.cache

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from convert.ifrnet import main
 from tests.support import torch_ifrnet
+from videogen_jax.commands.convert.ifrnet import main
 from videogen_jax.models.flow import IFRNET, IFRNET_L, IFRNET_S, FlowConfig, LatentFlow
 from videogen_jax.weights.ifrnet import load_pixel_flow
 

@@ -4,39 +4,7 @@ A folder without `__init__.py`, because a file `train/inspect.py` would take the
 own `inspect` for scripts that are started from this folder.
 """
 
-from pathlib import Path
-
-import tyro
-
-from videogen_jax.cli import command
-from videogen_jax.data.clips.report import plot_statistics, save_sample_sheet, statistics, summary
-
-
-def main(
-    dataset: tyro.conf.Positional[Path],
-    /,
-    out: Path | None = None,
-    samples: int = 8,
-    limit: int = 10_000,
-    seed: int = 0,
-) -> None:
-    """Prints counts; draws histograms of lengths, frame rates, sizes and captions, and a sheet.
-
-    Args:
-        dataset: folder that `train.ingest` made.
-        out: folder for statistics.png and samples.png; by default the dataset's own.
-        samples: clips on the sheet.
-        limit: clips that the histograms are of at most, drawn at random.
-        seed: of what is drawn.
-    """
-    from videogen_jax.data.clips.records import ClipDataset
-
-    clips = ClipDataset(dataset)
-    print(summary(clips.info))
-    numbers = statistics(clips, limit, seed)
-    print(plot_statistics(numbers, (out or dataset) / "statistics.png"))
-    print(save_sample_sheet(dataset, (out or dataset) / "samples.png", samples, seed))
-
+from videogen_jax.cli import call
 
 if __name__ == "__main__":
-    command(main, "python -m train.inspect")
+    call("inspect", prog="python -m train.inspect")

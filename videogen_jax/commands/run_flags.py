@@ -1,58 +1,97 @@
-"""The command line that the training scripts share."""
+"""The command line of a run: a preset's name, a configuration file, and a flag for every field."""
 
-from collections.abc import Callable, Mapping
+import argparse
+import inspect
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeAlias
 
 import tyro
 
-from videogen_jax.cli import command, enable_compilation_cache
-from videogen_jax.training.processes.distributed import DistributedConfig, connect
-from videogen_jax.training.processes.peers import ending_at_once
-from videogen_jax.training.runs.config import RunConfig
-from videogen_jax.training.runs.train import train_run
-from videogen_jax.training.telemetry.profiler import parse_steps
+from videogen_jax.cli import command
+from videogen_jax.training.runs.config import RunConfig, load_run
+
+ConfigFile: TypeAlias = Annotated[
+    Path | None,
+    tyro.conf.arg(
+        name="config",
+        metavar="FILE",
+        help="a run's config.json, in place of PRESET; or a part of one, whose fields replace those "
+        "of PRESET, which then comes first. Flags override it.",
+        help_behavior_hint="(optional)",
+    ),
+]
+"""The type of a parameter `config_file`, which shows `--config` in `--help`."""
+
+Check: TypeAlias = Callable[[Path, RunConfig], None]
 
 
-def train_door(runs: Mapping[str, RunConfig], prog: str, description: str) -> None:
-    """`PRESET --run-dir DIR --model-dir DIR [--any.field VALUE …]`, then trains.
+def call_with_run(
+    main: Callable[..., object],
+    runs: Mapping[str, RunConfig],
+    prog: str,
+    arguments: Sequence[str],
+    *,
+    description: str,
+    check: Check | None = None,
+) -> None:
+    """Calls `main` by `[PRESET] [--config FILE] [--any.field VALUE …]` and its other arguments.
 
     Args:
-        runs: the presets this script offers, by name.
-        prog: how the script is called, for `--help`.
-        description: what it trains, for `--help`.
+        main: function with a parameter `config`, which gets the run, and `config_file`, of type
+            `ConfigFile`.
+        runs: the presets by name.
+        prog: how the command is called, for `--help`.
+        arguments: the command line.
+        description: what the command does, for `--help`.
+        check: raises a UserError if a file's run is not one of this command; by default all are.
+
+    Raises:
+        MissingFile: there is no such configuration file.
+        UserError: the file has an unknown field or a wrong type, or lacks a field that no preset
+            gives.
     """
-
-    def main(
-        config: Annotated[Any, tyro.conf.arg(name="")],
-        run_dir: Path,
-        model_dir: Path,
-        distributed: DistributedConfig = DistributedConfig(),
-        profile: str = "",
-    ) -> None:
-        """Trains, or continues where the run directory left off.
-
-        Args:
-            config: the preset and what is changed of it.
-            run_dir: gets checkpoints, metrics and samples; the same line again resumes.
-            model_dir: has the tokenizer and the trained components this one needs.
-            distributed: how several processes find each other; each is started with the same line.
-            profile: START:STOP, steps to trace by JAX's profiler into the run directory.
-        """
-        steps = parse_steps(profile) if profile else None
-        connect(distributed)
-        enable_compilation_cache()
-        with ending_at_once():
-            train_run(config, run_dir, model_dir, profile=steps)
-
-    call_with_preset(main, runs, prog, description)
-
-
-def call_with_preset(
-    main: Callable[..., object], runs: Mapping[str, RunConfig], prog: str, description: str
-) -> None:
-    """Calls `main(config, …)` by the command line: a preset's name, its fields, `main`'s arguments."""
-    preset: Any = tyro.extras.subcommand_type_from_defaults(dict(runs))
-    main.__annotations__["config"] = Annotated[preset, tyro.conf.arg(name="")]
+    runs, path, words = dict(runs), *_config_file(prog, arguments)
+    body = _with_config(main, tyro.extras.subcommand_type_from_defaults(runs))
+    if path is not None:
+        preset = words[0] if words and words[0] in runs else None
+        config = load_run(path, None if preset is None else runs[preset])
+        if check is not None:
+            check(path, config)
+        if preset is None:
+            body = _with_config(main, RunConfig, config)
+        else:
+            runs[preset] = config
+            body = _with_config(main, tyro.extras.subcommand_type_from_defaults(runs))
     options = (tyro.conf.AvoidSubcommands, tyro.conf.CascadeSubcommandArgs)
-    command(main, prog, description=description, config=options)
+    command(body, prog, words, description=description, config=options)
+
+
+def _config_file(prog: str, arguments: Sequence[str]) -> tuple[Path | None, list[str]]:
+    """The file of `--config`, and the other arguments."""
+    parser = argparse.ArgumentParser(prog, add_help=False, allow_abbrev=False)
+    parser.add_argument("--config", type=Path, metavar="FILE")
+    found, others = parser.parse_known_args(list(arguments))
+    return found.config, others
+
+
+def _with_config(
+    main: Callable[..., object], annotation: Any, default: Any = inspect.Parameter.empty
+) -> Callable[..., object]:
+    """`main` with this type and default of its parameter `config`, whose fields have no prefix."""
+    unprefixed = Annotated[annotation, tyro.conf.arg(name="")]
+    signature = inspect.signature(main)
+    parameters = [
+        parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+        for parameter in signature.parameters.values()
+    ]
+    at = list(signature.parameters).index("config")
+    parameters[at] = parameters[at].replace(annotation=unprefixed, default=default)
+
+    def body(**values: Any) -> object:
+        return main(**values)
+
+    body.__doc__, body.__name__ = main.__doc__, getattr(main, "__name__", "main")
+    body.__signature__ = inspect.Signature(parameters)  # pyright: ignore[reportFunctionMemberAccess]
+    body.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return body

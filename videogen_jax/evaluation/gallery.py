@@ -20,6 +20,8 @@ PROMPTS = (
 )
 _OPEN_PROMPT = "a red circle moving left"  # size and background are the reference's to choose
 _REFERENCE_SEEDS = (0, 1, 2)
+OWN_IMAGE = Path(__file__).parents[1] / "assets" / "reference.png"
+"""A user's picture, drawn with another program."""
 _SCALE = 3  # of the frames in a file, so that viewers do not blur small ones
 
 

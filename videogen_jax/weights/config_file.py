@@ -24,7 +24,7 @@ from videogen_jax.errors import MissingFile, UserError
 
 Config = TypeVar("Config")
 
-_TYPE = "type"  # the key that tells which of several dataclasses it is
+TYPE = "type"  # the key that tells which of several dataclasses it is
 
 
 def save_config(path: str | os.PathLike[str], config: Any) -> None:
@@ -48,14 +48,23 @@ def load_config(path: str | os.PathLike[str], cls: type[Config]) -> Config:
         UserError: not JSON, an unknown, repeated or missing field, or a value of the wrong type;
             names the file, the field's path, and what was expected.
     """
+    return from_dict(read_json(path), cls, where=str(path))
+
+
+def read_json(path: str | os.PathLike[str]) -> Any:
+    """Reads a configuration file as nested dicts, for `from_dict`.
+
+    Raises:
+        MissingFile: there is no such file.
+        UserError: not JSON, or a repeated field; names the file.
+    """
     path = Path(path)
     if not path.is_file():
         raise MissingFile(f"no configuration file {path}")
     try:
-        data = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_unique_fields)
+        return json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_unique_fields)
     except ValueError as error:
         raise UserError(f"{path}: not a JSON file: {error}") from error
-    return from_dict(data, cls, where=str(path))
 
 
 def to_dict(config: Any) -> dict[str, Any]:
@@ -72,7 +81,7 @@ def _plain(value: Any, expected: Any = None) -> Any:
     hints = typing.get_type_hints(type(value))
     names = [field.name for field in dataclasses.fields(value)]  # hints has class variables too
     plain = {name: _plain(getattr(value, name), hints[name]) for name in names}
-    return {_TYPE: type(value).__name__, **plain} if _is_choice(expected) else plain
+    return {TYPE: type(value).__name__, **plain} if _is_choice(expected) else plain
 
 
 def _is_choice(expected: Any) -> bool:
@@ -147,12 +156,12 @@ def _parse_union(value: Any, expected: Any, arguments: tuple, where: str, path: 
         return None
     classes = {cls.__name__: cls for cls in _dataclasses_of(expected)}
     if _is_choice(expected) and isinstance(value, Mapping):
-        name = value.get(_TYPE)
+        name = value.get(TYPE)
         if name not in classes:
             raise UserError(
-                f"{where}{path}.{_TYPE} is {name!r}, expected one of {', '.join(classes)}"
+                f"{where}{path}.{TYPE} is {name!r}, expected one of {', '.join(classes)}"
             )
-        fields = {key: item for key, item in value.items() if key != _TYPE}
+        fields = {key: item for key, item in value.items() if key != TYPE}
         return _parse(fields, classes[name], where, path)
     choices = [argument for argument in arguments if argument is not type(None)]
     if len(choices) == 1:

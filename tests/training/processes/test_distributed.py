@@ -1,15 +1,13 @@
 """What is asked of the distributed runtime; runs on several processes are in test_parallel_training."""
 
 import re
-import sys
 from pathlib import Path
 from typing import Any
 
 import jax
 import pytest
 
-from videogen_jax.commands import run_flags
-from videogen_jax.configs import RUNS
+from videogen_jax.commands.train import parts
 from videogen_jax.training.processes import distributed
 from videogen_jax.training.processes.distributed import DistributedConfig
 
@@ -77,17 +75,16 @@ def test_what_does_not_go_together_is_refused(fields: dict[str, Any], message: s
 
 def test_the_training_scripts_take_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     seen: dict[str, Any] = {}
-    monkeypatch.setattr(run_flags, "enable_compilation_cache", lambda: None)
-    monkeypatch.setattr(run_flags, "connect", lambda config: seen.update(distributed=config))
+    monkeypatch.setattr(parts, "enable_compilation_cache", lambda: None)
+    monkeypatch.setattr(parts, "connect", lambda config: seen.update(distributed=config))
     monkeypatch.setattr(
-        run_flags, "train_run", lambda config, *_, **options: seen.update(run=config, **options)
+        parts, "train_run", lambda config, *_, **options: seen.update(run=config, **options)
     )
     line = ["tiny-stage-1", "--run-dir", str(tmp_path), "--model-dir", str(tmp_path)]
     line += ["--distributed.coordinator-address", ADDRESS, "--distributed.num-processes", "2"]
     line += ["--distributed.process-id", "1", "--mesh.frames", "2", "--profile", "3:5"]
     line += ["--mesh.rules", ".*/kernel", ". fsdp", ".*bias", ""]
-    monkeypatch.setattr(sys, "argv", ["train", *line])
-    run_flags.train_door({"tiny-stage-1": RUNS["tiny-stage-1"]}, "train", "Trains.")
+    parts.cascade("train", line)
     assert seen["distributed"] == DistributedConfig(False, ADDRESS, 2, 1)
     assert seen["profile"] == (3, 5)
     assert seen["run"].mesh.frames == 2

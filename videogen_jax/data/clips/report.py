@@ -80,12 +80,9 @@ def plot_statistics(numbers: Statistics, path: Path) -> Path:
     """Draws the histograms as a PNG; gives its path.
 
     Raises:
-        UserError: matplotlib is not installed, or `path` cannot be written.
+        UserError: `path` cannot be written.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise UserError("histograms need matplotlib: `pip install matplotlib`") from error
+    from matplotlib.figure import Figure
 
     figure = Figure(figsize=(11, 7), layout="constrained")
     length, rate, size, words = figure.subplots(2, 2).flat

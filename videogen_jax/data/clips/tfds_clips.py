@@ -45,11 +45,9 @@ def write_tfds(dataset: Path, data_dir: Path) -> Path:
         the folder of the version, which `open_clips` takes.
 
     Raises:
-        MissingFile, UserError: see `ClipDataset`; TFDS is not installed, or the folder of the
-            version is there already.
+        MissingFile, UserError: see `ClipDataset`; or the folder of the version is there already.
     """
     ClipDataset(dataset)  # before anything is written
-    _import_tfds(str(dataset))
     from videogen_jax.data.clips.tfds_builder import VideogenClips
 
     builder: Any = VideogenClips(dataset=dataset, data_dir=data_dir)
@@ -120,26 +118,16 @@ def open_split(directory: str, split: str) -> Any:
     """The split as a random-access source of dicts.
 
     Raises:
-        UserError: tensorflow_datasets is not installed, there is no such split, or the folder is
-            not a dataset in ArrayRecord format.
+        UserError: there is no such split, or the folder is not a dataset in ArrayRecord format.
     """
-    tfds = _import_tfds(directory)
+    import tensorflow_datasets as tfds  # pyright: ignore[reportMissingImports]
+
     try:
         # Its decorators hide the arguments from a type checker.
         open_builder: Any = tfds.builder_from_directory
         return open_builder(directory).as_data_source(split)
     except Exception as error:  # TFDS raises its own types for each of its formats
         raise UserError(f"{directory}: cannot read split {split!r} by TFDS: {error}") from error
-
-
-def _import_tfds(directory: str) -> Any:
-    try:
-        import tensorflow_datasets as tfds  # pyright: ignore[reportMissingImports]
-    except ImportError as error:
-        raise UserError(
-            f"{directory}: TFDS needs `pip install tensorflow-datasets` ({error})"
-        ) from error
-    return tfds
 
 
 def video_and_captions(

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import jax
 from jax.experimental import topologies
 
-from videogen_jax.errors import UserError
+from videogen_jax.errors import UserError, missing_package
 from videogen_jax.training.telemetry.flops import peak_flops
 
 GPUS_PER_HOST = 8
@@ -158,13 +158,12 @@ def absent_devices(topology: Topology) -> Sequence[Any]:
                 raise UserError(f"--topology {topology}: there are {len(devices)} CPU devices")
             return devices[: topology.size]
         case "tpu":
-            _require("libtpu", "libtpu", "requirements-plan.txt", topology)
+            _require("libtpu", topology)
             # Two cores of a v4 chip compute as one device, as on the machines themselves.
             options = {"chip_config_name": "megacore"} if topology.name == "v4" else {}
             return _describe(topology, str(topology), "tpu", **options)
         case "cuda":
-            module, package = "jax_plugins.xla_cuda12", "jax-cuda12-plugin"
-            _require(module, package, "requirements-plan-cuda.txt", topology)
+            _require("jax_plugins.xla_cuda12", topology)
             hosts, rest = divmod(topology.size, GPUS_PER_HOST)
             if hosts and rest:
                 raise UserError(
@@ -182,13 +181,10 @@ def _describe(asked: Topology, name: str, platform: str, **options: Any) -> Sequ
         raise UserError(f"--topology {asked}: {error}") from error
 
 
-def _require(module: str, package: str, requirements: str, topology: Topology) -> None:
+def _require(module: str, topology: Topology) -> None:
     try:
         found = importlib.util.find_spec(module)
     except ModuleNotFoundError:  # the package around it
         found = None
     if found is None:
-        raise UserError(
-            f"--topology {topology}: compiling for it needs {package}, which is not installed: "
-            f".venv/bin/python -m pip install -r {requirements}"
-        )
+        raise UserError(f"--topology {topology}: {missing_package(module.partition('.')[0])}")

@@ -1,6 +1,8 @@
 """What a run of training sets."""
 
 import dataclasses
+import os
+from typing import Any
 
 from videogen_jax.config import ModelConfig
 from videogen_jax.data.config import DataConfig
@@ -9,6 +11,7 @@ from videogen_jax.sharding import MeshConfig
 from videogen_jax.training import tasks  # noqa: F401 -- a configuration file may name any
 from videogen_jax.training.config import LoopConfig, OptimConfig
 from videogen_jax.training.task import ComputeConfig, TaskConfig
+from videogen_jax.weights import config_file
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,3 +39,33 @@ class RunConfig:
             )
         if self.seed < 0:
             raise UserError(f"seed is {self.seed}, expected 0 or more")
+
+
+def load_run(path: str | os.PathLike[str], base: RunConfig | None = None) -> RunConfig:
+    """Reads a run's `config.json`, or a part of one over another run.
+
+    Args:
+        path: a JSON file of fields as `save_config` writes them.
+        base: what the fields replace, one by one; a tuple is replaced whole, and so is the task if
+            the file has another `task.type`. By default the file has to be whole, but for fields
+            that have defaults.
+
+    Raises:
+        MissingFile: there is no such file.
+        UserError: not JSON, an unknown or repeated field, a value of the wrong type, or a field
+            without a default missing; names the file, the field and what was expected.
+    """
+    changes = config_file.read_json(path)
+    data = changes if base is None else _merged(config_file.to_dict(base), changes)
+    return config_file.from_dict(data, RunConfig, where=str(path))
+
+
+def _merged(base: Any, changes: Any) -> Any:
+    """`changes` over `base`, field by field where both have fields of the same dataclass."""
+    if not isinstance(base, dict) or not isinstance(changes, dict):
+        return changes
+    kind = base.get(config_file.TYPE)
+    if changes.get(config_file.TYPE, kind) != kind:
+        return changes
+    merged = {name: _merged(base.get(name), value) for name, value in changes.items()}
+    return base | merged

@@ -1,0 +1,216 @@
+"""The training commands: presets, configuration files and flags; a user's own model from a file."""
+
+import contextlib
+import dataclasses
+import functools
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import jax
+import pytest
+
+from tests.support import micro_model
+from tests.support.micro_model import MICRO
+from videogen_jax import ModelConfig, cli
+from videogen_jax.commands.train import parts, plan
+from videogen_jax.configs import RUNS
+from videogen_jax.media.video import Video
+from videogen_jax.pipeline.model_files import save_model
+from videogen_jax.training.runs.config import RunConfig
+from videogen_jax.training.runs.train import train_run
+from videogen_jax.weights.config_file import save_config, to_dict
+
+
+def videogen(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int | str | None:
+    """Runs a command in this process; gives its exit code."""
+    monkeypatch.setattr(sys, "argv", ["videogen", *map(str, arguments)])
+    try:
+        cli.main()
+    except SystemExit as stopped:
+        return stopped.code
+    return 0
+
+
+@pytest.fixture
+def asked(monkeypatch) -> list[RunConfig]:
+    """The runs that are asked for, in place of training."""
+    runs: list[RunConfig] = []
+    monkeypatch.setattr(parts, "train_run", lambda config, *_, **options: runs.append(config))
+    monkeypatch.setattr(parts, "enable_compilation_cache", lambda: None)
+    monkeypatch.setattr(parts, "ending_at_once", contextlib.nullcontext)
+    return runs
+
+
+@pytest.fixture
+def part_file(tmp_path) -> Path:
+    path = tmp_path / "part.json"
+    path.write_text(json.dumps({"steps": 7, "seed": 3, "optim": {"learning_rate": 0.5}}))
+    return path
+
+
+def whole_file(tmp_path: Path, name: str) -> Path:
+    save_config(tmp_path / "run" / "config.json", RUNS[name])
+    return tmp_path / "run" / "config.json"
+
+
+FOLDERS = ("--run-dir", "run", "--model-dir", "model")
+
+
+@pytest.mark.parametrize("name", parts.PARTS)
+def test_each_command_has_the_presets_of_its_part(monkeypatch, asked, name):
+    preset = next(iter(parts.PARTS[name].runs))
+    assert videogen(monkeypatch, "train", name, preset, *FOLDERS, "--seed", "5") == 0
+    assert asked == [dataclasses.replace(RUNS[preset], seed=5)]
+
+
+def test_all_presets_belong_to_one_command():
+    assert sorted(name for part in parts.PARTS.values() for name in part.runs) == sorted(RUNS)
+
+
+def test_a_whole_file_stands_for_a_preset(monkeypatch, asked, tmp_path):
+    path = whole_file(tmp_path, "tiny-stage-2")
+    flags = (*FOLDERS, "--steps", "9", "--model.fps", "3")
+    assert videogen(monkeypatch, "train", "cascade", "--config", path, *flags) == 0
+    run = RUNS["tiny-stage-2"]
+    model = dataclasses.replace(run.model, fps=3.0)
+    assert asked == [dataclasses.replace(run, steps=9, model=model)]
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_flags_override_a_file_which_overrides_a_preset(monkeypatch, asked, part_file, first):
+    config = ("--config", part_file)
+    words = (*config, "tiny-stage-2") if first else ("tiny-stage-2", *FOLDERS, *config)
+    flags = ("--seed", "4", *(FOLDERS if first else ()))
+    assert videogen(monkeypatch, "train", "cascade", *words, *flags) == 0
+    run = RUNS["tiny-stage-2"]
+    optim = dataclasses.replace(run.optim, learning_rate=0.5)
+    assert asked == [dataclasses.replace(run, steps=7, seed=4, optim=optim)]
+
+
+def test_a_file_may_change_the_type_of_the_task(monkeypatch, asked, tmp_path):
+    path = tmp_path / "refiner.json"
+    path.write_text(json.dumps({"task": to_dict(RUNS["tiny-refiner"])["task"]}))
+    flags = ("--config", path, *FOLDERS, "--task.interpolation", "slerp")
+    assert videogen(monkeypatch, "train", "temporal-sr", "tiny-flow", *flags) == 0
+    task = dataclasses.replace(RUNS["tiny-refiner"].task, interpolation="slerp")
+    assert asked == [dataclasses.replace(RUNS["tiny-flow"], task=task)]
+
+
+@pytest.mark.parametrize("preset", [(), ("tiny-stage-1",)])
+def test_a_file_of_another_command_is_an_error_that_names_it(
+    monkeypatch, capsys, asked, tmp_path, preset
+):
+    path = whole_file(tmp_path, "tiny-flow")
+    line = ("train", "cascade", *preset, "--config", path, *FOLDERS)
+    assert videogen(monkeypatch, *line) == 1
+    expected = f"{path}: task.type is FlowTaskConfig, which `videogen train temporal-sr` trains"
+    assert capsys.readouterr().err == f"error: {expected}\n" and not asked
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (("--config", "none.json"), 1, "error: no configuration file none.json\n"),
+        (("--config", "PART"), 1, "missing model, task, batch_size, which have no default\n"),
+        ((), 2, "Expected one of {shapes-stage-1"),
+        (("--config",), 2, "argument --config: expected one argument"),
+        (("--config", "PART", "--run-dir", "x", "tiny-stage-1"), 1, "missing model, task"),
+    ],
+)
+def test_wrong_calls(monkeypatch, capsys, asked, part_file, words, code, message):
+    line = [part_file if word == "PART" else word for word in words]
+    assert videogen(monkeypatch, "train", "cascade", *FOLDERS, *line) == code
+    assert message in capsys.readouterr().err and not asked
+
+
+@pytest.mark.parametrize("command", ["plan", "train cascade", "train cascade tiny-stage-1"])
+def test_help_shows_the_flag_once(monkeypatch, capsys, command):
+    assert videogen(monkeypatch, *command.split(), "--help") == 0
+    assert capsys.readouterr().out.count("--config FILE") == 1
+
+
+def test_a_plan_takes_files_of_every_command(monkeypatch, tmp_path):
+    planned: list[RunConfig] = []
+    monkeypatch.setattr(plan, "prepare", lambda topology: None)
+    monkeypatch.setattr(plan, "_plan", lambda config, topology: planned.append(config))
+    monkeypatch.setattr(plan, "describe", lambda plan: "")
+    path = whole_file(tmp_path, "tiny-flow")
+    line = ("plan", "--config", path, "--topology", "cpu:1", "--batch-size", "2")
+    assert videogen(monkeypatch, *line) == 0
+    assert planned == [dataclasses.replace(RUNS["tiny-flow"], batch_size=2)]
+
+
+def own_model() -> ModelConfig:
+    """A model of no preset: other widths, resolutions and frames."""
+
+    def changed(denoiser: Any, resolution: int) -> Any:
+        unet = dataclasses.replace(
+            denoiser.unet, block_out_channels=(24,), attention_levels=(False,), num_heads=(3,)
+        )
+        return dataclasses.replace(denoiser, unet=unet, resolution=resolution)
+
+    low, high = MICRO.stages
+    return dataclasses.replace(
+        MICRO,
+        name="own",
+        image=changed(MICRO.image, 24),
+        stages=(changed(low, 12), changed(high, 24)),
+        refiner=changed(MICRO.refiner, 24),
+        num_frames=6,
+    )
+
+
+@pytest.fixture(scope="module")
+def compilation_cache(tmp_path_factory):
+    """Where this module's programs are kept, in place of the user's folder."""
+    jax.config.update("jax_compilation_cache_dir", str(tmp_path_factory.mktemp("compilation")))
+
+
+def test_a_users_own_model_trains_resumes_exports_and_samples(
+    monkeypatch, capsys, tmp_path, compilation_cache
+):
+    on_one_device = functools.partial(train_run, devices=jax.devices()[:1])  # quicker to compile
+    monkeypatch.setattr(parts, "train_run", on_one_device)
+    monkeypatch.setattr(parts, "enable_compilation_cache", lambda: None)
+    monkeypatch.chdir(tmp_path)
+    config = own_model()
+    save_model("model", config, micro_model.TOKENIZER, micro_model.params(config))
+    mine = {
+        "model": to_dict(config),
+        "task": {"type": "CascadeTaskConfig", "stage": 1},
+        "steps": 5,
+        "batch_size": 2,
+        "data": {"num_frames": 6, "resolution": 12, "examples": 16},
+        "loop": {"log_every": 1, "sample_every": 0},
+    }
+    Path("my.json").write_text(json.dumps(mine))
+    before = Path("model/stage_1.safetensors").read_bytes()
+    line = ("train", "cascade", "--config", "my.json", "--run-dir", "run", "--model-dir", "model")
+
+    assert videogen(monkeypatch, *line) == 0
+    assert steps("run") == [1, 2, 3, 4, 5]
+    assert videogen(monkeypatch, *line, "--steps", "7") == 0
+    assert steps("run") == [1, 2, 3, 4, 5, 6, 7]
+
+    capsys.readouterr()
+    assert videogen(monkeypatch, "export", "run", "model") == 0
+    assert capsys.readouterr().out == "model/stage_1.safetensors\n"
+    assert Path("model/stage_1.safetensors").read_bytes() != before
+
+    saved: list[Video] = []
+    monkeypatch.setattr(Video, "save", lambda video, path: saved.append(video))
+    flags = ("--stages", "1", "--temporal-sr", "0", "--steps", "1", "--cache-dir", tmp_path / "c")
+    assert videogen(monkeypatch, "sample", "a red circle", "--model", "model", *flags) == 0
+    assert saved[0].frames.shape == (6, 12, 12, 3)
+
+
+def steps(run_dir: str) -> list[int]:
+    """The steps that a run has logged."""
+    lines = (Path(run_dir) / "metrics.jsonl").read_text().splitlines()
+    return [json.loads(line)["step"] for line in lines]
+
+
+def test_every_task_has_a_command():
+    assert {task.command for task in TASKS} == set(parts.PARTS)

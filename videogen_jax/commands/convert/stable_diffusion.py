@@ -1,0 +1,43 @@
+"""Converts Stable Diffusion: `videogen convert stable-diffusion SOURCE MODEL_DIR`."""
+
+from functools import partial
+from pathlib import Path
+
+import tyro
+
+from videogen_jax.cli import command
+from videogen_jax.configs.paper import PAPER
+from videogen_jax.weights.stable_diffusion.convert import (
+    ConversionOptions,
+    convert_stable_diffusion,
+    describe_conversion,
+)
+
+
+def main(
+    source: tyro.conf.Positional[Path],
+    model_dir: tyro.conf.Positional[Path],
+    /,
+    options: tyro.conf.OmitArgPrefixes[ConversionOptions] = ConversionOptions(),
+    dry_run: bool = False,
+) -> None:
+    """Makes a model directory of Stable Diffusion 1 or 2.
+
+    The directory has the text encoder, the image UNet, the autoencoder and the tokenizer, and a
+    configuration with the paper's cascade, whose stages can start warm from the image UNet.
+
+    Args:
+        source: diffusers folder, hub id, or single file (.ckpt, .safetensors).
+        model_dir: directory to make.
+        options: how to convert.
+        dry_run: check everything and print where each weight would go, and the shapes; write
+            nothing.
+    """
+    if dry_run:
+        describe_conversion(source, PAPER, options, print)
+    else:
+        convert_stable_diffusion(source, model_dir, PAPER, options=options, log=print)
+        print(f"wrote {model_dir}")
+
+
+call = partial(command, main, config=(tyro.conf.FlagCreatePairsOff, tyro.conf.UseAppendAction))

@@ -1,0 +1,46 @@
+"""The paper's ablations on the shapes: `videogen ablations`."""
+
+from functools import partial
+from pathlib import Path
+
+from videogen_jax import VideoGen
+from videogen_jax.cli import command, enable_compilation_cache
+from videogen_jax.evaluation.ablation_sheets import save_ablation_sheets
+from videogen_jax.evaluation.shapes_ablations import (
+    decoder_table,
+    interpolation_table,
+    reference_table,
+)
+from videogen_jax.pipeline.temporal_sr import Interpolation
+
+
+def main(
+    model: str = "shapes",
+    without_reference: Path = Path("runs/ablations/no-reference"),
+    slerp_refiner: Path = Path("runs/ablations/slerp"),
+    prompts: int = 256,
+    clips: int = 64,
+    seeds: tuple[int, ...] = (1000, 2000, 3000),
+    out: Path = Path("outputs/ablations"),
+) -> None:
+    """Prints Table 3 (reference image), Fig. 6 (flow) and Fig. 7 (video decoder) as tables.
+
+    Args:
+        model: name of a model that ships, or a model directory.
+        without_reference: model directory whose stages were trained without a reference.
+        slerp_refiner: model directory whose refiner was trained on frames found by slerp.
+        prompts: held-out captions of the first table.
+        clips: held-out clips of the other two.
+        seeds: of the noise in the first table; the first of them also in the other two.
+        out: folder for contact sheets of a few clips made in either way.
+    """
+    enable_compilation_cache()
+    whole, without = VideoGen.load(model), VideoGen.load(without_reference)
+    refiners: dict[Interpolation, VideoGen] = {"slerp": VideoGen.load(slerp_refiner), "flow": whole}
+    save_ablation_sheets(whole, without, refiners, out, seeds[0])
+    print(reference_table(whole, without, prompts, seeds), end="\n\n")
+    print(interpolation_table(whole, clips, seeds[0], refiners), end="\n\n")
+    print(decoder_table(whole, clips, seeds[0]))
+
+
+call = partial(command, main)

@@ -1,0 +1,1 @@
+"""The commands that train, and those that make what training reads."""

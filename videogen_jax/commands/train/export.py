@@ -1,0 +1,34 @@
+"""Adds a run's result to a model directory: `videogen export RUN_DIR MODEL_DIR`."""
+
+from functools import partial
+from pathlib import Path
+
+import tyro
+
+from videogen_jax.cli import command
+from videogen_jax.training.runs.export import export_run
+from videogen_jax.weights.model_dir import DType
+
+
+def main(
+    run_dir: tyro.conf.Positional[Path],
+    model_dir: tyro.conf.Positional[Path],
+    /,
+    ema: bool = True,
+    step: int | None = None,
+    dtype: DType | None = None,
+) -> None:
+    """Writes the parameters of a checkpoint as components of a model directory.
+
+    Args:
+        run_dir: the run directory of a training script.
+        model_dir: the model directory that the run was started with.
+        ema: the averaged parameters; --no-ema takes those of the last step.
+        step: of the checkpoint; the newest intact one if not given.
+        dtype: of the files; float32 if not given.
+    """
+    for name in export_run(run_dir, model_dir, dtype, ema=ema, step=step):
+        print(f"{model_dir / name}.safetensors")
+
+
+call = partial(command, main)

@@ -1,0 +1,56 @@
+"""Makes a dataset of your clips: `videogen ingest SOURCE OUT`; the same line again resumes."""
+
+import logging
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from videogen_jax.cli import command
+from videogen_jax.data.clips.lists import SourceOptions
+from videogen_jax.data.clips.transcode import ClipConfig
+
+Flat = tyro.conf.OmitArgPrefixes
+
+
+def main(
+    source: tyro.conf.Positional[Path],
+    out: tyro.conf.Positional[Path],
+    /,
+    reading: Annotated[SourceOptions, Flat] = SourceOptions(),
+    clip: Annotated[ClipConfig, Flat] = ClipConfig(),
+    clips_per_shard: int = 256,
+    workers: int = 0,
+    runner: str = "in-process",
+    beam_args: tyro.conf.Suppress[tuple[str, ...]] = (),
+) -> None:
+    """Turns a list or a folder of clips into ArrayRecord shards; options after `--` go to Beam.
+
+    Args:
+        source: .csv or .jsonl list, MSR-VTT's .json, or a folder: of clips, UCF-101 or TFDS.
+        out: the dataset's folder.
+        reading: how the source is read.
+        clip: how files become clips, and which do not.
+        clips_per_shard: rows of the source for each file.
+        workers: threads in this process; 0 is one per CPU core.
+        runner: a Beam runner, such as FlinkRunner, SparkRunner or DataflowRunner.
+    """
+    # Beam says at import that it cannot reach BigQuery.
+    logging.getLogger().addFilter(lambda record: "apitools" not in record.getMessage())
+    from videogen_jax.data.clips.ingest import IngestConfig, RunnerConfig, ingest
+    from videogen_jax.data.clips.report import save_sample_sheet, summary
+
+    config = IngestConfig(str(source.resolve()), reading, clip, clips_per_shard)
+    info = ingest(config, out, RunnerConfig(runner, beam_args, workers))
+    print(summary(info))
+    print(save_sample_sheet(out, out / "samples.png"))
+
+
+def call(prog: str, arguments: Sequence[str]) -> None:
+    """Runs `main` by a command line as `cli.command` does, with what follows `--` for Beam."""
+    words = list(arguments)
+    end = words.index("--") if "--" in words else len(words)
+    with_beam = partial(main, beam_args=tuple(words[end + 1 :]))
+    command(with_beam, prog, words[:end], description=main.__doc__)

@@ -1,0 +1,53 @@
+"""Will it fit? `videogen plan PRESET --topology v5p:4x4x4`: compiles the step, runs nothing.
+
+Readies this process alone by environment variables, which libtpu has no other way for.
+"""
+
+from functools import partial
+from typing import Annotated, Any
+
+import tyro
+
+from videogen_jax.commands.run_flags import ConfigFile, call_with_run
+from videogen_jax.configs import RUNS
+from videogen_jax.training.planning.plan import StepPlan, find_batch, plan_step
+from videogen_jax.training.planning.report import brief, describe, found, ticking
+from videogen_jax.training.planning.topology import Topology, parse_topology, prepare
+from videogen_jax.training.runs.config import RunConfig
+
+
+def main(
+    config: Annotated[Any, tyro.conf.arg(name="")],
+    topology: str,
+    search: Annotated[bool, tyro.conf.arg(name="find-batch")] = False,
+    max_compilations: int = 6,
+    config_file: ConfigFile = None,
+) -> None:
+    """Says what a training step needs on devices that are not there.
+
+    Args:
+        config: the preset and what is changed of it, as for the training scripts.
+        topology: v4:2x2x1, v5e:4x4, v5p:4x4x4, v6e:4x4, h100:8 or cpu:8.
+        search: look for the largest batch that fits.
+        max_compilations: of the search.
+        config_file: is in `config` already.
+    """
+    wanted = parse_topology(topology)
+    prepare(wanted)
+    if not search:
+        print(describe(_plan(config, wanted)))
+        return
+    largest, refused = find_batch(config, wanted, max_compilations=max_compilations, plan=_plan)
+    print(found(largest, refused))
+    if largest is not None:
+        print(describe(largest))
+
+
+def _plan(config: RunConfig, topology: Topology) -> StepPlan:
+    with ticking(f"compiling batch {config.batch_size} for {topology}"):
+        plan = plan_step(config, topology)
+    print(brief(plan), flush=True)
+    return plan
+
+
+call = partial(call_with_run, main, RUNS, description="Will a step of training fit?")

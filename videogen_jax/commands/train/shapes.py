@@ -1,0 +1,24 @@
+"""Trains every part of the shipped model, in order: `videogen train shapes`; again to resume."""
+
+from functools import partial
+from pathlib import Path
+
+from videogen_jax.cli import command, enable_compilation_cache
+from videogen_jax.pipeline.model_files import find_model
+from videogen_jax.training.runs.shapes_model import train_shapes
+
+TOKENIZER = find_model("shapes") / "tokenizer"
+
+
+def main(directory: Path = Path("runs/shapes"), tokenizer: Path = TOKENIZER) -> None:
+    """Trains autoencoder, text encoder, image model, cascade, temporal SR and video decoder.
+
+    Args:
+        directory: gets a run directory per part and the finished model in `model/`.
+        tokenizer: folder of tokenizer files (`tokenizer` makes one).
+    """
+    enable_compilation_cache()
+    train_shapes(directory, tokenizer)
+
+
+call = partial(command, main)
