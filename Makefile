@@ -16,7 +16,8 @@ NEWEST_PYTHON ?= $(shell .ci/newest-python)
 # Through the environment, so that quotes in a prompt reach the program as they are.
 export PROMPT SEED MODEL OUT
 
-.PHONY: help setup video test test-newest lint format train-shapes train-ablations eval-shapes eval-ablations
+.PHONY: help setup video test test-newest lint format
+.PHONY: train-shapes train-ablations eval-shapes eval-ablations
 .DELETE_ON_ERROR:
 
 help:  ## this list
@@ -39,7 +40,7 @@ test-newest: $(NEWEST)/bin/python  ## the tests in tests/newest.txt with the new
 	@$(NEWEST)/bin/python -m pip list --format freeze | \
 	grep -E '^(flax|grain|jax|jaxlib|numpy|optax|orbax-checkpoint)=='
 	JAX_PLATFORMS=cpu $(NEWEST)/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder \
-	--without-references $$(grep -v '^#' tests/newest.txt)
+	--without-references -rs $$(grep -v '^#' tests/newest.txt)
 
 lint: $(VENV)/.dev  ## ruff and pyright
 	$(RUN) -m ruff check .
@@ -69,7 +70,7 @@ $(RUN):
 	$(PYTHON) -m venv $(VENV)
 
 $(NEWEST)/bin/python:
-	@test -n "$(NEWEST_PYTHON)" || { echo "Python 3.12 or 3.13 is needed: make test-newest NEWEST_PYTHON=python3.13" >&2; exit 1; }
+	$(if $(NEWEST_PYTHON),,$(error Python 3.12 or 3.13 is needed: make test-newest NEWEST_PYTHON=...))
 	$(NEWEST_PYTHON) -m venv $(NEWEST)
 
 $(VENV)/.runtime: requirements.txt | $(RUN)
