@@ -10,10 +10,14 @@ VENV := .venv
 RUN  := $(VENV)/bin/python
 PIP  := $(RUN) -m pip install --quiet --disable-pip-version-check
 
+NEWEST        := .venv-newest
+NEWEST_PYTHON ?= $(shell .ci/newest-python)
+
 # Through the environment, so that quotes in a prompt reach the program as they are.
 export PROMPT SEED MODEL OUT
 
-.PHONY: help setup video test lint format train-shapes train-ablations eval-shapes eval-ablations
+.PHONY: help setup video test test-newest lint format
+.PHONY: train-shapes train-ablations eval-shapes eval-ablations
 .DELETE_ON_ERROR:
 
 help:  ## this list
@@ -27,6 +31,16 @@ video: $(VENV)/.runtime  ## sample PROMPT="..." with SEED, MODEL (a shipped name
 # Two processes: most of the time is tracing and compiling, which one process does on one core.
 test: $(VENV)/.dev  ## all tests, on the CPU
 	JAX_PLATFORMS=cpu $(RUN) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
+# With the newest packages of the index in place of those of requirements.txt, and without torch and
+# diffusers. Installing is part of every run: what is newest changes from day to day.
+test-newest: $(NEWEST)/bin/python  ## the tests in tests/newest.txt with the newest JAX, on the CPU
+	$(NEWEST)/bin/python -m pip install --quiet --disable-pip-version-check --no-compile \
+	--upgrade --upgrade-strategy eager --editable '.[train]' pytest pytest-xdist
+	@$(NEWEST)/bin/python -m pip list --format freeze | \
+	grep -E '^(flax|grain|jax|jaxlib|numpy|optax|orbax-checkpoint)=='
+	JAX_PLATFORMS=cpu $(NEWEST)/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder \
+	--without-references -rs $$(grep -v '^#' tests/newest.txt)
 
 lint: $(VENV)/.dev  ## ruff and pyright
 	$(RUN) -m ruff check .
@@ -54,6 +68,10 @@ $(RUN):
 	@$(PYTHON) -c 'import sys; ok = (3, 11) <= sys.version_info < (3, 14); \
 	sys.exit(None if ok else "Python 3.11 to 3.13 is needed, $(PYTHON) is %d.%d; say which: make PYTHON=python3.12 ..." % sys.version_info[:2])'
 	$(PYTHON) -m venv $(VENV)
+
+$(NEWEST)/bin/python:
+	$(if $(NEWEST_PYTHON),,$(error Python 3.12 or 3.13 is needed: make test-newest NEWEST_PYTHON=...))
+	$(NEWEST_PYTHON) -m venv $(NEWEST)
 
 $(VENV)/.runtime: requirements.txt | $(RUN)
 	$(PIP) -r requirements.txt

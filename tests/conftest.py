@@ -4,6 +4,9 @@ Without most of XLA's optimizations programs compile in half the time, which is 
 """
 
 import jax
+import pytest
+
+from tests.support import references
 
 jax.config.update("jax_platforms", "cpu")
 jax.config.update("jax_num_cpu_devices", 8)
@@ -11,6 +14,34 @@ jax.config.update("jax_default_matmul_precision", "highest")
 jax.config.update("jax_disable_most_optimizations", True)
 
 
+def pytest_addoption(parser):
+    parser.addoption(
+        "--without-references",
+        action="store_true",
+        help=f"skip tests that compare with {' or '.join(references.PACKAGES)} if these are not "
+        "installed; some test of each file on the command line must still pass",
+    )
+
+
+def pytest_configure(config):
+    references.skip_if_absent = config.getoption("without_references")
+
+
 def pytest_collection_modifyitems(items):
     """The file that takes longest goes first, or one process waits for it at the end."""
     items.sort(key=lambda item: item.path.name != "test_run.py")
+
+
+def pytest_sessionfinish(session):
+    """With `--without-references`, fail if skips have left nothing of a file that was asked for."""
+    config = session.config
+    terminal = config.pluginmanager.get_plugin("terminalreporter")
+    if not references.skip_if_absent or terminal is None or session.exitstatus != 0:
+        return
+    reports = terminal.stats.get("passed", [])
+    passed = {config.rootpath / report.nodeid.partition("::")[0] for report in reports}
+    for argument in config.args:
+        path = config.invocation_params.dir / argument.partition("::")[0]
+        if not any(file.is_relative_to(path) for file in passed):
+            terminal.write_line(f"ERROR {argument}: none of its tests passed")
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED

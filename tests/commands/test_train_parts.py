@@ -20,6 +20,7 @@ from videogen_jax.media.video import Video
 from videogen_jax.pipeline.model_files import save_model
 from videogen_jax.training.runs.config import RunConfig
 from videogen_jax.training.runs.train import train_run
+from videogen_jax.training.tasks import TASKS
 from videogen_jax.weights.config_file import save_config, to_dict
 
 

@@ -6,10 +6,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import torch
-from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import rescale_noise_cfg
 
+from tests.support.references import import_reference
 from videogen_jax.diffusion.guidance import guided
+
+torch = import_reference("torch")
+pipeline_stable_diffusion = import_reference(
+    "diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion"
+)
 
 BLOCK_TOLERANCE = 1e-5
 
@@ -60,7 +64,7 @@ def test_another_scale_does_not_compile_again() -> None:
 def test_rescale_agrees_with_diffusers() -> None:
     plain = guided(model_fn, 7.5)(X, TIMESTEPS, COND)
     ours = guided(model_fn, 7.5, guidance_rescale=0.7)(X, TIMESTEPS, COND)
-    expected = rescale_noise_cfg(
+    expected = pipeline_stable_diffusion.rescale_noise_cfg(
         torch.from_numpy(np.array(plain)), torch.from_numpy(np.array(half(1))), guidance_rescale=0.7
     )
     np.testing.assert_allclose(ours, expected, atol=BLOCK_TOLERANCE)

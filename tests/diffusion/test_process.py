@@ -1,17 +1,21 @@
 """Forward process and conversions: against diffusers, as round trips, and at zero SNR."""
 
+from __future__ import annotations
+
 from typing import Any, get_args
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import torch
-from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
-from diffusers.training_utils import compute_snr
 
+from tests.support.references import import_reference
 from videogen_jax.diffusion import process
 from videogen_jax.diffusion.schedule import Prediction, ScheduleConfig
+
+torch = import_reference("torch")
+diffusers = import_reference("diffusers")
+training_utils = import_reference("diffusers.training_utils")
 
 BLOCK_TOLERANCE = 1e-5
 # One float32 rounding in x_t is divided by α, which is 0.07 at the last timestep.
@@ -34,7 +38,7 @@ def to_torch(x: jax.Array) -> torch.Tensor:
 @pytest.mark.parametrize("shape", SHAPES)
 def test_add_noise_and_velocity_agree_with_diffusers(shape: tuple[int, ...]) -> None:
     config = ScheduleConfig()
-    reference = DDPMScheduler(
+    reference = diffusers.DDPMScheduler(
         beta_start=config.beta_start, beta_end=config.beta_end, beta_schedule="scaled_linear"
     )
     x0, noise = pair(shape)
@@ -90,11 +94,11 @@ def test_zero_terminal_snr_divides_by_nothing(prediction: Any) -> None:
 @pytest.mark.parametrize("prediction", get_args(Prediction))
 def test_min_snr_weight_is_clipped_snr_over_the_error_scale(prediction: Any) -> None:
     config = ScheduleConfig(prediction=prediction)
-    reference = DDPMScheduler(
+    reference = diffusers.DDPMScheduler(
         beta_start=config.beta_start, beta_end=config.beta_end, beta_schedule="scaled_linear"
     )
     timesteps = jnp.arange(0, 1000, 37)
-    snr = compute_snr(reference, torch.tensor(timesteps.tolist())).numpy()
+    snr = training_utils.compute_snr(reference, torch.tensor(timesteps.tolist())).numpy()
     error_scale = {"x0": 1.0, "eps": snr, "v": snr + 1.0}[prediction]
     alpha, sigma = process.noise_level(process.noise_tables(config), timesteps)
     ours = process.loss_weight(prediction, alpha, sigma, min_snr_gamma=5.0)

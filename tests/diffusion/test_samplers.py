@@ -7,16 +7,18 @@ from functools import partial
 from itertools import product
 from typing import Any, get_args
 
-import diffusers
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import torch
 
+from tests.support.references import import_reference
 from videogen_jax.diffusion import process, samplers
 from videogen_jax.diffusion.samplers import Plan, SamplerConfig, SamplerState, TimestepSpacing
 from videogen_jax.diffusion.schedule import ScheduleConfig
+
+diffusers = import_reference("diffusers")
+torch = import_reference("torch")
 
 # diffusers' tensors answer numpy's `__array__` the old way.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")

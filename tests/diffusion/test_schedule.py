@@ -4,9 +4,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
 
+from tests.support.references import import_reference
 from videogen_jax.diffusion.schedule import ScheduleConfig, alphas_cumprod
+
+diffusers = import_reference("diffusers")
 
 # diffusers accumulates the product of 1000 alphas in float32.
 DIFFUSERS_TOLERANCE = 2e-6
@@ -25,7 +27,7 @@ def test_alphas_cumprod_agree_with_diffusers(beta_schedule: Any, zero_terminal_s
     config = ScheduleConfig(
         beta_schedule=beta_schedule, zero_terminal_snr=zero_terminal_snr, prediction="v"
     )
-    reference = DDPMScheduler(
+    reference = diffusers.DDPMScheduler(
         beta_start=config.beta_start,
         beta_end=config.beta_end,
         beta_schedule=DIFFUSERS_NAMES[beta_schedule],

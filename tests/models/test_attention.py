@@ -4,13 +4,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import torch
-import torch.nn.functional as F
 from jax.extend.core import jaxprs_in_params
 
 from tests.support import tiny_model
+from tests.support.references import import_reference
 from videogen_jax.models import attention as attention_module
 from videogen_jax.models.attention import MAX_LOGITS, SpatialTransformer, attention
+
+torch = import_reference("torch")
+F = import_reference("torch.nn.functional")
 
 BLOCK_TOLERANCE = 1e-5
 HALF_TOLERANCE = 2e-2  # bfloat16 keeps 8 bits

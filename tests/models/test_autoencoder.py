@@ -7,9 +7,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import torch
 
 from tests.support import tiny_model
+from tests.support.references import import_reference
 from videogen_jax.configs.paper import PAPER
 from videogen_jax.configs.shapes import SHAPES
 from videogen_jax.configs.tiny import TINY
@@ -19,6 +19,8 @@ from videogen_jax.models.autoencoder import (
     scale_latents,
     unscale_latents,
 )
+
+torch = import_reference("torch")
 
 BLOCK_TOLERANCE = 1e-5
 CONFIG = TINY.autoencoder

@@ -1,15 +1,19 @@
 """The patch discriminator: parity with taming-transformers', written down in PyTorch."""
 
+from __future__ import annotations
+
 import math
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import torch
-from torch import nn
 
+from tests.support.references import import_reference
 from videogen_jax.models.discriminator import DiscriminatorConfig, PatchDiscriminator
+
+torch = import_reference("torch")
+nn = import_reference("torch.nn")
 
 NETWORK_TOLERANCE = 1e-4
 CONFIG = DiscriminatorConfig(channels=4)

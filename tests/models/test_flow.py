@@ -1,18 +1,22 @@
 """LatentFlow: parity with IFRNet in PyTorch, and the properties of its flows and frames."""
 
+from __future__ import annotations
+
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import torch
 from flax.traverse_util import flatten_dict, unflatten_dict
 
-from tests.support import torch_ifrnet
+from tests.support.references import import_reference
 from videogen_jax.models import flow
 from videogen_jax.models.flow import FlowConfig, FlowOutput, LatentFlow
 from videogen_jax.models.warp import backward_warp
+
+torch = import_reference("torch")
+torch_ifrnet = import_reference("tests.support.torch_ifrnet")
 
 NETWORK_TOLERANCE = 1e-4
 

@@ -1,13 +1,13 @@
 """Layers that all networks share: against torch and diffusers, and what they keep apart."""
 
+from __future__ import annotations
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import torch
-import torch.nn.functional as F
-from diffusers.models.embeddings import get_timestep_embedding
 
+from tests.support.references import import_reference
 from videogen_jax.models.layers import (
     Conv,
     EmbeddingMLP,
@@ -17,6 +17,10 @@ from videogen_jax.models.layers import (
     sinusoidal_embedding,
     unfold_frames,
 )
+
+torch = import_reference("torch")
+F = import_reference("torch.nn.functional")
+embeddings = import_reference("diffusers.models.embeddings")
 
 BLOCK_TOLERANCE = 1e-5
 HALF_TOLERANCE = 2e-2  # bfloat16 keeps 8 bits
@@ -46,7 +50,7 @@ def test_frames_fold_clip_by_clip():
 
 def test_sinusoidal_embedding_is_diffusers():
     positions = np.array([0.0, 1.0, 7.5, 999.0], np.float32)
-    theirs = get_timestep_embedding(torch.from_numpy(positions), 12, True, 0)
+    theirs = embeddings.get_timestep_embedding(torch.from_numpy(positions), 12, True, 0)
     # The largest angle is 999, and float32 has steps of 6e-5 there.
     np.testing.assert_allclose(sinusoidal_embedding(positions, 12), theirs, atol=1e-4)
     assert sinusoidal_embedding(positions.reshape(2, 2), 12).shape == (2, 2, 12)

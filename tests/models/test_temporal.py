@@ -4,11 +4,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import torch
-import torch.nn.functional as F
 
 from tests.support import tiny_model
+from tests.support.references import import_reference
 from videogen_jax.models.temporal import FrameEmbedding, TemporalAttention, TemporalConv
+
+torch = import_reference("torch")
+F = import_reference("torch.nn.functional")
 
 BLOCK_TOLERANCE = 1e-5
 

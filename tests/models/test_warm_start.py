@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from tests.support import micro_model
-from tests.support.torch_stable_diffusion import SD1, build_models, save_folder
+from tests.support.references import import_reference
 from videogen_jax import VideoGen, trees
 from videogen_jax.configs.small import SMALL
 from videogen_jax.configs.tiny import TINY
@@ -26,6 +26,8 @@ from videogen_jax.tokenizer import load_tokenizer
 from videogen_jax.weights.model_dir import load_component, save_component
 from videogen_jax.weights.stable_diffusion.convert import convert_stable_diffusion
 
+sd = import_reference("tests.support.torch_stable_diffusion")
+
 CLIPS, FRAMES, SIZE, TOKENS, WIDTH = 2, 3, 8, 5, 20
 RNG = np.random.default_rng(0)
 
@@ -38,7 +40,7 @@ def normal(*shape: int) -> np.ndarray:
 def converted(tmp_path_factory) -> Path:
     """The model directory of a tiny Stable Diffusion, with the tiny cascade around it."""
     root = tmp_path_factory.mktemp("stable_diffusion")
-    save_folder(build_models(SD1), SD1, root / "source")
+    sd.save_folder(sd.build_models(sd.SD1), sd.SD1, root / "source")
     convert_stable_diffusion(root / "source", root / "model", TINY)
     return root / "model"
 

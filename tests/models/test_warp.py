@@ -1,14 +1,18 @@
 """Warping and resizing: against torch, and what the conventions mean."""
 
+from __future__ import annotations
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import torch
-import torch.nn.functional as F
 
-from tests.support import torch_ifrnet
+from tests.support.references import import_reference
 from videogen_jax.models import warp
+
+torch = import_reference("torch")
+F = import_reference("torch.nn.functional")
+torch_ifrnet = import_reference("tests.support.torch_ifrnet")
 
 BLOCK_TOLERANCE = 1e-5
 

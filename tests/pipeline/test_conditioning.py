@@ -3,11 +3,13 @@
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import torch
 
+from tests.support.references import import_reference
 from videogen_jax.diffusion.process import noise_tables
 from videogen_jax.diffusion.schedule import ScheduleConfig
 from videogen_jax.pipeline.conditioning import augment, network_input, reference_video, upsample
+
+torch = import_reference("torch")
 
 TOLERANCE = 1e-5
 

@@ -4,10 +4,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import torch
-import torch.nn.functional as F
 
+from tests.support.references import import_reference
 from videogen_jax.pipeline.frequency import lowpass, merge_frequencies, slerp
+
+torch = import_reference("torch")
+F = import_reference("torch.nn.functional")
 
 BLOCK_TOLERANCE = 1e-5
 

@@ -7,12 +7,14 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-import torch
 
-from tests.support import torch_ifrnet
+from tests.support.references import import_reference
 from videogen_jax.models.flow import FlowConfig, FlowOutput, LatentFlow
 from videogen_jax.training.losses import flow as flow_losses
 from videogen_jax.training.losses.flow import FlowLossConfig, flow_loss
+
+torch = import_reference("torch")
+torch_ifrnet = import_reference("tests.support.torch_ifrnet")
 
 BLOCK_TOLERANCE = 1e-5
 
