@@ -107,7 +107,7 @@ class Diffusers:
         import torch
         from diffusers import AutoencoderKL, UNet2DConditionModel
 
-        from videogen_jax.weights.stable_diffusion.export import autoencoder_fields, unet_fields
+        from videogen_jax.conversion.to_diffusers import autoencoder_fields, unet_fields
 
         self._model = model
         unet: Any = UNet2DConditionModel.from_config(unet_fields(model, model.image))

@@ -16,6 +16,7 @@ from tests.support.references import import_reference
 from videogen_jax import VideoGen, trees
 from videogen_jax.configs.small import SMALL
 from videogen_jax.configs.tiny import TINY
+from videogen_jax.conversion.stable_diffusion import convert_stable_diffusion
 from videogen_jax.models.autoencoder import Autoencoder
 from videogen_jax.models.components import component_shapes, init_components, init_leaves
 from videogen_jax.models.layers import fold_frames, unfold_frames
@@ -24,7 +25,6 @@ from videogen_jax.models.video_decoder import VideoDecoder
 from videogen_jax.models.warm_start import warm_start_model, warm_start_unet
 from videogen_jax.tokenizer import load_tokenizer
 from videogen_jax.weights.model_dir import load_component, save_component
-from videogen_jax.weights.stable_diffusion.convert import convert_stable_diffusion
 
 sd = import_reference("tests.support.torch_stable_diffusion")
 

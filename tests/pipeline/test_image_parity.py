@@ -20,8 +20,8 @@ from transformers import CLIPTokenizer
 from tests.support.torch_stable_diffusion import SD1, SD2, build_models, save_folder
 from videogen_jax import VideoGen
 from videogen_jax.configs.paper import PAPER
+from videogen_jax.conversion.stable_diffusion import convert_stable_diffusion
 from videogen_jax.pipeline import noise
-from videogen_jax.weights.stable_diffusion.convert import convert_stable_diffusion
 
 # diffusers' tensors answer numpy's `__array__` the old way.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")

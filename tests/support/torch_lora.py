@@ -18,13 +18,10 @@ from torch.nn import functional
 
 from tests.weights.stable_diffusion.test_single_file import Case
 from videogen_jax.configs.paper import PAPER
+from videogen_jax.conversion.stable_diffusion import ConversionOptions, convert_stable_diffusion
 from videogen_jax.models.text_encoder import TextEncoder
 from videogen_jax.models.unet import SpaceTimeUNet
 from videogen_jax.weights.model_dir import load_component
-from videogen_jax.weights.stable_diffusion.convert import (
-    ConversionOptions,
-    convert_stable_diffusion,
-)
 
 TOLERANCE = 1e-4
 RANK = 3

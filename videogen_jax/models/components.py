@@ -11,7 +11,7 @@ from videogen_jax import trees
 from videogen_jax.config import ModelConfig
 from videogen_jax.errors import MissingFile, UserError
 from videogen_jax.models import parameters
-from videogen_jax.pipeline.denoise import Params
+from videogen_jax.models.parameters import Params
 
 # A text-to-image model: what Stable Diffusion gives.
 IMAGE_COMPONENTS = ("text_encoder", "image_unet", "autoencoder")

@@ -11,7 +11,7 @@ from videogen_jax import trees
 from videogen_jax.config import ModelConfig
 from videogen_jax.errors import UserError
 from videogen_jax.models.components import IMAGE_COMPONENTS, component_shapes, init_leaves
-from videogen_jax.pipeline.denoise import Params
+from videogen_jax.models.parameters import Params
 
 
 def warm_start_unet(params: Params, source: Params) -> tuple[Params, trees.Report]:

@@ -13,13 +13,13 @@ from safetensors.numpy import load_file, save_file
 
 from tests.support.torch_stable_diffusion import SD1, build_models, respell, save_folder
 from videogen_jax.configs.paper import PAPER
-from videogen_jax.weights import model_dir as model_dirs
-from videogen_jax.weights.model_dir import load_component
-from videogen_jax.weights.stable_diffusion.convert import (
+from videogen_jax.conversion.stable_diffusion import (
     ConversionOptions,
     convert_stable_diffusion,
     describe_conversion,
 )
+from videogen_jax.weights import model_dir as model_dirs
+from videogen_jax.weights.model_dir import load_component
 from videogen_jax.weights.stable_diffusion.sources import COMPONENTS
 
 UNET = "unet/diffusion_pytorch_model.safetensors"

@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.torch_stable_diffusion import SD1, build_models, save_folder
 from videogen_jax.configs.paper import PAPER
-from videogen_jax.weights.stable_diffusion.convert import convert_stable_diffusion
+from videogen_jax.conversion.stable_diffusion import convert_stable_diffusion
 from videogen_jax.weights.stable_diffusion.hub import download, is_hub_id
 
 REVISION = "0" * 40

@@ -29,12 +29,12 @@ from tests.support.torch_lora import (
 )
 from tests.weights.stable_diffusion.test_single_file import Case, assert_equal
 from videogen_jax.configs.paper import PAPER
-from videogen_jax.weights.model_dir import load_component
-from videogen_jax.weights.stable_diffusion.convert import (
+from videogen_jax.conversion.stable_diffusion import (
     ConversionOptions,
     convert_stable_diffusion,
     describe_conversion,
 )
+from videogen_jax.weights.model_dir import load_component
 
 
 @pytest.fixture(scope="module")

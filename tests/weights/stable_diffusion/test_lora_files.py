@@ -10,10 +10,10 @@ from safetensors.numpy import save_file
 
 from tests.support.torch_stable_diffusion import SD1, build_models, save_folder
 from videogen_jax.configs.paper import PAPER
-from videogen_jax.weights.parameter_shapes import parameter_shapes
-from videogen_jax.weights.stable_diffusion.convert import (
+from videogen_jax.conversion.stable_diffusion import (
     ConversionOptions,
     convert_stable_diffusion,
+    parameter_shapes,
 )
 from videogen_jax.weights.stable_diffusion.folder import stable_diffusion_configs
 from videogen_jax.weights.stable_diffusion.lora import LORA_COMPONENTS, open_loras

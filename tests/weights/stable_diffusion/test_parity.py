@@ -26,6 +26,11 @@ from tests.support.torch_stable_diffusion import (
 )
 from videogen_jax.config import ModelConfig
 from videogen_jax.configs.paper import PAPER
+from videogen_jax.conversion.stable_diffusion import (
+    convert_stable_diffusion,
+    stable_diffusion_configs,
+    with_stable_diffusion,
+)
 from videogen_jax.diffusion.schedule import ScheduleConfig
 from videogen_jax.models.autoencoder import Autoencoder
 from videogen_jax.models.text_encoder import TextEncoder
@@ -33,11 +38,6 @@ from videogen_jax.models.unet import SpaceTimeUNet
 from videogen_jax.tokenizer import load_tokenizer
 from videogen_jax.weights.config_file import load_config
 from videogen_jax.weights.model_dir import list_components, load_component
-from videogen_jax.weights.stable_diffusion.convert import (
-    convert_stable_diffusion,
-    stable_diffusion_configs,
-    with_stable_diffusion,
-)
 
 NETWORK_TOLERANCE = 1e-4
 

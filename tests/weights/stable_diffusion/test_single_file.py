@@ -27,13 +27,10 @@ from tests.support.torch_stable_diffusion import (
     save_folder,
 )
 from videogen_jax.configs.paper import PAPER
+from videogen_jax.conversion.stable_diffusion import ConversionOptions, convert_stable_diffusion
 from videogen_jax.tokenizer import save_clip_format
 from videogen_jax.weights.model_dir import load_component
 from videogen_jax.weights.rules import export_weights
-from videogen_jax.weights.stable_diffusion.convert import (
-    ConversionOptions,
-    convert_stable_diffusion,
-)
 from videogen_jax.weights.stable_diffusion.sources import COMPONENTS
 from videogen_jax.weights.tables.compvis import OPEN_CLIP, compvis_autoencoder, compvis_unet
 

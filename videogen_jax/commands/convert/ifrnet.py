@@ -6,7 +6,7 @@ from pathlib import Path
 import tyro
 
 from videogen_jax.cli import command
-from videogen_jax.weights.ifrnet import convert_ifrnet
+from videogen_jax.conversion.ifrnet import convert_ifrnet
 from videogen_jax.weights.model_dir import DType
 
 

@@ -7,7 +7,7 @@ import tyro
 
 from videogen_jax.cli import command
 from videogen_jax.configs.paper import PAPER
-from videogen_jax.weights.stable_diffusion.convert import (
+from videogen_jax.conversion.stable_diffusion import (
     ConversionOptions,
     convert_stable_diffusion,
     describe_conversion,

@@ -6,8 +6,8 @@ from pathlib import Path
 import tyro
 
 from videogen_jax.cli import command
+from videogen_jax.conversion.to_diffusers import export_to_diffusers
 from videogen_jax.weights.model_dir import DType
-from videogen_jax.weights.stable_diffusion.export import export_to_diffusers
 
 
 def main(

@@ -14,12 +14,12 @@ from safetensors.numpy import load_file
 from tests.support.torch_stable_diffusion import SD1, SD2, build_models, respell, save_folder
 from videogen_jax import VideoGen
 from videogen_jax.configs.paper import PAPER
-from videogen_jax.trees import flatten
-from videogen_jax.weights.stable_diffusion.convert import (
+from videogen_jax.conversion.stable_diffusion import (
     convert_stable_diffusion,
     stable_diffusion_configs,
 )
-from videogen_jax.weights.stable_diffusion.export import export_to_diffusers, spatial_params
+from videogen_jax.conversion.to_diffusers import export_to_diffusers, spatial_params
+from videogen_jax.trees import flatten
 
 
 @pytest.mark.parametrize("spec", [SD1, SD2])

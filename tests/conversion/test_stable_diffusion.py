@@ -16,12 +16,12 @@ from safetensors.numpy import load_file, save_file
 
 from tests.support.torch_stable_diffusion import SD1, build_models, save_folder
 from videogen_jax.configs.paper import PAPER
-from videogen_jax.models.autoencoder import AutoencoderConfig
-from videogen_jax.weights.model_dir import load_component
-from videogen_jax.weights.stable_diffusion.convert import (
+from videogen_jax.conversion.stable_diffusion import (
     convert_stable_diffusion,
     stable_diffusion_configs,
 )
+from videogen_jax.models.autoencoder import AutoencoderConfig
+from videogen_jax.weights.model_dir import load_component
 
 
 @pytest.fixture(scope="module")

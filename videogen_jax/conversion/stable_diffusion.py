@@ -14,11 +14,11 @@ from videogen_jax.atomic import replacing, require_new_directory
 from videogen_jax.config import DenoiserConfig, ModelConfig
 from videogen_jax.diffusion.schedule import Prediction
 from videogen_jax.errors import UserError
+from videogen_jax.models import parameters
 from videogen_jax.tokenizer import check_vocabulary
 from videogen_jax.trees import Tree
 from videogen_jax.weights.config_file import save_config
 from videogen_jax.weights.model_dir import DType, save_component
-from videogen_jax.weights.parameter_shapes import parameter_shapes
 from videogen_jax.weights.reading import ComponentReport, mapping_lines, read_component, to_json
 from videogen_jax.weights.stable_diffusion.folder import (
     Variant,
@@ -263,3 +263,15 @@ def _read_components(
     for name, weights in source.components.items():
         expected = parameter_shapes(name, source.configs)
         yield name, *read_component(name, weights, expected, options.dtype, source.loras)
+
+
+def parameter_shapes(component: Component, configs: StableDiffusionConfigs) -> Tree:
+    """The parameters of one of the networks, as a nested dict of `jax.ShapeDtypeStruct`."""
+    match component:
+        case "text_encoder":
+            return parameters.shapes(parameters.init_text_encoder, configs.text_encoder)
+        case "image_unet":
+            width = configs.unet.cross_attention_dim
+            return parameters.shapes(parameters.init_unet, configs.unet, width)
+        case "autoencoder":
+            return parameters.shapes(parameters.init_autoencoder, configs.autoencoder)

@@ -10,8 +10,8 @@ import torch
 
 from tests.support import torch_ifrnet
 from videogen_jax.commands.convert.ifrnet import main
+from videogen_jax.conversion.ifrnet import load_pixel_flow
 from videogen_jax.models.flow import IFRNET, IFRNET_L, IFRNET_S, FlowConfig, LatentFlow
-from videogen_jax.weights.ifrnet import load_pixel_flow
 
 NETWORK_TOLERANCE = 1e-4
 TINY = FlowConfig(encoder_channels=(6, 7, 8, 9), side_channels=5)

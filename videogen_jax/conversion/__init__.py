@@ -1,0 +1,1 @@
+"""Converting the weights of other projects to model directories, and back."""
