@@ -7,6 +7,7 @@ import jax
 import pytest
 
 from tests.support import references
+from videogen_jax import cli
 
 jax.config.update("jax_platforms", "cpu")
 jax.config.update("jax_num_cpu_devices", 8)
@@ -21,6 +22,13 @@ def pytest_addoption(parser):
         help=f"skip tests that compare with {' or '.join(references.PACKAGES)} if these are not "
         "installed; some test of each file on the command line must still pass",
     )
+
+
+@pytest.fixture(scope="session", autouse=True)
+def shown_log():
+    """The library's log is printed as commands print it."""
+    with cli.showing_log():
+        yield
 
 
 def pytest_configure(config):

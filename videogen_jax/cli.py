@@ -4,12 +4,14 @@ Nothing heavy is imported here, so that `videogen --help` answers at once.
 """
 
 import argparse
+import contextlib
 import difflib
 import importlib
 import inspect
+import logging
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -164,7 +166,8 @@ def run(main: Callable[[], object]) -> None:
     on the command line. Any other exception is a bug and keeps its traceback.
     """
     try:
-        main()
+        with showing_log():
+            main()
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
@@ -176,6 +179,36 @@ def run(main: Callable[[], object]) -> None:
             traceback.print_exc()
         print(f"error: {message}", file=sys.stderr)
         sys.exit(1)
+
+
+@contextlib.contextmanager
+def showing_log() -> Iterator[None]:
+    """Prints what the library logs within the block: warnings on stderr, the rest on stdout."""
+    logger = logging.getLogger("videogen_jax")
+    if any(isinstance(handler, _Console) for handler in logger.handlers):
+        yield
+        return
+    handler, level, propagates = _Console(), logger.level, logger.propagate
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    logger.propagate = False  # packages such as Beam have handlers of their own at the root
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+        logger.propagate = propagates
+
+
+class _Console(logging.Handler):
+    """Plain lines that leave progress bars whole."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        from tqdm import tqdm
+
+        stream = sys.stderr if record.levelno >= logging.WARNING else sys.stdout
+        tqdm.write(self.format(record), file=stream)
+        stream.flush()
 
 
 def traceback_wanted() -> bool:

@@ -18,6 +18,7 @@ import numpy as np
 import optax
 
 from videogen_jax import sharding
+from videogen_jax.cli import showing_log
 from videogen_jax.data.loader import make_loader
 from videogen_jax.sharding import MeshConfig
 from videogen_jax.training.config import LoopConfig
@@ -102,7 +103,7 @@ def main(run_dir: str, steps: str, every: str, width: str, seconds: str, *proces
     )
     mesh_config = MeshConfig(data=1, fsdp=-1, min_sharded_bytes=1) if process else MeshConfig()
     options: Any = {"mesh_config": mesh_config, "width": int(width), "seconds": float(seconds)}
-    with ending_at_once():
+    with showing_log(), ending_at_once():
         train_line(Path(run_dir), int(steps), loop, **options)
 
 

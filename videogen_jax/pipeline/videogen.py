@@ -3,6 +3,7 @@
 Letters: B prompts, F frames, H height, W width, C = 3 colour channels, Z latent channels, T tokens.
 """
 
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
@@ -34,6 +35,8 @@ from videogen_jax.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
     from videogen_jax.weights.model_dir import DType
+
+_log = logging.getLogger(__name__)
 
 
 class VideoGen:
@@ -136,7 +139,7 @@ class VideoGen:
             raise UserError(f"{directory} has {', '.join(more)} already: VideoGen.load keeps them")
         params, reports = warm_start_model(config, given, jax.random.key(seed))
         for name, report in reports.items():
-            print(f"{name}: {report}")
+            _log.info("%s: %s", name, report)
         return cls(config, params, tokenizer, mesh=mesh, dtype=dtype, directory=directory)
 
     @classmethod

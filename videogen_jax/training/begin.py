@@ -1,5 +1,6 @@
 """What a run starts from: its newest checkpoint, another run's weights, or a fresh initialisation."""
 
+import logging
 from pathlib import Path
 
 import jax
@@ -12,6 +13,8 @@ from videogen_jax.training.checkpoints.files import find_checkpoint, read_weight
 from videogen_jax.training.processes.distributed import is_main
 from videogen_jax.training.step import TrainState, init_state
 from videogen_jax.training.task import Task
+
+_log = logging.getLogger(__name__)
 
 
 def begin(
@@ -36,13 +39,13 @@ def begin(
     step = checkpoints.latest_step()
     if step is not None:
         if is_main():
-            print(f"resuming from the checkpoint of step {step}")
+            _log.info("resuming from the checkpoint of step %d", step)
         return checkpoints.restore(step, shapes, data)
     shardings = jax.tree.map(lambda leaf: leaf.sharding, shapes)
     if init_from is not None:
         source = find_checkpoint(init_from)
         if is_main():
-            print(f"beginning with the averaged weights of {source}")
+            _log.info("beginning with the averaged weights of %s", source)
         params = read_weights(source, "ema", shapes.params)
     else:
         params_init = jax.jit(task.init, out_shardings=shardings.params)

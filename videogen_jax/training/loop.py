@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import logging
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,8 @@ from videogen_jax.training.telemetry.metrics_writer import MetricsWriter, NoMetr
 from videogen_jax.training.telemetry.profiler import Profiler
 from videogen_jax.training.telemetry.run_log import RunLog
 from videogen_jax.training.telemetry.throughput import Meter, StepCost, step_cost
+
+_log = logging.getLogger(__name__)
 
 
 def train(
@@ -91,7 +94,7 @@ def train(
             log.step(done, metrics, every=config.log_every)
             results.write(done, state)
     if main:
-        print(f"{run_dir.name}: {meter}")
+        _log.info("%s: %s", run_dir.name, meter)
     return state
 
 

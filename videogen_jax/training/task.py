@@ -6,6 +6,7 @@ outside `training/tasks/` asks which task it has.
 
 import abc
 import dataclasses
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Literal, NamedTuple, Protocol
 
@@ -20,6 +21,8 @@ from videogen_jax.errors import UserError
 from videogen_jax.models.remat import Remat
 from videogen_jax.training.processes.distributed import is_main
 from videogen_jax.trees import Report
+
+_log = logging.getLogger(__name__)
 
 Params = Any  # a nested dict of arrays
 Batch = Mapping[str, jax.Array]
@@ -77,7 +80,7 @@ def begin_from(params: Params, source: Params | None, merge: Merge) -> Params:
         return params
     merged, report = merge(params, source)
     if is_main():
-        print(report)
+        _log.info("%s", report)
     return merged
 
 

@@ -124,7 +124,7 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_used(
         find_checkpoint(copy, 10)
     assert find_checkpoint(copy).name == "5"
     assert_equal(line_task.train_line(copy, 10, **ONE), whole[1])
-    output = capsys.readouterr().out
+    output = capsys.readouterr().err
     assert "checkpoint of step 10 is not used, the one of step 5 is" in output
     assert str(named) in output
     assert steps_in(copy) == ["10", "10.damaged", "5"]

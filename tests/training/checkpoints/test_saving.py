@@ -33,7 +33,7 @@ def test_a_full_disk_is_reported_and_the_run_goes_on(tmp_path: Path, capsys, mon
 
     monkeypatch.setattr(checkpoint, "write_manifest", fail_at_5)
     assert int(line_task.train_line(tmp_path, 10, **ONE).step) == 10
-    assert "checkpoint of step 5 could not be written (1 failed so far" in capsys.readouterr().out
+    assert "checkpoint of step 5 could not be written (1 failed so far" in capsys.readouterr().err
     assert steps_in(tmp_path) == ["10"]
 
 

@@ -49,11 +49,11 @@ def test_every_part_gets_what_the_shapes_give(folders, name):
 def test_options_reach_the_windows(folders, capfd):
     config = _config("tiny-stage-1", dataset=folders[0], fps=8.0, held_back=1)
     source = make_source(config, "train")
-    assert capfd.readouterr().err == f"{folders[0]}: 11 clips to train on\n"
+    assert capfd.readouterr().out == f"{folders[0]}: 11 clips to train on\n"
     assert source[0]["fps"] == 8 and len(source) == 11
     held_back = make_source(config, "validation")
     assert [example["index"] for example in first_examples(held_back, 2)] == [11, 11]
-    assert capfd.readouterr().err == ""
+    assert capfd.readouterr().out == ""
     other = make_source(dataclasses.replace(config, seed=5), "train")
     assert any((source[i]["video"] != other[i]["video"]).any() for i in range(11))
 
@@ -62,7 +62,7 @@ def test_left_out_clips_are_told(tmp_path, capfd):
     records = [numbered_record(f"clip {i}", 40 if i else 3) for i in range(10)]
     folder = write_dataset(tmp_path / "d", records)
     make_source(_config("tiny-stage-1", dataset=str(folder)), "train")
-    assert "d: 8 clips to train on, 1 too short or too small\n" in capfd.readouterr().err
+    assert "d: 8 clips to train on, 1 too short or too small\n" in capfd.readouterr().out
 
 
 def test_mixture(folders):

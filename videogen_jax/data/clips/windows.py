@@ -3,7 +3,7 @@
 Shape letters: N clips, F frames, H height, W width; a trailing 3 are RGB channels.
 """
 
-import sys
+import logging
 from typing import Any, Literal
 
 import numpy as np
@@ -13,6 +13,8 @@ from videogen_jax.data.clips.heap import give_back_memory
 from videogen_jax.data.clips.records import Clips, DamagedRecord
 from videogen_jax.data.clips.video import decode_window
 from videogen_jax.errors import UserError
+
+_log = logging.getLogger(__name__)
 
 Part = Literal["train", "validation"]
 _NAMED_IN_ERROR = 3
@@ -132,8 +134,8 @@ class ClipWindows:
                 f"{self._dataset.directory}: {count} of {all_clips} clips are damaged, more than "
                 f"max_damaged {self._max_damaged:g} allows: {some}"
             )
-        text = f"damaged clip {count} of {all_clips}, another takes its place: {message}"
-        print(text, file=sys.stderr, flush=True)
+        text = f"damaged clip {count} of {all_clips}, another takes its place"
+        _log.warning("%s: %s", text, message)
 
     def _nothing_left(self, part: Part, numbers: np.ndarray, fps: float | None) -> str:
         dataset = self._dataset

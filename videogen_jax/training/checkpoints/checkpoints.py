@@ -17,7 +17,7 @@ from orbax.checkpoint import checkpoint_managers
 
 from videogen_jax.data.loader import Batches
 from videogen_jax.errors import UserError
-from videogen_jax.training.checkpoints.files import agree_on_newest, say
+from videogen_jax.training.checkpoints.files import agree_on_newest, warn
 from videogen_jax.training.checkpoints.manifest import write_manifest
 from videogen_jax.training.checkpoints.save_barriers import SaveBarriers
 from videogen_jax.training.processes.distributed import is_main
@@ -191,7 +191,7 @@ class Checkpoints:
             for part in self._directory.glob(f"{step}.orbax-checkpoint-tmp*"):
                 shutil.rmtree(part, ignore_errors=True)
         self._manager.reload()
-        say(
+        warn(
             f"checkpoint of step {step} could not be written ({self.failures} failed so far; {last}): "
             f"{_first_line(error)}"
         )

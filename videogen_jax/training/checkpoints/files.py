@@ -1,6 +1,7 @@
 """Which checkpoints of a run can be used, and reading parts of one, as export and a new run do."""
 
 import json
+import logging
 import shutil
 from pathlib import Path
 from typing import Any, Literal
@@ -14,6 +15,8 @@ from videogen_jax.errors import MissingFile, UserError
 from videogen_jax.training.checkpoints.manifest import find_damage
 from videogen_jax.training.processes.distributed import is_main
 from videogen_jax.weights.model_dir import check_against
+
+_log = logging.getLogger(__name__)
 
 FOLDER = "checkpoints"  # of a run directory
 _NOTHING, _NOT_INTACT = -1, -2  # in place of a step, for all processes
@@ -37,7 +40,7 @@ def find_checkpoint(path: Path, step: int | None = None) -> Path:
     if step is None:
         step, damaged = _newest_intact(folder)
         for number, damage in damaged.items():
-            say(f"checkpoint of step {number} is not used: {damage}")
+            warn(f"checkpoint of step {number} is not used: {damage}")
     elif not (folder / str(step)).is_dir():
         there_are = ", ".join(map(str, reversed(_steps(folder)))) or "none"
         raise MissingFile(f"{folder}: no checkpoint of step {step}; there are: {there_are}")
@@ -127,13 +130,13 @@ def _set_aside(checkpoint: Path, damage: str, used: int | None) -> None:
     aside = checkpoint.with_name(checkpoint.name + ".damaged")
     shutil.rmtree(aside, ignore_errors=True)
     checkpoint.rename(aside)
-    say(
+    warn(
         f"checkpoint of step {checkpoint.name} is not used, the one of step {used} is: {damage}; "
         f"it is now {aside.name}"
     )
 
 
-def say(message: str) -> None:
-    """Prints, in the process that tells of the run."""
+def warn(message: str) -> None:
+    """Logs a warning, in the one process that reports on the run."""
     if is_main():
-        print(message, flush=True)
+        _log.warning("%s", message)

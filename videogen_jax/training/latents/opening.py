@@ -1,7 +1,7 @@
 """Training from a latent cache: whether it fits the run, and what its batches are."""
 
 import dataclasses
-import sys
+import logging
 from pathlib import Path
 
 import jax
@@ -17,6 +17,8 @@ from videogen_jax.training.runs.directory import differing_fields
 from videogen_jax.training.runs.examples import check_batch
 from videogen_jax.training.task import CachedLatents
 from videogen_jax.weights import config_file
+
+_log = logging.getLogger(__name__)
 
 
 def open_cache(config: RunConfig, model_directory: Path) -> LatentCache | None:
@@ -58,7 +60,7 @@ def _tell_epochs(config: RunConfig, cache: LatentCache) -> None:
     drawn = -(-config.steps * config.batch_size // len(cache))
     if is_main() and drawn > cache.layout.epochs:
         text = f"has windows of {cache.layout.epochs} epochs for a run of {drawn}: they repeat"
-        print(f"{cache.directory}: {text}", file=sys.stderr)
+        _log.warning("%s: %s", cache.directory, text)
 
 
 def cached_latents(config: RunConfig) -> CachedLatents:

@@ -1,6 +1,7 @@
 """Being told to stop: SIGTERM, which clusters send before they take a machine away."""
 
 import contextlib
+import logging
 import shlex
 import signal
 import sys
@@ -11,6 +12,8 @@ import jax
 from jax.experimental import multihost_utils
 
 from videogen_jax.training.processes.distributed import is_main
+
+_log = logging.getLogger(__name__)
 
 
 class Preempted(SystemExit):
@@ -57,8 +60,10 @@ def listening() -> Iterator[Notice]:
 def say_how_to_continue(step: int, steps: int) -> None:
     """Prints, in process 0, what the run was started with."""
     if is_main():
-        print(
-            f"told to stop: the checkpoint of step {step} of {steps} is written; the same command "
-            f"line continues: {shlex.join(sys.orig_argv)}",
-            flush=True,
+        _log.info(
+            "told to stop: the checkpoint of step %d of %d is written; the same command line "
+            "continues: %s",
+            step,
+            steps,
+            shlex.join(sys.orig_argv),
         )

@@ -1,6 +1,6 @@
 """The examples that a run trains on: real clips of ingested datasets, or procedural shapes."""
 
-import sys
+import logging
 from typing import Any
 
 from videogen_jax.data.clips.tfds_clips import open_clips
@@ -10,6 +10,8 @@ from videogen_jax.data.loader import Mixture, Source, example_at
 from videogen_jax.errors import UserError
 from videogen_jax.training.processes.distributed import is_main
 from videogen_jax.training.runs.config import RunConfig
+
+_log = logging.getLogger(__name__)
 
 
 def make_source(config: RunConfig, part: Part, examples: int | None = None) -> Source | Mixture:
@@ -70,7 +72,7 @@ def clip_windows(data: DataConfig, name: str, part: Part, seed: int) -> ClipWind
     )
     if part == "train" and is_main():
         left_out = f", {clips.excluded} too short or too small" if clips.excluded else ""
-        print(f"{name}: {len(clips)} clips to train on{left_out}", file=sys.stderr)
+        _log.info("%s: %d clips to train on%s", name, len(clips), left_out)
     return clips
 
 

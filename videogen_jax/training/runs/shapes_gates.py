@@ -5,6 +5,7 @@ little below what the weights that ship reach: a run below them went wrong, and 
 top of it would be lost.
 """
 
+import logging
 import math
 from collections.abc import Callable
 from dataclasses import asdict
@@ -21,6 +22,8 @@ from videogen_jax.evaluation.true_latents import decode_clips, encode_clips
 from videogen_jax.pipeline.decode import DecoderName
 from videogen_jax.pipeline.requests.options import VideoOptions
 from videogen_jax.pipeline.videogen import VideoGen
+
+_log = logging.getLogger(__name__)
 
 CLIPS = 64
 _SEED = 1000
@@ -52,7 +55,7 @@ def check_gate(name: str, run_dir: Path, model_dir: Path) -> None:
     """
     reached = {**_last_metrics(run_dir), **_measure(name, VideoGen.load(model_dir))}
     limits = LEAST[name]
-    print(f"{name}: " + ", ".join(f"{key} {reached[key]:.3g}" for key in limits))
+    _log.info("%s: %s", name, ", ".join(f"{key} {reached[key]:.3g}" for key in limits))
     for key, least in limits.items():
         if not reached[key] >= least:  # also of NaN
             raise UserError(

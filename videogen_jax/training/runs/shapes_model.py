@@ -6,6 +6,7 @@ an unfinished one continues.
 """
 
 import dataclasses
+import logging
 import shutil
 from pathlib import Path
 
@@ -21,6 +22,8 @@ from videogen_jax.training.runs.export import copy_tokenizer, export_run
 from videogen_jax.training.runs.shapes_gates import check_gate
 from videogen_jax.training.runs.train import train_run
 from videogen_jax.weights.model_dir import component_sha256, list_components
+
+_log = logging.getLogger(__name__)
 
 # By component, the latent cache that it trains from, and how many clips are in it. They take about
 # 1.3 GB in float16, with the text states.
@@ -59,7 +62,7 @@ def train_shapes(directory: Path, tokenizer: Path) -> Path:
         if not passed.exists():
             check_gate(name, directory / name, model)
             passed.touch()
-    print(f"{model}: {', '.join(list_components(model))}")
+    _log.info("%s: %s", model, ", ".join(list_components(model)))
     return model
 
 
@@ -84,7 +87,7 @@ def train_ablations(model: str | Path, directory: Path) -> None:
         _check_copy(copy, source, {RUNS[name].task.component() for name in names})
         for name in names:
             _train_part(name, directory, copy)
-        print(f"{copy}: {', '.join(names)}")
+        _log.info("%s: %s", copy, ", ".join(names))
 
 
 def _check_copy(copy: Path, source: Path, retrained: set[str]) -> None:

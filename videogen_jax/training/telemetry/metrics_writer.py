@@ -1,6 +1,7 @@
 """Where a run's numbers and pictures go: `metrics.jsonl`, TensorBoard events, `samples/`."""
 
 import json
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,8 @@ from videogen_jax.training.task import Samples
 
 if TYPE_CHECKING:
     from tensorboardX import SummaryWriter
+
+_log = logging.getLogger(__name__)
 
 _CLIPS_IN_A_ROW = 4
 _MAX_GIF_FPS = 50.0
@@ -69,7 +72,9 @@ def _event_writer(folder: Path) -> "SummaryWriter | None":
     try:
         from tensorboardX import SummaryWriter
     except ModuleNotFoundError:
-        print("tensorboardX is not installed: no TensorBoard events, metrics.jsonl has the numbers")
+        _log.warning(
+            "tensorboardX is not installed: no TensorBoard events, metrics.jsonl has the numbers"
+        )
         return None
     return SummaryWriter(str(folder))
 

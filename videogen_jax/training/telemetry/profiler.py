@@ -1,5 +1,6 @@
 """A trace of a few steps by JAX's profiler, for TensorBoard's profile tab or Perfetto."""
 
+import logging
 import re
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,8 @@ from typing import Any
 import jax
 
 from videogen_jax.errors import UserError
+
+_log = logging.getLogger(__name__)
 
 
 def parse_steps(text: str) -> tuple[int, int]:
@@ -58,4 +61,4 @@ class Profiler:
         if self._is_tracing:
             jax.profiler.stop_trace()
             self._is_tracing = False
-            print(f"{self._directory}: the profile of steps {self._steps}")
+            _log.info("%s: the profile of steps %s", self._directory, self._steps)

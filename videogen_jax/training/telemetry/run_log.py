@@ -1,5 +1,6 @@
 """What a running training tells: metrics, progress, speed; and when it has to stop."""
 
+import logging
 import math
 
 import jax
@@ -8,6 +9,8 @@ from tqdm import tqdm
 from videogen_jax.errors import Diverged
 from videogen_jax.training.telemetry.metrics_writer import MetricsWriter, NoMetrics
 from videogen_jax.training.telemetry.throughput import Meter, StepCost, peak_memory
+
+_log = logging.getLogger(__name__)
 
 Scalars = dict[str, jax.Array]
 _SKIPPED = ("skipped", "skipped_in_a_row")  # counts among a step's metrics
@@ -44,7 +47,7 @@ class RunLog:
     def costs(self, cost: StepCost) -> None:
         """Tells what a step costs; speeds are reported by it from then on."""
         self._cost = cost
-        self._say(str(cost))
+        self._report(logging.INFO, str(cost))
 
     def step(self, done: int, metrics: Scalars, every: int) -> None:
         """Takes the metrics of step `done`; writes those of the last step that is to be logged.
@@ -83,7 +86,8 @@ class RunLog:
                 f"the last checkpoint has what was before (loop.max_skipped is {self._max_skipped})"
             )
         if skipped > self._skipped:
-            self._say(f"step {step}: {skipped} updates skipped so far, loss or gradient not finite")
+            text = f"step {step}: {skipped} updates skipped so far, loss or gradient not finite"
+            self._report(logging.WARNING, text)
         self._skipped = skipped
 
     def _write(self) -> None:
@@ -109,6 +113,6 @@ class RunLog:
             shown["frames/s"] = f"{rates['frames_per_second']:.3g}"
         self._progress.set_postfix(shown)
 
-    def _say(self, text: str) -> None:
-        if not self._progress.disable:
-            self._progress.write(text)
+    def _report(self, level: int, text: str) -> None:
+        if not self._progress.disable:  # in the one process that reports on the run
+            _log.log(level, "%s", text)
