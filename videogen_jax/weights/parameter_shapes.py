@@ -1,4 +1,4 @@
-"""The parameters of Stable Diffusion's networks by name and shape, which nothing has to be run for."""
+"""Shapes of the parameters of Stable Diffusion's networks, found without running them."""
 
 from videogen_jax.models import parameters
 from videogen_jax.trees import Tree
@@ -6,7 +6,7 @@ from videogen_jax.weights.stable_diffusion.sources import Component, StableDiffu
 
 
 def parameter_shapes(component: Component, configs: StableDiffusionConfigs) -> Tree:
-    """The parameters of one of the networks, as nested dict of `jax.ShapeDtypeStruct`."""
+    """Returns a network's parameters as nested dict of `jax.ShapeDtypeStruct`."""
     match component:
         case "text_encoder":
             return parameters.shapes(parameters.init_text_encoder, configs.text_encoder)
