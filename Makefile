@@ -20,21 +20,21 @@ export PROMPT SEED MODEL OUT
 .PHONY: train-shapes train-ablations eval-shapes eval-ablations
 .DELETE_ON_ERROR:
 
-help:  ## this list
+help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
 
-setup: $(VENV)/.dev  ## .venv with everything, for development
+setup: $(VENV)/.dev  ## make .venv with everything for development
 
 video: $(VENV)/.runtime  ## sample PROMPT="..." with SEED, MODEL (a shipped name or a folder) to OUT
 	$(RUN) -m sample.video "$$PROMPT" --seed "$$SEED" --model "$$MODEL" --out "$$OUT"
 
-# Two processes: most of the time is tracing and compiling, which one process does on one core.
-test: $(VENV)/.dev  ## all tests, on the CPU
+# Two processes: most of the time is tracing and compiling, for which a process uses one core.
+test: $(VENV)/.dev  ## run all tests, on the CPU
 	JAX_PLATFORMS=cpu $(RUN) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-# With the newest packages of the index in place of those of requirements.txt, and without torch and
-# diffusers. Installing is part of every run: what is newest changes from day to day.
-test-newest: $(NEWEST)/bin/python  ## the tests in tests/newest.txt with the newest JAX, on the CPU
+# With the newest packages of the index instead of those of requirements.txt, and without torch and
+# diffusers. Every run installs them again, because the newest versions change from day to day.
+test-newest: $(NEWEST)/bin/python  ## run tests/newest.txt with the newest JAX, on the CPU
 	$(NEWEST)/bin/python -m pip install --quiet --disable-pip-version-check --no-compile \
 	--upgrade --upgrade-strategy eager --editable '.[train]' pytest pytest-xdist
 	@$(NEWEST)/bin/python -m pip list --format freeze | \
@@ -42,26 +42,26 @@ test-newest: $(NEWEST)/bin/python  ## the tests in tests/newest.txt with the new
 	JAX_PLATFORMS=cpu $(NEWEST)/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder \
 	--without-references -rs $$(grep -v '^#' tests/newest.txt)
 
-lint: $(VENV)/.dev  ## ruff and pyright
+lint: $(VENV)/.dev  ## run ruff and pyright
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
 	$(RUN) -m pyright
 
-format: $(VENV)/.dev  ## let ruff sort imports and lay out the code
+format: $(VENV)/.dev  ## sort imports and format the code with ruff
 	$(RUN) -m ruff check --fix .
 	$(RUN) -m ruff format .
 
-train-shapes: $(VENV)/.runtime  ## train every part of the shipped model; the same line again resumes
+train-shapes: $(VENV)/.runtime  ## train all parts of the shipped model; run it again to resume
 	$(RUN) -m train.shapes
 
-train-ablations: $(VENV)/.runtime  ## stages of MODEL without a reference, its refiner of slerp; again to resume
+train-ablations: $(VENV)/.runtime  ## train the models for MODEL's ablations; run it again to resume
 	$(RUN) -m train.ablations --model "$$MODEL"
 
-eval-shapes: $(VENV)/.runtime  ## the numbers and pictures of docs/results.md, from the shipped weights
+eval-shapes: $(VENV)/.runtime  ## make the numbers and pictures of docs/results.md for MODEL
 	$(RUN) -m sample.evaluate --model "$$MODEL" --prompts 256 --out outputs/evaluation
 	$(RUN) -m sample.gallery --model "$$MODEL" --out outputs/gallery
 
-eval-ablations: $(VENV)/.runtime  ## the tables of docs/shapes.md, after train-ablations
+eval-ablations: $(VENV)/.runtime  ## print the tables of docs/shapes.md, after train-ablations
 	$(RUN) -m sample.ablations --model "$$MODEL"
 
 $(RUN):
@@ -77,7 +77,7 @@ $(VENV)/.runtime: requirements.txt | $(RUN)
 	$(PIP) -r requirements.txt
 	@touch $@
 
-# torch first and alone: with other packages beside it a resolver may choose a build with CUDA.
+# torch first and alone: together with other packages, pip may choose a build with CUDA.
 $(VENV)/.dev: requirements-dev.txt requirements-data.txt requirements-clips.txt $(VENV)/.runtime
 	$(PIP) "$$(grep '^torch==' requirements-dev.txt)"
 	$(PIP) -r requirements-dev.txt

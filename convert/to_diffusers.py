@@ -1,4 +1,4 @@
-"""Back to diffusers: `python -m convert.to_diffusers MODEL_DIR OUT`."""
+"""Exports a model to diffusers: `python -m convert.to_diffusers MODEL_DIR OUT`."""
 
 from videogen_jax.cli import call
 

@@ -1,4 +1,4 @@
-"""The paper's ablations on the shapes: `python -m sample.ablations`."""
+"""Prints the tables of the paper's ablations on the shapes: `python -m sample.ablations`."""
 
 from videogen_jax.cli import call
 

@@ -1,4 +1,4 @@
-"""Reads what a shapes model makes: `python -m sample.evaluate --model shapes --prompts 64`."""
+"""Evaluates a shapes model: `python -m sample.evaluate --model shapes --prompts 64`."""
 
 from videogen_jax.cli import call
 

@@ -1,4 +1,4 @@
-"""Makes the pictures of the README: `python -m sample.gallery --out docs/media`."""
+"""Makes the README's pictures: `python -m sample.gallery --out docs/media`."""
 
 from videogen_jax.cli import call
 

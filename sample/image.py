@@ -1,4 +1,4 @@
-"""Makes images of prompts: `python -m sample.image "a red circle" --model DIR --out out.png`."""
+"""Generates images: `python -m sample.image "a red circle" --model DIR --out out.png`."""
 
 from videogen_jax.cli import call
 

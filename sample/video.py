@@ -1,4 +1,4 @@
-"""Makes videos of prompts: `python -m sample.video "a red circle moving left" --out out.mp4`."""
+"""Generates videos: `python -m sample.video "a red circle moving left" --out out.mp4`."""
 
 from videogen_jax.cli import call
 

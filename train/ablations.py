@@ -1,4 +1,4 @@
-"""Trains the paper's ablations of a shapes model: `python -m train.ablations`; again to resume."""
+"""Trains the ablations of a shapes model: `python -m train.ablations`; run it again to resume."""
 
 from videogen_jax.cli import call
 

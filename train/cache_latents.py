@@ -1,4 +1,4 @@
-"""Encodes clips once: `python -m train.cache_latents DATASET MODEL_DIR OUT`; again to go on."""
+"""Encodes clips: `python -m train.cache_latents DATASET MODEL_DIR OUT`; run it again to resume."""
 
 from videogen_jax.cli import call
 

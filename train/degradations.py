@@ -1,4 +1,4 @@
-"""Shows what the video decoder learns to take back: `python -m train.degradations DATASET OUT.png`."""
+"""Draws clips before and after degradation: `python -m train.degradations DATASET OUT.png`."""
 
 from videogen_jax.cli import call
 

@@ -1,4 +1,4 @@
-"""Makes a dataset of your clips: `python -m train.ingest SOURCE OUT`; the same line again resumes."""
+"""Makes a dataset of clips: `python -m train.ingest SOURCE OUT`; run it again to resume."""
 
 from videogen_jax.cli import call
 

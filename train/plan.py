@@ -1,4 +1,4 @@
-"""Will it fit? `python -m train.plan PRESET --topology v5p:4x4x4`: compiles the step, runs nothing."""
+"""Plans memory without running a step: `python -m train.plan PRESET --topology v5p:4x4x4`."""
 
 from videogen_jax.cli import call
 

@@ -1,4 +1,4 @@
-"""Trains every part of the shipped model, in order: `python -m train.shapes`; again to resume."""
+"""Trains all parts of the shipped model: `python -m train.shapes`; run it again to resume."""
 
 from videogen_jax.cli import call
 

@@ -1,6 +1,6 @@
 """Trains temporal SR: `python -m train.temporal_sr PRESET --run-dir DIR --model-dir DIR`.
 
-The flow network first, then the refiner, which needs it.
+Train the flow network first, then the refiner, which needs it.
 """
 
 from videogen_jax.cli import call

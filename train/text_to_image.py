@@ -1,7 +1,7 @@
-"""Trains the image side: `python -m train.text_to_image PRESET --run-dir DIR --model-dir DIR`.
+"""Trains the image model: `python -m train.text_to_image PRESET --run-dir DIR --model-dir DIR`.
 
-Its parts, in order: autoencoder, text encoder, image UNet. With Stable Diffusion's weights none of
-them is needed.
+The parts, in order: autoencoder, text encoder, image UNet. With Stable Diffusion's weights this
+training is not needed.
 """
 
 from videogen_jax.cli import call

@@ -1,4 +1,4 @@
-"""Writes an ingested dataset as one of TensorFlow Datasets: `python -m train.to_tfds DATASET OUT`."""
+"""Writes an ingested dataset for TensorFlow Datasets: `python -m train.to_tfds DATASET OUT`."""
 
 from videogen_jax.cli import call
 

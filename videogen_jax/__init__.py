@@ -5,15 +5,15 @@ from videogen_jax import VideoGen
 video = VideoGen.load("shapes")("a red circle moving left", seed=0)
 video.save("out.mp4")
 
-The names below are loaded, and JAX with them, when they are first used.
+A name below is imported, and JAX with it, when it is first used.
 """
 
 import importlib
 from typing import TYPE_CHECKING, Any
 
 # From prompts to videos: VideoGen, its options VideoOptions and ImageOptions, its result Video.
-# What a model is: ModelConfig, and MODELS, those that come with the library.
-# What is raised for a wrong input: UserError.
+# Configurations: ModelConfig, its part DenoiserConfig, and MODELS, the presets of the library.
+# The exception for invalid input: UserError.
 if TYPE_CHECKING:
     from videogen_jax.config import DenoiserConfig, ModelConfig
     from videogen_jax.configs import MODELS

@@ -1,4 +1,4 @@
-"""Files that exist whole or not at all."""
+"""Atomic writes: a file or a folder is complete or absent."""
 
 import os
 import secrets
@@ -12,17 +12,17 @@ from videogen_jax.errors import UserError
 
 @contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Gives a temporary sibling to write a file or a folder at, and renames it to `path` after.
+    """Yields a temporary sibling path for a file or a folder, and renames it to `path` afterwards.
 
-    Parents are created. If the block raises, `path` is as it was and the sibling is gone; a reader
-    never sees a half-written file. An existing folder at `path` is replaced as a whole. The sibling
-    ends like `path`, so that writers which look at the suffix work.
+    Parents are created. If the block raises, `path` is unchanged and the sibling is removed. A
+    reader never sees a half-written file. An existing folder at `path` is replaced as a whole. The
+    sibling has the suffix of `path`, because some writers choose the format by it.
 
     Raises:
         UserError: `path` cannot be written; names it and the reason.
     """
     path = Path(path)
-    # Not the process id, which containers repeat: what a killed process left must not be taken up.
+    # Not the process id, which repeats in containers: a killed process's file must not be reused.
     temporary = path.with_name(f".{path.stem}.{secrets.token_hex(4)}{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -43,7 +43,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 def require_new_directory(path: Path) -> None:
-    """Raises UserError if there is anything at `path` but an empty folder."""
+    """Raises UserError unless `path` does not exist or is an empty folder."""
     if path.exists() and not (path.is_dir() and not any(path.iterdir())):
         raise UserError(f"{path} exists already; give the name of a new directory")
 

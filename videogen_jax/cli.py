@@ -1,6 +1,6 @@
-"""The `videogen` command, and what all commands share: exit codes, errors in one line, the cache.
+"""The `videogen` command, and what all commands share: exit codes, one-line errors, the cache.
 
-Nothing heavy is imported here, so that `videogen --help` answers at once.
+Nothing heavy is imported here: `videogen --help` must answer immediately.
 """
 
 import argparse
@@ -25,28 +25,28 @@ _ABOUT_TRACEBACK = f"With {TRACEBACK} anywhere on the line, an error also prints
 
 
 class Command(NamedTuple):
-    """Where a command is and what it does."""
+    """The function of a command, and its line in `--help`."""
 
-    target: str  # module in `videogen_jax.commands` and its function of (prog, arguments)
+    target: str  # module in `videogen_jax.commands`, and its function with (prog, arguments)
     help: str
 
 
 COMMANDS = {
-    "sample": Command("sample.video:call", "make videos of prompts"),
-    "image": Command("sample.image:call", "make images of prompts"),
-    "evaluate": Command("sample.evaluate:call", "measure what a model of the shapes makes"),
+    "sample": Command("sample.video:call", "generate videos from prompts"),
+    "image": Command("sample.image:call", "generate images from prompts"),
+    "evaluate": Command("sample.evaluate:call", "evaluate a shapes model"),
     "gallery": Command("sample.gallery:call", "make the pictures of the README"),
     "ablations": Command("sample.ablations:call", "print the tables of the paper's ablations"),
     "train text-to-image": Command(
-        "train.parts:text_to_image", "train autoencoder, text encoder or image model"
+        "train.parts:text_to_image", "train the autoencoder, text encoder or image model"
     ),
     "train cascade": Command("train.parts:cascade", "train a stage of the cascade"),
     "train temporal-sr": Command("train.parts:temporal_sr", "train the flow or the refiner"),
     "train video-decoder": Command("train.parts:video_decoder", "train the video decoder"),
     "train shapes": Command("train.shapes:call", "train every part of the shipped model"),
-    "train ablations": Command("train.ablations:call", "train what the ablations compare with"),
+    "train ablations": Command("train.ablations:call", "train the models for the ablations"),
     "export": Command("train.export:call", "add a run's result to a model directory"),
-    "plan": Command("train.plan:call", "compile a run's step: will it fit?"),
+    "plan": Command("train.plan:call", "check whether a run's step fits in memory"),
     "ingest": Command("train.ingest:call", "make a dataset of clips"),
     "inspect": Command("train.inspect_dataset:call", "show what is in a dataset"),
     "to-tfds": Command("train.to_tfds:call", "write a dataset for TensorFlow Datasets"),
@@ -54,7 +54,7 @@ COMMANDS = {
     "degradations": Command("train.degradations:call", "draw clips before and after degradation"),
     "tokenizer": Command("train.tokenizer:call", "build the tokenizer of the shapes model"),
     "convert stable-diffusion": Command(
-        "convert.stable_diffusion:call", "make a model directory of Stable Diffusion"
+        "convert.stable_diffusion:call", "convert Stable Diffusion to a model directory"
     ),
     "convert ifrnet": Command("convert.ifrnet:call", "add IFRNet's weights to a model directory"),
     "convert to-diffusers": Command("convert.to_diffusers:call", "write a folder for diffusers"),
@@ -63,9 +63,9 @@ COMMANDS = {
 
 
 def main() -> None:
-    """Runs the command that the command line names: the `videogen` of an installed package.
+    """Runs the command named on the command line: the entry point of the `videogen` script.
 
-    Names may have underscores for hyphens. What follows the name is the command's own.
+    Names may have underscores for hyphens. The words after the name are the command's arguments.
     """
     own, rest = _own(sys.argv[1:])
     words = [word for word in own if word != TRACEBACK]
@@ -93,8 +93,8 @@ def call(name: str, prog: str, arguments: Sequence[str] | None = None) -> None:
     """Runs a command of the table and exits as `run` does.
 
     Args:
-        name: of the command, as in `COMMANDS`.
-        prog: how it is called, for `--help`.
+        name: name of the command in `COMMANDS`.
+        prog: name of the program in `--help`.
         arguments: the command line; by default this process's own.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
@@ -108,7 +108,7 @@ def call(name: str, prog: str, arguments: Sequence[str] | None = None) -> None:
 
 
 def _parser(group: str) -> argparse.ArgumentParser:
-    """Prints the commands of a group, or all of them for "", with one line each."""
+    """Returns the parser that lists the commands of a group, or all of them for ""."""
     parser = argparse.ArgumentParser(
         prog=f"videogen {group}".strip(),
         description="VideoGen in JAX and Flax: reference-guided text-to-video generation.",
@@ -133,15 +133,15 @@ def command(
     config: Sequence[Any] = (),
     registry: Any = None,
 ) -> None:
-    """Calls a script's body by the command line and exits as `run` does.
+    """Parses the command line with tyro, calls `main` and exits as `run` does.
 
     Args:
-        main: the body; tyro makes options of its parameters.
-        prog: how the script is called, for `--help`.
+        main: the script's function; tyro makes options of its parameters.
+        prog: name of the script in `--help`.
         args: the command line; by default this process's own.
-        description: what it does, for `--help`, down to "Args:"; by default `main`'s docstring.
+        description: description in `--help`, up to "Args:"; by default `main`'s docstring.
         config: tyro's markers.
-        registry: tyro's, for types that it reads otherwise.
+        registry: tyro's registry of constructors, for types with a custom syntax.
     """
     import tyro
 
@@ -160,10 +160,11 @@ def command(
 
 
 def run(main: Callable[[], object]) -> None:
-    """Calls a script's body and exits: 0 done, 1 after an error, 2 (by tyro) for wrong usage.
+    """Calls a script's function; exits with 1 after an error, 2 (by tyro) for wrong usage.
 
     Errors that a user can cause are printed in one line, after their traceback if `--traceback` is
-    on the command line. Any other exception is a bug and keeps its traceback.
+    on the command line. Any other exception is a bug and keeps its traceback. An interrupt exits
+    with 130.
     """
     try:
         with showing_log():
@@ -212,19 +213,19 @@ class _Console(logging.Handler):
 
 
 def traceback_wanted() -> bool:
-    """Whether this process was started with `--traceback`; what follows `--` is not the script's."""
+    """Returns True if this process was started with `--traceback`, before any `--`."""
     return TRACEBACK in _own(sys.argv[1:])[0]
 
 
 def _own(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
-    """A command line before the first `--`, and from it on."""
+    """Splits a command line at the first `--`, which begins the second part."""
     words = list(arguments)
     end = words.index("--") if "--" in words else len(words)
     return words[:end], words[end:]
 
 
 def enable_compilation_cache(directory: Path = COMPILATION_CACHE) -> None:
-    """Keeps compiled programs on disk, so that the next start of a script need not compile."""
+    """Keeps compiled programs on disk, for reuse by later runs."""
     import jax
 
     jax.config.update("jax_compilation_cache_dir", str(directory))

@@ -1,4 +1,4 @@
-"""The composed configuration of a model: what `config.json` of a model directory holds."""
+"""The configuration of a whole model, stored as `config.json` in a model directory."""
 
 import dataclasses
 
@@ -13,7 +13,7 @@ from videogen_jax.models.unet import UNetConfig
 
 @dataclasses.dataclass(frozen=True)
 class DenoiserConfig:
-    """One diffusion model: its network, its schedule, and how it is sampled unless told otherwise."""
+    """One diffusion model: its network, its noise schedule and the defaults of sampling."""
 
     unet: UNetConfig
     schedule: ScheduleConfig
@@ -25,9 +25,10 @@ class DenoiserConfig:
 
 @dataclasses.dataclass(frozen=True)
 class ModelConfig:
-    """A whole VideoGen: every part by its sizes.
+    """A whole VideoGen model: the configuration of every part.
 
-    `stages` are the cascade in order, each at twice the resolution of the one before (§3.2).
+    `stages` are those of the cascade in order, each at twice the resolution of the previous one
+    (§3.2).
     """
 
     name: str
@@ -38,8 +39,8 @@ class ModelConfig:
     flow: FlowConfig
     refiner: DenoiserConfig
     num_frames: int = 16
-    fps: float = 8.0  # of the cascade's clip, unless told otherwise
-    temporal_sr_rounds: int = 3  # N → 2N − 1 frames each, unless told otherwise
+    fps: float = 8.0  # default frame rate of the cascade's clip
+    temporal_sr_rounds: int = 3  # default; each round makes 2N − 1 frames of N
     lowpass_factor: int = 4  # temporal SR keeps the warped latent's frequencies below 1/factor
 
     def __post_init__(self):
@@ -59,5 +60,5 @@ class ModelConfig:
                 )
 
     def latent_size(self, resolution: int) -> int:
-        """Latents per side at `resolution` pixels."""
+        """Returns the latents per side at `resolution` pixels per side."""
         return resolution // self.autoencoder.factor

@@ -1,7 +1,7 @@
 """Errors that a user can cause, by input, files, options, configuration or environment.
 
-Scripts print them as one line (`cli.run`). Every other exception is a bug of the program, whatever
-its type, and keeps its traceback: NumPy and JAX raise `ValueError` too.
+Scripts print them as one line (`cli.run`). Every other exception is a bug in the program and keeps
+its traceback, whatever its type: NumPy and JAX raise `ValueError` too.
 """
 
 EXTRAS = {
@@ -19,26 +19,26 @@ EXTRAS = {
     "tensorboardX": "train",
     "tensorflow_datasets": "tfds",
 }
-"""The packages that only some commands import, and the extra of pyproject.toml that has each."""
+"""The packages that only some commands import, with the extra of pyproject.toml that lists each."""
 
 
 class UserError(ValueError):
-    """What is wrong with an input; the message names it and says what was expected."""
+    """An invalid input; the message names it and says what was expected."""
 
 
 class MissingFile(UserError, FileNotFoundError):
-    """A file or folder that is needed is not there; the message names it."""
+    """A required file or folder that does not exist; the message names it."""
 
 
 class Diverged(UserError, FloatingPointError):
-    """Training whose loss or gradient stays not finite; the message says since which step."""
+    """Training whose loss or gradient stays non-finite; the message gives the first such step."""
 
 
 def user_message(error: BaseException) -> str | None:
-    """What to tell the user of an error; None if it is a bug, whose traceback is needed.
+    """Returns the message for an error that a user can cause, or None for a bug.
 
-    Tells of a `UserError`, of an `OSError` of the operating system, such as one for a file that
-    may not be read or for a full disk, and of a package of `EXTRAS` that is not installed.
+    The former are a `UserError`, an `OSError` of the operating system (a file without read
+    permission, a full disk), and a package of `EXTRAS` that is not installed.
     """
     if isinstance(error, UserError):
         return str(error)
@@ -51,5 +51,5 @@ def user_message(error: BaseException) -> str | None:
 
 
 def missing_package(package: str) -> str:
-    """Says how to install a package of `EXTRAS`."""
+    """Returns a message that says how to install a package of `EXTRAS`."""
     return f'this needs the package {package}: pip install "videogen-jax[{EXTRAS[package]}]"'

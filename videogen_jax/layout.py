@@ -1,7 +1,7 @@
-"""How activations lie on the devices: models name the axes of their arrays, and know no mesh axis.
+"""Sharding of activations: models name the axes of their arrays, without knowing the mesh axes.
 
-`activate` says which mesh the names stand for. The mesh is part of what JAX compiles a function
-for, so that a function that ran on one device compiles anew within it.
+`activate` sets the mesh that the names refer to. JAX compiles a function per mesh: one that has
+already run on one device is compiled again within `activate`.
 """
 
 import contextlib
@@ -13,9 +13,9 @@ from jax.sharding import Mesh, PartitionSpec
 
 _BATCH = ("data", "fsdp")
 
-# What the axes of an activation are called, and the mesh axes that split them. A clip is
-# split by frames where layers see images and by pixels where they see time, so `frames`, `rows` and
-# `pixels` share one mesh axis: the first axis of an array that it divides takes it.
+# The names of an activation's axes, and the mesh axes that split them. A clip is split by frames in
+# spatial layers and by pixels in temporal layers, so `frames`, `rows` and `pixels` share one mesh
+# axis: it splits the first of these axes whose length it divides.
 ACTIVATIONS: Mapping[str, tuple[str, ...]] = {
     "batch": _BATCH,
     "images": (*_BATCH, "frames"),  # clips × frames folded
@@ -28,19 +28,19 @@ ACTIVATIONS: Mapping[str, tuple[str, ...]] = {
 
 @contextlib.contextmanager
 def activate(mesh: Mesh) -> Iterator[None]:
-    """Within the block, what is traced is laid out over `mesh` by the names of `constrain`."""
+    """Shards what is traced within the block over `mesh`, by the names passed to `constrain`."""
     with contextlib.nullcontext() if mesh.size == 1 else jax.set_mesh(mesh):
         yield
 
 
 def constrain(x: jax.Array, names: str) -> jax.Array:
-    """`x`, laid out by the names of its axes, e.g. `constrain(x_BFHWC, "batch frames rows . .")`.
+    """Shards `x` by the names of its axes, e.g. `constrain(x_BFHWC, "batch frames rows . .")`.
 
-    An axis that its mesh axes do not divide is left whole; so is one whose mesh axes an axis before
-    it has taken. Without an active mesh, or on one device, this is `x`.
+    An axis stays whole if its mesh axes do not divide it, or if an earlier axis already uses them.
+    Without an active mesh, or on one device, `x` is returned unchanged.
 
     Raises:
-        ValueError: a name is not one of `ACTIVATIONS`, or there is not one for each axis.
+        ValueError: a name is not in `ACTIVATIONS`, or the number of names is not that of the axes.
     """
     mesh = jax.sharding.get_abstract_mesh()
     if mesh.empty:
@@ -60,7 +60,12 @@ def constrain(x: jax.Array, names: str) -> jax.Array:
 
 
 def clip_tiles(clips: int, parts: int) -> tuple[int, int]:
-    """Into how many tiles the active mesh splits clips, and their frames or pixels (`parts`)."""
+    """Returns the numbers of tiles into which the active mesh splits `clips` and `parts`.
+
+    Args:
+        clips: length of the batch axis.
+        parts: frames or pixels of a clip.
+    """
     shape = jax.sharding.get_abstract_mesh().shape
     counts = zip((_BATCH, ("frames",)), (clips, parts), strict=True)
     outer, inner = (
@@ -70,12 +75,12 @@ def clip_tiles(clips: int, parts: int) -> tuple[int, int]:
 
 
 def num_shards() -> int:
-    """Over how many devices the active mesh spreads activations."""
+    """Returns the number of devices of the active mesh, 1 without one."""
     return max(1, jax.sharding.get_abstract_mesh().size)
 
 
 def _dividing(axes: tuple[str, ...], length: int, shape: Mapping[str, int]) -> tuple[str, ...]:
-    """The first of `axes` that are in the mesh and together divide `length`."""
+    """Returns the first of `axes` that are in the mesh and whose product divides `length`."""
     chosen: tuple[str, ...] = ()
     for axis in axes:
         if shape.get(axis, 1) == 1:

@@ -1,7 +1,7 @@
-"""Where arrays live: the mesh, the rules for parameters, and the batch.
+"""Sharding of arrays: the mesh, the rules for parameters, and the batch.
 
-Everything is `jax.jit` with `NamedSharding` on a mesh of automatic axes. Models know nothing of it but
-the names of `layout.py`.
+Everything is `jax.jit` with `NamedSharding` on a mesh of automatic axes. Models only use the axis
+names of `layout.py`.
 """
 
 import dataclasses
@@ -24,29 +24,31 @@ _BATCH = ("data", "fsdp")
 
 @dataclasses.dataclass(frozen=True)
 class MeshConfig:
-    """Devices per mesh axis, one of which may be -1 (what is left), and where parameters go.
+    """Devices per mesh axis and rules for sharding parameters.
 
-    `rules` overrule the default for parameters, their average and their optimizer state: pairs of a
-    regular expression over parameter paths (full match, the first counts) and, for each axis of the
-    tensor, the mesh axes that split it: ". fsdp" splits a matrix's columns, "data+fsdp" the first
-    axis over both, "" nothing. A command line writes pairs one after the other:
+    One axis may be -1: it takes the remaining devices.
+
+    `rules` override the default for parameters, their average and their optimizer state. Each is a
+    pair of a regular expression over parameter paths (full match, the first match wins) and the
+    mesh axes that split each axis of the tensor: ". fsdp" splits a matrix's columns, "data+fsdp"
+    the first axis over both, "" nothing. On a command line the pairs follow one another:
     `--mesh.rules '.*/attn1/.*kernel' '. fsdp' '.*bias' ''`.
     """
 
-    data: int = -1  # each device holds all parameters and a share of the batch
-    fsdp: int = 1  # devices share the batch and the parameters
-    frames: int = 1  # devices share one clip
+    data: int = -1  # devices with all parameters and a share of the batch each
+    fsdp: int = 1  # devices that share the batch and the parameters
+    frames: int = 1  # devices that share one clip
     rules: tuple[tuple[str, str], ...] = ()
-    min_sharded_bytes: int = 2**20  # gathering a smaller tensor costs more than holding it
+    min_sharded_bytes: int = 2**20  # gathering a smaller tensor costs more than replicating it
 
 
 def make_mesh(config: MeshConfig, devices: Sequence[Any] | None = None) -> Mesh:
-    """The mesh with the axes `data`, `fsdp` and `frames` over `devices` (default: all of them).
+    """Returns a mesh with the axes `data`, `fsdp` and `frames` over `devices` (default: all).
 
-    Neighbouring devices share a clip, so that frames stay within a host where they can.
+    Neighbouring devices share a clip: its frames stay within a host where possible.
 
     Raises:
-        UserError: if the axes do not multiply to the number of devices.
+        UserError: the product of the axes is not the number of devices.
     """
     devices = jax.devices() if devices is None else devices
     sizes = [getattr(config, axis) for axis in AXES]
@@ -55,20 +57,23 @@ def make_mesh(config: MeshConfig, devices: Sequence[Any] | None = None) -> Mesh:
     if math.prod(sizes) != len(devices) or min(sizes) < 1:
         asked = ", ".join(f"{axis}={getattr(config, axis)}" for axis in AXES)
         raise UserError(
-            f"mesh {asked} does not multiply to the {len(devices)} devices there are (one axis may "
-            "be -1: what is left)"
+            f"mesh {asked} does not multiply to the {len(devices)} devices (one axis may be -1, "
+            "for the remaining ones)"
         )
     grid = mesh_utils.create_device_mesh(sizes, devices, allow_split_physical_axes=True)
     return Mesh(grid, AXES, axis_types=(AxisType.Auto,) * len(AXES))
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
-    """The same copy on every device."""
+    """Returns the sharding that puts the same copy on every device."""
     return NamedSharding(mesh, PartitionSpec())
 
 
 def batch_sharding(mesh: Mesh) -> NamedSharding:
-    """The leading axis split over `data` and `fsdp`; devices that share a clip all have it."""
+    """Returns the sharding that splits the leading axis over `data` and `fsdp`.
+
+    All devices that share a clip have a copy of it.
+    """
     return NamedSharding(mesh, PartitionSpec(_BATCH))
 
 
@@ -76,14 +81,14 @@ def batch_sharding(mesh: Mesh) -> NamedSharding:
 
 
 def tree_shardings(mesh: Mesh, tree: Any, config: MeshConfig = MeshConfig()) -> Any:
-    """A sharding for every array of `tree` (arrays or shapes): by `config.rules`, else the default.
+    """Returns a sharding for every array of `tree` (arrays or shapes).
 
-    By default the largest axis that the `fsdp` axis divides is split, and tensors under
-    `config.min_sharded_bytes` are replicated.
+    It is the one of the first matching rule of `config.rules`. By default the largest axis that the
+    `fsdp` axis divides is split, and tensors under `config.min_sharded_bytes` are replicated.
 
     Raises:
-        UserError: a rule has a pattern that matches no path, names an axis that there is not, or
-            does not fit a tensor that it matches; names the rule.
+        UserError: a rule's pattern matches no path, or the rule names an unknown mesh axis or does
+            not fit a tensor that it matches; names the rule.
     """
     rules = [(pattern, (pattern, _parse_axes(pattern, axes))) for pattern, axes in config.rules]
     try:
@@ -106,14 +111,14 @@ def tree_shardings(mesh: Mesh, tree: Any, config: MeshConfig = MeshConfig()) -> 
 
 
 def state_shardings(mesh: Mesh, state: Any, params: Any, config: MeshConfig) -> Any:
-    """Shardings of a tree around parameters: what is as large as a parameter lies where it does.
+    """Returns shardings for a tree that contains parameters and copies of them.
 
     Args:
         mesh: the mesh.
         state: a pytree, such as a train state with its average and optimizer moments.
         params: the parameters alone. A leaf of `state` whose path ends in a parameter's path, and
             which has its shape, takes its sharding; others take the default.
-        config: its rules speak of `params`.
+        config: rules over the paths of `params`.
 
     Raises:
         UserError: as `tree_shardings`.
@@ -135,10 +140,10 @@ def state_shardings(mesh: Mesh, state: Any, params: Any, config: MeshConfig) -> 
 
 
 def put_tree(tree: Any, shardings: Any) -> Any:
-    """Host arrays onto devices, leaf by leaf; each device is given its own part and no more.
+    """Puts host arrays on devices, leaf by leaf; each device receives only its own part.
 
-    Leaves are JAX arrays, which move if they have to, or anything with a `shape` that can be
-    indexed, of which each process reads what its devices hold. All processes have the same tree.
+    Leaves are JAX arrays, which are moved if necessary, or any indexable objects with a `shape`, of
+    which each process reads the parts for its own devices. All processes pass the same tree.
     """
 
     def put(leaf: Any, sharding: NamedSharding) -> jax.Array:
@@ -161,7 +166,7 @@ def _default_spec(leaf: Any, mesh: Mesh, min_bytes: int) -> PartitionSpec:
 
 
 def _parse_axes(pattern: str, axes: str) -> tuple[tuple[str, ...], ...]:
-    """ ". data+fsdp" → ((), ("data", "fsdp"))."""
+    """Parses the axes of a rule: ". data+fsdp" → ((), ("data", "fsdp"))."""
     parsed = tuple(() if word == "." else tuple(word.split("+")) for word in axes.split())
     if unknown := [axis for word in parsed for axis in word if axis not in AXES]:
         raise UserError(
@@ -189,12 +194,12 @@ def _spec_by_rule(
 
 
 def batch_positions(mesh: Mesh, batch_size: int) -> list[int]:
-    """The places in a batch of `batch_size` examples that this process reads, in order.
+    """Returns the positions in a batch of `batch_size` examples that this process reads, in order.
 
     Processes whose devices share clips read the same ones.
 
     Raises:
-        UserError: if the devices that share the batch do not divide it.
+        UserError: the batch is not divisible by the devices that share it.
     """
     blocks, count = _batch_blocks(mesh)
     if batch_size % count:
@@ -203,12 +208,15 @@ def batch_positions(mesh: Mesh, batch_size: int) -> list[int]:
 
 
 def put_batch(mesh: Mesh, batch: Mapping[str, np.ndarray]) -> dict[str, jax.Array]:
-    """Host arrays of this process's share of the batch → arrays sharded over the mesh.
+    """Puts this process's share of the batch, as host arrays, on the devices of the mesh.
 
     The share is that of `batch_positions`: the whole batch if there is one process.
 
+    Returns:
+        arrays of the whole batch, sharded over the mesh.
+
     Raises:
-        UserError: if the devices that share the batch do not divide it.
+        UserError: the batch is not divisible by the devices that share it.
     """
     blocks, count = _batch_blocks(mesh)
     sharding = batch_sharding(mesh)
@@ -230,14 +238,14 @@ def put_batch(mesh: Mesh, batch: Mapping[str, np.ndarray]) -> dict[str, jax.Arra
 
 
 def to_host(array: jax.Array) -> np.ndarray:
-    """The values of an array, also of one that several processes share: then all have to ask."""
+    """Returns the values of an array. If several processes share it, all of them must call this."""
     if array.is_fully_addressable:
         return np.asarray(array)
     return multihost_utils.process_allgather(array, tiled=True)
 
 
 def check_frames(mesh: Mesh, num_frames: int) -> None:
-    """Raises UserError if the devices that share a clip do not divide its frames."""
+    """Raises UserError if a clip's frames are not divisible by the devices that share a clip."""
     if num_frames % mesh.shape["frames"]:
         raise UserError(
             f"clips of {num_frames} frames are not divisible by the {mesh.shape['frames']} devices "
@@ -246,7 +254,7 @@ def check_frames(mesh: Mesh, num_frames: int) -> None:
 
 
 def _batch_blocks(mesh: Mesh) -> tuple[list[int], int]:
-    """Which of the equal blocks of a batch this process's devices hold; how many there are."""
+    """Returns the numbers of the batch's blocks on this process's devices, and their total."""
     count = math.prod(mesh.shape[axis] for axis in _BATCH)
     by_block = mesh.devices.reshape(count, -1)
     here = jax.process_index()

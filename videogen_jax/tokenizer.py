@@ -32,15 +32,15 @@ _PIECES = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
 
 
 class Tokenizer:
-    """Captions to token ids; wraps a transformers `CLIPTokenizer` (see `load_tokenizer`).
+    """A map from captions to token ids: wraps a transformers `CLIPTokenizer` (`load_tokenizer`).
 
     Attributes:
         vocab_size: number of tokens, special ones included.
-        start_id, end_id: of the tokens that open and close every caption.
-        pad_id: fills up to the length; end-of-text in Stable Diffusion 1 and in the shapes
-            tokenizer.
+        start_id, end_id: the tokens that start and end every caption.
+        pad_id: the token that pads to the length; end-of-text in Stable Diffusion 1 and in the
+            shapes tokenizer.
         max_length: the text encoder's context length, as the tokenizer's files state it.
-        directory: of those files.
+        directory: the folder of those files.
     """
 
     def __init__(self, clip_tokenizer: "CLIPTokenizer", directory: Path):
@@ -56,8 +56,8 @@ class Tokenizer:
     def __call__(self, captions: Sequence[str], max_length: int | None = None) -> np.ndarray:
         """Tokenises captions.
 
-        A caption longer than fits is cut, with a warning that quotes what was cut. The literal
-        texts of the special tokens are dropped, so that a prompt cannot end itself.
+        A caption that is too long is truncated, with a warning that quotes the removed text. The
+        literal texts of the special tokens are removed: a prompt cannot end itself.
 
         Args:
             max_length: T; the tokenizer's own `max_length` by default.
@@ -91,7 +91,7 @@ class Tokenizer:
         return self._clip_tokenizer.encode(text, add_special_tokens=False, verbose=False)
 
     def decode(self, tokens_T: Sequence[int] | np.ndarray) -> str:
-        """The caption of one row of tokens: lower case, a blank between words and punctuation."""
+        """Returns a row's caption: lower case, with blanks between words and punctuation."""
         ids = np.asarray(tokens_T).tolist()
         return str(self._clip_tokenizer.decode(ids, skip_special_tokens=True))
 
@@ -100,13 +100,13 @@ def load_tokenizer(directory: str | Path) -> Tokenizer:
     """Loads a tokenizer in CLIP's format.
 
     Args:
-        directory: holds `tokenizer_config.json` and the vocabulary, either `vocab.json` with
+        directory: folder of `tokenizer_config.json` and the vocabulary, either `vocab.json` with
             `merges.txt`, as Stable Diffusion ships it, or `tokenizer.json`, as transformers 5
             saves it.
 
     Raises:
         MissingFile: a file is missing.
-        UserError: a file is damaged, or transformers did not load the vocabulary that is there.
+        UserError: a file is damaged, or transformers loaded another vocabulary than the files'.
     """
     directory = Path(directory)
     vocab = _read_vocab(directory)
@@ -117,17 +117,17 @@ def load_tokenizer(directory: str | Path) -> Tokenizer:
         clip_tokenizer = clip_tokenizer_class.from_pretrained(str(directory), local_files_only=True)
     except Exception as error:  # tokenizers raises bare Exceptions, transformers many types
         raise UserError(f"{directory}: transformers cannot load the tokenizer: {error}") from error
-    # transformers 5 makes a vocabulary of three words, silently, of input it does not recognise.
+    # For input that it does not recognise, transformers 5 silently makes a vocabulary of 3 words.
     if clip_tokenizer.get_vocab() != vocab:
         raise UserError(
-            f"{directory}: the files have {len(vocab)} tokens, but transformers loaded "
-            f"{len(clip_tokenizer)} tokens or others"
+            f"{directory}: transformers loaded another vocabulary ({len(clip_tokenizer)} tokens) "
+            f"than that of the files ({len(vocab)} tokens)"
         )
     return Tokenizer(clip_tokenizer, directory)
 
 
 def _import_clip_tokenizer() -> "type[CLIPTokenizer]":
-    """Imports it without the advice to install PyTorch, which transformers' own networks need."""
+    """Imports `CLIPTokenizer` without transformers' advice to install PyTorch."""
     logger = logging.getLogger("transformers")
     logger.addFilter(_is_not_about_pytorch)
     try:
@@ -142,16 +142,16 @@ def _is_not_about_pytorch(record: logging.LogRecord) -> bool:
 
 
 def check_vocabulary(directory: Path, vocab_size: int, end_id: int) -> None:
-    """Raises unless a tokenizer is of a text encoder's vocabulary; loads no transformers.
+    """Checks that a tokenizer has a text encoder's vocabulary, without importing transformers.
 
     Args:
-        directory: As of `load_tokenizer`.
-        vocab_size: Number of tokens that the text encoder has.
-        end_id: The token that it takes for the end of text.
+        directory: as for `load_tokenizer`.
+        vocab_size: number of tokens of the text encoder.
+        end_id: the text encoder's end-of-text token.
 
     Raises:
-        MissingFile: A file is missing.
-        UserError: A file is damaged, or its vocabulary is another.
+        MissingFile: a file is missing.
+        UserError: a file is damaged, or the vocabulary differs.
     """
     vocab = _read_vocab(directory)
     if (len(vocab), vocab[END_TOKEN]) != (vocab_size, end_id):
@@ -185,7 +185,7 @@ def _read_json(path: Path) -> dict[str, Any]:
     except ValueError as error:
         raise UserError(f"{path}: not a JSON file: {error}") from error
     if not isinstance(content, dict):
-        raise UserError(f"{path}: must hold a JSON object")
+        raise UserError(f"{path}: must contain a JSON object")
     return content
 
 
@@ -195,7 +195,7 @@ def build_bpe(
     """Learns a vocabulary in CLIP's order from captions.
 
     Args:
-        num_merges: at most so many merges; fewer once every word is one token.
+        num_merges: the largest number of merges; fewer are made if every word is one token.
 
     Returns:
         vocabulary (token to id, 514 + number of merges entries), and the merges in order of
@@ -212,8 +212,8 @@ def build_bpe(
             pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
         ]
     )
-    # The trainer counts symbols towards its size. It only knows the word-ending symbols that it has
-    # seen, so an upper bound is asked for and the list is cut.
+    # The trainer's vocabulary size includes the symbols. It only knows the word-ending symbols that
+    # occur, so the size is an upper bound and the list of merges is truncated.
     symbols = list(_byte_symbols())
     trainer = trainers.BpeTrainer(
         vocab_size=2 * len(symbols) + num_merges,
@@ -231,7 +231,7 @@ def build_bpe(
 
 
 def _byte_symbols() -> Iterable[str]:
-    """A printable character for each byte, in CLIP's order (GPT-2's `bytes_to_unicode`).
+    """Yields a printable character for each byte, in CLIP's order (GPT-2's `bytes_to_unicode`).
 
     Printable Latin-1 characters stand for themselves; the other bytes, in order, take the
     characters from 256 on.
@@ -248,7 +248,7 @@ def save_clip_format(
     merges: Sequence[tuple[str, str]],
     max_length: int,
 ) -> None:
-    """Writes the files from which `CLIPTokenizer.from_pretrained(directory)` loads.
+    """Writes the files that `CLIPTokenizer.from_pretrained(directory)` loads.
 
     Args:
         max_length: the text encoder's context length, stated in the files.

@@ -1,11 +1,11 @@
-"""Regular expressions over parameter paths: the one language that selects parameters.
+"""Regular expressions over parameter paths, by which parameters are selected.
 
 A path is the keys from the root of a tree to a leaf joined by "/", for example
 `down_blocks_0/resnets_1/conv1/kernel`. A pattern selects the paths that it matches in full
-(`re.fullmatch`); in a list of rules the first that matches wins; a pattern that matches no path at
-all is an error, since it is a typo or a rule that the model has outgrown. Sharding, freezing,
-learning-rate multipliers, weight decay and partial loading all read this way, after the convention
-of google-research/big_vision.
+(`re.fullmatch`). In a list of rules the first that matches wins. A pattern that matches no path at
+all is an error: it is a typo or a rule for an older model. Sharding, freezing, learning-rate
+multipliers, weight decay and partial loading all use this convention of
+google-research/big_vision.
 
 Leaves are numpy or JAX arrays or `jax.ShapeDtypeStruct`; trees are nested dicts with string keys
 (`match` and `mask` take any pytree, such as an optimizer state).
@@ -30,17 +30,17 @@ _NUM_NEAR_MISSES = 3
 
 
 def paths(tree: Any) -> list[str]:
-    """The path of every leaf, in the order of `jax.tree.leaves`."""
+    """Returns the path of every leaf, in the order of `jax.tree.leaves`."""
     return [_path(keys) for keys, _ in jax.tree_util.tree_leaves_with_path(tree)]
 
 
 def flatten(tree: Tree) -> dict[str, Any]:
-    """A nested dict as `{path: leaf}`; `unflatten` is its inverse."""
+    """Returns a nested dict as `{path: leaf}`; the inverse of `unflatten`."""
     return {_path(keys): leaf for keys, leaf in jax.tree_util.tree_leaves_with_path(tree)}
 
 
 def unflatten(leaves: Mapping[str, Any]) -> dict[str, Any]:
-    """The nested dict of `{path: leaf}`.
+    """Returns the nested dict of `{path: leaf}`; the inverse of `flatten`.
 
     Raises:
         ValueError: a path is both a leaf and a branch ("a" beside "a/b").
@@ -60,7 +60,7 @@ def unflatten(leaves: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def match(rules: Sequence[tuple[str, Any]], tree: Any, default: Any) -> Any:
-    """Gives every leaf the value of the first rule whose pattern matches its path in full.
+    """Maps every leaf to the value of the first rule whose pattern matches its path in full.
 
     Args:
         rules: `(pattern, value)` pairs, most specific first.
@@ -84,15 +84,19 @@ def match(rules: Sequence[tuple[str, Any]], tree: Any, default: Any) -> Any:
 
 
 def mask(patterns: Sequence[str], tree: Any) -> Any:
-    """A tree of bools: True where any pattern matches the path in full. Errors as in `match`."""
+    """Returns a tree of bools: True where any pattern matches the path in full.
+
+    Raises the errors of `match`.
+    """
     return match([(pattern, True) for pattern in patterns], tree, default=False)
 
 
 @dataclass(frozen=True)
 class Differences:
-    """How a tree departs from the expected one, as sorted lines ready for a message.
+    """The differences of a tree from the expected one.
 
-    `missing` and `unexpected` are paths; `misshaped` maps a path to (expected, found) shapes.
+    `missing` and `unexpected` are sorted paths; `misshaped` maps a path to (expected, found)
+    shapes.
     """
 
     missing: tuple[str, ...]
@@ -100,7 +104,7 @@ class Differences:
     misshaped: Mapping[str, tuple[tuple[int, ...], tuple[int, ...]]]
 
     def lines(self) -> list[str]:
-        """One line for each departure: "-" missing, "+" unexpected, "!" wrong shape."""
+        """Returns one line per difference: "-" missing, "+" unexpected, "!" wrong shape."""
         return [
             *(f"  - missing {path}" for path in self.missing),
             *(f"  + unexpected {path}" for path in self.unexpected),
@@ -128,8 +132,13 @@ def differences(expected: Tree, found: Tree) -> Differences:
 
 @dataclass(frozen=True)
 class Report:
-    """What `merge` did: paths copied from the source, copied into the leading input channels of a
-    larger kernel (`grown`), left as initialised (`new`), and not taken from the source (`unused`).
+    """The result of `merge`, as paths.
+
+    Attributes:
+        copied: copied from the source.
+        grown: copied from the source into the leading input channels of a larger kernel.
+        new: left as initialised.
+        unused: in the source only.
     """
 
     copied: tuple[str, ...]
@@ -155,26 +164,26 @@ def merge(
 ) -> tuple[dict[str, Any], Report]:
     """Warm-starts `target` from `source` (§3.5), strictly.
 
-    Every target leaf takes the source leaf of the same path and shape, in the target's dtype. What
-    no pattern excuses is an error, and all errors are raised together, as by `merge_params` of
-    google-research/big_vision.
+    Every target leaf takes the source leaf of the same path and shape, in the target's dtype. A
+    difference that no pattern allows is an error. All errors are raised together, as by
+    `merge_params` of google-research/big_vision.
 
     Args:
         target: the initialised parameters.
         source: the parameters to copy.
         allow_missing: patterns of target paths that may stay as they are if absent from the source.
         allow_unused: patterns of source paths that may be left out if absent from the target.
-        grow: patterns of kernels `[..., in, out]` whose input channels may outnumber the source's:
-            the source goes into the leading channels, the rest is zero, so that the new inputs
-            change nothing until they are trained.
+        grow: patterns of kernels `[..., in, out]` that may have more input channels than the
+            source: the source is copied into the leading channels, the others are zero. The new
+            inputs have no effect until they are trained.
 
     Returns:
         the merged tree, and the report of what was copied. A leaf whose source is a
-        `ShapeDtypeStruct` is one too, so that a merge can be planned without arrays.
+        `ShapeDtypeStruct` is a `ShapeDtypeStruct` too: a merge can be planned without arrays.
 
     Raises:
-        UserError: naming every missing, unused and mis-shaped path that no pattern excuses, or
-            every pattern that matches no path.
+        UserError: names every missing, unused and misshaped path that no pattern allows, or every
+            pattern that matches no path.
     """
     target_leaves, source_leaves = flatten(target), flatten(source)
     _check_patterns([*allow_missing, *grow], target_leaves, "the target")
@@ -182,15 +191,15 @@ def merge(
     found = differences(target, source)
     grown = {
         path
-        for path, (wanted, given) in found.misshaped.items()
-        if _any_match(grow, path) and _only_input_channels_grew(wanted, given)
+        for path, (wanted, actual) in found.misshaped.items()
+        if _any_match(grow, path) and _only_input_channels_grew(wanted, actual)
     }
-    unexcused = Differences(
+    forbidden = Differences(
         missing=tuple(path for path in found.missing if not _any_match(allow_missing, path)),
         unexpected=tuple(path for path in found.unexpected if not _any_match(allow_unused, path)),
         misshaped={path: v for path, v in found.misshaped.items() if path not in grown},
     )
-    if lines := unexcused.lines():
+    if lines := forbidden.lines():
         raise UserError("\n".join([f"cannot load {len(lines)} parameters:", *lines]))
 
     merged = {
@@ -231,24 +240,24 @@ def _check_patterns(patterns: Sequence[str], names: Iterable[str], where: str) -
 
 
 def _near_misses(regex: re.Pattern[str], names: list[str]) -> list[str]:
-    """Paths that contain a match (the pattern lacks `.*` at an end), else those spelt alike."""
+    """Returns paths that contain a match (the pattern may lack a `.*`), or similar spellings."""
     partial = [name for name in names if regex.search(name)]
     near = partial or difflib.get_close_matches(regex.pattern, names, _NUM_NEAR_MISSES, cutoff=0.5)
     return near[:_NUM_NEAR_MISSES]
 
 
-def _only_input_channels_grew(wanted: tuple[int, ...], given: tuple[int, ...]) -> bool:
-    """True if kernels `[..., in, out]` differ only by more input channels in `wanted`."""
+def _only_input_channels_grew(wanted: tuple[int, ...], actual: tuple[int, ...]) -> bool:
+    """Returns True if kernels `[..., in, out]` differ only by more input channels in `wanted`."""
     return (
-        len(wanted) == len(given) >= 2
-        and wanted[:-2] == given[:-2]
-        and wanted[-1] == given[-1]
-        and wanted[-2] > given[-2]
+        len(wanted) == len(actual) >= 2
+        and wanted[:-2] == actual[:-2]
+        and wanted[-1] == actual[-1]
+        and wanted[-2] > actual[-2]
     )
 
 
 def _fit(value: Any, like: Any) -> Any:
-    """`value` in the shape and dtype of `like`: padded with zeros after its input channels."""
+    """Returns `value` in the shape and dtype of `like`: its input channels are zero-padded."""
     if isinstance(value, jax.ShapeDtypeStruct):
         return jax.ShapeDtypeStruct(like.shape, like.dtype)
     if value.shape != like.shape:
@@ -259,6 +268,6 @@ def _fit(value: Any, like: Any) -> Any:
 
 
 def _numbers_as_stars(names: Iterable[str]) -> list[str]:
-    """Paths that differ only in numbers as one line: `blocks_*/conv/kernel (12)`."""
+    """Merges paths that differ only in numbers into one line: `blocks_*/conv/kernel (12)`."""
     counts = Counter(re.sub(r"\d+", "*", name) for name in names)
     return [pattern if n == 1 else f"{pattern} ({n})" for pattern, n in sorted(counts.items())]

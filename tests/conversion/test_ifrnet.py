@@ -80,7 +80,7 @@ def test_what_is_no_ifrnet_checkpoint(tmp_path):
     source, model_dir = tmp_path / "x.pth", tmp_path / "model"
     assert "no file" in refused(source, model_dir)
     torch.save(torch.nn.Linear(2, 2).state_dict(), source)
-    assert "is no IFRNet checkpoint: no convolution" in refused(source, model_dir)
+    assert "is not an IFRNet checkpoint: no convolution" in refused(source, model_dir)
     torch.save([1, 2], source)
     assert "holds a list, expected tensors by name" in refused(source, model_dir)
     torch.save({"a": Bomb(tmp_path / "executed")}, source)

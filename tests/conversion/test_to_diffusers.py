@@ -144,7 +144,7 @@ def edit_config(model: Path, keys: tuple[str, ...], value: float) -> None:
         (no_tokenizer, "image_unet", "no tokenizer in"),
         (shifted, "image_unet", "config.json: diffusers has no schedule with shift 2.0"),
         (skipping, "image_unet", "text_encoder.skip_last_layers is 1, .* expected 0"),
-        (None, "autoencoder", "component 'autoencoder' is no UNet, expected one of .*'image_unet'"),
+        (None, "autoencoder", "'autoencoder' is not a UNet, expected one of .*'image_unet'"),
         (None, "flow", "no component 'flow' in .*, there are .*'image_unet'"),
     ],
 )

@@ -1,1 +1,1 @@
-"""The command line: one module for each command, and the flags that commands share."""
+"""The command line: one module per command, and the flags that commands share."""

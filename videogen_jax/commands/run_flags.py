@@ -16,12 +16,12 @@ ConfigFile: TypeAlias = Annotated[
     tyro.conf.arg(
         name="config",
         metavar="FILE",
-        help="a run's config.json, in place of PRESET; or a part of one, whose fields replace those "
-        "of PRESET, which then comes first. Flags override it.",
+        help="a run's config.json, in place of PRESET; or a part of one after PRESET, whose fields "
+        "replace those of PRESET. Flags override it.",
         help_behavior_hint="(optional)",
     ),
 ]
-"""The type of a parameter `config_file`, which shows `--config` in `--help`."""
+"""The type of a parameter `config_file`, which lists `--config` in `--help`."""
 
 Check: TypeAlias = Callable[[Path, RunConfig], None]
 
@@ -35,21 +35,22 @@ def call_with_run(
     description: str,
     check: Check | None = None,
 ) -> None:
-    """Calls `main` by `[PRESET] [--config FILE] [--any.field VALUE …]` and its other arguments.
+    """Parses `[PRESET] [--config FILE] [--any.field VALUE …]` and other flags, and calls `main`.
 
     Args:
-        main: function with a parameter `config`, which gets the run, and `config_file`, of type
+        main: function with a parameter `config`, which receives the run, and `config_file`, of type
             `ConfigFile`.
         runs: the presets by name.
-        prog: how the command is called, for `--help`.
+        prog: name of the command in `--help`.
         arguments: the command line.
-        description: what the command does, for `--help`.
-        check: raises a UserError if a file's run is not one of this command; by default all are.
+        description: description of the command in `--help`.
+        check: raises a UserError if the run of a configuration file does not belong to this
+            command; by default every run does.
 
     Raises:
-        MissingFile: there is no such configuration file.
-        UserError: the file has an unknown field or a wrong type, or lacks a field that no preset
-            gives.
+        MissingFile: the configuration file does not exist.
+        UserError: the file has an unknown field or a wrong type, or lacks a field without a preset
+            to take it from.
     """
     runs, path, words = dict(runs), *_config_file(prog, arguments)
     body = _with_config(main, tyro.extras.subcommand_type_from_defaults(runs))
@@ -68,7 +69,7 @@ def call_with_run(
 
 
 def _config_file(prog: str, arguments: Sequence[str]) -> tuple[Path | None, list[str]]:
-    """The file of `--config`, and the other arguments."""
+    """Returns the file of `--config`, and the other arguments."""
     parser = argparse.ArgumentParser(prog, add_help=False, allow_abbrev=False)
     parser.add_argument("--config", type=Path, metavar="FILE")
     found, others = parser.parse_known_args(list(arguments))
@@ -78,7 +79,7 @@ def _config_file(prog: str, arguments: Sequence[str]) -> tuple[Path | None, list
 def _with_config(
     main: Callable[..., object], annotation: Any, default: Any = inspect.Parameter.empty
 ) -> Callable[..., object]:
-    """`main` with this type and default of its parameter `config`, whose fields have no prefix."""
+    """Returns `main` with another type and default of `config`, whose fields have no prefix."""
     unprefixed = Annotated[annotation, tyro.conf.arg(name="")]
     signature = inspect.signature(main)
     parameters = [

@@ -26,13 +26,13 @@ ReferenceFile: TypeAlias = Annotated[
 def call_sampling(
     main: Callable[..., object], prog: str, arguments: Sequence[str] | None = None
 ) -> None:
-    """Calls `main` by the command line and exits as `cli.command` does.
+    """Parses the command line, calls `main` and exits as `cli.command` does.
 
     Args:
         main: function with prompts, flags, and a parameter of type `VideoOptions` or `ImageOptions`
             marked by `tyro.conf.OmitArgPrefixes`.
-        prog: how the script is called, for `--help`.
-        arguments: what is parsed, by default `sys.argv[1:]`.
+        prog: name of the script in `--help`.
+        arguments: the command line, by default `sys.argv[1:]`.
     """
     registry = ConstructorRegistry()
     registry.primitive_rule(_flag_of_option)
@@ -40,9 +40,9 @@ def call_sampling(
 
 
 def _flag_of_option(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
-    """How a type is read from the command line if it is that of an option that may be None.
+    """Returns how to parse the type of an option that may be None; returns None for other types.
 
-    tyro by itself would show None as a value, and make sub-commands of a type with a dataclass.
+    By default tyro would list None as a value, and make sub-commands of a type with a dataclass.
     """
     if info.type not in _OPTIONAL_TYPES:
         return None
@@ -58,7 +58,12 @@ def _flag_of_option(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | 
 
 
 def _one_or_many(number: type[int] | type[float], words: list[str]) -> Any:
-    """A number, or a tuple of several. Raises UserError for none, ValueError for what is no number."""
+    """Returns a number, or a tuple of several.
+
+    Raises:
+        UserError: no words.
+        ValueError: a word is not a number.
+    """
     if not words:
         raise UserError("at least one number expected")
     values = tuple(map(number, words))
@@ -73,7 +78,7 @@ def _spec(
         metavar=metavar,
         instance_from_str=read,
         is_instance=lambda value: True,
-        # The words of "(default: …)", since no option has another default than None here.
+        # The words of "(default: …)": the default of all these options is None.
         str_from_instance=lambda value: ["from", "the", "model"],
         choices=choices,
     )

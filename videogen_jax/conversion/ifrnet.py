@@ -1,8 +1,8 @@
-"""IFRNet checkpoints into a model directory, as the component `pixel_flow` (§3.3).
+"""Conversion of IFRNet checkpoints to the component `pixel_flow` of a model directory (§3.3).
 
-`pixel_flow` is `LatentFlow` on pixels. It serves training only, as the source of target flows, so
-its configuration stands beside it in `pixel_flow.json` instead of in `config.json`: a directory may
-then hold it alone, and no model's configuration has a part that sampling never uses.
+`pixel_flow` is `LatentFlow` on pixels. It is only used in training, for the target flows. Its
+configuration is therefore in `pixel_flow.json` instead of `config.json`: a directory may have this
+component alone, and a model's configuration has no part that sampling does not use.
 """
 
 from collections.abc import Mapping
@@ -34,17 +34,20 @@ _LEVELS = (1, 2, 3, 4)
 
 
 def convert_ifrnet(source: Path, model_dir: Path, dtype: DType | None = None) -> FlowConfig:
-    """Adds the component `pixel_flow` to a model directory, which is made if it does not exist.
+    """Adds the component `pixel_flow` to a model directory, which is created if necessary.
 
     Args:
         source: Checkpoint (`.pth`) of IFRNet, IFRNet-S or IFRNet-L, or of another width.
-        model_dir: New or existing, without a `pixel_flow`.
-        dtype: Of the weights on disk; None keeps the source's.
+        model_dir: New or existing directory without a `pixel_flow`.
+        dtype: Type of the weights on disk; None keeps the source's.
+
+    Returns:
+        The network's configuration.
 
     Raises:
-        MissingFile: There is no such checkpoint.
-        UserError: It is no IFRNet checkpoint, holds more than tensors (nothing in it is executed),
-            or `model_dir` has a `pixel_flow` already or cannot be written.
+        MissingFile: The checkpoint does not exist.
+        UserError: It is not an IFRNet checkpoint or contains other things than tensors (nothing in
+            it is executed), or `model_dir` already has a `pixel_flow` or cannot be written.
     """
     present = list_components(model_dir) if model_dir.is_dir() else []
     if COMPONENT in present or (model_dir / _CONFIG_FILE).exists():
@@ -61,11 +64,11 @@ def convert_ifrnet(source: Path, model_dir: Path, dtype: DType | None = None) ->
 
 
 def load_pixel_flow(model_dir: Path) -> tuple[FlowConfig, dict[str, Any]]:
-    """The configuration and the float32 parameters that `convert_ifrnet` wrote.
+    """Loads the configuration and the float32 parameters that `convert_ifrnet` wrote.
 
     Raises:
         MissingFile: The directory has no `pixel_flow`.
-        UserError: A file is damaged, or the two do not fit.
+        UserError: A file is damaged, or the two do not fit together.
     """
     params = load_component(model_dir, COMPONENT)
     config = load_config(model_dir / _CONFIG_FILE, FlowConfig)
@@ -74,18 +77,22 @@ def load_pixel_flow(model_dir: Path) -> tuple[FlowConfig, dict[str, Any]]:
 
 
 def ifrnet_config(weights: Mapping[str, np.ndarray], *, name: str) -> FlowConfig:
-    """The sizes that the shapes of an IFRNet checkpoint tell; `name` heads the messages.
+    """Infers the configuration from the shapes of an IFRNet checkpoint.
+
+    Args:
+        weights: The checkpoint's arrays by name.
+        name: Name of the checkpoint, for error messages.
 
     Raises:
-        UserError: A weight that tells a size is missing or has another number of axes, or the
-            sizes are none that the network can have.
+        UserError: A weight that determines a size is missing or is not 4D, or the network cannot
+            have these sizes.
     """
     by_name = {IFRNET.canonical(key): array.shape for key, array in weights.items()}
     firsts = [f"encoder.pyramid{level}.0.0.weight" for level in _LEVELS]
     side = "decoder1.convblock.1.conv2.0.weight"
     bad = [key for key in (*firsts, side) if len(by_name.get(key, ())) != 4]
     if bad:
-        raise UserError(f"{name} is no IFRNet checkpoint: no convolution {', '.join(bad)}")
+        raise UserError(f"{name} is not an IFRNet checkpoint: no convolution {', '.join(bad)}")
     _, channels, stem_kernel, _ = by_name[firsts[0]]
     try:
         return FlowConfig(
@@ -95,7 +102,7 @@ def ifrnet_config(weights: Mapping[str, np.ndarray], *, name: str) -> FlowConfig
             stem_kernel=stem_kernel,
         )
     except UserError as error:
-        raise UserError(f"{name} is no IFRNet checkpoint: {error}") from error
+        raise UserError(f"{name} is not an IFRNet checkpoint: {error}") from error
 
 
 def _shapes(config: FlowConfig) -> dict[str, Any]:
@@ -107,7 +114,7 @@ def _shapes(config: FlowConfig) -> dict[str, Any]:
 
 
 def _save(directory: Path, config: FlowConfig, params: dict[str, Any], dtype: DType | None) -> None:
-    """The component last: only with it there is a `pixel_flow`."""
+    """Writes the configuration, then the component, whose file marks it as present."""
     save_config(directory / _CONFIG_FILE, config)
     try:
         save_component(directory, COMPONENT, params, dtype)

@@ -1,7 +1,7 @@
-"""Stable Diffusion weights into a model directory (§3.1; the warm start of §3.5).
+"""Conversion of Stable Diffusion weights to a model directory (§3.1; the warm start of §3.5).
 
 Writes the components `text_encoder`, `image_unet` and `autoencoder`, the tokenizer, the
-configuration, and `conversion.json`: what was read, written and left out.
+configuration, and `conversion.json`, a report of the weights read, written and left out.
 """
 
 import json
@@ -41,20 +41,20 @@ REPORT = "conversion.json"
 
 @dataclass(frozen=True)
 class ConversionOptions:
-    """How to convert.
+    """Options of the conversion.
 
     Attributes:
-        dtype: Of the weights on disk; None keeps the source's.
-        only: Components to convert; () for all. The configuration tells of all in any case.
-        variant: "fp16" takes a folder's half-precision files. Without it they are taken only where
+        dtype: Type of the weights on disk; None keeps the source's.
+        only: Components to convert; () for all. The configuration always describes all of them.
+        variant: "fp16" selects a folder's half-precision files. By default they are used only if
             there are no others.
-        prediction: What the UNet of a single file predicts, which such a file does not say. If None,
-            the noise ("eps") for Stable Diffusion 1 and velocity ("v") for 2, as its 768-v models
-            do; its base models need "eps".
-        ema: Takes the UNet's averaged weights of a single file.
-        tokenizer: Folder with the tokenizer of a single file, which has none.
+        prediction: Prediction type of a single file's UNet, which is not in the file. If None,
+            noise ("eps") for Stable Diffusion 1 and velocity ("v") for 2, as in its 768-v models;
+            its base models need "eps".
+        ema: Use the UNet's averaged weights of a single file.
+        tokenizer: Folder of the tokenizer for a single file, which does not contain one.
         lora: LoRA files to merge into the weights.
-        lora_scale: How much of each LoRA file: one for each, or one for all; () for 1.
+        lora_scale: Scales of the LoRA files: one for each, or one for all; () for 1.
     """
 
     dtype: DType | None = None
@@ -69,14 +69,14 @@ class ConversionOptions:
 
 @dataclass(frozen=True)
 class _Source:
-    """A source whose configs are read and whose weights are open.
+    """An opened source: its configs and its weights.
 
     Attributes:
-        form: What kind of source it is, for the report.
-        configs: Of all networks.
-        components: Weights of the networks that are converted.
-        tokenizer: Folder with its files; None if it is not converted.
-        loras: What is merged into the weights.
+        form: Kind of source, for the report.
+        configs: Configs of all networks.
+        components: Weights of the networks to convert.
+        tokenizer: Folder of its files; None if it is not converted.
+        loras: LoRA files to merge.
     """
 
     form: str
@@ -86,7 +86,7 @@ class _Source:
     loras: tuple[Lora, ...] = ()
 
     def left_out(self) -> list[str]:
-        """What of the LoRA files is not taken, for people."""
+        """Returns lines about the layers of LoRA files that are not merged."""
         return [
             f"{len(layers)} layers of {name} in {lora.file} left out: it is not converted"
             for lora in self.loras
@@ -96,11 +96,11 @@ class _Source:
 
 
 def with_stable_diffusion(base: ModelConfig, configs: StableDiffusionConfigs) -> ModelConfig:
-    """`base` with Stable Diffusion's networks, and video UNets that can start warm from them.
+    """Returns `base` with Stable Diffusion's networks, and video UNets for a warm start from them.
 
-    The stages and the refiner keep what is theirs (resolutions, sampling, conditions, temporal
-    layers, shift of the schedule) and take the sizes and the prediction of Stable Diffusion's UNet.
-    Images are made at the resolution that it was trained at, `base`'s if that is not known.
+    The stages and the refiner keep their own resolutions, sampling, conditions, temporal layers and
+    shift of the schedule, and take the sizes and the prediction type of Stable Diffusion's UNet.
+    The image model takes the resolution of that UNet's training, or `base`'s if it is unknown.
 
     Raises:
         UserError: `base` has another number of latent channels, or resolutions that the networks
@@ -146,24 +146,24 @@ def convert_stable_diffusion(
     options: ConversionOptions = ConversionOptions(),
     log: Callable[[str], object] = lambda line: None,
 ) -> ModelConfig:
-    """Converts Stable Diffusion weights into a model directory, which appears whole or not at all.
+    """Converts Stable Diffusion weights to a model directory, which is written atomically.
 
     One network is in memory at a time.
 
     Args:
         source: Diffusers folder, hub id or single file of Stable Diffusion 1 or 2.
-        model_dir: Must not exist, or be empty.
-        base: What Stable Diffusion does not say: see `with_stable_diffusion`.
-        options: How to convert.
-        log: Called with the report, a few lines for each network.
+        model_dir: Directory to write; must not exist, or be empty.
+        base: Configuration of the other networks, see `with_stable_diffusion`.
+        options: Options of the conversion.
+        log: Called with the report, a few lines per network.
 
     Returns:
         The configuration written to `config.json`.
 
     Raises:
         MissingFile: A file of `source` is missing.
-        UserError: A file of `source` is not what it should be, or `model_dir` is in use or cannot
-            be written; names the file and all that is wrong with it.
+        UserError: A file of `source` is invalid, or `model_dir` exists or cannot be written; names
+            the file and all its problems.
     """
     require_new_directory(model_dir)
     opened = _open_source(source, options)
@@ -188,10 +188,11 @@ def convert_stable_diffusion(
 def describe_conversion(
     source: Path, base: ModelConfig, options: ConversionOptions, log: Callable[[str], object]
 ) -> None:
-    """Reads and checks everything as `convert_stable_diffusion` does, and writes nothing.
+    """Reads and checks everything as `convert_stable_diffusion` does, without writing anything.
 
     Args:
-        log: Called with the report and where each weight would go.
+        source, base, options: As for `convert_stable_diffusion`.
+        log: Called with the report and the target of each weight.
 
     Raises: as `convert_stable_diffusion`.
     """

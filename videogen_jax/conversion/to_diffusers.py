@@ -1,6 +1,6 @@
-"""A model directory back into a folder that diffusers' `StableDiffusionPipeline` loads.
+"""Export of a model directory to a folder that diffusers' `StableDiffusionPipeline` loads.
 
-The configurations are written from the field tables that `diffusers_configs` reads them by.
+The configurations are written by the same field tables by which `configs.py` reads them.
 """
 
 import json
@@ -50,17 +50,17 @@ _INDEX = {
 def export_to_diffusers(
     model_dir: Path, out: Path, component: str = "image_unet", dtype: DType | None = None
 ) -> None:
-    """Writes the folder, whole or not at all; one network is in memory at a time.
+    """Writes a diffusers folder, atomically; one network is in memory at a time.
 
     Args:
-        model_dir: With `text_encoder`, `autoencoder`, `component` and `tokenizer/`.
-        out: Must not exist.
-        component: Which UNet: "image_unet", or a stage's or the refiner's spatial weights.
-        dtype: Of the weights on disk; None keeps each as it is.
+        model_dir: Model directory with `text_encoder`, `autoencoder`, `component` and `tokenizer/`.
+        out: Folder to write; must not exist.
+        component: The UNet: "image_unet", or a stage or the refiner for its spatial weights.
+        dtype: Type of the weights on disk; None keeps each as it is.
 
     Raises:
-        MissingFile: The model has no such component, configuration or tokenizer.
-        UserError: `out` exists, or the configuration is one that diffusers cannot express.
+        MissingFile: The model lacks a component, its configuration or its tokenizer.
+        UserError: `out` exists, or diffusers cannot express the configuration.
     """
     if out.exists():
         raise UserError(f"{out} exists already; give the name of a new folder")
@@ -85,7 +85,7 @@ def export_to_diffusers(
             (temporary / path).write_text(json.dumps(data, indent=2) + "\n")
         for folder, name, table, stem in networks:
             channels = config.autoencoder.latent_channels if folder == "unet" else None
-            # No name is given to the parameters, so that none outlives its copy.
+            # The parameters are not bound to a name: each array is freed once it is copied.
             weights = export_weights(table, _load(model_dir, name, dtype, channels))
             write_tensors(temporary / folder / f"{stem}.safetensors", weights, {"format": "pt"})
             del weights
@@ -94,13 +94,13 @@ def export_to_diffusers(
 def _load(
     model_dir: Path, name: str, dtype: DType | None, latent_channels: int | None
 ) -> dict[str, Any]:
-    """A component, of a UNet (which `latent_channels` are given for) the image model's part."""
+    """Loads a component; for a UNet (`latent_channels` is not None) only its spatial part."""
     params = load_component(model_dir, name, dtype)
     return params if latent_channels is None else spatial_params(params, latent_channels)
 
 
 def spatial_params(params: trees.Tree, latent_channels: int) -> dict[str, Any]:
-    """A video UNet's parameters without what the video model adds: the image UNet's."""
+    """Returns the image UNet's parameters within a video UNet's."""
     kept = {k: v for k, v in trees.flatten(params).items() if not _ADDED.fullmatch(k)}
     kept["conv_in/kernel"] = np.asarray(kept["conv_in/kernel"])[:, :, :latent_channels]
     return trees.unflatten(kept)
@@ -110,12 +110,12 @@ def _denoiser(config: ModelConfig, component: str) -> DenoiserConfig:
     stages = {f"stage_{i}": stage for i, stage in enumerate(config.stages, start=1)}
     choices = {"image_unet": config.image, "refiner": config.refiner, **stages}
     if component not in choices:
-        raise UserError(f"component {component!r} is no UNet, expected one of {list(choices)}")
+        raise UserError(f"component {component!r} is not a UNet, expected one of {list(choices)}")
     return choices[component]
 
 
 def _configs(config: ModelConfig, denoiser: DenoiserConfig, where: str) -> dict[str, Any]:
-    """The JSON files by path."""
+    """Returns the contents of the JSON files, by path."""
     if denoiser.schedule.shift != 1:
         shift = denoiser.schedule.shift
         raise UserError(f"{where}: diffusers has no schedule with shift {shift}, expected 1")
@@ -151,7 +151,7 @@ def _scheduler(schedule: ScheduleConfig) -> dict[str, Any]:
 
 
 def unet_fields(config: ModelConfig, denoiser: DenoiserConfig) -> dict[str, Any]:
-    """The configuration of diffusers' `UNet2DConditionModel` for the image part of a UNet."""
+    """Returns the config of a diffusers `UNet2DConditionModel` for the spatial part of a UNet."""
     values = to_dict(denoiser.unet) | {"in_channels": config.autoencoder.latent_channels}
     crossed = denoiser.unet.attention_levels
     values["down"] = ["CrossAttnDownBlock2D" if cross else "DownBlock2D" for cross in crossed]
@@ -161,7 +161,7 @@ def unet_fields(config: ModelConfig, denoiser: DenoiserConfig) -> dict[str, Any]
 
 
 def autoencoder_fields(config: AutoencoderConfig, resolution: int) -> dict[str, Any]:
-    """The configuration of diffusers' `AutoencoderKL`; `resolution` is in pixels."""
+    """Returns the config of a diffusers `AutoencoderKL`; `resolution` is in pixels."""
     levels = len(config.block_out_channels)
     values = to_dict(config) | {
         "out_channels": config.in_channels,
@@ -172,5 +172,5 @@ def autoencoder_fields(config: AutoencoderConfig, resolution: int) -> dict[str, 
 
 
 def _written(table: Fields, values: dict[str, Any]) -> dict[str, Any]:
-    """`values` by their names of diffusers, and what diffusers has fixed."""
+    """Returns `values` by diffusers' names, with the table's fixed values."""
     return {theirs: values[ours] for theirs, (ours, _) in table.read.items()} | dict(table.fixed)

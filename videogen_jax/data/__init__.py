@@ -1,1 +1,1 @@
-"""Data: procedural clips, captions, tokenizer, Grain sources and loader, degradations."""
+"""Data: procedural shapes clips, real clips, latent caches, the Grain loader, degradations."""

@@ -1,4 +1,4 @@
-"""Where the examples of a training run come from."""
+"""Configuration of a training run's data."""
 
 import dataclasses
 
@@ -8,21 +8,21 @@ from videogen_jax.errors import UserError
 
 @dataclasses.dataclass(frozen=True)
 class DataConfig:
-    """Where the examples come from."""
+    """The data of a training run."""
 
-    dataset: str = ""  # folder of `train.ingest`; "" is the procedural shapes data
+    dataset: str = ""  # folder of `videogen ingest`; "" is the procedural shapes data
     mixture: tuple[tuple[str, float], ...] = ()  # or several folders, each with its weight
-    examples: int = 100_000  # clips of the procedural shapes data, drawn once an epoch
+    examples: int = 100_000  # number of procedural shapes clips per epoch
     num_frames: int = 16
     resolution: int = 64  # pixels
     num_threads: int = 2
-    degrade: DegradeConfig = DegradeConfig()  # what the video decoder learns to take back
-    latent_cache: str = ""  # folder of `train.cache_latents`; "" encodes at every step
-    # The rest is of real clips, see `data/clips/windows.py`.
-    fps: float | None = None  # of a window, about; None: the clip's own
-    random_crop: bool = False  # in training; else the middle
-    held_back: int = 8  # clips at the end that are not trained on, at most a tenth
-    max_damaged: float = 0.01  # share of the clips, above which a run stops
+    degrade: DegradeConfig = DegradeConfig()  # degradations in training the video decoder
+    latent_cache: str = ""  # folder of `videogen cache-latents`; "" encodes at every step
+    # The fields below are for real clips, see `data/clips/windows.py`.
+    fps: float | None = None  # approximate rate of a window; None: the clip's own
+    random_crop: bool = False  # random in training; by default the middle
+    held_back: int = 8  # validation clips at the end of the dataset, at most a tenth
+    max_damaged: float = 0.01  # fraction of damaged clips above which a run stops
 
     def __post_init__(self):
         if self.dataset and self.mixture:

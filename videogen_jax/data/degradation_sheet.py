@@ -1,4 +1,4 @@
-"""What the video decoder learns to take back, to look at: clips before and after degradation.
+"""Contact sheets of clips before and after degradation.
 
 Shape letters: F frames, H height, W width; a trailing 3 are RGB channels, uint8.
 """
@@ -19,18 +19,18 @@ FRAMES_IN_ROW = 6
 def save_degradation_sheet(
     source: Source, config: DegradeConfig, path: Path, clips: int = 4, seed: int = 0
 ) -> list[str]:
-    """Writes a picture with two rows for each clip: frames as they are, and degraded.
+    """Writes a picture with two rows per clip: the original frames, and the degraded ones.
 
     Args:
-        source: of examples with `video`, uint8 [F, H, W, 3]; the first ones are shown.
-        config: what the recipes are drawn from; a clip's is a function of seed and number, as in
-            training's first epoch.
-        path: of the PNG.
-        clips: how many.
-        seed: of the recipes.
+        source: source of examples with `video`, uint8 [F, H, W, 3]; the first ones are shown.
+        config: the distributions that recipes are drawn from. A clip's recipe is a function of
+            seed and index, as in the first epoch of training.
+        path: the PNG file to write.
+        clips: number of clips.
+        seed: seed of the recipes.
 
     Returns:
-        What was done to each clip, for people.
+        a readable line about each clip's degradation.
 
     Raises:
         UserError: `clips` is below 1, or `seed` below 0.
@@ -47,7 +47,7 @@ def save_degradation_sheet(
         shown = np.unique(np.linspace(0, len(video_FHW3) - 1, FRAMES_IN_ROW).round().astype(int))
         lines.append(f"{index}: {describe(recipe)}")
         captions = (f"{index}: {example['caption']}", lines[-1])
-        # Degraded as a whole and then chosen from: a codec's loss depends on the frames before.
+        # The whole clip is degraded: a codec's loss depends on the preceding frames.
         for frames_FHW3, caption in zip(
             (video_FHW3, degrade(video_FHW3, recipe)), captions, strict=True
         ):
@@ -58,13 +58,13 @@ def save_degradation_sheet(
 
 
 def describe(recipe: Recipe) -> str:
-    """The steps of a recipe in their order, with their sizes in pixels and levels of 255."""
+    """Describes the steps of a recipe in order, with sizes in pixels and levels of 255."""
     words = {
         f"blur_{number}": f"blur {len(kernel)}x{len(kernel)}"
         for number, kernel in enumerate(recipe.kernels, start=1)
     }
     words["resize"] = f"down and up by {recipe.resize_factor:.2f}"
-    # Noise of one channel is a sum over three normal numbers.
+    # The noise of a channel is a weighted sum of three normal numbers.
     level = float(np.sqrt(np.square(recipe.noise_mixing).sum(axis=1).mean()))
     frozen = " and the same in all frames" if recipe.noise_frozen else ""
     words["noise"] = f"noise of {level:.1f} levels{frozen}"

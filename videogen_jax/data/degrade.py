@@ -2,8 +2,8 @@
 
 BSRGAN (Zhang et al. 2021, "Designing a Practical Degradation Model for Deep Blind Image
 Super-Resolution") degrades images by blur, resizing, noise and JPEG compression in random order.
-Here one draw of all parameters, a `Recipe`, serves a whole clip, as one camera and one codec made
-it; sensor noise is fresh in each frame. Compression comes last.
+Here one draw of all parameters, a `Recipe`, applies to a whole clip, as one camera and one codec
+made it. Sensor noise is independent in each frame. Compression comes last.
 
 Shape letters: F frames, H height, W width, K kernel size; a trailing 3 are RGB channels.
 """
@@ -18,7 +18,7 @@ from PIL import Image
 from videogen_jax.errors import UserError
 from videogen_jax.media.h264 import REPRODUCIBLE
 
-# OpenCV's INTER_LINEAR, INTER_CUBIC and INTER_AREA; it loads where frames are degraded.
+# OpenCV's INTER_LINEAR, INTER_CUBIC and INTER_AREA; cv2 is only imported to degrade frames.
 _INTERPOLATIONS = (1, 2, 3)
 _CODECS = ("jpeg", "h264", "none")
 _BSRGAN_PIXELS = 256
@@ -27,25 +27,27 @@ _NOISE_KINDS = ("colour", "grey", "correlated")
 
 @dataclass(frozen=True)
 class DegradeConfig:
-    """What `draw_recipe` draws from. Defaults are BSRGAN's (scale factor 2) where it has them.
+    """Distributions of `draw_recipe`. Defaults are BSRGAN's (scale factor 2) where it has them.
 
     Attributes:
-        blur_scale: multiplies kernel sizes and widths. BSRGAN's values suit frames of about 256
-            pixels; `for_pixels` has the scale for smaller ones.
+        blur_scale: factor of kernel sizes and widths. BSRGAN's values suit frames of about 256
+            pixels; `for_pixels` sets the scale for smaller ones.
         kernel_radius: range of (K - 1) / 2, in pixels before `blur_scale`.
-        isotropic_sigma: largest width of a round Gaussian kernel, in pixels.
-        anisotropic_variance: largest variance along either axis of an elongated one, in pixels
+        isotropic_sigma: largest width of an isotropic Gaussian kernel, in pixels.
+        anisotropic_variance: largest variance along either axis of an anisotropic kernel, in pixels
             squared.
-        anisotropic_probability: of an elongated kernel.
-        resize_probability: of going down in size and back up.
-        resize_factor: largest factor by which that shrinks; the least is 1.
+        anisotropic_probability: probability of an anisotropic kernel.
+        resize_probability: probability of downscaling followed by upscaling.
+        resize_factor: largest factor of the downscaling; the smallest is 1.
         noise_level: range of the standard deviation, in levels of 255.
-        noise_probabilities: of independent noise per channel, of the same in all channels, of
-            correlated channels.
-        frozen_noise_probability: of one noise pattern in all frames, as from a dirty sensor.
-        codec_probabilities: of JPEG for each frame, of H.264 for the clip, of no compression.
-        jpeg_quality: range, of 1 (worst) to 95.
-        h264_crf: range of the constant rate factor, of 0 (lossless) to 51.
+        noise_probabilities: probabilities of independent noise per channel, of equal noise in all
+            channels, and of correlated channels.
+        frozen_noise_probability: probability of one noise pattern in all frames, as from a dirty
+            sensor.
+        codec_probabilities: probabilities of JPEG for each frame, H.264 for the clip, and no
+            compression.
+        jpeg_quality: range within 1 (worst) to 95.
+        h264_crf: range of the constant rate factor, within 0 (lossless) to 51.
     """
 
     blur_scale: float = 1.0
@@ -79,7 +81,7 @@ class DegradeConfig:
 
     @classmethod
     def for_pixels(cls, resolution: int) -> "DegradeConfig":
-        """The defaults, with kernels that blur small frames no more than BSRGAN's blur its own."""
+        """Returns the defaults with kernels scaled down for frames smaller than BSRGAN's."""
         return cls(blur_scale=min(1.0, resolution / _BSRGAN_PIXELS))
 
 
@@ -90,11 +92,11 @@ class Recipe:
     Attributes:
         steps: order of "blur_1", "blur_2", "resize" (if drawn) and "noise".
         kernels: of the two blurs, float32 [K, K], each summing to 1.
-        resize_factor, resize_interpolations: shrinking factor; OpenCV codes for the way down and
-            up.
-        noise_mixing: float32 [3, 3], makes RGB noise in levels of 255 from standard normal triples.
-        noise_frozen: one pattern for all frames.
-        noise_seed: seeds the noise itself.
+        resize_factor, resize_interpolations: downscaling factor; OpenCV codes for downscaling and
+            upscaling.
+        noise_mixing: float32 [3, 3], maps standard normal triples to RGB noise in levels of 255.
+        noise_frozen: use one pattern for all frames.
+        noise_seed: seed of the noise.
         codec, quality: "jpeg" with its quality, "h264" with its constant rate factor, or "none".
     """
 
@@ -150,8 +152,8 @@ def _draw_noise_mixing(config: DegradeConfig, rng: np.random.Generator) -> np.nd
             mixing = level * np.eye(3)[[0, 0, 0]]  # every channel takes the first normal
         case _:
             # BSRGAN: covariance L^2 |U^T D U| with U orthogonal, D = diag(uniform) and L the
-            # largest level. The absolute value can cost it its definiteness, so negative
-            # eigenvalues are cut.
+            # largest level. The absolute value can make it indefinite, so negative eigenvalues
+            # are set to 0.
             basis = np.linalg.qr(rng.normal(size=(3, 3)))[0]
             covariance = np.abs(basis.T * rng.uniform(size=3) @ basis)
             values, vectors = np.linalg.eigh(covariance)
@@ -160,10 +162,13 @@ def _draw_noise_mixing(config: DegradeConfig, rng: np.random.Generator) -> np.nd
 
 
 def gaussian_kernel(radius: int, variances: np.ndarray, angle: float) -> np.ndarray:
-    """A Gaussian with these variances (pixels squared) along `angle` and across it, [K, K].
+    """Returns a Gaussian kernel, float32 [K, K] with K = 2 * radius + 1, which sums to 1.
 
-    K = 2 * radius + 1; float32, sums to 1. Variances below 0.01 count as 0.01, which leaves a
-    single pixel.
+    Args:
+        radius: in pixels.
+        variances: along `angle` and across it, in pixels squared. Values below 0.01 count as 0.01,
+            which leaves a single pixel.
+        angle: in radians.
     """
     axes = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     precision = axes @ np.diag(1.0 / np.maximum(variances, 0.01)) @ axes.T
@@ -210,7 +215,7 @@ def degrade(video_FHW3: np.ndarray, recipe: Recipe) -> np.ndarray:
 
 
 def blur(frames_FHW3: np.ndarray, kernel_KK: np.ndarray) -> np.ndarray:
-    """Filters each frame with one kernel; borders are mirrored about the edge pixel (BSRGAN)."""
+    """Filters each frame with one kernel. Borders are mirrored about the edge pixel (BSRGAN)."""
     import cv2
 
     return np.stack(
@@ -224,7 +229,7 @@ def blur(frames_FHW3: np.ndarray, kernel_KK: np.ndarray) -> np.ndarray:
 def down_and_up(
     frames_FHW3: np.ndarray, factor: float, interpolations: tuple[int, int]
 ) -> np.ndarray:
-    """Shrinks each frame by a factor >= 1 and enlarges it to its old size."""
+    """Downscales each frame by a factor >= 1 and upscales it to its original size."""
     import cv2
 
     height, width = frames_FHW3.shape[1:3]
@@ -237,13 +242,13 @@ def down_and_up(
 def add_noise(
     frames_FHW3: np.ndarray, mixing_33: np.ndarray, frozen: bool, rng: np.random.Generator
 ) -> np.ndarray:
-    """Adds noise of channel covariance mixing @ mixing.T; if frozen, the same to every frame."""
+    """Adds noise of channel covariance mixing @ mixing.T, the same in every frame if `frozen`."""
     shape = (1 if frozen else len(frames_FHW3), *frames_FHW3.shape[1:])
     return frames_FHW3 + rng.standard_normal(shape, np.float32) @ mixing_33.T
 
 
 def jpeg_round_trip(video_FHW3: np.ndarray, quality: int) -> np.ndarray:
-    """Compresses every frame on its own; uint8 in and out."""
+    """Compresses every frame separately; uint8 in and out."""
 
     def round_trip(frame_HW3: np.ndarray) -> np.ndarray:
         file = io.BytesIO()

@@ -1,9 +1,9 @@
-"""The Grain pipeline from a source to batches: shuffle, repeat, share, tokenise, batch.
+"""The Grain pipeline from a source to batches: shuffle, repeat, split by process, tokenise, batch.
 
-Batching comes last, so the order of examples does not depend on the number of threads. The
-order is a function of the seed alone, and how far it was read is one number for all processes: a
-run goes on at the same example on any number of them. Grain's own state, a file per process, is
-tied to their number.
+Batching comes last: the order of examples does not depend on the number of threads. The order is a
+function of the seed alone, and the position in it is one number for all processes. So a run can
+resume at the same example with another number of processes. Grain's own state, a file per process,
+would be tied to their number.
 """
 
 import math
@@ -23,7 +23,7 @@ PREFETCH_BATCHES = 2
 
 
 class Source(Protocol):
-    """A random-access source of examples, see `sources.py`."""
+    """A random-access source of examples, see `shapes/sources.py`."""
 
     def __len__(self) -> int: ...
 
@@ -32,16 +32,16 @@ class Source(Protocol):
 
 @runtime_checkable
 class EpochSource(Source, Protocol):
-    """A source whose examples are others in each epoch; `source[index]` is that of epoch 0."""
+    """A source whose examples differ in each epoch; `source[index]` is that of epoch 0."""
 
     def at(self, index: int, epoch: int) -> dict[str, Any]:
-        """A function of its arguments alone."""
+        """Returns the example of an epoch, as a function of the arguments alone."""
         ...
 
 
 @dataclass(frozen=True)
 class Mixture:
-    """Sources, each with its own order and epochs, interleaved evenly in the proportion of `weights`.
+    """Sources interleaved evenly in the proportion of `weights`, each with its order and epochs.
 
     Raises:
         UserError: no source, another number of weights, or a weight that is not above 0.
@@ -61,7 +61,7 @@ class Mixture:
 
 
 def example_at(source: Source, index: int, epoch: int) -> dict[str, Any]:
-    """The example of an epoch; most sources have the same in each."""
+    """Returns an example in an epoch; most sources have the same examples in each."""
     return source.at(index, epoch) if isinstance(source, EpochSource) else source[index]
 
 
@@ -76,28 +76,30 @@ def make_loader(
     shuffle: bool = True,
     positions: Sequence[int] | None = None,
 ) -> "Batches":
-    """An endless iterator of batches.
+    """Makes an endless iterator of batches.
 
-    Every epoch is shuffled anew, as a function of `seed`. Each process of a multi-host run reads its
-    own part of every batch, and all of them together read what one process would.
+    Every epoch is shuffled differently, as a function of `seed`. Each process of a multi-host run
+    reads its own part of every batch; together they read what a single process would.
 
     Args:
-        source: examples as dicts of arrays and strings; of a mixture, all with the same keys.
+        source: examples as dicts of arrays and strings; all sources of a mixture have the same
+            keys.
         batch_size: examples per batch of all processes.
-        tokenizer: turns "caption" into "tokens", int32 [B, max_length], and "contrasts", if there,
-            into "contrast_tokens", int32 [B, K, max_length]; None leaves the text out.
+        seed: seed of the order.
+        tokenizer: tokenizes "caption" to "tokens", int32 [B, max_length], and "contrasts", if
+            present, to "contrast_tokens", int32 [B, K, max_length]; None leaves the text out.
         max_length: tokens per caption, by default the tokenizer's own.
-        num_threads: that read the source; any number gives the same batches.
+        num_threads: threads that read the source; the batches do not depend on it.
         shuffle: False keeps the order of the source.
-        positions: the places in a batch that this process reads, see `sharding.batch_positions`; by
-            default all of them.
+        positions: the positions in a batch that this process reads, see
+            `sharding.batch_positions`; by default all of them.
 
     Returns:
-        an iterator of dicts of stacked arrays, strings left out. `get_state()` and
-        `set_state(state)` continue it byte for byte; the state holds for the same source and seed.
+        an iterator of dicts of stacked arrays, without strings. `get_state()` and
+        `set_state(state)` resume it exactly; a state is valid for the same source and seed.
 
     Raises:
-        UserError: a batch size below 1, or a source without any example.
+        UserError: a batch size below 1, or a source without examples.
         ValueError: positions that are not in a batch.
     """
     if batch_size < 1 or not len(source):
@@ -124,10 +126,10 @@ def make_loader(
 
 
 class Batches(Iterator[dict[str, np.ndarray]]):
-    """Batches in an order in which every example has a number, from 0, counted over all epochs.
+    """An iterator of batches; examples are numbered from 0 over all epochs.
 
     Args:
-        read_from: the batches that start with an example's number.
+        read_from: function that returns the batches from an example's number on.
         batch_size: examples per batch of all processes.
     """
 
@@ -136,7 +138,7 @@ class Batches(Iterator[dict[str, np.ndarray]]):
     ):
         self._read_from, self._batch_size = read_from, batch_size
         self._samples = 0
-        self._batches: Iterator[dict[str, np.ndarray]] | None = None  # made when first asked for
+        self._batches: Iterator[dict[str, np.ndarray]] | None = None  # made by the first `next`
 
     def __next__(self) -> dict[str, np.ndarray]:
         if self._batches is None:
@@ -146,16 +148,16 @@ class Batches(Iterator[dict[str, np.ndarray]]):
         return batch
 
     def get_state(self) -> dict[str, int]:
-        """`{"samples": number of the next example}`, the same in every process."""
+        """Returns `{"samples": number of the next example}`, the same in every process."""
         return {"samples": self._samples}
 
     def set_state(self, state: Mapping[str, int]) -> None:
-        """Goes on where `get_state` gave `state`, in a run on any number of processes."""
+        """Continues from a `state` of `get_state`, also of a run with more or fewer processes."""
         self._samples, self._batches = int(state["samples"]), None
 
 
 def _endless(source: Source | Mixture, seed: int, shuffle: bool) -> "grain.MapDataset":
-    """Epoch after epoch of examples."""
+    """Returns the endless dataset of a source's epochs."""
     import grain
 
     if isinstance(source, Mixture):
@@ -168,7 +170,7 @@ def _endless(source: Source | Mixture, seed: int, shuffle: bool) -> "grain.MapDa
 
 
 class _PartOfEveryBatch:
-    """Of every `batch_size` elements in a row, from `first` on, those at `places`."""
+    """The elements at `places` of every `batch_size` consecutive elements, from `first` on."""
 
     def __init__(
         self, parent: "grain.MapDataset", batch_size: int, places: Sequence[int], first: int

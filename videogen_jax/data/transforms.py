@@ -1,4 +1,4 @@
-"""Pixels in and out of the networks, and antialiased resizing.
+"""Conversion of pixels to and from floats, and antialiased resizing.
 
 Letters: any number of leading axes, then H height, W width, C channels.
 """
@@ -11,18 +11,18 @@ from videogen_jax.sharding import to_host
 
 
 def to_float(pixels: jax.Array) -> jax.Array:
-    """uint8 0..255 → float32 in [-1, 1]."""
+    """Converts uint8 0..255 to float32 in [-1, 1]."""
     return jnp.asarray(pixels).astype(jnp.float32) / 127.5 - 1.0
 
 
 def to_uint8(pixels: jax.Array) -> np.ndarray:
-    """Float in [-1, 1] (clipped) → uint8 0..255 on the host."""
+    """Converts float in [-1, 1] (clipped) to uint8 0..255 on the host."""
     scaled = jnp.round((jnp.clip(pixels, -1.0, 1.0) + 1.0) * 127.5)
     return to_host(scaled.astype(jnp.uint8))
 
 
 def resize(images: jax.Array, size: int) -> jax.Array:
-    """`[..., H, W, C]` → `[..., size, size, C]`: bilinear, antialiased when it shrinks (§3.5)."""
+    """Resizes `[..., H, W, C]` to `[..., size, size, C]`, bilinear and antialiased (§3.5)."""
     if images.shape[-3:-1] == (size, size):
         return images
     shape = (*images.shape[:-3], size, size, images.shape[-1])

@@ -1,1 +1,1 @@
-"""Model directories: their configuration, their components, and conversion from other libraries."""
+"""Model directories: configuration, components, and conversion from and to other libraries."""

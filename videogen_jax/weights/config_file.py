@@ -1,11 +1,11 @@
 """Trees of frozen dataclasses as JSON, strict in both directions.
 
 Fields may be bool, int, float, str, None, `Literal`, a dataclass, a union of these (such as
-`float | None`), and `tuple[X, ...]` or `tuple[X, Y]` of them. Where a field may be one of several
-dataclasses, of a union or derived from an abstract class, the file has a key `type` with the
-class's name beside its fields. An int is accepted
-for a float and nothing else is converted: a bool is no int, NaN and infinity are no floats. A field
-that is left out takes the dataclass's default.
+`float | None`), and `tuple[X, ...]` or `tuple[X, Y]` of them. If a field may be one of several
+dataclasses (of a union, or derived from an abstract class), the file has a key `type` with the
+class's name beside its fields. An int is accepted for a float. Nothing else is converted: a bool is
+not an int, and NaN and infinity are not floats. A field that is left out takes the dataclass's
+default.
 """
 
 import dataclasses
@@ -24,15 +24,15 @@ from videogen_jax.errors import MissingFile, UserError
 
 Config = TypeVar("Config")
 
-TYPE = "type"  # the key that tells which of several dataclasses it is
+TYPE = "type"  # the key of the class's name
 
 
 def save_config(path: str | os.PathLike[str], config: Any) -> None:
-    """Writes a dataclass tree as JSON; parents are created, the file appears whole or not at all.
+    """Writes a dataclass tree as JSON, atomically; parents are created.
 
     Raises:
-        UserError: a value does not fit its field's type, so that the file would not load again, or
-            `path` cannot be written.
+        UserError: a value does not fit its field's type, by which the file would not load again,
+            or `path` cannot be written.
     """
     data = to_dict(config)
     from_dict(data, type(config), where=str(path))
@@ -41,10 +41,10 @@ def save_config(path: str | os.PathLike[str], config: Any) -> None:
 
 
 def load_config(path: str | os.PathLike[str], cls: type[Config]) -> Config:
-    """Reads what `save_config` wrote.
+    """Reads a file of `save_config`.
 
     Raises:
-        MissingFile: there is no such file.
+        MissingFile: the file does not exist.
         UserError: not JSON, an unknown, repeated or missing field, or a value of the wrong type;
             names the file, the field's path, and what was expected.
     """
@@ -55,7 +55,7 @@ def read_json(path: str | os.PathLike[str]) -> Any:
     """Reads a configuration file as nested dicts, for `from_dict`.
 
     Raises:
-        MissingFile: there is no such file.
+        MissingFile: the file does not exist.
         UserError: not JSON, or a repeated field; names the file.
     """
     path = Path(path)
@@ -68,12 +68,12 @@ def read_json(path: str | os.PathLike[str]) -> Any:
 
 
 def to_dict(config: Any) -> dict[str, Any]:
-    """The dataclass tree as nested dicts with tuples as lists, ready for JSON."""
+    """Converts a dataclass tree to nested dicts for JSON, with tuples as lists."""
     return json.loads(json.dumps(_plain(config)))
 
 
 def _plain(value: Any, expected: Any = None) -> Any:
-    """`value` without dataclasses; `expected` is the type of the field that it is in."""
+    """Converts `value` to plain dicts and lists; `expected` is the type of its field."""
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
     if not dataclasses.is_dataclass(value):
@@ -89,7 +89,7 @@ def _is_choice(expected: Any) -> bool:
 
 
 def _dataclasses_of(expected: Any) -> list[type]:
-    """The dataclasses that a union or an abstract class offers; none for another type."""
+    """Returns the dataclasses of a union or an abstract class; none for another type."""
     if inspect.isabstract(expected):
         return list(expected.__subclasses__())
     if typing.get_origin(expected) not in (typing.Union, types.UnionType):
@@ -103,12 +103,21 @@ def _dataclasses_of(expected: Any) -> list[type]:
 
 
 def from_dict(data: Any, cls: type[Config], *, where: str = "config") -> Config:
-    """Builds `cls` from what `to_dict` gave; `where` heads the messages. Errors: `load_config`."""
+    """Builds a `cls` from the dicts of `to_dict`.
+
+    Args:
+        data: nested dicts.
+        cls: the dataclass.
+        where: beginning of the error messages.
+
+    Raises:
+        UserError: as `load_config`.
+    """
     return _parse(data, cls, where + ": ", "")
 
 
 def _parse(value: Any, expected: Any, where: str, path: str) -> Any:
-    """`value` as the type `expected`; `path` is the field's, "" at the root."""
+    """Parses `value` as the type `expected`; `path` is the field's path, "" at the root."""
     origin, arguments = typing.get_origin(expected), typing.get_args(expected)
     if origin in (typing.Union, types.UnionType) or inspect.isabstract(expected):
         return _parse_union(value, expected, arguments, where, path)
@@ -147,7 +156,7 @@ def _parse_dataclass(value: Any, cls: Any, where: str, path: str) -> Any:
     parsed = {name: _parse(v, hints[name], where, prefix + name) for name, v in value.items()}
     try:
         return cls(**parsed)
-    except ValueError as error:  # from __post_init__, which does not know the file
+    except ValueError as error:  # from __post_init__, where the file is unknown
         raise UserError(f"{where}{prefix}{error}") from error
 
 

@@ -1,4 +1,4 @@
-"""Reading other libraries' files: JSON, safetensors and PyTorch's pickles, one tensor at a time."""
+"""Readers of other libraries' files: JSON, safetensors and PyTorch's pickles, tensor by tensor."""
 
 import json
 import re
@@ -31,16 +31,16 @@ _DTYPES: Mapping[str, Any] = {
 
 
 class Tensors(Mapping[str, np.ndarray]):
-    """Tensors by name, each read when asked for; their shapes are known without reading."""
+    """Tensors by name, each read when accessed; their shapes are known without reading."""
 
     @abstractmethod
     def shape(self, name: str) -> tuple[int, ...]:
-        """The shape of a tensor. Raises KeyError if there is none of that name."""
+        """Returns the shape of a tensor; raises KeyError for an unknown name."""
 
 
 @dataclass(frozen=True)
 class _Entry:
-    """Where a tensor lies in a safetensors file: `offset` in bytes from the file's start."""
+    """Location of a tensor in a safetensors file: `offset` in bytes from the file's start."""
 
     dtype: Any
     shape: tuple[int, ...]
@@ -50,13 +50,13 @@ class _Entry:
 class SafeTensors(Tensors):
     """The tensors of a safetensors file; bfloat16 as numpy arrays of `ml_dtypes.bfloat16`.
 
-    Each is read with plain reads: a memory map would keep the whole file resident beside the
-    arrays that are made of it.
+    Tensors are read without a memory map, which would keep the whole file resident beside the
+    arrays made from it.
 
     Raises:
-        MissingFile: There is no such file.
-        UserError: It is not a safetensors file, is cut off, has a header that lies about its
-            content, or a tensor of a type that numpy has not.
+        MissingFile: The file does not exist.
+        UserError: It is not a safetensors file, is truncated, has a header that contradicts its
+            content, or has a tensor of a type that numpy lacks.
     """
 
     def __init__(self, path: Path) -> None:
@@ -76,7 +76,7 @@ class SafeTensors(Tensors):
         return read_array(self._path, name, entry.dtype, count, entry.offset).reshape(entry.shape)
 
     def mapped(self, name: str) -> np.ndarray:
-        """A tensor as a read-only map of the file, of which only what is indexed is read.
+        """Returns a tensor as a read-only memory map, of which only the indexed part is read.
 
         Raises UserError if the file can no longer be mapped.
         """
@@ -97,7 +97,7 @@ class SafeTensors(Tensors):
 
 
 class PrefixedTensors(Tensors):
-    """The tensors whose names start with `prefix`, without it."""
+    """The tensors whose names start with `prefix`, by their names without it."""
 
     def __init__(self, tensors: Tensors, prefix: str) -> None:
         self._tensors, self._prefix = tensors, prefix
@@ -117,7 +117,7 @@ class PrefixedTensors(Tensors):
 
 
 class ShardedTensors(Tensors):
-    """Tensors spread over several files: name -> the file's tensors that it is in."""
+    """Tensors in several files; `shards` maps each name to the tensors of its file."""
 
     def __init__(self, shards: Mapping[str, Tensors]) -> None:
         self._shards = shards
@@ -136,10 +136,10 @@ class ShardedTensors(Tensors):
 
 
 def open_tensors(path: Path) -> Tensors:
-    """The tensors of a safetensors file, of a PyTorch pickle, or of an index of several of them.
+    """Opens a safetensors file, a PyTorch pickle, or an index of several of them.
 
     Raises:
-        MissingFile: There is no such file, or an index names a file that does not exist.
+        MissingFile: The file, or a file that the index names, does not exist.
         UserError: It is none of these, is damaged, or would run code; names the file.
     """
     if path.suffix == ".json":
@@ -152,10 +152,10 @@ def open_tensors(path: Path) -> Tensors:
 
 
 def read_array(path: Path, name: str, dtype: Any, count: int, offset: int) -> np.ndarray:
-    """Reads `count` numbers that lie `offset` bytes from the start of a file; `name` is for errors.
+    """Reads `count` numbers at `offset` bytes from the start of a file; `name` is for errors.
 
     Raises:
-        UserError: The file cannot be read, or ends before.
+        UserError: The file cannot be read, or is too short.
     """
     try:
         array = np.fromfile(path, dtype, count, offset=offset)
@@ -170,7 +170,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """Reads a JSON object.
 
     Raises:
-        MissingFile: There is no such file.
+        MissingFile: The file does not exist.
         UserError: It is not JSON, or not an object.
     """
     if not path.is_file():
@@ -185,10 +185,10 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def index_files(path: Path) -> dict[str, str]:
-    """Tensor name -> file name, of an `*.index.json` of weights in several files.
+    """Reads {tensor name: file name} from an `*.index.json` of weights in several files.
 
     Raises:
-        MissingFile: There is no such file.
+        MissingFile: The index does not exist.
         UserError: It has no `weight_map` of names to files beside it.
     """
     files = read_json(path).get("weight_map")
@@ -207,15 +207,15 @@ def _open_index(path: Path) -> Tensors:
     if missing := [name for name in names if not (path.parent / name).is_file()]:
         raise MissingFile(f"{path} needs {', '.join(missing)}, which are not there")
     shards = {name: open_tensors(path.parent / name) for name in names}
-    held = {(tensor, name) for name, shard in shards.items() for tensor in shard}
-    if held != set(files.items()):
-        wrong = sorted({tensor for tensor, _ in held ^ set(files.items())})
+    found = {(tensor, name) for name, shard in shards.items() for tensor in shard}
+    if found != set(files.items()):
+        wrong = sorted({tensor for tensor, _ in found ^ set(files.items())})
         raise UserError(f"{path} and its files disagree on where {', '.join(wrong)} are")
     return ShardedTensors({tensor: shards[name] for tensor, name in files.items()})
 
 
 def _read_header(path: Path) -> dict[str, _Entry]:
-    """Reads the header of a safetensors file that `safe_open` has found valid."""
+    """Reads the header of a safetensors file that `safe_open` has checked."""
     with path.open("rb") as file:
         size = int.from_bytes(file.read(8), "little")
         header = json.loads(file.read(size))

@@ -47,18 +47,18 @@ def save_component(
 ) -> None:
     """Writes `params` as `directory/name.safetensors` and records its checksum.
 
-    The file appears whole or not at all. The manifest is written after it, so a crash between the
-    two leaves a component that fails its check at loading, never one that is silently stale.
+    The write is atomic. The manifest is written afterwards: a crash between the two leaves a
+    component that fails its check at loading, not a stale one.
 
     Args:
         directory: created if it does not exist.
-        name: of the component, such as "stage_1".
+        name: name of the component, such as "stage_1".
         params: nested dict of arrays.
-        dtype: of the floating-point tensors on disk; None keeps each as it is.
+        dtype: type of the floating-point tensors on disk; None keeps each as it is.
 
     Raises:
-        UserError: a tensor holds NaN or infinity, in `dtype` or already before (lists them all),
-            or the directory cannot be written.
+        UserError: tensors contain NaN or infinity, before or after the cast to `dtype` (lists them
+            all), or the directory cannot be written.
     """
     directory = Path(directory)
     arrays = {
@@ -78,18 +78,18 @@ def save_component(
 def write_tensors(
     path: Path, arrays: Mapping[str, np.ndarray], metadata: dict[str, str] | None = None
 ) -> None:
-    """Writes a safetensors file with the permissions that any new file gets.
+    """Writes a safetensors file with the default permissions of a new file.
 
-    safetensors itself makes files that only their owner can read.
+    safetensors itself creates files that only their owner can read.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: the file cannot be written.
     """
     path.touch()
     mode = path.stat().st_mode
     try:
         save_file(dict(arrays), path, metadata)
-    except SafetensorError as error:  # its type for any failure, a full disk among them
+    except SafetensorError as error:  # for any failure, such as a full disk
         raise OSError(str(error)) from error
     path.chmod(mode)
 
@@ -101,17 +101,17 @@ def load_component(
 
     Args:
         directory: the model directory.
-        name: of the component, such as "stage_1".
-        dtype: of the floating-point arrays returned; None keeps each as it is on disk.
-        check_finite: also search for NaN and infinity.
+        name: name of the component, such as "stage_1".
+        dtype: type of the returned floating-point arrays; None keeps each as it is on disk.
+        check_finite: also check for NaN and infinity.
 
     Returns:
         nested dict of numpy arrays.
 
     Raises:
-        MissingFile: no such directory or component; lists the components there are.
-        UserError: the file differs from what was saved, was put there by other means, or (asked
-            for) is not finite; names the file and what is wrong.
+        MissingFile: the directory or component does not exist; lists the existing components.
+        UserError: the file differs from the saved one, has no checksum, or (with `check_finite`)
+            is not finite; names the file and the problem.
     """
     path = _verified_file(Path(directory), name)
     tensors = SafeTensors(path)
@@ -122,7 +122,7 @@ def load_component(
 
 
 def open_component(directory: PathLike, name: str) -> dict[str, Any]:
-    """As `load_component` in float32, but the leaves are `StoredTensor`: read when indexed.
+    """Opens a component as nested dict of float32 `StoredTensor`, which are read when indexed.
 
     Raises:
         MissingFile, UserError: as `load_component`.
@@ -135,11 +135,11 @@ def open_component(directory: PathLike, name: str) -> dict[str, Any]:
 
 
 def component_sha256(directory: PathLike, name: str) -> str:
-    """The checksum that a component was saved with; loading it verifies that it still has it.
+    """Returns the checksum in a component's manifest entry; loading the component verifies it.
 
     Raises:
-        MissingFile: no such directory or component; lists the components there are.
-        UserError: it has no checksum.
+        MissingFile: the directory or component does not exist; lists the existing components.
+        UserError: the component has no checksum.
     """
     path = _component_file(Path(directory), name)
     saved = _read_manifest(path.parent).get(name)
@@ -149,10 +149,10 @@ def component_sha256(directory: PathLike, name: str) -> str:
 
 
 def list_components(directory: PathLike) -> list[str]:
-    """The names of the components in a model directory, sorted.
+    """Returns the sorted names of the components in a model directory.
 
     Raises:
-        MissingFile: there is no such directory.
+        MissingFile: the directory does not exist.
     """
     directory = Path(directory)
     if not directory.is_dir():
@@ -167,10 +167,10 @@ def check_against(expected_shapes: trees.Tree, params: trees.Tree, path: PathLik
     Args:
         expected_shapes: nested dict of `jax.ShapeDtypeStruct`, as from `jax.eval_shape(init)`.
         params: nested dict of arrays.
-        path: of the file that `params` came from, for the message.
+        path: the file that contains `params`, for the message.
 
     Raises:
-        UserError: names the file and every missing, unexpected and mis-shaped tensor.
+        UserError: names the file and every missing, unexpected and misshaped tensor.
     """
     if lines := trees.differences(expected_shapes, params).lines():
         raise UserError("\n".join([f"{os.fspath(path)} does not fit the configuration:", *lines]))
@@ -214,7 +214,7 @@ def _sha256(path: Path) -> str:
 
 
 def _read_manifest(directory: Path) -> dict[str, _Saved]:
-    """What was saved under each name; {} if there is no manifest yet."""
+    """Reads the manifest's entries by component; {} if there is no manifest yet."""
     path = directory / _MANIFEST
     if not path.exists():
         return {}

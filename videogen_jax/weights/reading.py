@@ -1,4 +1,4 @@
-"""One network's weights from its source to our parameters, with a record of what became of them."""
+"""Conversion of one network's weights from their source to our parameters, with a report."""
 
 import dataclasses
 from collections import Counter
@@ -20,11 +20,11 @@ from videogen_jax.weights.stable_diffusion.sources import Component, ComponentSo
 
 @dataclass(frozen=True)
 class MergedLora:
-    """What a LoRA file changed of one network.
+    """The changes of a LoRA file to one network.
 
     Attributes:
-        file: Where it comes from.
-        scale: What its pairs were multiplied with.
+        file: The LoRA file.
+        scale: Factor of its pairs.
         layers: Our path of each changed tensor -> the layer's name in the file.
     """
 
@@ -35,16 +35,16 @@ class MergedLora:
 
 @dataclass(frozen=True)
 class ComponentReport:
-    """What became of one network's weights.
+    """Report of the conversion of one network's weights.
 
     Attributes:
-        file: Where they come from.
-        tensors, parameters: Written, counted as arrays and as numbers.
-        source_dtypes, written_dtypes: How many tensors of each type were read and written.
+        file: The source.
+        tensors, parameters: Numbers of written arrays and of their elements.
+        source_dtypes, written_dtypes: Numbers of read and written tensors by type.
         copied: Our path -> the name in the source.
-        ignored: Source names that carry no weights of the network, all on a declared list.
-        created: Our paths that the source does not give.
-        loras: What was merged.
+        ignored: Source names without weights of the network, all on a declared list.
+        created: Our paths that are not in the source.
+        loras: The merged LoRA files.
     """
 
     file: str
@@ -58,7 +58,7 @@ class ComponentReport:
     loras: tuple[MergedLora, ...] = ()
 
     def summary(self) -> str:
-        """Two lines or more for people."""
+        """Summarises the report in two or more lines."""
         lines = [
             f"{self.tensors} tensors, {self.parameters:,} parameters of {self.file}",
             f"read {_counts(self.source_dtypes)}; wrote {_counts(self.written_dtypes)}; "
@@ -78,17 +78,17 @@ def read_component(
     dtype: DType | None,
     loras: Sequence[Lora] = (),
 ) -> tuple[dict[str, Any], ComponentReport]:
-    """Reads a network, one tensor at a time; the parameters returned are the only copy of all.
+    """Reads a network, one tensor at a time: only the returned parameters are in memory as a whole.
 
     Args:
-        name: Of the network.
+        name: The network.
         source: Its weights.
         expected: Nested dict of leaves with a `shape`: the network's parameters.
-        dtype: Of the parameters; None keeps the source's.
-        loras: What is merged into it, in float32, before the change of dtype.
+        dtype: Type of the parameters; None keeps the source's.
+        loras: LoRA files to merge, in float32, before the change of dtype.
 
     Raises:
-        UserError: The weights do not fit (every name that is unexpected, missing, given twice or
+        UserError: The weights do not fit (lists every name that is unexpected, missing, repeated or
             of the wrong shape), or are not finite; names the file.
     """
     reader = _Reader(name, source, dtype, loras)
@@ -114,7 +114,7 @@ def read_component(
 
 
 def mapping_lines(source: ComponentSource, params: Tree, report: ComponentReport) -> list[str]:
-    """What was copied and merged, a line for each: "source name (shape) -> our path (shape)"."""
+    """Lists the copied and merged weights: "source name (shape) -> our path (shape)"."""
     shapes = {path: leaf.shape for path, leaf in flatten(params).items()}
     lines = [
         f"  {key} {source.tensors.shape(key)} -> {path} {shapes[path]}"
@@ -129,12 +129,12 @@ def mapping_lines(source: ComponentSource, params: Tree, report: ComponentReport
 
 
 def to_json(report: ComponentReport) -> dict[str, Any]:
-    """The report as plain dicts and lists."""
+    """Converts a report to plain dicts and lists."""
     return dataclasses.asdict(report)
 
 
 class _Reader(Tensors):
-    """Merges and casts what is read, and notes its type and whether it is finite."""
+    """Tensors of a source that records the types and the non-finite values that are read."""
 
     def __init__(
         self,
@@ -157,18 +157,18 @@ class _Reader(Tensors):
         return array
 
     def finish(self, path: str, key: str, array: np.ndarray) -> np.ndarray:
-        """The parameter as it is written, of what was read in our layout."""
+        """Merges LoRA files into an array in our layout, and casts it to the type on disk."""
         if not _is_floating(array):
             return array
         dtype = self._dtype or array.dtype
         for lora in self._loras:
             delta = lora.delta(self._component, path)
             if delta is not None:
-                array = array + delta  # in float32 at least, whatever is read and written
-        with np.errstate(over="ignore"):  # an overflow is reported with all others
+                array = array + delta  # in float32 or wider
+        with np.errstate(over="ignore"):  # an overflow is reported by check_finite
             array = array.astype(dtype, copy=False)
         if not np.isfinite(array).all():
-            self._infinite.setdefault(key, f"values that {array.dtype} cannot hold")
+            self._infinite.setdefault(key, f"values that {array.dtype} cannot represent")
         return array
 
     def __iter__(self) -> Iterator[str]:
@@ -181,7 +181,7 @@ class _Reader(Tensors):
         return self._tensors.shape(name)
 
     def check_finite(self) -> None:
-        """Raises UserError that names every tensor read so far that is not finite."""
+        """Raises a UserError that names every non-finite tensor read so far."""
         if self._infinite:
             lines = [f"{name} has {what}" for name, what in self._infinite.items()]
             raise UserError("\n  ".join([f"{self._file} has weights that are not finite:", *lines]))

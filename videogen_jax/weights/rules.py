@@ -1,11 +1,12 @@
-"""Name tables as data, and the one engine that imports and exports by them.
+"""Tables of weight names as data, and import and export by them.
 
-A `Table` says how another library's weights are called and laid out: a list of `Rule`s, each with
-the name there, the path here and the `Transform` between the two layouts. In both, `{name}` stands
-for an index (digits), so that a rule reads in either direction and the table that imports exports.
+A `Table` describes the names and layouts of another library's weights. It is a list of `Rule`s,
+each with the source name, our path and the `Transform` between the two layouts. In both names,
+`{name}` stands for an index (digits): a rule works in both directions, and one table serves import
+and export.
 
-Names and layouts are strict both ways: every key and every parameter must be met exactly once, with
-the right shape; all that is wrong is collected and raised as one error.
+Both directions are strict: every key and every parameter must be matched exactly once, with the
+right shape. All problems are collected and raised as one error.
 """
 
 import math
@@ -28,9 +29,10 @@ class Transform:
     """A change of memory layout and its inverse.
 
     Attributes:
-        ranks: Numbers of axes that the source array may have.
-        to_target: Gives (source array, wanted shape) in our layout; may miss the wanted shape.
-        to_source: Gives our array in the source's layout.
+        ranks: Allowed numbers of axes of the source array.
+        to_target: Maps (source array, expected shape) to our layout; the result may have another
+            shape, which the caller checks.
+        to_source: Maps our array to the source's layout.
     """
 
     ranks: tuple[int, ...]
@@ -58,18 +60,22 @@ LINEAR = Transform((2,), lambda array, _: array.T, lambda array: array.T)
 CONV = Transform((4,), lambda array, _: _oi_last(array), _oi_first)
 """Kernels OIHW (torch) to HWIO."""
 POINTWISE = Transform((2, 4), _pointwise_to_target, _oi_first)
-"""A 1×1 convolution or a linear layer to whichever of the two ours is; goes back as ours is."""
+"""From a 1×1 convolution or a linear layer to either of them; export keeps our kind of layer."""
 
 
 @dataclass(frozen=True)
 class Rule:
-    """One parameter, or one for each index: `source` name, `target` path, `transform` of layout.
+    """A rule for one parameter, or one per index.
 
-    `part` is for sources that hold several parameters in one array, such as a fused projection:
-    (index, count), which of `count` equal pieces along the source's first axis this one is.
+    Attributes:
+        source: Name in the source.
+        target: Our path.
+        transform: Change of layout.
+        part: (index, count) for a source array that consists of several parameters, such as a fused
+            projection: this one is piece `index` of `count` equal pieces along the first axis.
 
     Raises:
-        ValueError: If the two do not have the same placeholders.
+        ValueError: `source` and `target` do not have the same placeholders.
     """
 
     source: str
@@ -82,11 +88,11 @@ class Rule:
             raise ValueError(f"rule {self.source!r} -> {self.target!r}: placeholders differ")
 
     def target_of(self, key: str) -> str | None:
-        """Our path of a source name, None if the rule is not about it."""
+        """Returns our path of a source name, or None if the rule does not match it."""
         return _translate(self.source, self.target, key)
 
     def source_of(self, path: str) -> str | None:
-        """The source name of our path, None if the rule is not about it."""
+        """Returns the source name of our path, or None if the rule does not match it."""
         return _translate(self.target, self.source, path)
 
 
@@ -108,10 +114,10 @@ class Table:
     """All rules of a network.
 
     Attributes:
-        rules: No two of them may match the same name, unless they take its several parts.
-        aliases: (old, new) pieces of source names, replaced before rules are matched: spellings
-            that mean the same. Export writes the new ones.
-        ignored: Source names (after aliases) that carry no weights, such as constant buffers.
+        rules: Rules; two may match the same name only if they take different parts of it.
+        aliases: (old, new) substrings of source names, replaced before matching, for alternative
+            spellings. Export writes the new ones.
+        ignored: Source names (after aliases) without weights, such as constant buffers.
     """
 
     rules: tuple[Rule, ...]
@@ -119,18 +125,18 @@ class Table:
     ignored: tuple[str, ...] = ()
 
     def targets_of(self, key: str) -> list[tuple[Rule, str]]:
-        """The rules that match a source name and our paths by them; right is exactly one."""
+        """Returns the rules that match a source name, with our paths; there should be one."""
         name = self.canonical(key)
         found = ((rule, rule.target_of(name)) for rule in self.rules)
         return [(rule, path) for rule, path in found if path is not None]
 
     def sources_of(self, path: str) -> list[tuple[Rule, str]]:
-        """The rules that match our path and the source names by them; right is exactly one."""
+        """Returns the rules that match our path, with the source names; there should be one."""
         found = ((rule, rule.source_of(path)) for rule in self.rules)
         return [(rule, key) for rule, key in found if key is not None]
 
     def canonical(self, key: str) -> str:
-        """The source name with the spellings that the rules use."""
+        """Returns the source name in the spelling of the rules."""
         for old, new in self.aliases:
             key = key.replace(old, new)
         return key
@@ -139,21 +145,21 @@ class Table:
 def import_weights(
     table: Table, source: Mapping[str, np.ndarray], expected: Tree, *, name: str
 ) -> dict[str, Any]:
-    """Turns another library's weights into our parameters.
+    """Converts another library's weights to our parameters.
 
     Arrays are taken from `source` one at a time and keep their dtype.
 
     Args:
-        table: Which weight goes where, and how.
-        source: Weights by name; may read each from disk when asked.
+        table: The rules.
+        source: Weights by name; a weight may be read from disk when accessed.
         expected: Nested dict of leaves with a `shape`, as from `jax.eval_shape(module.init, ...)`.
-        name: Of the weights (a file), which heads the error message.
+        name: Name of the weights (a file), for the error message.
 
     Returns:
         Nested dict of numpy arrays with exactly the paths and shapes of `expected`.
 
     Raises:
-        UserError: Names every source key that no rule, more than one rule or no parameter takes,
+        UserError: Names every source key without a rule, with several rules or without a parameter,
             every parameter that is not filled or filled twice, and every wrong shape.
     """
     return fill(assign(table, source, expected), source, expected, name=name)
@@ -167,9 +173,10 @@ def fill(
     name: str,
     finish: Callable[[str, str, np.ndarray], np.ndarray] = lambda path, key, array: array,
 ) -> dict[str, Any]:
-    """Does what an assignment of `source` to `expected` says, see `import_weights`.
+    """Converts weights by an assignment of `source` to `expected`, see `import_weights`.
 
-    `finish` is called with (our path, source key, array in our layout) and gives the array to keep.
+    `finish` is called with (our path, source key, array in our layout) and returns the array to
+    keep.
     """
     shapes = {path: tuple(leaf.shape) for path, leaf in flatten(expected).items()}
     params, misshaped = {}, {}
@@ -191,21 +198,21 @@ def fill(
 
 
 def export_weights(table: Table, params: Tree) -> dict[str, np.ndarray]:
-    """Turns our parameters into another library's: the inverse of `import_weights`.
+    """Converts our parameters to another library's: the inverse of `import_weights`.
 
     Args:
-        table: The table that `import_weights` takes.
+        table: The table of `import_weights`.
         params: Nested dict of arrays.
 
     Returns:
         Contiguous arrays by source name.
 
     Raises:
-        UserError: Names every parameter that no rule or more than one rule takes, or whose name is
-            another's too.
+        UserError: Names every parameter without a rule, with several rules, or with the same source
+            name as another.
     """
     parts = _by_source(table, params)
-    del params  # each array is freed when it is copied, if the caller keeps none
+    del params  # an array is freed once it is copied, unless the caller keeps a reference
     exported = {}
     for key in list(parts):
         arrays = parts.pop(key)
@@ -214,7 +221,7 @@ def export_weights(table: Table, params: Tree) -> dict[str, np.ndarray]:
 
 
 def _by_source(table: Table, params: Tree) -> dict[str, dict[tuple[int, int], np.ndarray]]:
-    """Source name -> part of it -> the array in the source's layout, not copied yet."""
+    """Returns views of the arrays in the source's layout, by source name and part."""
     parts: dict[str, dict[tuple[int, int], np.ndarray]] = {}
     problems = []
     for path, leaf in flatten(params).items():
@@ -230,7 +237,7 @@ def _by_source(table: Table, params: Tree) -> dict[str, dict[tuple[int, int], np
                 problems.append(f"  + {path} is taken by {_names(several)}")
     for key, arrays in parts.items():
         if not _are_whole(arrays):
-            problems.append(f"  - {key} has not all of its parts")
+            problems.append(f"  - {key} lacks some of its parts")
     if problems:
         raise UserError("\n".join(["parameters that have no name to export by:", *problems]))
     return parts
@@ -238,12 +245,12 @@ def _by_source(table: Table, params: Tree) -> dict[str, dict[tuple[int, int], np
 
 @dataclass(frozen=True)
 class Assignment:
-    """Which source key goes where.
+    """A mapping of source keys to our paths.
 
     Attributes:
-        filled: Our path -> the source key that fills it and the rule that says so.
-        ignored: Source keys that the table declares to carry no weights.
-        problems: A line for every key and path that has no partner or several, sorted.
+        filled: Our path -> the source key that fills it, and the rule.
+        ignored: Source keys that the table ignores.
+        problems: Sorted lines, one per key or path without a match or with several.
     """
 
     filled: Mapping[str, tuple[str, Rule]]
@@ -280,7 +287,7 @@ def assign(table: Table, keys: Iterable[str], expected: Tree) -> Assignment:
 
 
 def _are_whole(parts: Iterable[tuple[int, int]]) -> bool:
-    """Whether these are all the parts of one array, each once."""
+    """Returns True if these are all parts of one array, each once."""
     found = sorted(parts)
     return found == [(index, len(found)) for index in range(len(found))]
 

@@ -1,4 +1,4 @@
-"""Tensors that stay in their file until a part of them is asked for."""
+"""Tensors that are read from their file when they are indexed."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -10,10 +10,10 @@ from videogen_jax.weights.files import SafeTensors
 
 @dataclass(frozen=True)
 class StoredTensor:
-    """A tensor of a safetensors file: `tensor[index]` reads that part alone, as `dtype`.
+    """A tensor of a safetensors file: `tensor[index]` reads only that part, as `dtype`.
 
-    It stands for an array wherever one is only indexed, cast or converted: so that
-    `sharding.put_tree` gives each device its part of a file and no process holds the whole.
+    It can replace an array that is only indexed, cast or converted. With it, `sharding.put_tree`
+    reads each device's part from the file, and no process keeps the whole tensor in memory.
     """
 
     tensors: SafeTensors
@@ -29,7 +29,7 @@ class StoredTensor:
         return len(self.shape)
 
     def astype(self, dtype: Any) -> "StoredTensor":
-        """The same tensor, cast when it is read."""
+        """Returns the same tensor, to be cast when it is read."""
         return StoredTensor(self.tensors, self.name, np.dtype(dtype))
 
     def __getitem__(self, index: Any) -> np.ndarray:

@@ -1,8 +1,8 @@
-"""PyTorch's pickles, read by torch's restricted unpickler: tensors only, no code is run.
+"""Reader of PyTorch's pickles by torch's restricted unpickler: tensors only, no code is run.
 
 The pickle of a zip file (torch 1.6 and later) is loaded without the bytes of its tensors, which are
-read one by one when asked for: a memory map would keep the whole file resident beside the arrays
-that are made of it. Older files are no zip files and are held in memory as a whole.
+read one by one when accessed. A memory map would keep the whole file resident beside the arrays
+made from it. Older files are not zip files and are loaded into memory as a whole.
 """
 
 import pickle
@@ -21,15 +21,15 @@ from videogen_jax.weights.files import Tensors, read_array
 
 
 class _TrainingRecord:
-    """Stands for classes of training libraries, whose content is not used and code never run."""
+    """Replacement for classes of training libraries, whose code is never run."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None: ...
 
     def __setstate__(self, state: Any) -> None: ...
 
 
-# What the trainers of Stable Diffusion left beside the weights in their checkpoints, and what it is
-# read as: the first is a key in sd-v1-4.ckpt's "callbacks", with scores that numpy may have made.
+# Classes of other objects in the checkpoints of Stable Diffusion's training, and their
+# replacements. The first is a key in sd-v1-4.ckpt's "callbacks", whose scores may be numpy scalars.
 _RECORDS: Mapping[str, Any] = {
     "pytorch_lightning.callbacks.model_checkpoint.ModelCheckpoint": _TrainingRecord,
     "lightning.pytorch.callbacks.model_checkpoint.ModelCheckpoint": _TrainingRecord,
@@ -39,12 +39,12 @@ _RECORDS: Mapping[str, Any] = {
     "numpy.dtype": _TrainingRecord,
 }
 
-_LOCAL_HEADER = 30  # bytes of a zip entry before its name, which ends with the two lengths
+_LOCAL_HEADER = 30  # bytes of a zip entry's header before its name; the last are two lengths
 
 
 @dataclass(frozen=True)
 class _Array:
-    """Where a tensor lies in a zip file: `offset` in bytes from its start, `strides` in bytes."""
+    """Location of a tensor in a zip file: `offset` from its start and `strides`, in bytes."""
 
     dtype: Any
     shape: tuple[int, ...]
@@ -53,7 +53,7 @@ class _Array:
 
     @property
     def span(self) -> int:
-        """How many elements there are from the first to the last, both included."""
+        """Number of stored elements from the first to the last, inclusive."""
         if 0 in self.shape:
             return 0
         steps = zip(self.shape, self.strides, strict=True)
@@ -61,7 +61,7 @@ class _Array:
 
 
 class ZippedTensors(Tensors):
-    """The tensors of a zip file that `torch.save` wrote, each read from disk when asked for."""
+    """The tensors of a zip file that `torch.save` wrote, each read from disk when accessed."""
 
     def __init__(self, path: Path, arrays: Mapping[str, _Array]) -> None:
         self._path, self._arrays = path, arrays
@@ -92,7 +92,7 @@ class LoadedTensors(Tensors):
         import torch
 
         tensor = self._tensors[name].detach().contiguous()
-        if tensor.dtype == torch.bfloat16:  # numpy has no such type of its own
+        if tensor.dtype == torch.bfloat16:  # numpy itself has no bfloat16
             return tensor.view(torch.int16).numpy().view(ml_dtypes.bfloat16)
         return tensor.numpy()
 
@@ -107,12 +107,12 @@ class LoadedTensors(Tensors):
 
 
 def open_pickle(path: Path) -> Tensors:
-    """The tensors of a file that `torch.save` wrote: a state dict, or one under "state_dict".
+    """Opens a file that `torch.save` wrote: a state dict, or one under "state_dict".
 
     Raises:
-        MissingFile: There is no such file.
-        UserError: torch is not installed; the file is damaged, refers to code or holds something
-            else than tensors; names the file.
+        MissingFile: The file does not exist.
+        UserError: torch is not installed; or the file is damaged, refers to code or contains other
+            things than tensors; names the file.
     """
     if not path.is_file():
         raise MissingFile(f"no file {path}")
@@ -140,14 +140,14 @@ def open_pickle(path: Path) -> Tensors:
 
 
 def _load(torch: Any, path: Path) -> Any:
-    """`torch.load` without code, and of a zip file without the tensors' bytes."""
+    """Calls `torch.load` without running code, and for a zip file without the tensors' bytes."""
     records = [(stand_in, name) for name, stand_in in _RECORDS.items()]
     try:
         with torch.serialization.safe_globals(records):
             device = "meta" if zipfile.is_zipfile(path) else "cpu"
             return torch.load(path, map_location=device, weights_only=True)
     except pickle.UnpicklingError as error:
-        # torch's message advises to load the file without protection, so it is not passed on.
+        # torch's own message is dropped: it advises to load the file without protection.
         raise UserError(
             f"{path} is not a pickle of tensors only{_refers_to(torch, path)}; it was not loaded "
             "and none of its code was run. Take the safetensors file of the same weights"
@@ -166,7 +166,7 @@ def _refers_to(torch: Any, path: Path) -> str:
 
 
 def _records(path: Path) -> dict[int, int]:
-    """Where the entries of a zip file lie that are not compressed: offset -> size in bytes."""
+    """Returns {offset: size in bytes} of the uncompressed entries of a zip file."""
     found = {}
     with zipfile.ZipFile(path) as archive, path.open("rb") as file:
         for entry in archive.infolist():
@@ -178,7 +178,7 @@ def _records(path: Path) -> dict[int, int]:
 
 
 def _locate(torch: Any, path: Path, name: str, tensor: Any, records: Mapping[int, int]) -> _Array:
-    """Where a tensor on the meta device lies in the file."""
+    """Finds the location in the file of a tensor on the meta device."""
     dtypes = {
         torch.bfloat16: ml_dtypes.bfloat16,
         **{

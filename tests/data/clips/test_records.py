@@ -46,7 +46,7 @@ def test_round_trip():
         (msgpack.packb({"id": "a"}), r"expected the fields id, video.*got \['id'\]"),
         (pack_record(replace(RECORD, fps="25")), "fps is a str, expected float"),
         (pack_record(replace(RECORD, num_frames=True)), "num_frames is a bool, expected int"),
-        (pack_record(replace(RECORD, captions=(1,))), "a caption is no str"),
+        (pack_record(replace(RECORD, captions=(1,))), "a caption is not a str"),
         (pack_record(RECORD)[:-3], "FILE is damaged: not msgpack"),
     ],
 )
@@ -141,7 +141,7 @@ def test_bad_datasets(tmp_path):
         ClipDataset(folder)
     write_shard(folder / shard_name(0, 3), [])
     second.write_bytes(data)
-    with pytest.raises(ValueError, match="00000-of-00003.arrayrecord is no shard of this dataset"):
+    with pytest.raises(ValueError, match="00000-of-00003.arrayrecord is not one of the dataset's"):
         ClipDataset(folder)
     (folder / INFO_FILE).write_text("{}")
     with pytest.raises(ValueError, match="not the description of a dataset"):
@@ -190,5 +190,5 @@ def test_sizes_of_another_dataset(tmp_path):
     with pytest.raises(ValueError, match=r"clip_sizes.npy cannot be read"):
         dataset.clip_sizes()
     (folder / SIZES_FILE).unlink()
-    with pytest.raises(FileNotFoundError, match=r"no .*clip_sizes.npy; run train.ingest again"):
+    with pytest.raises(FileNotFoundError, match=r"no .*clip_sizes.npy; run videogen ingest again"):
         dataset.clip_sizes()

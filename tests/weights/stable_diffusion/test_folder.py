@@ -249,7 +249,7 @@ def test_weights_that_are_not_finite(folder):
     weights["conv_in.bias"][3], weights["conv_out.bias"][0] = 0, 1e6
     save_file(weights, folder / UNET)
     message = conversion_error(folder, dtype="float16")
-    assert "conv_out.bias has values that float16 cannot hold" in message
+    assert "conv_out.bias has values that float16 cannot represent" in message
 
 
 def test_no_space_leaves_nothing(folder, monkeypatch):

@@ -121,7 +121,7 @@ def test_merging_is_before_the_change_of_dtype(sd1, tmp_path):
     for key in weights:
         weights[key] *= 1e3
     save_file(weights, path)
-    with pytest.raises(ValueError, match="q_proj.weight has values that float16 cannot hold"):
+    with pytest.raises(ValueError, match="q_proj.weight has values that float16 cannot represent"):
         convert(sd1.source, tmp_path / "too_large", dtype="float16", **options)
     assert not (tmp_path / "too_large").exists()
 

@@ -125,7 +125,7 @@ def test_all_that_is_wrong_is_named_at_once(source, tmp_path):
         "+ lora_unet_conv_in.dora_scale is DoRA, which is not supported",
         f"+ {FC1}.lora_linear_layer.up.weight and {FC1}.lora_B.weight are the same",
         f"+ {FC1}.lora_magnitude_vector is DoRA, which is not supported",
-        f"+ {text}.2.mlp.fc1.lora_A.weight is for a layer that there is not",
+        f"+ {text}.2.mlp.fc1.lora_A.weight is for an unknown layer",
         "+ text_encoder_2.encoder.layers.0.mlp.fc1.lora_A.weight is for a second text encoder, "
         "as of SDXL",
         "+ unet.conv_in.hada_w1_a is LoHa, which is not supported",

@@ -16,12 +16,12 @@ def main(
     /,
     dtype: DType | None = None,
 ) -> None:
-    """Adds the flow network on pixels, `pixel_flow`, to a new or existing model directory.
+    """Adds the pixel-space flow network, `pixel_flow`, to a new or existing model directory.
 
     Args:
         source: checkpoint of IFRNet, IFRNet-S or IFRNet-L.
         model_dir: model directory.
-        dtype: of the weights on disk; the source's if not given.
+        dtype: type of the weights on disk; by default the source's.
     """
     config = convert_ifrnet(source, model_dir, dtype)
     channels = ", ".join(map(str, config.encoder_channels))

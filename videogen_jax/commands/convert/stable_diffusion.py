@@ -21,17 +21,17 @@ def main(
     options: tyro.conf.OmitArgPrefixes[ConversionOptions] = ConversionOptions(),
     dry_run: bool = False,
 ) -> None:
-    """Makes a model directory of Stable Diffusion 1 or 2.
+    """Converts Stable Diffusion 1 or 2 to a model directory.
 
-    The directory has the text encoder, the image UNet, the autoencoder and the tokenizer, and a
-    configuration with the paper's cascade, whose stages can start warm from the image UNet.
+    The directory contains the text encoder, the image UNet, the autoencoder and the tokenizer, and
+    a configuration with the paper's cascade, whose stages can start warm from the image UNet.
 
     Args:
         source: diffusers folder, hub id, or single file (.ckpt, .safetensors).
-        model_dir: directory to make.
-        options: how to convert.
-        dry_run: check everything and print where each weight would go, and the shapes; write
-            nothing.
+        model_dir: directory to write.
+        options: options of the conversion.
+        dry_run: check everything and print the shapes and where each weight would go, without
+            writing anything.
     """
     if dry_run:
         describe_conversion(source, PAPER, options, print)

@@ -1,4 +1,4 @@
-"""Back to diffusers: `videogen convert to-diffusers MODEL_DIR OUT`."""
+"""Exports a model to diffusers: `videogen convert to-diffusers MODEL_DIR OUT`."""
 
 from functools import partial
 from pathlib import Path
@@ -21,9 +21,9 @@ def main(
 
     Args:
         model_dir: model directory.
-        out: folder to make.
+        out: folder to write.
         component: the UNet to export: image_unet, or the spatial weights of stage_1, ...
-        dtype: of the weights on disk; the model's if not given.
+        dtype: type of the weights on disk; by default the model's.
     """
     export_to_diffusers(model_dir, out, component, dtype)
     print(f"{out}: text_encoder, unet (of {component}), vae, tokenizer and scheduler")

@@ -1,4 +1,4 @@
-"""The paper's ablations on the shapes: `videogen ablations`."""
+"""Prints the tables of the paper's ablations on the shapes: `videogen ablations`."""
 
 from functools import partial
 from pathlib import Path
@@ -26,13 +26,13 @@ def main(
     """Prints Table 3 (reference image), Fig. 6 (flow) and Fig. 7 (video decoder) as tables.
 
     Args:
-        model: name of a model that ships, or a model directory.
+        model: name of a shipped model, or a model directory.
         without_reference: model directory whose stages were trained without a reference.
-        slerp_refiner: model directory whose refiner was trained on frames found by slerp.
-        prompts: held-out captions of the first table.
-        clips: held-out clips of the other two.
-        seeds: of the noise in the first table; the first of them also in the other two.
-        out: folder for contact sheets of a few clips made in either way.
+        slerp_refiner: model directory whose refiner was trained on frames interpolated by slerp.
+        prompts: number of held-out captions in the first table.
+        clips: number of held-out clips in the other two.
+        seeds: seeds of the noise in the first table; the first one also in the other two.
+        out: folder for contact sheets of a few clips of each variant.
     """
     enable_compilation_cache()
     whole, without = VideoGen.load(model), VideoGen.load(without_reference)

@@ -1,4 +1,4 @@
-"""Reads what a shapes model makes: `videogen evaluate --model shapes --prompts 64`."""
+"""Evaluates a shapes model: `videogen evaluate --model shapes --prompts 64`."""
 
 from functools import partial
 from pathlib import Path
@@ -14,13 +14,13 @@ def main(
     seed: int = 1000,
     out: Path = Path("outputs/evaluation"),
 ) -> None:
-    """Prints how often videos of held-out prompts show the colour, shape and motion asked for.
+    """Prints how often videos of held-out prompts show the prompt's colour, shape and motion.
 
     Args:
-        model: name of a model that ships, or a model directory.
-        prompts: how many.
-        seed: of the noise.
-        out: folder for contact sheets of the first 12.
+        model: name of a shipped model, or a model directory.
+        prompts: number of prompts.
+        seed: seed of the noise.
+        out: folder for contact sheets of the first 12 videos.
     """
     enable_compilation_cache()
     print(evaluate_shapes(VideoGen.load(model), prompts, seed, out).table())

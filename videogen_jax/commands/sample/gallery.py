@@ -1,4 +1,4 @@
-"""Makes the pictures of the README: `videogen gallery --out docs/media`."""
+"""Makes the README's pictures: `videogen gallery --out docs/media`."""
 
 from functools import partial
 from pathlib import Path
@@ -15,13 +15,16 @@ def main(
     seed: int = 0,
     out: Path = Path("outputs/gallery"),
 ) -> None:
-    """Six prompts, one prompt with three references, a user's image, and 16 frames made 61.
+    """Makes the README's pictures.
+
+    They show six prompts, one prompt with three references, a user's image as the reference, and
+    temporal super-resolution from 16 to 61 frames.
 
     Args:
-        model: name of a model that ships, or a model directory of the shapes data.
-        image: picture file, the user's image.
-        image_prompt: what is to happen in it.
-        seed: of all noise.
+        model: name of a shipped model, or a model directory, of the shapes data.
+        image: image file, the user's image.
+        image_prompt: prompt for the user's image.
+        seed: seed of all noise.
         out: folder for the files.
     """
     enable_compilation_cache()

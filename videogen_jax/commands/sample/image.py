@@ -1,4 +1,4 @@
-"""Makes images of prompts: `videogen image "a red circle" --model DIR --out out.png`."""
+"""Generates images: `videogen image "a red circle" --model DIR --out out.png`."""
 
 from functools import partial
 from pathlib import Path
@@ -25,24 +25,24 @@ def main(
     dtype: DType = "float32",
     cache_dir: Path = COMPILATION_CACHE,
 ) -> None:
-    """Makes images of each prompt by the image model of a model directory, all in one picture.
+    """Generates images with the image model of a model directory, and writes them as one picture.
 
-    A model directory as `convert stable-diffusion` makes it is enough. Several images are sampled
-    together and written as a grid: a row for each prompt if there are more images of each, else a
-    square of the prompts in order.
+    A model directory written by `convert stable-diffusion` is enough. Several images are sampled
+    together and arranged in a grid: one row per prompt if `images_per_prompt` is above 1, otherwise
+    a square of the prompts in order.
 
     Args:
-        prompts: one text or several.
-        model: name of a model that ships, or a model directory.
+        prompts: one or several prompts.
+        model: name of a shipped model, or a model directory.
         out: .png, .jpg or .webp.
-        images_per_prompt: different images of the same prompt.
-        sampling: how the images are sampled.
-        dtype: floating-point type that the networks compute in.
-        cache_dir: where compiled programs are kept, so that the next start need not compile.
+        images_per_prompt: number of different images per prompt.
+        sampling: options of sampling.
+        dtype: floating-point type of the networks' computation.
+        cache_dir: folder of compiled programs, which later runs reuse.
     """
     if images_per_prompt < 1:
         raise UserError(f"images_per_prompt is {images_per_prompt}, expected at least 1")
-    check_picture_format(out)  # before minutes are spent on what cannot be written
+    check_picture_format(out)  # before minutes of sampling
     check_output(out)
     enable_compilation_cache(cache_dir)
     print(f"loading {model}")

@@ -1,4 +1,4 @@
-"""Makes videos of prompts: `videogen sample "a red circle moving left" --out out.mp4`."""
+"""Generates videos: `videogen sample "a red circle moving left" --out out.mp4`."""
 
 import math
 from functools import partial
@@ -27,20 +27,21 @@ def main(
     mesh: tuple[int, int, int] = (1, 1, 1),
     cache_dir: Path = COMPILATION_CACHE,
 ) -> None:
-    """Makes a video of each prompt, and beside it a contact sheet: the reference, then the frames.
+    """Generates a video of each prompt, with a contact sheet of the reference and the frames.
 
     Args:
-        prompts: one text or several; they are sampled together.
-        model: name of a model that ships, or a model directory.
-        out: .mp4, .gif, .webp, or a folder for PNG frames; of several prompts out_0.mp4, out_1.mp4.
+        prompts: one or several prompts, which are sampled together.
+        model: name of a shipped model, or a model directory.
+        out: .mp4, .gif, .webp, or a folder for PNG frames; for several prompts out_0.mp4, ...
         reference: image file to use as the reference image.
-        sampling: how the videos are sampled.
-        dtype: floating-point type that the networks compute in.
-        mesh: devices by axis: data and fsdp share the prompts, frames each clip; -1 for the rest.
-        cache_dir: where compiled programs are kept, so that the next start need not compile.
+        sampling: options of sampling.
+        dtype: floating-point type of the networks' computation.
+        mesh: devices per axis: prompts are split over data and fsdp, each clip over frames; an axis
+            of -1 takes the remaining devices.
+        cache_dir: folder of compiled programs, which later runs reuse.
     """
     paths = [out] if len(prompts) == 1 else [_numbered(out, i) for i in range(len(prompts))]
-    for path in paths:  # before minutes are spent on what cannot be written
+    for path in paths:  # before minutes of sampling
         check_format(path)
         check_output(path)
         check_output(path.with_suffix(".png"))

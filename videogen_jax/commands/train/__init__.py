@@ -1,1 +1,1 @@
-"""The commands that train, and those that make what training reads."""
+"""The commands that train, and those that prepare training data."""

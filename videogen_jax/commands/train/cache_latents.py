@@ -1,4 +1,4 @@
-"""Encodes clips once: `videogen cache-latents DATASET MODEL_DIR OUT`; again to go on."""
+"""Encodes clips: `videogen cache-latents DATASET MODEL_DIR OUT`; run it again to resume."""
 
 from functools import partial
 from pathlib import Path
@@ -20,14 +20,14 @@ def main(
     options: Annotated[CacheOptions, tyro.conf.OmitArgPrefixes] = CacheOptions(),
     distributed: DistributedConfig = DistributedConfig(),
 ) -> None:
-    """Writes what the frozen autoencoder and text encoder make of clips and captions.
+    """Encodes clips and captions once, by the frozen autoencoder and text encoder.
 
     Args:
-        dataset: folder that `ingest` made, or `shapes` for the procedural clips.
-        model_dir: has `config.json`, the tokenizer, the autoencoder and the text encoder.
-        out: the cache's folder; the same line again goes on.
-        options: which windows are cached, where and how.
-        distributed: how several processes find each other; each is started with the same line.
+        dataset: folder written by `ingest`, or `shapes` for the procedural clips.
+        model_dir: folder of `config.json`, the tokenizer, the autoencoder and the text encoder.
+        out: the cache's folder; the same command resumes.
+        options: which windows are cached, and how.
+        distributed: how several processes connect; each is started with the same command.
     """
     connect(distributed)
     enable_compilation_cache()

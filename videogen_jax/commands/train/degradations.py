@@ -1,4 +1,4 @@
-"""Shows what the video decoder learns to take back: `videogen degradations DATASET OUT.png`."""
+"""Draws clips before and after degradation: `videogen degradations DATASET OUT.png`."""
 
 from functools import partial
 from pathlib import Path
@@ -23,16 +23,18 @@ def main(
     resolution: int = 256,
     seed: int = 0,
 ) -> None:
-    """Draws clips before and after degradation, two rows each, and says what was done.
+    """Draws clips before and after degradation, two rows each, and prints the degradations.
+
+    The video decoder is trained to undo these degradations.
 
     Args:
-        dataset: folder that `ingest` or `to-tfds` made, or `shapes`, the procedural clips.
-        out: the PNG to write.
-        degrade: what recipes are drawn from.
-        clips: how many.
-        num_frames: of each clip; six of them are shown.
+        dataset: folder written by `ingest` or `to-tfds`, or `shapes` for the procedural clips.
+        out: the PNG file to write.
+        degrade: the distributions that degradations are drawn from.
+        clips: number of clips.
+        num_frames: frames of each clip; six of them are shown.
         resolution: pixels per side, even.
-        seed: of windows and recipes.
+        seed: seed of windows and degradations.
     """
     if dataset == Path("shapes"):
         source = ShapesClips("train", clips, resolution=resolution, num_frames=num_frames)

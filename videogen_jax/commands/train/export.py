@@ -23,9 +23,9 @@ def main(
     Args:
         run_dir: the run directory of a training script.
         model_dir: the model directory that the run was started with.
-        ema: the averaged parameters; --no-ema takes those of the last step.
-        step: of the checkpoint; the newest intact one if not given.
-        dtype: of the files; float32 if not given.
+        ema: export the averaged parameters; --no-ema exports those of the step itself.
+        step: step of the checkpoint; by default the newest intact one.
+        dtype: type of the weights on disk; by default float32.
     """
     for name in export_run(run_dir, model_dir, dtype, ema=ema, step=step):
         print(f"{model_dir / name}.safetensors")

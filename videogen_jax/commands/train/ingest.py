@@ -1,4 +1,4 @@
-"""Makes a dataset of your clips: `videogen ingest SOURCE OUT`; the same line again resumes."""
+"""Makes a dataset of clips: `videogen ingest SOURCE OUT`; run it again to resume."""
 
 import logging
 from collections.abc import Sequence
@@ -26,18 +26,18 @@ def main(
     runner: str = "in-process",
     beam_args: tyro.conf.Suppress[tuple[str, ...]] = (),
 ) -> None:
-    """Turns a list or a folder of clips into ArrayRecord shards; options after `--` go to Beam.
+    """Converts a list or a folder of clips to ArrayRecord shards. Options after `--` go to Beam.
 
     Args:
         source: .csv or .jsonl list, MSR-VTT's .json, or a folder: of clips, UCF-101 or TFDS.
         out: the dataset's folder.
         reading: how the source is read.
-        clip: how files become clips, and which do not.
-        clips_per_shard: rows of the source for each file.
+        clip: how clips are transcoded, and which are rejected.
+        clips_per_shard: rows of the source per shard.
         workers: threads in this process; 0 is one per CPU core.
         runner: a Beam runner, such as FlinkRunner, SparkRunner or DataflowRunner.
     """
-    # Beam says at import that it cannot reach BigQuery.
+    # At import, Beam warns that it cannot reach BigQuery.
     logging.getLogger().addFilter(lambda record: "apitools" not in record.getMessage())
     from videogen_jax.data.clips.ingest import IngestConfig, RunnerConfig, ingest
     from videogen_jax.data.clips.report import save_sample_sheet, summary
@@ -49,7 +49,7 @@ def main(
 
 
 def call(prog: str, arguments: Sequence[str]) -> None:
-    """Runs `main` by a command line as `cli.command` does, with what follows `--` for Beam."""
+    """Parses a command line and runs `main` as `cli.command` does; words after `--` go to Beam."""
     words = list(arguments)
     end = words.index("--") if "--" in words else len(words)
     with_beam = partial(main, beam_args=tuple(words[end + 1 :]))

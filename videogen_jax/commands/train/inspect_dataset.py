@@ -17,14 +17,16 @@ def main(
     limit: int = 10_000,
     seed: int = 0,
 ) -> None:
-    """Prints counts; draws histograms of lengths, frame rates, sizes and captions, and a sheet.
+    """Prints counts, and draws a sheet of samples and histograms.
+
+    The histograms are of lengths, frame rates, sizes and captions.
 
     Args:
-        dataset: folder that `ingest` made.
+        dataset: folder written by `ingest`.
         out: folder for statistics.png and samples.png; by default the dataset's own.
-        samples: clips on the sheet.
-        limit: clips that the histograms are of at most, drawn at random.
-        seed: of what is drawn.
+        samples: number of clips on the sheet.
+        limit: largest number of clips in the histograms, drawn at random.
+        seed: seed of the random choice of clips.
     """
     from videogen_jax.data.clips.records import ClipDataset
 

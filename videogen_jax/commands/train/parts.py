@@ -17,7 +17,7 @@ from videogen_jax.training.runs.config import RunConfig
 from videogen_jax.training.runs.train import train_run
 from videogen_jax.training.telemetry.profiler import parse_steps
 
-# What each command trains: `TaskConfig.command` says to which command a task belongs.
+# The commands by name, with their descriptions. `TaskConfig.command` names a task's command.
 PARTS = {
     "text_to_image": "Trains a part of the image model.",
     "cascade": "Trains a stage of the cascade (§3.2).",
@@ -34,15 +34,15 @@ def main(
     profile: str = "",
     config_file: ConfigFile = None,
 ) -> None:
-    """Trains, or continues where the run directory left off.
+    """Trains a part of a model, or resumes the run in the run directory.
 
     Args:
-        config: the preset and what is changed of it.
-        run_dir: gets checkpoints, metrics and samples; the same line again resumes.
-        model_dir: has the tokenizer and the trained components this one needs.
-        distributed: how several processes find each other; each is started with the same line.
-        profile: START:STOP, steps to trace by JAX's profiler into the run directory.
-        config_file: is in `config` already.
+        config: the preset and the fields that override it.
+        run_dir: folder for checkpoints, metrics and samples; the same command resumes.
+        model_dir: folder of the tokenizer and the trained components that this part needs.
+        distributed: how several processes connect; each is started with the same command.
+        profile: START:STOP, steps to trace with JAX's profiler; traces go to the run directory.
+        config_file: already merged into `config`.
     """
     steps = parse_steps(profile) if profile else None
     connect(distributed)
@@ -52,13 +52,13 @@ def main(
 
 
 def call(part: str, prog: str, arguments: Sequence[str]) -> None:
-    """Runs `main` with the presets of a part by a command line; exits as `cli.command` does."""
+    """Parses a command line with a part's presets, runs `main`, and exits as `cli.command` does."""
     check = partial(_check_task, part)
     call_with_run(main, runs_of(part), prog, arguments, description=PARTS[part], check=check)
 
 
 def _check_task(part: str, path: Path, config: RunConfig) -> None:
-    """Raises a UserError if a file's run is of another part; names its command."""
+    """Raises a UserError if a file's run trains another part; the message names its command."""
     right = config.task.command
     if right != part:
         name, command = type(config.task).__name__, right.replace("_", "-")

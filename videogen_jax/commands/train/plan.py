@@ -1,6 +1,6 @@
-"""Will it fit? `videogen plan PRESET --topology v5p:4x4x4`: compiles the step, runs nothing.
+"""Plans memory without running a step: `videogen plan PRESET --topology v5p:4x4x4`.
 
-Readies this process alone by environment variables, which libtpu has no other way for.
+Sets environment variables of this process: libtpu has no other interface for these settings.
 """
 
 from functools import partial
@@ -23,14 +23,14 @@ def main(
     max_compilations: int = 6,
     config_file: ConfigFile = None,
 ) -> None:
-    """Says what a training step needs on devices that are not there.
+    """Compiles a training step for absent devices, and prints the memory it needs on them.
 
     Args:
-        config: the preset and what is changed of it, as for the training scripts.
+        config: the preset and the fields that override it, as for the training scripts.
         topology: v4:2x2x1, v5e:4x4, v5p:4x4x4, v6e:4x4, h100:8 or cpu:8.
-        search: look for the largest batch that fits.
-        max_compilations: of the search.
-        config_file: is in `config` already.
+        search: find the largest batch size that fits.
+        max_compilations: largest number of compilations in the search.
+        config_file: already merged into `config`.
     """
     wanted = parse_topology(topology)
     prepare(wanted)
@@ -50,4 +50,4 @@ def _plan(config: RunConfig, topology: Topology) -> StepPlan:
     return plan
 
 
-call = partial(call_with_run, main, RUNS, description="Will a step of training fit?")
+call = partial(call_with_run, main, RUNS, description="Checks whether a training step fits.")

@@ -1,4 +1,4 @@
-"""Trains every part of the shipped model, in order: `videogen train shapes`; again to resume."""
+"""Trains all parts of the shipped model: `videogen train shapes`; run it again to resume."""
 
 from functools import partial
 from pathlib import Path
@@ -14,8 +14,8 @@ def main(directory: Path = Path("runs/shapes"), tokenizer: Path = TOKENIZER) -> 
     """Trains autoencoder, text encoder, image model, cascade, temporal SR and video decoder.
 
     Args:
-        directory: gets a run directory per part and the finished model in `model/`.
-        tokenizer: folder of tokenizer files (`tokenizer` makes one).
+        directory: folder for a run directory per part, and the finished model in `model/`.
+        tokenizer: folder of tokenizer files, as `tokenizer` writes it.
     """
     enable_compilation_cache()
     train_shapes(directory, tokenizer)

@@ -1,4 +1,4 @@
-"""Writes an ingested dataset as one of TensorFlow Datasets: `videogen to-tfds DATASET OUT`."""
+"""Writes an ingested dataset for TensorFlow Datasets: `videogen to-tfds DATASET OUT`."""
 
 from functools import partial
 from pathlib import Path
@@ -9,10 +9,12 @@ from videogen_jax.cli import command
 
 
 def main(dataset: tyro.conf.Positional[Path], out: tyro.conf.Positional[Path], /) -> None:
-    """Writes it by the builder `videogen_clips` and prints the folder; it is not written twice.
+    """Writes a dataset with the TFDS builder `videogen_clips`, and prints its folder.
+
+    A dataset that already exists is not overwritten.
 
     Args:
-        dataset: folder that `ingest` made.
+        dataset: folder written by `ingest`.
         out: TFDS's data folder (`data_dir`).
     """
     from videogen_jax.data.clips.tfds_clips import write_tfds

@@ -19,7 +19,7 @@ def main(
     merges: int = 510,
     max_length: int = 32,
 ) -> None:
-    """Builds a byte-level BPE in CLIP's format from the captions of the shapes clips.
+    """Builds a byte-level BPE tokenizer in CLIP's format from the captions of the shapes clips.
 
     Args:
         out_dir: directory to write vocab.json, merges.txt and the two config files to.

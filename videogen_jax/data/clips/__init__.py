@@ -1,1 +1,1 @@
-"""Real clips: from files to shards, and from shards to windows of frames."""
+"""Real clips: transcoding of files to shards, and reading of windows of frames from shards."""

@@ -1,4 +1,4 @@
-"""Memory of decoded frames that nobody needs any more."""
+"""Release of freed memory to the operating system."""
 
 import ctypes
 import functools
@@ -6,11 +6,11 @@ from collections.abc import Callable
 
 
 def give_back_memory() -> None:
-    """Has glibc return what it holds of freed memory to the system; nothing with other libraries.
+    """Makes glibc return freed memory to the system; does nothing with other C libraries.
 
-    Every thread that decodes has an arena, which glibc keeps at the most that it ever held, in
-    pieces between which others lie: without this a process that reads clips in threads grows by
-    megabytes per thousand windows.
+    Every decoding thread has an arena, which glibc keeps at its largest size because of
+    fragmentation. Without this call, a process that reads clips in threads grows by megabytes per
+    thousand windows.
     """
     trim = _malloc_trim()
     if trim is not None:
@@ -19,7 +19,7 @@ def give_back_memory() -> None:
 
 @functools.cache
 def _malloc_trim() -> Callable[[int], int] | None:
-    # Of the process itself; musl and macOS have none, Windows no such handle.
+    # CDLL(None) is the process itself. musl and macOS have no malloc_trim, Windows no such handle.
     try:
         return ctypes.CDLL(None).malloc_trim
     except (OSError, TypeError, AttributeError):

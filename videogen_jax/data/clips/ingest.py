@@ -1,11 +1,11 @@
-"""Sources of clips to ArrayRecord shards, as an Apache Beam pipeline: one clip is one element.
+"""Conversion of clips to ArrayRecord shards, as an Apache Beam pipeline: one element is one clip.
 
     shards to write → rows of each → reshuffle → a record or a rejection → by shard → a file
 
-The rows are first written to one list beside the shards, so that a pipeline of any size begins with
-shard numbers only. In one process the shards are made one after another, each by all workers, so
-that a run that is killed loses at most one shard; with another runner all are one pipeline. The
-source and the output must be paths that all workers see.
+The rows are first written to one list beside the shards: a pipeline of any size starts with the
+shard numbers only. In one process the shards are made one after another, each by all workers, and a
+killed run loses at most one shard. With another runner all shards are one pipeline. All workers
+must be able to access the paths of the source and the output.
 """
 
 import hashlib
@@ -32,14 +32,14 @@ from videogen_jax.data.clips.transcode import Rejected, transcode
 from videogen_jax.errors import UserError
 
 Span = tuple[int, int, int]  # shard, offset of its rows in the list, their number
-Outcome = dict[str, Any]  # "place" in the list, and "record" bytes with facts, or "rejected"
+Outcome = dict[str, Any]  # "place" in the list, and "record" bytes with "facts", or "rejected"
 DUPLICATE = "duplicate_id"
 IN_PROCESS = "in-process"
 
 
 @dataclass(frozen=True)
 class RunnerConfig:
-    """How the pipeline runs, which changes nothing in the result.
+    """How the pipeline runs; the result does not depend on it.
 
     Attributes:
         runner: a Beam runner, such as FlinkRunner; by default threads of this process.
@@ -53,15 +53,15 @@ class RunnerConfig:
 
 
 def ingest(config: IngestConfig, out: Path, runner: RunnerConfig = RunnerConfig()) -> dict:
-    """Makes the dataset `out`, or goes on with the shards that are missing there.
+    """Makes the dataset `out`, or the shards that are still missing there.
 
     Returns:
         the contents of its `dataset_info.json`.
 
     Raises:
-        MissingFile: no such source.
-        UserError: the source cannot be trusted, `out` was begun with another configuration (the
-            fields are named), or no clip at all could be taken.
+        MissingFile: the source does not exist.
+        UserError: the source is invalid, `out` was begun with another configuration (names the
+            fields), or every clip was rejected.
     """
     state = IngestFolder(out.absolute())  # workers may start elsewhere
     spans, digest = _write_list(config, state)
@@ -77,10 +77,10 @@ def ingest(config: IngestConfig, out: Path, runner: RunnerConfig = RunnerConfig(
 
 
 def _write_list(config: IngestConfig, state: IngestFolder) -> tuple[list[Span], str]:
-    """Writes the source's rows as one file for all workers; gives the shards and its digest.
+    """Writes the source's rows to one file for all workers; returns the shards and its digest.
 
     Raises:
-        UserError: the source is empty, or see `clip_layouts.read_clips`.
+        UserError: the source is empty, or as `layouts.read_clips`.
     """
     digest, spans, seen, offset = hashlib.sha256(), [], set(), 0
     with state.new_list() as file:
@@ -105,7 +105,7 @@ def _run(
     num_shards: int,
     how: RunnerConfig,
 ) -> None:
-    """Writes these shards."""
+    """Writes the shards of `spans`."""
     sizes = {shard: count for shard, _, count in spans}
     with _pipeline(how) as pipeline:
         _ = (
@@ -139,7 +139,7 @@ def _pipeline_options(how: RunnerConfig) -> dict[str, Any]:
 
 
 def read_rows(list_file: Path, span: Span) -> Iterator[tuple[int, int, dict[str, Any]]]:
-    """(shard, place in the list, row) of every row of a shard."""
+    """Yields (shard, place in the shard, row) for every row of a shard."""
     shard, offset, count = span
     with list_file.open("rb") as file:
         file.seek(offset)
@@ -148,24 +148,24 @@ def read_rows(list_file: Path, span: Span) -> Iterator[tuple[int, int, dict[str,
 
 
 class MakeRecord(beam.DoFn):
-    """A row of the list to (shard, what became of it)."""
+    """Beam function that maps a row of the list to (shard, outcome)."""
 
     def __init__(self, config: IngestConfig, progress_dir: Path):
         self._config = config
         self._progress_dir = progress_dir
 
     def setup(self) -> None:
-        """Once per worker: opens what it reads from, and the file that it counts in."""
+        """Opens the file in which this worker counts clips; runs once per worker."""
         self._examples = None
-        # Each worker has its own, because files shared over a network are not appended to safely.
+        # Each worker has its own: appending to files on a network file system is not safe.
         self._ticks = (self._progress_dir / uuid.uuid4().hex).open("ab", buffering=0)
 
     def teardown(self) -> None:
-        """Closes the file."""
+        """Closes the counting file."""
         self._ticks.close()
 
     def process(self, element: tuple[int, int, dict[str, Any]]) -> Iterator[tuple[int, Outcome]]:
-        """One clip."""
+        """Transcodes one clip."""
         shard, place, row = element
         ref = ClipRef(**{key: value for key, value in row.items() if key != "duplicate"})
         try:
@@ -219,7 +219,7 @@ def _write_shard(
     shard: int,
     outcomes: Sequence[Outcome],
 ) -> None:
-    """The shard's summary, then its file, both whole or not at all."""
+    """Writes a shard's summary and then its file, both atomically."""
     ordered = sorted(outcomes, key=lambda outcome: outcome["place"])
     if [outcome["place"] for outcome in ordered] != list(range(sizes[shard])):
         raise RuntimeError(f"shard {shard}: rows are missing or came twice: a bug of the runner")

@@ -1,7 +1,7 @@
-"""The layouts that a source may have, as a table, with the readers of published datasets.
+"""The table of source layouts, and the readers of published datasets.
 
-A reader gives `ClipRef`s one by one and raises UserError naming file and row for a list that it
-cannot trust. Whether the clip files themselves are there and good is found later, clip by clip.
+A reader yields `ClipRef`s one by one. For an invalid list it raises a UserError that names file and
+row. Missing and damaged clip files are found later, clip by clip.
 """
 
 import re
@@ -31,11 +31,11 @@ from videogen_jax.errors import MissingFile, UserError
 
 
 def layout_of(path: Path, options: SourceOptions) -> str:
-    """The layout, told by what is at the path if it is "auto".
+    """Returns `options.layout`, or for "auto" the layout that the path's content suggests.
 
     Raises:
-        MissingFile: there is nothing at the path.
-        UserError: the layout is unknown, or cannot be told.
+        MissingFile: the path does not exist.
+        UserError: the layout is unknown, or cannot be detected.
     """
     if not path.exists():
         raise MissingFile(f"no file or folder {path}")
@@ -62,14 +62,14 @@ def layout_of(path: Path, options: SourceOptions) -> str:
 
 
 def read_clips(path: Path, options: SourceOptions) -> Iterator[ClipRef]:
-    """The clips of a source, in its order.
+    """Returns an iterator over the clips of a source, in its order.
 
     Args:
         path: a list (.csv, .jsonl, MSR-VTT's .json), or a folder.
 
     Raises:
-        MissingFile: the list, or a file that belongs to it, is not there.
-        UserError: names file and row of what is wrong with the list.
+        MissingFile: the list, or a file that it needs, does not exist.
+        UserError: the list is invalid; names file and row.
     """
     return READERS[layout_of(path, options)](path, options)
 
@@ -90,7 +90,7 @@ def _read_ucf101(path: Path, options: SourceOptions) -> Iterator[ClipRef]:
         )
     list_file = path / "ucfTrainTestlist" / f"{split}list{options.fold:02d}.txt"
     prompts = _prompts(options.prompts)
-    # The lists say v_HandStandPushups_..., the files are v_HandstandPushups_...
+    # The lists have v_HandStandPushups_..., the files are v_HandstandPushups_...
     files = {
         file.relative_to(path / "UCF-101").as_posix().lower(): file
         for file in (path / "UCF-101").rglob("*.avi")
@@ -130,8 +130,8 @@ def _read_msrvtt(path: Path, options: SourceOptions) -> Iterator[ClipRef]:
         texts = tuple(captions.get(name, ()))
         whole = files.get(name)
         youtube = files.get(video["url"].rpartition("v=")[2])
-        # Files that are named by the clip were cut when they were published; those of YouTube's
-        # names are whole films, and the times are theirs.
+        # Files named after the clip are already cut. Files named after the YouTube id are whole
+        # videos, to which the times refer.
         if whole is not None or youtube is None:
             yield ClipRef(row, name, str(whole or root / f"{name}.mp4"), texts)
             continue
@@ -162,7 +162,7 @@ READERS: dict[str, Callable[[Path, SourceOptions], Iterator[ClipRef]]] = {
 
 
 def class_caption(name: str) -> str:
-    """A class name of UCF-101 in words: "ApplyEyeMakeup" → "apply eye makeup"."""
+    """Splits a class name of UCF-101 into words: "ApplyEyeMakeup" → "apply eye makeup"."""
     return " ".join(re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+", name)).lower()
 
 

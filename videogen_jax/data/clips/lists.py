@@ -1,7 +1,7 @@
 """Lists of clips: csv, jsonl, and folders with captions beside the clips.
 
-Shared by all readers of sources (`clip_layouts.py` has the table of them): what a clip to ingest
-is, `ClipRef`, and `SourceOptions`.
+All readers of sources (see the table in `layouts.py`) share `ClipRef`, a clip to ingest, and
+`SourceOptions`.
 """
 
 from collections.abc import Iterator
@@ -26,19 +26,20 @@ VIDEO_SUFFIXES = frozenset(
 
 @dataclass(frozen=True)
 class SourceOptions:
-    """How a source of clips and captions is to be read.
+    """How a source of clips and captions is read.
 
     Attributes:
         layout: auto, or csv, jsonl, folder, webvid, ucf101, msrvtt or tfds.
-        clips: folder that paths of a list start from; by default the list's own folder.
-        path_column: its name in a .csv or .jsonl list, which may also have start and end (seconds)
-            and id.
-        caption_column: its name in such a list.
-        split: of UCF-101 (train, test), MSR-VTT (train, validate, test; empty for all) or TFDS.
-        fold: of UCF-101's three ways to split, 1 to 3.
+        clips: folder to which paths of a list are relative; by default the list's own folder.
+        path_column: column of the paths in a .csv or .jsonl list, which may also have the columns
+            start and end (seconds) and id.
+        caption_column: column of the captions in such a list.
+        split: split of UCF-101 (train, test), MSR-VTT (train, validate, test; empty for all) or
+            TFDS.
+        fold: one of UCF-101's three folds, 1 to 3.
         prompts: JSON file of UCF-101 captions by class name; without it, the class name in words.
-        video_key: the feature of a TFDS dataset that has a video file's bytes.
-        tfds_caption_key: the feature that has its caption.
+        video_key: the feature of a TFDS dataset with a video file's bytes.
+        tfds_caption_key: the feature with its caption.
     """
 
     layout: str = "auto"
@@ -57,12 +58,12 @@ class ClipRef:
     """One clip to ingest.
 
     Attributes:
-        row: where it stands: the line of a .csv or .jsonl list, else its place, from 1.
+        row: line in a .csv or .jsonl list, otherwise the position in the source, from 1.
         id: name of the record.
         path: the video file, or the folder of a TFDS dataset.
-        captions: any number.
-        start, end: seconds of the part to take, or None.
-        index: of the example in a TFDS dataset, or None.
+        captions: any number of captions.
+        start, end: bounds of the part to take, in seconds, or None.
+        index: number of the example in a TFDS dataset, or None.
     """
 
     row: int
@@ -75,13 +76,13 @@ class ClipRef:
 
 
 def read_csv(path: Path, options: SourceOptions) -> Iterator[ClipRef]:
-    """The rows of a list with a header line."""
+    """Reads the rows of a list with a header line."""
     for line, row in csv_rows(path, (options.path_column, options.caption_column)):
         yield _listed(options, path, line, row)
 
 
 def read_jsonl(path: Path, options: SourceOptions) -> Iterator[ClipRef]:
-    """The lines of a list of JSON objects; a caption may be a list of several."""
+    """Reads the lines of a list of JSON objects; a caption may be a list of several."""
     with path.open("rb") as file:
         for line, text in enumerate(file, 1):
             if text.strip():
@@ -90,7 +91,7 @@ def read_jsonl(path: Path, options: SourceOptions) -> Iterator[ClipRef]:
 
 
 def read_folder(path: Path, options: SourceOptions) -> Iterator[ClipRef]:
-    """All video files below a folder, by name, with the captions beside them."""
+    """Lists all video files below a folder, sorted by path, with the captions beside them."""
     files = sorted(
         file
         for file in path.rglob("*")
@@ -108,13 +109,13 @@ def read_folder(path: Path, options: SourceOptions) -> Iterator[ClipRef]:
 
 
 def root_of(path: Path, options: SourceOptions) -> Path:
-    """The folder that relative paths of a list start from."""
+    """Returns the folder to which paths of a list are relative."""
     root = Path(options.clips) if options.clips else (path if path.is_dir() else path.parent)
     return root.absolute()
 
 
 def _listed(options: SourceOptions, file: Path, line: int, row: dict[str, Any]) -> ClipRef:
-    """A row of a csv or jsonl list."""
+    """Returns the clip of a row of a csv or jsonl list."""
     where = f"{file}, line {line}"
     require(row, (options.path_column, options.caption_column), where)
     name = row[options.path_column]
@@ -127,14 +128,14 @@ def _listed(options: SourceOptions, file: Path, line: int, row: dict[str, Any]) 
     texts = captions if isinstance(captions, list) else [captions]
     if not all(isinstance(text, str) for text in texts):
         raise UserError(f"{where}: {options.caption_column} must be a text or several: {texts!r}")
-    # Two rows may take the same part of a file, with other captions.
-    given = row.get("id")
-    clip_id = str(given) if given not in (None, "") else f"{Path(name).stem}-{line}"
+    # The line makes ids unique: two rows may have the same file, with different captions.
+    own_id = row.get("id")
+    clip_id = str(own_id) if own_id not in (None, "") else f"{Path(name).stem}-{line}"
     return ClipRef(line, clip_id, str(root_of(file, options) / name), texts_of(*texts), start, end)
 
 
 def _captions_beside(file: Path) -> tuple[str, ...]:
-    """Of `clip.txt` every line, of `clip.json` the key caption, beside `clip.mp4`."""
+    """Returns the captions for `clip.mp4`: the lines of `clip.txt`, or "caption" of `clip.json`."""
     beside = file.with_suffix(".txt")
     if beside.is_file():
         return texts_of(*read_text(beside).splitlines())

@@ -1,11 +1,15 @@
-"""Datasets of real clips on disk: what one record is, and a random-access reader of the shards.
+"""Datasets of real clips on disk: the format of a record, and a random-access reader of the shards.
 
-A dataset is a folder with `clips-00000-of-00016.arrayrecord` and so on, each written with
-`group_size:1` so that any record is one read; `clip_sizes.npy`, which tells the clips that are long
-enough without reading them; and `dataset_info.json`, which is written last. A record is a msgpack
-map of `ClipRecord`'s fields; its video is H.264 in mp4 with a constant frame rate, no B-frames and a
-key frame at least every few frames, so that any window of frames is decoded exactly and quickly
-(`clip_video.decode_window`).
+A dataset is a folder with these files:
+
+- `clips-00000-of-00016.arrayrecord` and so on: the shards, written with `group_size:1`, by which
+  every record is one read.
+- `clip_sizes.npy`: the sizes of all clips, by which clips are selected without reading them.
+- `dataset_info.json`: the description, written last.
+
+A record is a msgpack map of `ClipRecord`'s fields. Its video is H.264 in mp4 with a constant frame
+rate, no B-frames and a key frame every few frames: any window of frames is decoded exactly and
+quickly (`video.decode_window`).
 """
 
 import bisect
@@ -42,8 +46,8 @@ class ClipRecord:
         video: the bytes of an mp4 file.
         captions: none, one or several texts for the same clip.
         fps: frames per second, constant.
-        num_frames: of the video, counted by decoding it.
-        h, w: height and width in pixels, both even, as the clip is to be seen.
+        num_frames: number of frames, counted by decoding the video.
+        h, w: displayed height and width in pixels, both even.
         source: the file it was made from.
     """
 
@@ -70,14 +74,14 @@ _TYPES = {
 
 
 def pack_record(record: ClipRecord) -> bytes:
-    """The record as it is stored."""
+    """Serialises a record; the inverse of `unpack_record`."""
     import msgpack
 
     return msgpack.Packer().pack(asdict(record))
 
 
 def unpack_record(data: bytes, where: str) -> ClipRecord:
-    """What `pack_record` packed.
+    """Deserialises a record; the inverse of `pack_record`.
 
     Args:
         where: names the record in errors.
@@ -104,17 +108,17 @@ def unpack_record(data: bytes, where: str) -> ClipRecord:
                 f"expected {expected.__name__}"
             )
     if not all(isinstance(caption, str) for caption in values["captions"]):
-        raise DamagedRecord(f"{where} is damaged: a caption is no str")
+        raise DamagedRecord(f"{where} is damaged: a caption is not a str")
     return ClipRecord(**{**values, "captions": tuple(values["captions"])})
 
 
 def shard_name(index: int, count: int) -> str:
-    """The name of the file of shard `index` of `count`."""
+    """Returns the file name of shard `index` of `count`."""
     return f"clips-{index:05d}-of-{count:05d}.arrayrecord"
 
 
 def write_shard(path: Path, records: Iterable[bytes]) -> None:
-    """Writes packed records in order to a new file, which the caller then renames to its place."""
+    """Writes packed records in order to a new file, which the caller then moves to its place."""
     from array_record.python.array_record_module import ArrayRecordWriter
 
     writer = ArrayRecordWriter(str(path), "group_size:1,uncompressed")  # H.264 shrinks no further
@@ -130,15 +134,15 @@ def write_sizes(directory: Path, clips: Iterable[tuple[int, float, int, int]]) -
 
 
 def read_sizes(directory: Path, count: int) -> np.ndarray:
-    """What `write_sizes` wrote: [N] with the fields of `SIZES`.
+    """Reads the sizes that `write_sizes` wrote, [N] with the fields of `SIZES`.
 
     Raises:
-        MissingFile: there is no such file.
-        UserError: it is not one of a dataset of `count` clips.
+        MissingFile: the file does not exist.
+        UserError: the file cannot be read, or is not that of a dataset of `count` clips.
     """
     path = directory / SIZES_FILE
     if not path.is_file():
-        raise MissingFile(f"no {path}; run train.ingest again into a new folder")
+        raise MissingFile(f"no {path}; run videogen ingest again into a new folder")
     try:
         sizes_N = np.load(path, allow_pickle=False)
     except (ValueError, EOFError) as error:
@@ -149,7 +153,7 @@ def read_sizes(directory: Path, count: int) -> np.ndarray:
 
 
 class Clips(Protocol):
-    """A dataset that windows are read from: `ClipDataset`, or `tfds_clips.TfdsDataset`."""
+    """A dataset from which windows are read: `ClipDataset`, or `tfds_clips.TfdsDataset`."""
 
     directory: Path
 
@@ -162,21 +166,21 @@ class Clips(Protocol):
         ...
 
     def locate(self, index: int) -> str:
-        """The record's place, for messages."""
+        """Returns the record's location, for messages."""
         ...
 
 
 class ClipDataset:
-    """The records of a dataset that `python -m train.ingest` wrote; picklable, safe in threads.
+    """The records of a dataset that `videogen ingest` wrote; picklable and thread-safe.
 
     Attributes:
         directory: the dataset's folder.
-        info: what `dataset_info.json` says.
+        info: the contents of `dataset_info.json`.
 
     Raises:
-        MissingFile: no such folder, no dataset in it, or a shard is missing.
-        UserError: ingest has not finished, the description cannot be read, or there are no clips.
-        DamagedRecord: a shard cannot be opened or has another number of records than it should.
+        MissingFile: the folder, the dataset in it or a shard does not exist.
+        UserError: ingestion is not finished, the description cannot be read, or there are no clips.
+        DamagedRecord: a shard cannot be opened or has an unexpected number of records.
     """
 
     def __init__(self, directory: str | Path):
@@ -195,8 +199,8 @@ class ClipDataset:
         return self._ends[-1] if self._ends else 0
 
     def __getitem__(self, index: int) -> ClipRecord:
-        """The record at `index`; raises DamagedRecord naming its file and place in it."""
-        # IndexError, because `for record in dataset` ends by it.
+        """Returns the record at `index`; raises a DamagedRecord that names file and record."""
+        # IndexError ends `for record in dataset`.
         if not 0 <= index < len(self):
             raise IndexError(f"index {index} is not in a dataset of {len(self)} clips")
         where = self.locate(index)
@@ -207,18 +211,18 @@ class ClipDataset:
         return unpack_record(data, where)
 
     def clip_sizes(self) -> np.ndarray:
-        """Of every clip without reading it, see `read_sizes`."""
+        """Returns the sizes of all clips without reading them, see `read_sizes`."""
         return read_sizes(self.directory, len(self))
 
     def sha256(self) -> str:
-        """Of the description and the sizes of all clips: what tells one dataset from another."""
+        """Returns a digest of the description and the sizes of all clips, to identify a dataset."""
         digest = hashlib.sha256()
         for name in (INFO_FILE, SIZES_FILE):
             digest.update((self.directory / name).read_bytes())
         return digest.hexdigest()
 
     def locate(self, index: int) -> str:
-        """`FILE, record N`, for messages."""
+        """Returns `FILE, record N`, for messages."""
         shard = bisect.bisect_right(self._ends, index)
         start = self._ends[shard - 1] if shard else 0
         return f"{self._files[shard]}, record {index - start}"
@@ -236,11 +240,9 @@ def _read_info(directory: Path) -> dict[str, Any]:
     if not path.is_file():
         if (directory / "ingest.json").is_file():
             raise UserError(
-                f"{directory}: not finished; run the same python -m train.ingest command again"
+                f"{directory}: not finished; run the same videogen ingest command again"
             )
-        raise MissingFile(
-            f"{directory}: no {INFO_FILE}, so no dataset (python -m train.ingest makes one)"
-        )
+        raise MissingFile(f"{directory}: no {INFO_FILE}, so no dataset (videogen ingest makes one)")
     try:
         info = json.loads(path.read_text(encoding="utf-8"))
         counts = info["shard_clips"]
@@ -264,7 +266,7 @@ def _shard_files(directory: Path, count: int) -> list[Path]:
         if (match := _SHARD_NAME.fullmatch(file.name)) is None or int(match[2]) != count
     ]
     if foreign:
-        raise UserError(f"{directory}: {foreign[0]} is no shard of this dataset of {count} shards")
+        raise UserError(f"{directory}: {foreign[0]} is not one of the dataset's {count} shards")
     return files
 
 

@@ -1,4 +1,4 @@
-"""What a dataset of real clips has in it, as text, histograms and a sheet of samples.
+"""Reports about a dataset of real clips: text, histograms and a sheet of samples.
 
 Shape letters: F frames, H height, W width; a trailing 3 are RGB channels, uint8.
 """
@@ -23,18 +23,18 @@ if TYPE_CHECKING:
 _FRAMES_IN_ROW = 6
 _CELL_HEIGHT = 96
 _CAPTION_LETTERS = 200
-_BARS = 12  # of names at most; the rest is summed up
+_BARS = 12  # largest number of names shown; the others are summed up
 
 
 @dataclass(frozen=True)
 class Statistics:
-    """Of some or all clips of a dataset, one value per clip.
+    """Statistics of some or all clips of a dataset, one value per clip.
 
     Attributes:
         total: clips in the dataset.
         seconds, fps: length and frame rate of each clip.
-        sizes: "width x height" of each.
-        words: in each caption.
+        sizes: "WIDTHxHEIGHT" of each clip.
+        words: words in each caption.
     """
 
     total: int
@@ -45,7 +45,7 @@ class Statistics:
 
 
 def summary(info: dict[str, Any]) -> str:
-    """A few lines about a dataset, from its `dataset_info.json`."""
+    """Summarises a dataset in a few lines, from its `dataset_info.json`."""
     rejected = info["rejected"]
     lines = [
         f"{info['num_clips']} clips, {info['num_frames']} frames, {info['seconds']:.1f} s, "
@@ -58,7 +58,7 @@ def summary(info: dict[str, Any]) -> str:
 
 
 def statistics(dataset: ClipDataset, limit: int, seed: int) -> Statistics:
-    """Reads clips, or `limit` of them drawn at random.
+    """Collects statistics of all clips, or of `limit` clips drawn at random.
 
     Raises:
         UserError: `limit` is below 1, or `seed` below 0.
@@ -77,7 +77,7 @@ def statistics(dataset: ClipDataset, limit: int, seed: int) -> Statistics:
 
 
 def plot_statistics(numbers: Statistics, path: Path) -> Path:
-    """Draws the histograms as a PNG; gives its path.
+    """Draws the histograms as a PNG file; returns its path.
 
     Raises:
         UserError: `path` cannot be written.
@@ -100,10 +100,10 @@ def plot_statistics(numbers: Statistics, path: Path) -> Path:
 
 
 def save_sample_sheet(directory: Path, path: Path, samples: int = 8, seed: int = 0) -> Path:
-    """Writes frames of clips drawn at random, with id and caption, as a PNG; gives its path.
+    """Writes frames of clips drawn at random, with id and caption, to a PNG file; returns its path.
 
     Raises:
-        UserError: `samples` is below 1, `seed` below 0, or the dataset or a clip in it cannot be read.
+        UserError: `samples` is below 1, `seed` below 0, or the dataset or a clip cannot be read.
     """
     if samples < 1:
         raise UserError(f"samples must be >= 1, got {samples}")
@@ -126,7 +126,7 @@ def save_sample_sheet(directory: Path, path: Path, samples: int = 8, seed: int =
 
 
 def _drawn(size: int, count: int, seed: int) -> list[int]:
-    """Some of 0..size-1 in order, or all."""
+    """Returns `count` numbers of 0..size-1 drawn at random, in order, or all."""
     if count >= size:
         return list(range(size))
     if seed < 0:
@@ -144,7 +144,7 @@ def _shrunk(frames_FHW3: np.ndarray) -> np.ndarray:
 
 
 def _counts(counts: dict[str, int]) -> str:
-    """`name (count)` from the most frequent on."""
+    """Returns `name (count)`, the most frequent first."""
     common = Counter(counts).most_common()
     texts = [f"{name} ({count})" for name, count in common[:_BARS]]
     return ", ".join(texts + [f"{len(common) - _BARS} more"] * (len(common) > _BARS))

@@ -1,8 +1,8 @@
-"""The folder that ingest works in: what it was begun with, what is done, what becomes of it.
+"""The output folder of ingestion: configuration, progress and result.
 
-OUT/ingest.json           what the dataset is made of, written first
-OUT/.partial/             the list of rows, a summary per shard, progress; gone when finished
-OUT/clips-*.arrayrecord   shards, whole
+OUT/ingest.json           configuration and digest of the source, written first
+OUT/.partial/             list of rows, a summary per shard, progress; removed when finished
+OUT/clips-*.arrayrecord   complete shards
 OUT/rejected.jsonl        one line per rejected clip
 OUT/clip_sizes.npy        frames, fps, height and width of each clip
 OUT/dataset_info.json     written last
@@ -34,13 +34,13 @@ _EXAMPLES_IN_ERROR = 3
 
 @dataclass(frozen=True)
 class IngestConfig:
-    """Everything that decides what a dataset becomes.
+    """Everything that determines the content of a dataset.
 
     Attributes:
-        source: list or folder, absolute.
+        source: absolute path of the list or folder.
         reading: how it is read.
-        clip: how files become clips.
-        clips_per_shard: rows of the source for each file.
+        clip: how clips are transcoded.
+        clips_per_shard: rows of the source per shard.
     """
 
     source: str
@@ -55,7 +55,7 @@ class IngestConfig:
 
 @dataclass(frozen=True)
 class Begun:
-    """What a dataset was begun with: its configuration, and the rows that the source then had."""
+    """The start of a dataset: its configuration, and the number and digest of the source's rows."""
 
     config: IngestConfig
     num_clips: int
@@ -70,12 +70,12 @@ class IngestFolder:
 
     @property
     def list_file(self) -> Path:
-        """The rows of the source, one JSON object a line."""
+        """The rows of the source, one JSON object per line."""
         return self._partial / "clips.jsonl"
 
     @property
     def progress_dir(self) -> Path:
-        """Has a file per worker, with a byte for each clip done."""
+        """Folder of a file per worker, with one byte per finished clip."""
         return self._partial / "progress"
 
     @property
@@ -83,37 +83,37 @@ class IngestFolder:
         return self.out / ".partial"
 
     def shard(self, index: int, count: int) -> Path:
-        """The file of a shard, which is there when the shard is done."""
+        """Returns the path of a shard; the file exists if the shard is finished."""
         return self.out / shard_name(index, count)
 
     @contextmanager
     def new_list(self) -> Iterator[BinaryIO]:
-        """Opens `list_file` for writing anew, as each run does."""
+        """Opens `list_file` for writing; each run writes it anew."""
         made = not self.out.exists()
         self._partial.mkdir(parents=True, exist_ok=True)
         try:
             with self.list_file.open("wb") as file:
                 yield file
         except BaseException:
-            if made:  # a source that cannot be read leaves nothing behind
+            if made:  # leave nothing behind if the source cannot be read
                 shutil.rmtree(self.out, ignore_errors=True)
             raise
 
     def begin(self, begun: Begun) -> None:
-        """Writes down what the dataset is made of, or checks that it is the same as before.
+        """Writes the configuration, or checks that it equals that of an earlier run.
 
         Raises:
-            UserError: it is not; names the fields that differ. Or `out` has other files.
+            UserError: it differs (names the fields), or `out` has files of something else.
         """
         path = self.out / "ingest.json"
         now = json.loads(json.dumps(asdict(begun)))
         if not path.is_file():
             ours = {self._partial.name, REJECTED_FILE}  # the report of a run that took no clip
-            strangers = [name for name in os.listdir(self.out) if name not in ours]
-            if strangers:
+            unexpected = [name for name in os.listdir(self.out) if name not in ours]
+            if unexpected:
                 shutil.rmtree(self._partial)
                 raise UserError(
-                    f"{self.out} has files that are not of a dataset ({strangers[0]}); "
+                    f"{self.out} has files that are not of a dataset ({unexpected[0]}); "
                     "give the name of a new directory"
                 )
             with replacing(path) as temporary:
@@ -126,14 +126,14 @@ class IngestFolder:
             if then_values.get(name) != now_values.get(name)
         ]
         if changed:
-            self.finished()  # a finished dataset stays as it was
+            self.finished()  # remove the new list beside a finished dataset
             raise UserError(
                 f"{self.out} was begun with other values: {'; '.join(changed)}. "
                 "Use them, or the name of a new directory"
             )
 
     def finished(self) -> dict[str, Any] | None:
-        """The description of the dataset if there is nothing left to do."""
+        """Returns the description of the dataset if it is finished, otherwise None."""
         path = self.out / INFO_FILE
         if not path.is_file():
             return None
@@ -142,7 +142,7 @@ class IngestFolder:
 
     @contextmanager
     def progress(self, total: int) -> Iterator[None]:
-        """Shows a bar of `total` clips, counted over all workers, while the block runs."""
+        """Shows a progress bar of `total` clips, counted over all workers, while the block runs."""
         from tqdm import tqdm
 
         shutil.rmtree(self.progress_dir, ignore_errors=True)
@@ -170,8 +170,8 @@ class IngestFolder:
 
     @contextmanager
     def shard_files(self, index: int, count: int, summary: dict[str, Any]) -> Iterator[Path]:
-        """Gives a path to write a shard at; it is moved to its place after its summary is there."""
-        # Not named by process: workers on two machines may make the same shard at the same time.
+        """Yields a path to write a shard at, then writes its summary and moves it to its place."""
+        # Not the process id: workers on two machines may make the same shard at the same time.
         temporary = self._partial / f"{uuid.uuid4().hex}.arrayrecord"
         yield temporary
         with replacing(self._summary(index)) as beside:
@@ -182,7 +182,7 @@ class IngestFolder:
         """Sums up the shards and writes the report and the description of the dataset.
 
         Raises:
-            UserError: every clip was rejected; says why. The report stays, the rest is removed.
+            UserError: every clip was rejected; gives the reasons. Only the report is kept.
         """
         summaries = [_read(self._summary(i)) for i in range(num_shards)]
         rejected = [row for summary in summaries for row in summary["rejected"]]
@@ -215,7 +215,7 @@ class IngestFolder:
         return self._partial / f"shard-{index:05d}.json"
 
     def _remove_all(self, num_shards: int) -> None:
-        """Everything but the report, so that the same command tries again."""
+        """Removes everything but the report; the same command then starts over."""
         (self.out / "ingest.json").unlink()
         for index in range(num_shards):
             self.shard(index, num_shards).unlink()
@@ -238,7 +238,7 @@ def _read(path: Path) -> Any:
 
 
 def _flat(tree: Any, prefix: str = "") -> dict[str, Any]:
-    """The leaves of nested dicts by their paths, without the leading `config.`."""
+    """Returns the leaves of nested dicts by their paths, without the leading `config.`."""
     if not isinstance(tree, dict):
         return {prefix: tree}
     flat = {}

@@ -1,4 +1,4 @@
-"""Lists and captions as text: read row by row, with errors that name file and row."""
+"""Text parsing of lists and captions, row by row, with errors that name file and row."""
 
 import csv
 import json
@@ -28,8 +28,8 @@ def csv_rows(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[int, dict[s
 
 
 def csv_lines(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """(line on which the row begins, its fields); empty lines are left out."""
-    # Bytes that are no UTF-8 come through as surrogates, so that their row can be named.
+    """Yields (line on which a row begins, its fields); empty lines are left out."""
+    # Bytes that are not UTF-8 become surrogates; an error can then name their row.
     with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
         rows = csv.reader(file, strict=True)
         line = 1

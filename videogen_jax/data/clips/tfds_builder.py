@@ -1,6 +1,6 @@
-"""An ingested dataset as one of TensorFlow Datasets, in ArrayRecord format and without tensorflow.
+"""TensorFlow Datasets builder for an ingested dataset, in ArrayRecord format, without tensorflow.
 
-Importing this module registers the builder by the name `videogen_clips`.
+Importing this module registers the builder `videogen_clips`.
 """
 
 from collections.abc import Iterator
@@ -18,20 +18,24 @@ SPLIT = "train"
 
 
 class VideogenClips(tfds.core.GeneratorBasedBuilder):
-    """The clips of a folder that `python -m train.ingest` wrote, in their order, as one split.
+    """The clips of a folder that `videogen ingest` wrote, in their order, as one split.
 
-    `tfds.builder("videogen_clips", dataset="data/clips", data_dir="data/tfds").download_and_prepare()`
-    writes them, `tfds.data_source("videogen_clips", data_dir="data/tfds")` reads them.
+    To write them:
+
+        builder = tfds.builder("videogen_clips", dataset="data/clips", data_dir="data/tfds")
+        builder.download_and_prepare()
+
+    To read them: `tfds.data_source("videogen_clips", data_dir="data/tfds")`.
 
     Args:
-        dataset: the folder; needed to write only.
-        file_format: of the shards.
-        **kwargs: `data_dir` and what else TFDS takes.
+        dataset: the folder; needed only to write.
+        file_format: format of the shards.
+        **kwargs: `data_dir` and other arguments of TFDS builders.
     """
 
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES = {"1.0.0": "First."}
-    pkg_dir_path = epath.Path(__file__).parent  # or TFDS looks for a package of this class's own
+    pkg_dir_path = epath.Path(__file__).parent  # by default TFDS looks for a package of the class
 
     def __init__(
         self, *, dataset: str | Path = "", file_format: str = "array_record", **kwargs: Any
@@ -41,7 +45,7 @@ class VideogenClips(tfds.core.GeneratorBasedBuilder):
         self._original_state |= {"dataset": self._dataset, "file_format": file_format}
 
     def _info(self) -> Any:
-        # TFDS's own Video feature needs tensorflow, and stores each frame as a picture.
+        # TFDS's own Video feature needs tensorflow, and stores each frame as an image.
         features = {
             "id": tfds.features.Text(),
             "video": tfds.features.Text(doc="the bytes of an mp4 file"),
@@ -56,7 +60,7 @@ class VideogenClips(tfds.core.GeneratorBasedBuilder):
             builder=self,
             description="Clips of one frame rate each, as short-GOP H.264 without B-frames.",
             features=tfds.features.FeaturesDict(features),
-            disable_shuffling=True,  # the last clips are held back from training, as they are there
+            disable_shuffling=True,  # the last clips are those for validation, in both formats
         )
 
     def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
@@ -70,7 +74,7 @@ class VideogenClips(tfds.core.GeneratorBasedBuilder):
 
     def _download_and_prepare(self, *args: Any, **kwargs: Any) -> None:
         super()._download_and_prepare(*args, **kwargs)
-        # Into the folder that TFDS renames when it is complete.
+        # `data_path` is the temporary folder, which TFDS renames when it is complete.
         write_sizes(Path(self.data_path), self._clips().clip_sizes().tolist())
 
     def _clips(self) -> ClipDataset:

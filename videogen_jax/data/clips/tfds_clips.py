@@ -1,8 +1,8 @@
-"""Clips out of a prepared TensorFlow Datasets folder in ArrayRecord format, without tensorflow.
+"""Reader of clips in a prepared TensorFlow Datasets folder (ArrayRecord), without tensorflow.
 
-The dataset must hold whole video files as bytes (a `Text` feature); TFDS's own `Video` feature
-needs tensorflow and stores each frame as a picture. Datasets of any such kind are sources of ingest;
-those of `tfds_builder.py` are trained on as they are.
+The dataset must contain whole video files as bytes (a `Text` feature): TFDS's own `Video` feature
+needs tensorflow and stores each frame as an image. Any such dataset is a source for ingestion;
+datasets of `tfds_builder.py` can also be trained on directly.
 """
 
 from dataclasses import fields
@@ -25,7 +25,7 @@ _SPLIT = "train"
 
 
 def open_clips(directory: str | Path) -> Clips:
-    """A dataset to train on, of `train.ingest` or of the TFDS builder `videogen_clips`.
+    """Opens a dataset to train on, of `videogen ingest` or the TFDS builder `videogen_clips`.
 
     Raises:
         MissingFile, UserError: see `ClipDataset` and `TfdsDataset`.
@@ -35,19 +35,19 @@ def open_clips(directory: str | Path) -> Clips:
 
 
 def write_tfds(dataset: Path, data_dir: Path) -> Path:
-    """Writes an ingested dataset by the builder `videogen_clips`.
+    """Writes an ingested dataset with the TFDS builder `videogen_clips`.
 
     Args:
-        dataset: folder of `train.ingest`.
+        dataset: folder of `videogen ingest`.
         data_dir: TFDS's folder of datasets.
 
     Returns:
-        the folder of the version, which `open_clips` takes.
+        the folder of the version, which `open_clips` opens.
 
     Raises:
-        MissingFile, UserError: see `ClipDataset`; or the folder of the version is there already.
+        MissingFile, UserError: see `ClipDataset`; or the folder of the version already exists.
     """
-    ClipDataset(dataset)  # before anything is written
+    ClipDataset(dataset)  # raises before anything is written
     from videogen_jax.data.clips.tfds_builder import VideogenClips
 
     builder: Any = VideogenClips(dataset=dataset, data_dir=data_dir)
@@ -59,13 +59,13 @@ def write_tfds(dataset: Path, data_dir: Path) -> Path:
 
 
 class TfdsDataset:
-    """The records of a folder that the builder `videogen_clips` wrote; picklable, safe in threads.
+    """The records of a folder that the builder `videogen_clips` wrote; picklable and thread-safe.
 
     Attributes:
-        directory: of the version, such as `data/tfds/videogen_clips/1.0.0`.
+        directory: folder of the version, such as `data/tfds/videogen_clips/1.0.0`.
 
     Raises:
-        UserError: see `open_split`; or the dataset has other features, or no clips.
+        UserError: see `open_split`; or the dataset lacks a feature, or has no clips.
     """
 
     def __init__(self, directory: str | Path):
@@ -75,8 +75,8 @@ class TfdsDataset:
         found = set(self._source.dataset_info.features)
         if not expected <= found:
             raise UserError(
-                f"{self.directory}: no feature {', '.join(sorted(expected - found))}; only datasets "
-                "that videogen_clips wrote are trained on directly, use train.ingest for others"
+                f"{self.directory}: no feature {', '.join(sorted(expected - found))}; only datasets"
+                " that videogen_clips wrote are trained on directly, use videogen ingest for others"
             )
         if not len(self._source):
             raise UserError(f"{self.directory}: the dataset has no clips")
@@ -85,8 +85,8 @@ class TfdsDataset:
         return len(self._source)
 
     def __getitem__(self, index: int) -> ClipRecord:
-        """The record at `index`; raises DamagedRecord naming its place."""
-        # IndexError, because `for record in dataset` ends by it.
+        """Returns the record at `index`; raises a DamagedRecord that names it."""
+        # IndexError ends `for record in dataset`.
         if not 0 <= index < len(self):
             raise IndexError(f"index {index} is not in a dataset of {len(self)} clips")
         try:
@@ -106,19 +106,19 @@ class TfdsDataset:
         )
 
     def clip_sizes(self) -> np.ndarray:
-        """Of every clip without reading it, see `read_sizes`."""
+        """Returns the sizes of all clips without reading them, see `read_sizes`."""
         return read_sizes(self.directory, len(self))
 
     def locate(self, index: int) -> str:
-        """`FOLDER, record N`, for messages."""
+        """Returns `FOLDER, record N`, for messages."""
         return f"{self.directory}, record {index}"
 
 
 def open_split(directory: str, split: str) -> Any:
-    """The split as a random-access source of dicts.
+    """Opens a split as a random-access source of dicts.
 
     Raises:
-        UserError: there is no such split, or the folder is not a dataset in ArrayRecord format.
+        UserError: the split does not exist, or the folder is not a dataset in ArrayRecord format.
     """
     import tensorflow_datasets as tfds  # pyright: ignore[reportMissingImports]
 
@@ -133,10 +133,10 @@ def open_split(directory: str, split: str) -> Any:
 def video_and_captions(
     example: dict[str, Any], video_key: str, caption_key: str, where: str
 ) -> tuple[bytes, tuple[str, ...]]:
-    """The video file's bytes and the caption of an example.
+    """Returns the video file's bytes and the captions of an example.
 
     Raises:
-        UserError: a key is not there, or is no bytes.
+        UserError: the example lacks a key, or its video is not bytes.
     """
     for key in (video_key, caption_key):
         if key not in example:

@@ -1,6 +1,6 @@
-"""One video file to one normalised clip, or the reason why not.
+"""Transcoding of a video file to a normalised clip.
 
-The file is read as a stream: whatever its length, a few frames are in memory.
+The file is read as a stream: whatever its length, only a few frames are in memory.
 
 Shape letters: H height, W width; a trailing 3 are RGB channels, uint8.
 """
@@ -16,29 +16,29 @@ from videogen_jax.data.clips import video as clip_video
 from videogen_jax.data.clips.video import Losses, Media, Probe, Unreadable
 from videogen_jax.errors import UserError
 
-_THUMBNAIL = 32  # side in pixels, of what static clips and cuts are judged by
-_STATIC_LEVELS = 4.0  # of 255: what compression changes in a cell of a still picture
+_THUMBNAIL = 32  # side in pixels of the thumbnails in which static clips and cuts are detected
+_STATIC_LEVELS = 4.0  # of 255, change of a thumbnail's pixel by compression of a still picture
 _CUT_LEVELS = 24.0  # of 255, mean change from a frame to the next
-_CUT_RATIO = 4.0  # of that change to the one before it: fast motion changes every frame alike
-_RATE_TOLERANCE = 0.1  # between the rate that a file claims and that of its frames
+_CUT_RATIO = 4.0  # of that change to the previous one: in fast motion all changes are alike
+_RATE_TOLERANCE = 0.1  # relative, between the rate in a file's header and that of its frames
 
 
 @dataclass(frozen=True)
 class ClipConfig:
-    """How files become clips, and which do not.
+    """How clips are transcoded, and which are rejected.
 
     Attributes:
         short_side: pixels to which the shorter side is shrunk (antialiased); never enlarged.
         fps: frames per second of all clips; None keeps each file's own, made constant.
-        max_fps: that `fps=None` keeps; faster files are thinned out to it.
-        min_frames: clips with fewer, at the new rate, are rejected.
+        max_fps: largest rate that `fps=None` keeps; faster files are reduced to it.
+        min_frames: clips with fewer frames, at the new rate, are rejected.
         max_seconds: longer clips are rejected; 0 rejects none.
         min_side: files whose shorter side has fewer pixels are rejected.
         reject_static: reject clips in which nothing moves.
         reject_cuts: reject clips with a scene cut inside.
-        max_lost: share of frames that may be damaged, else the clip is rejected.
+        max_lost: clips with a larger fraction of damaged frames are rejected.
         crf: constant rate factor of H.264, 0 (lossless) to 51.
-        gop: frames from a key frame to the next at most.
+        gop: largest number of frames from a key frame to the next.
     """
 
     short_side: int = 256
@@ -86,7 +86,7 @@ class Clip:
 
 
 class Rejected(UserError):
-    """A clip that is not taken; `reason` is one word for the report."""
+    """A rejected clip; `reason` is one word for the report."""
 
     def __init__(self, reason: str, detail: str):
         super().__init__(f"{reason}: {detail}")
@@ -94,7 +94,7 @@ class Rejected(UserError):
 
 
 def transcode(media: Media, config: ClipConfig, start: float = 0.0, end: float = math.inf) -> Clip:
-    """Decodes, judges, resamples, resizes and encodes one clip.
+    """Decodes, checks, resamples, resizes and encodes one clip.
 
     Args:
         media: a video file, or its bytes.
@@ -103,7 +103,7 @@ def transcode(media: Media, config: ClipConfig, start: float = 0.0, end: float =
     Raises:
         Rejected: `reason` is missing_file, undecodable, no_video_stream, damaged, too_short,
             too_long, too_small, static, scene_cut, outside (the part is not in the file) or
-            frame_count (what was encoded does not decode to as many frames).
+            frame_count (the encoded clip does not decode to the same number of frames).
     """
     try:
         facts = clip_video.probe(media)
@@ -137,16 +137,17 @@ def transcode(media: Media, config: ClipConfig, start: float = 0.0, end: float =
 def resample(
     timed: Iterator[tuple[float, np.ndarray]], rate: Fraction, length: float
 ) -> Iterator[np.ndarray]:
-    """Frames at constant `rate`: at each instant k / rate the source frame nearest in time.
+    """Yields frames at a constant `rate`: for each time k / rate the nearest source frame.
 
     Args:
         timed: (seconds from the first frame, frame), in order.
-        length: seconds until the last frame ends; `round(length * rate)` frames, at least one.
+        length: seconds until the last frame ends; `round(length * rate)` frames are yielded, at
+            least one.
     """
     total, emitted, held = max(1, round(length * float(rate))), 0, None
     for time, frame in timed:
         if held is not None:
-            # Of two frames equally near, the earlier: at twice the rate each is shown twice.
+            # Of two equally near frames the earlier one: at twice the rate each is shown twice.
             middle = (held[0] + time) / 2 + 1e-6
             while emitted < total and emitted / rate <= middle:
                 yield held[1]
@@ -158,19 +159,19 @@ def resample(
 
 
 def _typical_step(times: np.ndarray) -> float:
-    """Seconds from a frame to the next."""
+    """Returns the median number of seconds from a frame to the next."""
     return float(np.median(np.diff(times))) if len(times) > 1 else 0.0
 
 
 def _rate(facts: Probe, config: ClipConfig) -> Fraction:
-    """The constant rate of the clip: as configured, or the file's own."""
+    """Returns the constant rate of the clip: as configured, or the file's own."""
     if config.fps is not None:
         return Fraction(config.fps).limit_denominator(1001)
     step = _typical_step(facts.times)
     if step <= 0:
         raise Rejected("too_short", "1 frame")
     rate = facts.rate or Fraction(0)
-    # A file of variable rate claims its mean, which is too low for the parts that move.
+    # The header of a file with variable rate has the mean, which is too low for the moving parts.
     if not abs(float(rate) * step - 1) < _RATE_TOLERANCE:
         rate = Fraction(1 / step)
     return min(rate, Fraction(config.max_fps)).limit_denominator(1001)
@@ -193,7 +194,7 @@ def _check_losses(decoded: int, expected: int, losses: Losses, config: ClipConfi
 
 
 def _fit(frame_HW3: np.ndarray, short_side: int) -> np.ndarray:
-    """The frame shrunk to the short side if it is larger; sides that are odd become even."""
+    """Shrinks a frame to the short side if it is larger, and makes odd sides even."""
     from PIL import Image
 
     height, width = frame_HW3.shape[:2]
@@ -201,13 +202,13 @@ def _fit(frame_HW3: np.ndarray, short_side: int) -> np.ndarray:
     if scale >= 1:
         return frame_HW3[: height // 2 * 2, : width // 2 * 2]
     height, width = (max(2, 2 * round(side * scale / 2)) for side in (height, width))
-    # Pillow widens its filter by the factor, OpenCV does not, and its INTER_AREA still aliases.
+    # Pillow widens its filter by the factor. OpenCV does not, and its INTER_AREA still aliases.
     image = Image.fromarray(np.ascontiguousarray(frame_HW3))
     return np.asarray(image.resize((width, height), Image.Resampling.BICUBIC))
 
 
 class _Judge:
-    """Looks at the frames that pass for size, motion and cuts."""
+    """Check of a stream of frames for size, motion and cuts."""
 
     def __init__(self, config: ClipConfig):
         self._config = config
@@ -217,7 +218,7 @@ class _Judge:
         self.frames = 0
 
     def see(self, time: float, frame_HW3: np.ndarray) -> tuple[float, np.ndarray]:
-        """Gives its arguments back, or raises Rejected."""
+        """Checks a frame; returns its arguments, or raises Rejected."""
         import cv2
 
         size = frame_HW3.shape[:2]
@@ -246,7 +247,7 @@ class _Judge:
 
 
 def _verified(video: bytes, count: int, rate: Fraction) -> Clip:
-    """The clip, once its bytes decode to as many frames as went in."""
+    """Returns the clip after checking that its bytes decode to the number of encoded frames."""
     losses, decoded, size = Losses(), 0, (0, 0)
     for _, frame_HW3 in clip_video.frames(video, losses):
         decoded, size = decoded + 1, frame_HW3.shape[:2]

@@ -1,4 +1,4 @@
-"""Video files by PyAV: frames as they are to be seen with their times, short-GOP mp4, exact windows.
+"""Video files by PyAV: upright frames with their times, short-GOP mp4, exact windows.
 
 Shape letters: F frames, H height, W width; a trailing 3 are RGB channels, uint8.
 """
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 Media = str | Path | bytes  # a file or its contents
 
-# Frames of 720 lines and more whose matrix is not told are BT.709, smaller ones BT.601.
+# Frames without a colour matrix are taken as BT.709 from this height on, as BT.601 below.
 _HD_LINES = 720
 _SAME_TIME = 1e-4  # seconds
 _UNSPECIFIED = 2  # AVCOL_SPC_UNSPECIFIED, for which PyAV has no name
@@ -41,13 +41,13 @@ class Unreadable(UserError):
 
 @dataclass(frozen=True)
 class Probe:
-    """What a file says about its video.
+    """Facts about a file's video, found without decoding.
 
     Attributes:
-        times: of all frames in the order they are shown, in seconds, from the first.
+        times: times of all frames in display order, in seconds from the first.
         rate: nominal frames per second, or None if the file has none.
-        declared: number of frames by the container's header, 0 if it has none.
-        start: the file's time of the first frame.
+        declared: number of frames in the container's header, 0 if it has none.
+        start: the file's time of the first frame, in seconds.
     """
 
     times: np.ndarray
@@ -58,7 +58,7 @@ class Probe:
 
 @dataclass
 class Losses:
-    """Counts what could not be decoded while `frames` runs."""
+    """The number of frames that could not be decoded while `frames` runs, and the first error."""
 
     frames: int = 0
     first_error: str = field(default="")
@@ -91,14 +91,14 @@ def probe(media: Media) -> Probe:
 def frames(
     media: Media, losses: Losses, start: float = 0.0, end: float = math.inf
 ) -> Iterator[tuple[float, np.ndarray]]:
-    """The frames that are shown from `start` to `end`, upright, each with its time.
+    """Decodes the frames that are shown from `start` to `end`, upright, each with its time.
 
-    Rotation and pixel aspect of the file are applied; a frame that cannot be decoded is left out
+    Rotation and pixel aspect of the file are applied. A frame that cannot be decoded is left out
     and counted.
 
     Args:
-        losses: is counted up.
-        start, end: in the file's own seconds.
+        losses: counter, which is updated.
+        start, end: times in the file's own seconds.
 
     Yields:
         (seconds from the file's zero, uint8 [H, W, 3]).
@@ -123,18 +123,20 @@ def frames(
 def encode(
     frames_HW3: Iterator[np.ndarray], rate: Fraction, crf: int, gop: int
 ) -> tuple[bytes, int]:
-    """H.264 in mp4 for random access: constant rate, no B-frames, a key frame every `gop` frames.
+    """Encodes H.264 in mp4 for random access: constant rate, no B-frames, short GOP.
 
     Args:
         frames_HW3: uint8 [H, W, 3] of one even size; at least one.
+        rate: frames per second.
         crf: constant rate factor, 0 (lossless) to 51.
+        gop: frames from a key frame to the next.
 
     Returns:
-        the bytes of the file, and the number of frames given.
+        the bytes of the file, and the number of frames.
     """
     import av
 
-    # A shard made anew is to be the same; one thread also because clips are encoded side by side.
+    # REPRODUCIBLE: a shard made again is the same. One thread, as clips are encoded in parallel.
     options = {"crf": str(crf), "g": str(gop), "bf": "0", **REPRODUCIBLE}
     file = io.BytesIO()
     with av.open(file, "w", format="mp4") as container:
@@ -143,10 +145,10 @@ def encode(
 
 
 def decode_window(video: bytes, start: int, count: int, stride: int = 1) -> np.ndarray:
-    """Exactly the frames start, start + stride, ... of a record's video.
+    """Decodes exactly the frames start, start + stride, ... of a record's video.
 
     Args:
-        video: as `encode` makes it; other videos need a constant frame rate.
+        video: the bytes of a file by `encode`, or of another video with a constant frame rate.
         start: index of the first frame.
         count: number of frames, at least 1.
         stride: step between them, at least 1.
@@ -156,7 +158,7 @@ def decode_window(video: bytes, start: int, count: int, stride: int = 1) -> np.n
 
     Raises:
         ValueError: count or stride is below 1, or start is negative.
-        DamagedRecord: the video cannot be decoded, or ends before the last frame asked for.
+        DamagedRecord: the video cannot be decoded, or ends before the last requested frame.
     """
     if start < 0 or count < 1 or stride < 1:
         raise ValueError(
@@ -185,7 +187,7 @@ def decode_window(video: bytes, start: int, count: int, stride: int = 1) -> np.n
 
 
 def decode_clip(record: ClipRecord) -> np.ndarray:
-    """All frames of a record, uint8 [F, H, W, 3].
+    """Decodes all frames of a record, uint8 [F, H, W, 3].
 
     Raises:
         DamagedRecord: names the record's id.
@@ -204,9 +206,9 @@ def decode_clip(record: ClipRecord) -> np.ndarray:
 
 @contextmanager
 def _open(media: Media) -> Iterator[tuple["InputContainer", "VideoStream", Fraction]]:
-    """The container, its video stream and the seconds that one unit of a frame's time is.
+    """Opens a container; yields it, its video stream and its time base in seconds.
 
-    Cover pictures of music do not count as video.
+    Cover pictures of music files do not count as video.
     """
     import av
     from av.error import FFmpegError
@@ -214,7 +216,7 @@ def _open(media: Media) -> Iterator[tuple["InputContainer", "VideoStream", Fract
 
     file = io.BytesIO(media) if isinstance(media, bytes) else str(media)
     try:
-        # Texts inside that are not UTF-8 do not matter.
+        # Metadata that is not UTF-8 is not an error.
         container = av.open(file, mode="r", metadata_errors="replace")
     except FFmpegError as error:
         if isinstance(error, FileNotFoundError):
@@ -231,14 +233,14 @@ def _open(media: Media) -> Iterator[tuple["InputContainer", "VideoStream", Fract
             raise Unreadable("no_video_stream", f"the file has only: {kinds}")
         if videos[0].time_base is None:
             raise Unreadable("undecodable", "the frames have no times")
-        videos[0].codec_context.thread_count = 1  # clips are decoded side by side
+        videos[0].codec_context.thread_count = 1  # clips are decoded in parallel
         yield container, videos[0], videos[0].time_base
 
 
 def _decoded(
     container: "InputContainer", stream: "VideoStream", losses: Losses
 ) -> Iterator[tuple[int, "VideoFrame"]]:
-    """All frames with their times, in the order they are shown; packets that fail are counted."""
+    """Yields all frames with their times, in display order; counts packets that fail."""
     from av.error import FFmpegError
 
     packets = container.demux(stream)
@@ -247,12 +249,13 @@ def _decoded(
             packet = next(packets, None)
             if packet is None:
                 return
-            # All of a packet first: a `yield` inside `try` would catch errors of the consumer.
+            # A packet's frames are collected first: a `yield` in `try` would catch the consumer's
+            # errors.
             decoded = [(frame.pts, frame) for frame in packet.decode() if frame.pts is not None]
         except FFmpegError as error:
             losses.frames += 1
             losses.first_error = losses.first_error or str(error)
-            continue  # with the next packet, if reading itself can go on
+            continue  # with the next packet, if there is one
         yield from decoded
 
 
@@ -260,7 +263,7 @@ def _rgb(frame: "VideoFrame") -> np.ndarray:
     from av.video.reformatter import Colorspace
 
     guess = Colorspace.ITU709 if frame.height >= _HD_LINES else Colorspace.ITU601
-    matrix = guess if frame.colorspace == _UNSPECIFIED else None  # None: what the frame says
+    matrix = guess if frame.colorspace == _UNSPECIFIED else None  # None: the frame's own
     return frame.to_ndarray(format="rgb24", src_colorspace=matrix)
 
 

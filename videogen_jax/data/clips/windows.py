@@ -1,4 +1,4 @@
-"""Windows of real clips: a source of examples out of an ingested dataset.
+"""Windows of real clips: a source of examples from an ingested dataset.
 
 Shape letters: N clips, F frames, H height, W width; a trailing 3 are RGB channels.
 """
@@ -18,34 +18,34 @@ _log = logging.getLogger(__name__)
 
 Part = Literal["train", "validation"]
 _NAMED_IN_ERROR = 3
-_GIVE_BACK_EVERY = 256  # windows, about
+_TRIM_EVERY = 256  # windows, about
 
 
 class ClipWindows:
-    """One window of frames of each clip of a dataset, another one in each epoch.
+    """A source of one window of frames per clip of a dataset, a different one in each epoch.
 
-    Start, caption and crop are a function of (seed, index, epoch). A damaged clip is named on stderr,
-    and the next one takes its place, so that all other examples stay where they are.
+    Start, caption and crop are a function of (seed, index, epoch). A damaged clip is reported on
+    stderr and replaced with the next one: all other examples keep their indices.
 
     Args:
         dataset: the clips.
-        num_frames: per window; 1 gives images.
+        num_frames: frames per window; 1 for images.
         resolution: height and width in pixels.
-        fps: of the window; the nearest that is a whole fraction of the clip's, which the example
-            tells. None: each clip's own.
-        part: "validation" are the last clips of the dataset, "train" the others.
-        held_back: how many those are at most; no more than a tenth of the dataset, but at least one.
-        random_crop: the square is cut anywhere along the longer side, not from the middle.
-        max_damaged: the share of the clips that may be damaged.
-        seed: of the windows.
+        fps: desired rate of the window. The actual rate, in the example, is the clip's own divided
+            by the nearest whole number. None: each clip's own.
+        part: "validation" for the last clips of the dataset, "train" for the others.
+        held_back: largest number of validation clips; at most a tenth of the dataset, at least one.
+        random_crop: crop the square anywhere along the longer side, not from the middle.
+        max_damaged: fraction of the clips that may be damaged.
+        seed: seed of the windows.
 
     Attributes:
-        clips_N: numbers in the dataset of the clips that are long and large enough.
-        excluded: number of clips of this part that are not.
-        damaged: the clips that were found damaged so far in this process, and why, by number.
+        clips_N: indices in the dataset of the clips that are long and large enough.
+        excluded: number of the other clips of this part.
+        damaged: error messages by index of the clips found damaged so far in this process.
 
     Raises:
-        UserError: an argument is out of range, or no clip is left.
+        UserError: an argument is out of range, or no clip is usable.
     """
 
     def __init__(
@@ -86,22 +86,26 @@ class ClipWindows:
         return self.at(index, 0)
 
     def at(self, index: int, epoch: int) -> dict[str, Any]:
-        """video uint8 [F, H, W, 3], fps float32, caption str, index int32, the clip's in the dataset.
+        """Returns the example of a clip in an epoch.
+
+        Returns:
+            video uint8 [F, H, W, 3], fps float32, caption str, and index int32, the clip's index in
+            the dataset.
 
         Raises:
-            UserError: more clips are damaged than may be; names some.
+            UserError: more clips are damaged than `max_damaged` allows; names some.
         """
-        # IndexError, because `for example in source` ends by it.
+        # IndexError ends `for example in source`.
         if not 0 <= index < len(self):
             raise IndexError(f"index {index} is not in a source of {len(self)} clips")
-        if index % _GIVE_BACK_EVERY == 0:
+        if index % _TRIM_EVERY == 0:
             give_back_memory()
         for place in range(index, index + len(self)):
             number = int(self.clips_N[place % len(self)])
             try:
                 return self._window(number, np.random.default_rng([self._seed, index, epoch]))
             except DamagedRecord as error:
-                # It is tried again next time: what a run does may not depend on what it has met.
+                # It is tried again next time: examples must not depend on earlier accesses.
                 self._report(number, str(error))
         raise UserError(f"{self._dataset.directory}: every clip is damaged")
 
@@ -153,10 +157,15 @@ class ClipWindows:
 
 
 def square(video_FHW3: np.ndarray, size: int, across: float = 0.5) -> np.ndarray:
-    """The largest square of each frame, antialiased (bicubic) to uint8 [F, size, size, 3].
+    """Crops the largest square of each frame and resizes it (bicubic, antialiased).
 
     Args:
-        across: where it is along the longer side, from 0 (top or left) to 1.
+        video_FHW3: uint8 [F, H, W, 3].
+        size: height and width of the result in pixels.
+        across: position of the square along the longer side, from 0 (top or left) to 1.
+
+    Returns:
+        uint8 [F, size, size, 3].
     """
     height, width = video_FHW3.shape[1:3]
     side = min(height, width)
@@ -171,7 +180,7 @@ def square(video_FHW3: np.ndarray, size: int, across: float = 0.5) -> np.ndarray
 
 
 def _part(dataset: Clips, part: Part, held_back: int) -> np.ndarray:
-    """The numbers of the clips: whatever the windows, the same ones are held back."""
+    """Returns the indices of a part's clips, which do not depend on the windows' arguments."""
     if part not in ("train", "validation"):
         raise UserError(f"part must be 'train' or 'validation', got {part!r}")
     numbers = np.arange(len(dataset))

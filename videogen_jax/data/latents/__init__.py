@@ -1,1 +1,1 @@
-"""Latents and text states encoded once: the files, and the source that reads them."""
+"""Caches of latents and text states: the files, and the source that reads them."""

@@ -1,12 +1,12 @@
-"""Clips encoded once: what is in a latent cache, and the source that reads it in place of pixels.
+"""Latent caches of clips: the layout of the files, and the source that reads them.
 
 A cache is a folder:
 
-OUT/cache.json                    what it is made of (`training/latents/config.py`), written first
-OUT/shard-00000-of-00004/         windows of `clips_per_shard` clips, whole or not there:
-    windows.npy                   `WINDOW` [N, E]: clip number, fps, row of the text
+OUT/cache.json                    configuration (`training/latents/config.py`), written first
+OUT/shard-00000-of-00004/         windows of `clips_per_shard` clips, complete or absent:
+    windows.npy                   `WINDOW` [N, E]: clip index, fps, row of the text
     latents_64.npy                [N, E, 2, F, H, W, Z]: scaled posterior mean and deviation
-    text_states.npy               [S, T, D], of every text once; row 0 is the empty prompt
+    text_states.npy               [S, T, D], one row per distinct text; row 0: the empty prompt
     text_pooled.npy               [S, D]
 OUT/info.json                     counts, shapes, types, and the configuration again; written last
 
@@ -36,14 +36,14 @@ Array = tuple[tuple[int, ...], np.dtype[Any]]  # shape and type of a file
 
 @dataclass(frozen=True)
 class CacheLayout:
-    """The files of a cache and the shapes of what is in them.
+    """The files of a cache and the shapes of their arrays.
 
     Attributes:
-        clips: N, of all shards.
+        clips: N of all shards together.
         epochs: E, windows of each clip.
         clips_per_shard: the last shard may have fewer.
-        dtype: of latents and text states on disk.
-        latents: (F, H, W, Z) of a window by resolution in pixels.
+        dtype: type of latents and text states on disk.
+        latents: (F, H, W, Z) of a window, by resolution in pixels.
         text: (T, D) of a caption.
     """
 
@@ -59,14 +59,14 @@ class CacheLayout:
         return -(-self.clips // self.clips_per_shard)
 
     def shard_clips(self, shard: int) -> int:
-        """How many clips a shard has."""
+        """Returns the number of clips in a shard."""
         return min(self.clips_per_shard, self.clips - shard * self.clips_per_shard)
 
     def shard_name(self, shard: int) -> str:
         return f"shard-{shard:05d}-of-{self.num_shards:05d}"
 
     def arrays(self, shard: int, texts: int) -> dict[str, Array]:
-        """Shape and type of every array of a shard that has `texts` texts, by name."""
+        """Returns shape and type of every array of a shard with `texts` texts, by name."""
         windows = (self.shard_clips(shard), self.epochs)
         dtype = np.dtype(self.dtype)
         latents = {
@@ -83,7 +83,7 @@ class CacheLayout:
 
 @functools.lru_cache
 def npy_header(shape: tuple[int, ...], dtype: np.dtype[Any]) -> bytes:
-    """What stands before the values in a `.npy` file."""
+    """Returns the header of a `.npy` file, which precedes the values."""
     about = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
     header = io.BytesIO()
     np.lib.format.write_array_header_1_0(header, about)
@@ -91,24 +91,25 @@ def npy_header(shape: tuple[int, ...], dtype: np.dtype[Any]) -> bytes:
 
 
 class LatentCache:
-    """A source of latents and text states in place of pixels and captions; picklable, safe in threads.
+    """A source of latents and text states in place of pixels and captions.
 
-    Examples are read from the files at each access: nothing is held or mapped.
+    It is picklable and thread-safe. Examples are read from the files at each access: nothing is
+    kept in memory or mapped.
 
     Args:
-        directory: what `python -m train.cache_latents` wrote.
-        resolutions: to read, by default all.
-        deviation: also read the posterior's deviation.
+        directory: a folder written by `videogen cache-latents`.
+        resolutions: the resolutions to read, by default all.
+        deviation: also read the posterior's standard deviation.
         text: also read the text states.
 
     Attributes:
-        info: what `info.json` says.
-        layout: of the files.
+        info: the contents of `info.json`.
+        layout: the layout of the files.
 
     Raises:
-        MissingFile: there is no cache, or a file of it is missing.
-        UserError: it is not finished, of an old version, a file is cut off, or has other
-            resolutions.
+        MissingFile: the cache or one of its files does not exist.
+        UserError: the cache is unfinished, of an old version or lacks a resolution, or a file is
+            truncated.
     """
 
     def __init__(
@@ -140,17 +141,18 @@ class LatentCache:
         return self.at(index, 0)
 
     def at(self, index: int, epoch: int) -> dict[str, Any]:
-        """The window of an epoch; after the last epoch that is cached, the first one's again.
+        """Returns a clip's window in an epoch; the cached epochs repeat.
 
-        latents_<resolution>: float32 [F, H, W, Z], the scaled posterior's mean.
-        latents_std_<resolution>: the same, its standard deviation.
-        text_states: float32 [T, D]. text_pooled: float32 [D].
-        fps: float32. index: int32, the clip's in its dataset.
+        Returns:
+            latents_<resolution>: float32 [F, H, W, Z], mean of the scaled posterior.
+            latents_std_<resolution>: float32 [F, H, W, Z], its standard deviation.
+            text_states: float32 [T, D]. text_pooled: float32 [D].
+            fps: float32. index: int32, the clip's index in its dataset.
 
         Raises:
-            UserError: a file was changed meanwhile.
+            UserError: a file was truncated after the cache was opened.
         """
-        # IndexError, because `for example in source` ends by it.
+        # IndexError ends `for example in source`.
         if not 0 <= index < len(self):
             raise IndexError(f"index {index} is not in a cache of {len(self)} clips")
         shard, clip = divmod(index, self.layout.clips_per_shard)
@@ -162,7 +164,7 @@ class LatentCache:
         return example | (self.text(shard, int(window["text"])) if self._text else {})
 
     def text(self, shard: int = 0, row: int = 0) -> dict[str, np.ndarray]:
-        """text_states and text_pooled of a text of a shard, by default of the empty prompt."""
+        """Returns text_states and text_pooled of a shard's text, by default the empty prompt."""
         length, width = self.layout.text
         shapes = {"text_states": (length, width), "text_pooled": (width,)}
         return {
@@ -182,10 +184,10 @@ class LatentCache:
         return values.astype(np.float32, copy=False).reshape(shape)
 
     def _read(self, shard: int, name: str, first: int, count: int) -> np.ndarray:
-        """`count` values of an array from number `first` on, flat."""
+        """Reads `count` values of a flattened array from position `first` on."""
         path, (shape, dtype) = self._path(shard, name), self._arrays(shard)[name]
         offset = len(npy_header(shape, dtype)) + first * dtype.itemsize
-        # A read, not a memory map: mapped pages would stay resident.
+        # Not a memory map: mapped pages would stay resident.
         values = np.fromfile(path, dtype, count, offset=offset)
         if len(values) != count:
             raise UserError(f"{path} is damaged: it was cut off after it was opened")
@@ -212,12 +214,12 @@ class LatentCache:
 
 
 def read_info(directory: Path) -> dict[str, Any]:
-    """What `info.json` says. Raises as `LatentCache`."""
-    again = "python -m train.cache_latents makes one"
+    """Returns the contents of `info.json`; raises the errors of `LatentCache`."""
+    again = "videogen cache-latents makes one"
     if not (directory / INFO_FILE).is_file():
         if (directory / BEGUN_FILE).is_file():
             raise UserError(
-                f"{directory}: not finished; run the same python -m train.cache_latents line again"
+                f"{directory}: not finished; run the same videogen cache-latents command again"
             )
         if any(directory.glob("latents_*.npy")):
             raise UserError(

@@ -1,6 +1,6 @@
-"""Writes the shards of a latent cache: windows in, encoded, in order, each shard whole or not at all.
+"""Writer of the shards of a latent cache: encodes windows in order; each shard is atomic.
 
-What encodes is given as functions, because `data` imports no model.
+The encoders are passed as functions, because `data` imports no model.
 
 Letters: B windows or texts, F frames, H height, W width, Z latent channels, T tokens, D text
 channels; a trailing 3 are RGB channels.
@@ -28,14 +28,14 @@ from videogen_jax.errors import UserError
 
 @dataclass(frozen=True)
 class Encoders:
-    """The frozen networks, each for batches of exactly `batch` entries.
+    """The frozen networks as functions.
 
     Attributes:
         latents: uint8 [B, F, H, W, 3] → by resolution, scaled mean and deviation
             [B, 2, F, h, w, Z] of the posterior.
-        tokens: captions → int32 [B, T], of any number of them.
+        tokens: any number of captions → int32 [captions, T].
         text: int32 [B, T] → states [B, T, D] and pooled [B, D].
-        batch: B.
+        batch: B, the exact batch size of `latents` and `text`.
     """
 
     latents: Callable[[np.ndarray], Mapping[int, np.ndarray]]
@@ -54,21 +54,21 @@ def write_shards(
     num_threads: int = 2,
     quiet: bool = False,
 ) -> None:
-    """Makes those of `shards` that are not there.
+    """Writes the missing ones of `shards`.
 
-    What a shard becomes is a function of its number: batches begin anew with it.
+    The content of a shard is a function of its number: no batch spans two shards.
 
     Args:
-        directory: the cache.
-        layout: of its files.
-        source: clips; of a source of epochs, window e of each clip is that of epoch e.
+        directory: the cache's folder.
+        layout: layout of its files.
+        source: clips; from an `EpochSource`, window e of each clip is that of epoch e.
         encoders: the frozen networks.
-        shards: numbers of the shards; no other process makes the same ones.
-        num_threads: that read the source.
-        quiet: shows no progress.
+        shards: numbers of the shards; no other process may write the same ones.
+        num_threads: threads that read the source.
+        quiet: show no progress bar.
 
     Raises:
-        UserError: as the source; or a value is not finite in the type on disk.
+        UserError: an error of the source, or a value is not finite in the type on disk.
     """
     shards = sorted(shards)
     for shard in shards:
@@ -91,7 +91,7 @@ def write_shards(
 
 
 def write_info(directory: Path, layout: CacheLayout, config: Mapping[str, Any]) -> None:
-    """Describes a cache whose shards are all there, which makes it one that can be read."""
+    """Writes the description of a cache with all shards, which completes it."""
     folders = [directory / layout.shard_name(shard) for shard in range(layout.num_shards)]
     pooled = [np.load(folder / "text_pooled.npy", mmap_mode="r") for folder in folders]
     texts = [len(array) for array in pooled]
@@ -112,7 +112,7 @@ def write_info(directory: Path, layout: CacheLayout, config: Mapping[str, Any]) 
 
 
 class _Windows:
-    """The windows of some shards in the order of their files, for Grain."""
+    """Grain source of the windows of some shards, in the order of their files."""
 
     def __init__(self, source: Source, layout: CacheLayout, shards: Sequence[int]):
         self._source, self._layout, self._shards = source, layout, shards
@@ -122,7 +122,7 @@ class _Windows:
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         clip, epoch = divmod(index, self._layout.epochs)
-        place, clip = divmod(clip, self._layout.clips_per_shard)  # only the last may be smaller
+        place, clip = divmod(clip, self._layout.clips_per_shard)  # only the last can be smaller
         first = self._shards[place] * self._layout.clips_per_shard
         return example_at(self._source, first + clip, epoch)
 
@@ -138,7 +138,7 @@ def _read_windows(
 
 
 class _Shard:
-    """One shard while it is written."""
+    """Writer of one shard."""
 
     def __init__(self, folder: Path, layout: CacheLayout, number: int, encoders: Encoders):
         self._folder, self._layout, self._number = folder, layout, number
@@ -187,7 +187,7 @@ class _Shard:
                     files[name].write(self._bytes(values[: len(tokens)], name))
 
     def _bytes(self, values: np.ndarray, what: str) -> bytes:
-        with np.errstate(over="ignore"):  # reported by name
+        with np.errstate(over="ignore"):  # an overflow is reported below
             stored = np.asarray(values).astype(self._layout.dtype)
         if not np.isfinite(stored).all():
             name = self._layout.shard_name(self._number)
@@ -208,5 +208,5 @@ class _Shard:
 
 
 def _padded(array: np.ndarray, size: int) -> np.ndarray:
-    """Filled up with zeros, so that the last batch needs no compiling."""
+    """Pads a batch with zeros, to avoid a compilation for the size of the last batch."""
     return np.pad(array, ((0, size - len(array)), *((0, 0),) * (array.ndim - 1)))

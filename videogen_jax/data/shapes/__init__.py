@@ -1,1 +1,1 @@
-"""The procedural shapes data: a world of moving shapes, its captions, its sources of examples."""
+"""The procedural shapes data: clips of moving shapes, their captions, and sources of examples."""

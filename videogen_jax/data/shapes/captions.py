@@ -21,9 +21,9 @@ from videogen_jax.data.shapes.world import (
 
 ATTRIBUTES = ("shape", "colour", "motion", "size", "background")
 MENTION_PROBABILITY = 0.7
-"""Of the optional parts, size and background."""
+"""Probability of each optional part, size and background."""
 CONTRASTS = 5
-"""Wrong captions of a clip: one more than there are other shapes."""
+"""Number of wrong captions per clip: one more than there are other shapes."""
 
 # In every list below the first entry is the canonical word.
 SHAPE_WORDS = {
@@ -69,14 +69,15 @@ _CORNERS = ("{v} and {h}", "{v} and to the {h}", "diagonally {v} and {h}", "{v}w
 
 
 def canonical_caption(spec: ClipSpec) -> str:
-    """Names all attributes: "a large red circle moving left over a black background"."""
+    """Returns a caption with all attributes, such as "a large red circle moving left over a black
+    background"."""
     verb = spec.motion if spec.motion not in DIRECTIONS else f"moving {spec.motion}"
     thing = f"{spec.size} {spec.colour} {spec.shape}"
     return f"a {thing} {verb} over a {spec.background} background"
 
 
 def caption(spec: ClipSpec, rng: np.random.Generator) -> str:
-    """A random caption of a clip; `parse` reads back every attribute it names."""
+    """Returns a random caption of a clip; `parse` recovers every attribute in it."""
     words = [_pick(rng, _ARTICLES)]
     if rng.random() < MENTION_PROBABILITY:
         words.append(_pick(rng, SIZE_WORDS[spec.size]))
@@ -88,10 +89,10 @@ def caption(spec: ClipSpec, rng: np.random.Generator) -> str:
 
 
 def contrasting_captions(spec: ClipSpec, rng: np.random.Generator) -> list[str]:
-    """Random captions, `CONTRASTS` of them, each wrong of the clip in one attribute alone.
+    """Returns `CONTRASTS` random captions, each of which is wrong in exactly one attribute.
 
-    One for every other shape, the rest for another colour or motion at random. None names a
-    combination that is held out from training, so that a shape may be missing.
+    There is one for every other shape; the others have another colour or motion at random.
+    Combinations that are held out from training are left out, so a shape may be missing.
     """
 
     def changed(attribute: str, values: Iterable[str]) -> list[ClipSpec]:
@@ -144,11 +145,11 @@ _SIDE_STEMS = {
 
 
 def parse(caption: str) -> dict[str, str | None]:
-    """Reads the attributes a caption or prompt names.
+    """Parses the attributes in a caption or prompt.
 
     Returns:
-        a name for each of `ATTRIBUTES`, or None where the text names none of the vocabulary ("over
-        a blue background" has background None, and colour blue only if something else is blue).
+        a name for each of `ATTRIBUTES`, or None if the text has none of the vocabulary ("over a
+        blue background" has background None, and colour blue only if something else is blue).
     """
     text = " ".join(re.findall(r"[\w-]+", caption.lower()))
     background = None
@@ -165,7 +166,7 @@ def parse(caption: str) -> dict[str, str | None]:
 
 
 def _first_named(text: str, words: dict[str, tuple[str, ...]]) -> str | None:
-    """The name whose word comes first in the text."""
+    """Returns the name whose word comes first in the text."""
     found = {
         name: re.search(rf"\b(?:{'|'.join(options)})s?\b", text) for name, options in words.items()
     }

@@ -1,4 +1,4 @@
-"""Outlines of the shapes: their reach, and how much of each pixel they cover.
+"""Outlines of the shapes: their extents, and their coverage of each pixel.
 
 All shapes stand upright and have their centroid at their centre. A shape's radius is about half its
 width; x points to the right and y down, pixel centres are at half-integers.
@@ -21,7 +21,7 @@ _RING_HOLE = 0.5
 
 
 def extents(shape: str) -> tuple[float, float, float, float]:
-    """Reach of the outline left, right, up and down of its centre, for radius 1.
+    """Returns the extents of an outline left, right, up and down of its centre, for radius 1.
 
     Raises:
         ValueError: unknown shape.
@@ -45,7 +45,7 @@ def extents(shape: str) -> tuple[float, float, float, float]:
 def coverage(
     shape: str, centre_F2: np.ndarray, radius_F: np.ndarray, resolution: int
 ) -> np.ndarray:
-    """How much of each pixel a shape covers, float32 [F, H, W] in 0..1.
+    """Computes the fraction of each pixel that a shape covers, float32 [F, H, W] in 0..1.
 
     Args:
         centre_F2: centre (x, y) in pixels of this resolution.
@@ -63,10 +63,10 @@ def coverage(
 
 
 def _signed_distance(shape: str, x: np.ndarray, y: np.ndarray, radius: np.ndarray) -> np.ndarray:
-    """Distance in pixels to the outline, negative inside.
+    """Computes the distance to the outline in pixels, negative inside.
 
-    Polygons measure to the nearest edge's line instead of the nearest point, which keeps their
-    corners sharp.
+    For polygons it is the distance to the nearest edge's line instead of the nearest point, which
+    keeps corners sharp.
     """
     match shape:
         case "circle":
@@ -85,14 +85,14 @@ def _signed_distance(shape: str, x: np.ndarray, y: np.ndarray, radius: np.ndarra
 
 
 def _star_distance(x: np.ndarray, y: np.ndarray, radius: np.ndarray) -> np.ndarray:
-    """Distance to the edges of a five-pointed star with one point up.
+    """Computes the distance to the edges of a five-pointed star with one point up.
 
-    Ten mirror images of one edge make the star, with mirror lines through the centre every 36
-    degrees. Folding the plane at three of them lays every pixel into the sector between the top
+    The star consists of ten mirror images of one edge, with mirror lines through the centre every
+    36 degrees. Folding the plane at three of them maps every pixel into the sector between the top
     point and the notch on its right.
     """
     x, up = np.abs(x), -y
-    # Of the mirror from the vertical; what lies beyond is folded back.
+    # Angle of the mirror line from the vertical; points beyond it are reflected.
     for degrees in (108.0, 36.0):
         cos, sin = (np.float32(f(math.radians(degrees))) for f in (math.cos, math.sin))
         beyond = np.maximum(x * cos - up * sin, 0.0)

@@ -1,8 +1,7 @@
 """Random-access sources of examples, for Grain: `len(source)` and `source[index]`.
 
-An example is a dict of numpy arrays and strings; `docs/design.md` section 7 has the keys. All
-randomness is a function of the index, so an example is the same on every machine and in every
-order.
+An example is a dict of numpy arrays and strings; `docs/design.md` section 7 lists the keys. All
+randomness is a function of the index: an example is the same on every machine and in every order.
 
 Shape letters: F frames, H height, W width; a trailing 2 is an (x, y) pair, a trailing 3 are RGB
 channels.
@@ -24,14 +23,14 @@ Example = dict[str, Any]
 
 @dataclass(frozen=True)
 class _ShapesSource:
-    """What the sources of shapes clips share.
+    """Base class of the sources of shapes clips.
 
     Attributes:
         split: "train", "validation" or "held_out".
         size: number of examples.
         resolution: height and width in pixels.
-        seed: sources of different seeds have different clips; seed 0 has the clips 0 to size - 1 of
-            the split.
+        seed: sources with different seeds have different clips; seed 0 has the clips 0 to size - 1
+            of the split.
     """
 
     split: str
@@ -51,8 +50,8 @@ class _ShapesSource:
         return self.size
 
     def spec(self, index: int) -> shapes.ClipSpec:
-        """The clip behind `self[index]`."""
-        # IndexError, because `for example in source` ends by it.
+        """Returns the specification of the clip of `self[index]`."""
+        # IndexError ends `for example in source`.
         if not 0 <= index < self.size:
             raise IndexError(f"index {index} is not in a source of {self.size} examples")
         return shapes.clip_spec(self.split, (self.seed << 32) + int(index))
@@ -63,8 +62,8 @@ class ShapesClips(_ShapesSource):
     """Captioned clips of moving shapes.
 
     Attributes:
-        num_frames: frames per clip, spread evenly over the whole 16-frame clip. Their fps is scaled
-            to match, so that speeds stay true; 1 frame is the first, at the clip's own fps.
+        num_frames: frames per clip, spread evenly over the whole 16-frame clip. The fps is scaled
+            to match, which keeps the speed. A single frame is the first, at the clip's own fps.
     """
 
     _: KW_ONLY
@@ -76,7 +75,7 @@ class ShapesClips(_ShapesSource):
             raise UserError(f"num_frames must be >= 1, got {self.num_frames}")
 
     def __getitem__(self, index: int) -> Example:
-        """video uint8 [F, H, W, 3], fps float32, caption str, index int32."""
+        """Returns video uint8 [F, H, W, 3], fps float32, caption str, index int32."""
         spec = self.spec(index)
         times_F = np.linspace(0.0, shapes.LAST_TIME, self.num_frames)
         intervals = self.num_frames - 1
@@ -87,7 +86,7 @@ class ShapesClips(_ShapesSource):
 
 @dataclass(frozen=True)
 class ContrastedClips:
-    """Clips with wrong captions beside the right one, each of which differs in one attribute."""
+    """Clips with additional wrong captions, each of which is wrong in one attribute."""
 
     clips: "ShapesClips | ShapesImages"
 
@@ -95,7 +94,7 @@ class ContrastedClips:
         return len(self.clips)
 
     def __getitem__(self, index: int) -> Example:
-        """The clip's example and `contrasts`, `captions.CONTRASTS` texts."""
+        """Returns the clip's example with `contrasts`, `captions.CONTRASTS` texts."""
         spec = self.clips.spec(index)
         rng = np.random.default_rng([spec.caption_seed, 1])
         return {**self.clips[index], "contrasts": captions.contrasting_captions(spec, rng)}
@@ -106,7 +105,7 @@ class ShapesImages(_ShapesSource):
     """The first frames of `ShapesClips`, as clips of one frame, with the clips' captions."""
 
     def __getitem__(self, index: int) -> Example:
-        """video uint8 [1, H, W, 3], fps float32, caption str, index int32."""
+        """Returns video uint8 [1, H, W, 3], fps float32, caption str, index int32."""
         spec = self.spec(index)
         video_FHW3 = shapes.render(spec, [0.0], self.resolution)
         return {"video": video_FHW3, **_labels(spec, index, spec.fps)}
@@ -114,15 +113,18 @@ class ShapesImages(_ShapesSource):
 
 @dataclass(frozen=True)
 class ShapesHighFps(_ShapesSource):
-    """Neighbouring frames and the true frame half-way between them (§3.3)."""
+    """Triplets of two neighbouring frames and the true frame half-way between them (§3.3)."""
 
     def __getitem__(self, index: int) -> Example:
-        """One triplet from anywhere in the clip.
+        """Returns a triplet at a random time of the clip.
 
-        a, mid, b: uint8 [H, W, 3]. flow_a, flow_b: float32 [H, W, 2], true flows that make mid from
-            a and from b by
-        backward warping (see `shapes.flow`). time: float32, of mid between a (0) and b (1). fps:
-        float32, at which a and b follow each other. caption: str. index: int32.
+        Returns:
+            a, mid, b: uint8 [H, W, 3].
+            flow_a, flow_b: float32 [H, W, 2], the true flows that warp a and b backward into mid
+                (see `shapes.flow`).
+            time: float32, time of mid between a (0) and b (1).
+            fps: float32, frame rate of a and b.
+            caption: str. index: int32.
         """
         spec = self.spec(index)
         rng = np.random.default_rng([spec.caption_seed, index])
@@ -141,14 +143,15 @@ class ShapesHighFps(_ShapesSource):
 
 @dataclass(frozen=True)
 class DegradedClips:
-    """A source's examples with a degraded copy of each clip beside it.
+    """A source's examples with a degraded copy of each clip.
 
-    The recipe is a function of seed, index and epoch, so a clip is degraded otherwise in every epoch.
+    The recipe is a function of seed, index and epoch: a clip is degraded differently in every
+    epoch.
 
     Attributes:
-        source: of examples with `video`, uint8 [F, H, W, 3]; an even H and W, for H.264.
-        config: what recipes are drawn from.
-        seed: sources of different seeds degrade the same clips differently.
+        source: source of examples with `video`, uint8 [F, H, W, 3]; even H and W, for H.264.
+        config: the distributions that recipes are drawn from.
+        seed: sources with different seeds degrade the same clips differently.
     """
 
     source: Source
@@ -164,7 +167,7 @@ class DegradedClips:
         return self.at(index, 0)
 
     def at(self, index: int, epoch: int) -> Example:
-        """The source's example and `degraded`, uint8 [F, H, W, 3]."""
+        """Returns the source's example with `degraded`, uint8 [F, H, W, 3]."""
         example = example_at(self.source, index, epoch)
         recipe = draw_recipe(self.config, np.random.default_rng([self.seed, index, epoch]))
         return {**example, "degraded": degrade(example["video"], recipe)}
@@ -173,7 +176,7 @@ class DegradedClips:
 def shapes_clips(
     split: str, size: int, resolution: int, num_frames: int
 ) -> ShapesClips | ShapesImages:
-    """Procedural clips, or their first frames if `num_frames` is 1."""
+    """Returns a source of procedural clips, or of their first frames if `num_frames` is 1."""
     if num_frames == 1:
         return ShapesImages(split, size, resolution=resolution)
     return ShapesClips(split, size, resolution=resolution, num_frames=num_frames)

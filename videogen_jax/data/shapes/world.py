@@ -1,9 +1,9 @@
 """Procedural clips of one coloured shape in motion: a pure function of (split, index).
 
-A clip is a `ClipSpec`; everything else (frames at any resolution and any real-valued time, true
-optical flow) is computed from it. Geometry is kept in the pixels of a 64 x 64 frame, x to the
-right, y down, pixel centres at half-integers. Time is in frames of the 16-frame clip, from 0
-(first) to 15 (last), and may be fractional.
+A clip is a `ClipSpec`, from which frames at any resolution and any real-valued time and the true
+optical flow are computed. Geometry is in pixels of a 64 x 64 frame, x to the right, y down, pixel
+centres at half-integers. Time is in frames of the 16-frame clip, from 0 (first) to 15 (last), and
+may be fractional.
 
 Shape letters: F frames, H height, W width, C colour channels (RGB); a trailing 2 is an (x, y) pair.
 """
@@ -58,7 +58,7 @@ DIRECTIONS = {
     "down and right": (_DIAGONAL, _DIAGONAL),
 }
 SCALINGS = {"growing": GROWTH, "shrinking": 1.0 / GROWTH}
-"""Last radius over first radius."""
+"""Ratio of the last radius to the first."""
 MOTIONS = (*DIRECTIONS, *SCALINGS)
 
 FPS_RANGE = (8.0, 11.2)
@@ -71,18 +71,18 @@ _SPLIT_SEEDS = {"train": 1, "validation": 2, "held_out": 3}
 
 @dataclass(frozen=True)
 class ClipSpec:
-    """One clip. Lengths are in pixels of a 64 x 64 frame.
+    """The specification of a clip. Lengths are in pixels of a 64 x 64 frame.
 
     Attributes:
         shape, colour, size, motion, background: names from the vocabulary of this module.
-        radius: of the object in the first frame.
+        radius: radius of the object in the first frame.
         start: centre (x, y) of the object in the first frame.
-        travel: distance moved from first to last frame; 0 for growing and shrinking.
-        fps: frames per second of the 16-frame clip. The physical speed is fixed, so travel is
+        travel: distance from first to last frame; 0 for growing and shrinking.
+        fps: frames per second of the 16-frame clip. The speed per second is fixed, so travel is
             28 * 8 / fps.
-        gradient_direction: angle in radians along which the background gets brighter.
+        gradient_direction: angle in radians along which the background becomes brighter.
         gradient_strength: brightness difference (of 255) across one frame width in that direction.
-        caption_seed: seeds the choice of words in the clip's caption.
+        caption_seed: seed of the choice of words in the clip's caption.
     """
 
     shape: str
@@ -101,7 +101,7 @@ class ClipSpec:
 
 @cache
 def combinations(split: str) -> tuple[tuple[str, str, str], ...]:
-    """The (shape, colour, motion) triples of a split.
+    """Returns the (shape, colour, motion) triples of a split.
 
     About a tenth of the 400 triples, picked by a hash of their names, belong to "held_out" and to
     no other split. Every single value and every pair of values still occurs in "train" and
@@ -122,7 +122,7 @@ def _is_held_out(triple: tuple[str, str, str]) -> bool:
 
 
 def clip_spec(split: str, index: int) -> ClipSpec:
-    """The clip number `index` (any integer >= 0) of a split; the same on every machine.
+    """Returns clip number `index` (any integer >= 0) of a split; the same on every machine.
 
     Raises:
         ValueError: unknown split, or negative index.
@@ -157,7 +157,7 @@ def clip_spec(split: str, index: int) -> ClipSpec:
 def _draw_start(
     rng: np.random.Generator, shape: str, motion: str, radius: float, travel: float
 ) -> tuple[float, float]:
-    """A centre uniform among those that keep the whole object in the frame at all times."""
+    """Draws a centre uniformly from those that keep the object in the frame at all times."""
     largest = radius * max(1.0, SCALINGS.get(motion, 1.0))
     left, right, up, down = (largest * extent for extent in extents(shape))
     dx, dy = (travel * component for component in DIRECTIONS.get(motion, (0.0, 0.0)))
@@ -167,14 +167,14 @@ def _draw_start(
 
 
 def centre_at(spec: ClipSpec, times_F: ArrayLike) -> np.ndarray:
-    """Centre (x, y) of the object at each time, float64 [F, 2], in pixels of a 64 x 64 frame."""
+    """Returns the object's centre (x, y) at each time, float64 [F, 2], in 64 x 64 pixels."""
     fraction_F1 = _checked_times(times_F)[:, None] / LAST_TIME
     direction = np.asarray(DIRECTIONS.get(spec.motion, (0.0, 0.0)))
     return np.asarray(spec.start) + fraction_F1 * spec.travel * direction
 
 
 def radius_at(spec: ClipSpec, times_F: ArrayLike) -> np.ndarray:
-    """Radius of the object at each time, float64 [F], in pixels of a 64 x 64 frame."""
+    """Returns the object's radius at each time, float64 [F], in 64 x 64 pixels."""
     return spec.radius * SCALINGS.get(spec.motion, 1.0) ** (_checked_times(times_F) / LAST_TIME)
 
 
@@ -188,10 +188,11 @@ def _checked_times(times_F: ArrayLike) -> np.ndarray:
 def render(
     spec: ClipSpec, times_F: ArrayLike, resolution: int = REFERENCE_RESOLUTION
 ) -> np.ndarray:
-    """Frames at real-valued times.
+    """Renders frames at real-valued times.
 
     Args:
-        times_F: in frame units, each in [0, 15].
+        spec: the clip.
+        times_F: times in frames, each in [0, 15].
         resolution: height and width in pixels.
 
     Returns:
@@ -206,12 +207,12 @@ def render(
     background_HWC = _background(spec, resolution)
     contrast_HWC = np.asarray(COLOURS[spec.colour], np.float32) - background_HWC
     frames_FHWC = alpha_FHW[..., None] * contrast_HWC
-    frames_FHWC += background_HWC + np.float32(0.5)  # the half rounds in the truncating cast
+    frames_FHWC += background_HWC + np.float32(0.5)  # the truncating cast then rounds
     return frames_FHWC.astype(np.uint8)
 
 
 def _background(spec: ClipSpec, resolution: int) -> np.ndarray:
-    """A plain colour under a linear brightness ramp, float32 [H, W, 3] in 0..255."""
+    """Renders a colour with a linear brightness gradient, float32 [H, W, 3] in 0..255."""
     along_W = (np.arange(resolution, dtype=np.float32) + 0.5) / resolution - 0.5
     ramp_HW = math.cos(spec.gradient_direction) * along_W
     ramp_HW = ramp_HW + math.sin(spec.gradient_direction) * along_W[:, None]
@@ -222,11 +223,11 @@ def _background(spec: ClipSpec, resolution: int) -> np.ndarray:
 def flow(
     spec: ClipSpec, time_from: float, time_to: float, resolution: int = REFERENCE_RESOLUTION
 ) -> np.ndarray:
-    """True optical flow, to warp the frame at `time_to` backward into the frame at `time_from`.
+    """Computes the true optical flow that warps frame `time_to` backward into frame `time_from`.
 
-    flow[y, x] = (dx, dy) points from pixel (x, y) of frame `time_from` to where the same point of
-    the object is in frame `time_to`: frame_from[y, x] = frame_to[y + dy, x + dx]. So `flow(spec,
-    mid, a)` is what IFRNet (Kong et al. 2022, equation 1) calls the intermediate flow from t to 0.
+    flow[y, x] = (dx, dy) points from pixel (x, y) of frame `time_from` to the position of the same
+    point of the object in frame `time_to`: frame_from[y, x] = frame_to[y + dy, x + dx]. IFRNet
+    (Kong et al. 2022, equation 1) calls `flow(spec, mid, a)` the intermediate flow from t to 0.
 
     Returns:
         float32 [H, W, 2], in pixels of this resolution; 0 where frame `time_from` shows background.

@@ -1,1 +1,1 @@
-"""Stable Diffusion weights: from every form of them, and back to diffusers."""
+"""Conversion of Stable Diffusion weights from all their formats, and export to diffusers."""

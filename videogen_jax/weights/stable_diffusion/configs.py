@@ -1,9 +1,9 @@
-"""The `config.json` files of a Stable Diffusion diffusers folder as our configs.
+"""Conversion of the `config.json` files of a Stable Diffusion diffusers folder to our configs.
 
-diffusers' classes take many fields that Stable Diffusion never varies. Each field is therefore one
-of: read into our config; required to have the one value that our networks are written for; or
-without effect on what the network computes. Any other field must be null, which is how diffusers
-spells "not used". What a file leaves out has the default of diffusers' class (0.42).
+diffusers' classes have many fields that Stable Diffusion never varies. Each field is therefore one
+of: read into our config; required to have the one value that our networks support; or without
+effect on the network's computation. Any other field must be null, diffusers' value for "not used".
+A missing field has the default of diffusers' class (0.42).
 """
 
 import dataclasses
@@ -23,12 +23,12 @@ from videogen_jax.weights.files import read_json
 
 @dataclass(frozen=True)
 class Fields:
-    """What becomes of each field of a class.
+    """The treatment of each field of a diffusers class.
 
     Attributes:
-        read: Their name -> (our name, their default).
-        fixed: Their name -> the only value that we support, which is also their default.
-        without_effect: Their names.
+        read: diffusers' name -> (our name, diffusers' default).
+        fixed: diffusers' name -> the only supported value, which is also diffusers' default.
+        without_effect: diffusers' names.
     """
 
     read: Mapping[str, tuple[str, Any]]
@@ -100,9 +100,9 @@ UNET_FIELDS = Fields(
         "time_embedding_type": "positional",
     },
     without_effect=(
-        "addition_embed_type_num_heads",  # of a kind of embedding that must be null
+        "addition_embed_type_num_heads",  # of an embedding whose type must be null
         "sample_size",  # of the training images, see `unet_sample_size`
-        "upcast_attention",  # our attention logits are float32 always
+        "upcast_attention",  # our attention logits are always float32
     ),
 )
 
@@ -123,7 +123,7 @@ AUTOENCODER_FIELDS = Fields(
     without_effect=("force_upcast", "sample_size"),
 )
 
-# Stable Diffusion's files say so; transformers then takes the highest id for end-of-text.
+# The value in Stable Diffusion's files, for which transformers uses the highest id as end-of-text.
 _LEGACY_EOS_TOKEN_ID = 2
 
 SCHEDULE_FIELDS = {
@@ -143,15 +143,15 @@ PREDICTIONS = {"epsilon": "eps", "v_prediction": "v", "sample": "x0"}
 
 
 def text_encoder_config(path: Path) -> TextEncoderConfig:
-    """The config of a transformers `CLIPTextModel`.
+    """Reads the config of a transformers `CLIPTextModel`.
 
     Args:
         path: Its `config.json`.
 
     Raises:
-        MissingFile: There is no such file.
-        UserError: A field is unknown or has a value that our network is not written for; names the
-            file and all such fields.
+        MissingFile: The file does not exist.
+        UserError: A field is unknown or has an unsupported value; names the file and all such
+            fields.
     """
     config = from_dict(_read(path, TEXT_ENCODER_FIELDS), TextEncoderConfig, where=str(path))
     if config.eos_token_id == _LEGACY_EOS_TOKEN_ID:
@@ -160,7 +160,7 @@ def text_encoder_config(path: Path) -> TextEncoderConfig:
 
 
 def unet_config(path: Path) -> UNetConfig:
-    """The config of a diffusers `UNet2DConditionModel`. Arguments and errors as above."""
+    """Reads the config of a diffusers `UNet2DConditionModel`; see `text_encoder_config`."""
     data = _read(path, UNET_FIELDS)
     down_types = {"CrossAttnDownBlock2D": True, "DownBlock2D": False}
     up_types = {"CrossAttnUpBlock2D": True, "UpBlock2D": False}
@@ -170,16 +170,16 @@ def unet_config(path: Path) -> UNetConfig:
         raise UserError(f"{path}: up_block_types is not the mirror image of down_block_types")
     data["attention_levels"] = down
     if not isinstance(data["num_heads"], list):
-        # diffusers' field is named after the size of a head, but gives the number of heads.
+        # diffusers' field is named after the size of a head, but is the number of heads.
         data["num_heads"] = [data["num_heads"]] * len(down)
     return from_dict(data, UNetConfig, where=str(path))
 
 
 def unet_sample_size(path: Path) -> int | None:
-    """Latents per side that a `UNet2DConditionModel` was trained at, None if it does not say.
+    """Reads the latents per side of a `UNet2DConditionModel`'s training; None if not in the file.
 
     Raises:
-        UserError: Not a whole number (not square); names the file.
+        UserError: It is not an integer (not square); names the file.
     """
     size = read_json(path).get("sample_size")
     if size is not None and type(size) is not int:
@@ -188,7 +188,7 @@ def unet_sample_size(path: Path) -> int | None:
 
 
 def autoencoder_config(path: Path) -> AutoencoderConfig:
-    """The config of a diffusers `AutoencoderKL`. Arguments and errors as above."""
+    """Reads the config of a diffusers `AutoencoderKL`; see `text_encoder_config`."""
     data = _read(path, AUTOENCODER_FIELDS)
     _choices(path, "down_block_types", data.pop("down"), {"DownEncoderBlock2D": True})
     _choices(path, "up_block_types", data.pop("up"), {"UpDecoderBlock2D": True})
@@ -198,31 +198,31 @@ def autoencoder_config(path: Path) -> AutoencoderConfig:
 
 
 def schedule_config(path: Path) -> ScheduleConfig:
-    """The noise schedule of a diffusers scheduler.
+    """Reads the noise schedule of a diffusers scheduler.
 
-    Only the schedule is read: the other fields are about the sampler, which is chosen anew here.
+    The other fields are ignored: they configure diffusers' sampler, which is not converted.
 
     Args:
         path: Its `scheduler_config.json`.
 
     Raises:
-        MissingFile: There is no such file.
-        UserError: A value that `ScheduleConfig` does not know; names the file and the field.
+        MissingFile: The file does not exist.
+        UserError: A value is unknown to `ScheduleConfig`; names the file and the field.
     """
-    given = read_json(path)
-    if given.get("trained_betas") is not None:
+    values = read_json(path)
+    if values.get("trained_betas") is not None:
         raise UserError(f"{path}: trained_betas are not supported, expected null")
-    data = {ours: given.get(name, value) for name, (ours, value) in SCHEDULE_FIELDS.items()}
+    data = {ours: values.get(name, value) for name, (ours, value) in SCHEDULE_FIELDS.items()}
     data["beta_schedule"] = _choice(path, "beta_schedule", data["beta_schedule"], BETA_SCHEDULES)
     data["prediction"] = _choice(path, "prediction_type", data["prediction"], PREDICTIONS)
     return from_dict(data, ScheduleConfig, where=str(path))
 
 
 def _read(path: Path, fields: Fields) -> dict[str, Any]:
-    """The fields that are read, by our names; raises for all that are not as they must be."""
-    given = read_json(path)
+    """Returns the fields to read, by our names; raises an error for all unsupported fields."""
+    values = read_json(path)
     problems = []
-    for name, value in given.items():
+    for name, value in values.items():
         if name in fields.fixed:
             if value != fields.fixed[name]:
                 problems.append(f"{name} is {value!r}, only {fields.fixed[name]!r} is supported")
@@ -231,7 +231,7 @@ def _read(path: Path, fields: Fields) -> dict[str, Any]:
                 problems.append(f"{name} is {value!r}, a field that is not supported")
     if problems:
         raise UserError("\n  ".join([f"{path} describes another network:", *problems]))
-    return {ours: given.get(name, default) for name, (ours, default) in fields.read.items()}
+    return {ours: values.get(name, default) for name, (ours, default) in fields.read.items()}
 
 
 def _choice(path: Path, name: str, value: Any, choices: Mapping[str, Any]) -> Any:

@@ -1,6 +1,6 @@
-"""Diffusers folders of Stable Diffusion: which files they have and which of them are read.
+"""Reader of Stable Diffusion's diffusers folders.
 
-A diffusers folder is what `save_pretrained` of a diffusers pipeline writes:
+`save_pretrained` of a diffusers pipeline writes such a folder:
 
     model_index.json                           {"unet": ["diffusers", "UNet2DConditionModel"], ...}
     unet/config.json
@@ -9,7 +9,7 @@ A diffusers folder is what `save_pretrained` of a diffusers pipeline writes:
     text_encoder/model.safetensors
 
 Weights may also be in several files with an index, in half precision (variant `fp16`), or pickled.
-Folders of other components, such as `safety_checker`, are not looked at.
+Folders of other components, such as `safety_checker`, are ignored.
 """
 
 import json
@@ -38,7 +38,7 @@ FOLDERS: Mapping[Component, str] = {
     "image_unet": "unet",
     "autoencoder": "vae",
 }
-"""Our components -> their folders."""
+"""The folder of each component."""
 CONFIG_FILES = (
     INDEX,
     "text_encoder/config.json",
@@ -61,7 +61,7 @@ _STEMS = {
     "safetensors": ("diffusion_pytorch_model", "model"),
     "bin": ("diffusion_pytorch_model", "pytorch_model"),
 }
-# diffusers and transformers put the variant at other places, and moved it.
+# The place of the variant differs between diffusers and transformers and between their versions.
 _FULL = ("{stem}.{suffix}", "{stem}.{suffix}.index.json")
 _VARIANT = (
     "{stem}.{variant}.{suffix}",
@@ -76,8 +76,8 @@ def stable_diffusion_configs(folder: Path) -> StableDiffusionConfigs:
 
     Raises:
         MissingFile: The folder or one of its config files does not exist.
-        UserError: It is not a Stable Diffusion 1 or 2 text-to-image folder; names the file, all of
-            its fields that are not supported, and what was expected.
+        UserError: It is not a Stable Diffusion 1 or 2 text-to-image folder; names the file, all its
+            unsupported fields, and what was expected.
     """
     _check_folder(folder)
     configs = (
@@ -96,10 +96,10 @@ def stable_diffusion_configs(folder: Path) -> StableDiffusionConfigs:
 def folder_components(
     folder: Path, components: Iterable[Component], variant: Variant | None = None
 ) -> dict[Component, ComponentSource]:
-    """Opens the weights of our `components` in a diffusers folder.
+    """Opens the weights of `components` in a diffusers folder.
 
     Raises:
-        MissingFile: No weights file that is read; names what there is.
+        MissingFile: There is no weights file; lists the files.
         UserError: A file is damaged or would run code.
     """
     sources = {}
@@ -110,10 +110,10 @@ def folder_components(
 
 
 def choose_weights(names: Iterable[str], variant: Variant | None = None) -> str | None:
-    """The weights file, or index of files, to read among the files of a component's folder.
+    """Selects the weights file, or index of files, to read from a component's folder.
 
-    Safetensors come before pickles. Without `variant` the full-precision files are preferred and
-    half precision is taken where there is nothing else; with it, only its files are.
+    Safetensors are preferred to pickles. Without `variant`, full-precision files are preferred to
+    half precision; with it, only its files are considered. Returns None if there is no such file.
     """
     present = set(names)
     patterns = {"": _FULL, "fp16": _VARIANT}
@@ -128,10 +128,10 @@ def choose_weights(names: Iterable[str], variant: Variant | None = None) -> str 
 
 
 def find_weights(folder: Path, variant: Variant | None = None) -> Path:
-    """The file that `choose_weights` takes of a component's folder.
+    """Returns the path of the file that `choose_weights` selects in a component's folder.
 
     Raises:
-        MissingFile: There is none; names what there is instead.
+        MissingFile: There is no such file; lists the files.
     """
     name = choose_weights((path.name for path in folder.iterdir()), variant)
     if name is None:

@@ -1,4 +1,4 @@
-"""Diffusers folders on the Hugging Face hub: only the files that are read are downloaded."""
+"""Download of diffusers folders from the Hugging Face hub: only the files that are read."""
 
 import re
 from collections.abc import Iterable
@@ -19,18 +19,18 @@ _ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 
 def is_hub_id(source: str) -> bool:
-    """Whether this could be "owner/name" rather than a path."""
+    """Returns True if `source` has the form "owner/name" of a hub id."""
     return _ID.fullmatch(source) is not None and not source.startswith(".")
 
 
 def download(repo: str, components: Iterable[Component], variant: Variant | None = None) -> Path:
-    """The local folder of a hub repository with the files that `components` need.
+    """Downloads the files of a hub repository that `components` need; returns the local folder.
 
-    Interrupted downloads are resumed, and a cached copy is used as it is; with HF_HUB_OFFLINE set
-    only that.
+    Interrupted downloads are resumed. Cached files are reused; with HF_HUB_OFFLINE set nothing is
+    downloaded.
 
     Raises:
-        MissingFile: There is no such repository, or it cannot be reached and is not cached.
+        MissingFile: The repository does not exist, or it cannot be reached and is not cached.
     """
     import huggingface_hub
     from huggingface_hub import constants

@@ -1,16 +1,16 @@
-"""LoRA files (Hu et al. 2021, arXiv:2106.09685), merged into Stable Diffusion as it is converted.
+"""Merging of LoRA files (Hu et al. 2021, arXiv:2106.09685) into Stable Diffusion in conversion.
 
-A LoRA file has pairs of small matrices for layers of the UNet and the text encoder; merged, a
-layer's weight is W + scale · alpha/rank · up @ down (alpha/√rank if the file says rsLoRA). Layers
-are found by their diffusers names, in whatever form the weights themselves come. Keys may be
+A LoRA file contains pairs of small matrices for layers of the UNet and the text encoder. The merged
+weight of a layer is W + scale · alpha/rank · up @ down (alpha/√rank if the metadata has rsLoRA).
+Layers are found by their diffusers names, whatever the format of the weights. Keys may be
 
     unet.LAYER.lora_A.weight, .lora_B.weight                    PEFT and diffusers
     unet.LAYER.lora.down.weight, .lora.up.weight                diffusers before PEFT, also with
     text_encoder.LAYER.lora_linear_layer.down.weight             `.processor.to_q_lora.down.weight`
     lora_unet_LAY_ER.lora_down.weight, .lora_up.weight, .alpha  kohya; lora_te_LAY_ER
 
-Without `alpha` (a tensor beside the pair, or PEFT's configuration in the file's metadata) it is the
-rank. Strict: all keys that are not understood or do not fit are raised together.
+`alpha` is a tensor beside the pair or a field of PEFT's configuration in the file's metadata; by
+default it is the rank. All keys that are unknown or do not fit are raised together as one error.
 """
 
 import math
@@ -33,7 +33,7 @@ from videogen_jax.weights.tables.unet import UNET
 
 _TABLES: Mapping[Component, Table] = {"text_encoder": TEXT_ENCODER, "image_unet": UNET}
 LORA_COMPONENTS: tuple[Component, ...] = tuple(_TABLES)
-"""The networks that LoRA files are about."""
+"""The networks that LoRA files may change."""
 
 _DOTTED: Mapping[Component, tuple[str, ...]] = {
     "text_encoder": ("text_encoder.text_model.", "text_encoder.", "text_model.", ""),
@@ -65,7 +65,7 @@ _OTHER_KINDS = (
 
 @dataclass(frozen=True)
 class _Target:
-    """A weight that pairs may change: `layer` is its diffusers name, `shape` torch's."""
+    """A weight that pairs may change: `layer` is its diffusers name, `shape` its torch shape."""
 
     component: Component
     path: str
@@ -77,14 +77,14 @@ class _Target:
 
 @dataclass(frozen=True)
 class _Pair:
-    """What changes one weight: `keys` by kind ("down", "up", perhaps "mid"), `factor` of product."""
+    """The change of one weight: `keys` by kind ("down", "up", perhaps "mid") and `factor`."""
 
     target: _Target
     keys: Mapping[str, str]
     factor: float
 
     def delta(self, tensors: Tensors) -> np.ndarray:
-        """The change of the weight, in our layout, float32."""
+        """Computes the change of the weight, in our layout, float32."""
         arrays = {kind: tensors[key].astype(np.float32) for kind, key in self.keys.items()}
         up, down = arrays["up"], arrays["down"]
         up, rank = up.reshape(len(up), -1), len(down)
@@ -98,12 +98,12 @@ class _Pair:
 
 @dataclass(frozen=True)
 class Lora:
-    """A LoRA file that is checked and fits.
+    """An opened and checked LoRA file.
 
     Attributes:
-        file: Where it comes from.
-        scale: What its pairs are multiplied with.
-        layers: For each network, our path -> the layer that it is called in the file's own style.
+        file: Its path.
+        scale: Factor of its pairs.
+        layers: For each network, our path -> the layer's name in the file.
     """
 
     file: str
@@ -113,7 +113,7 @@ class Lora:
     _pairs: Mapping[tuple[Component, str], _Pair]
 
     def delta(self, component: Component, path: str) -> np.ndarray | None:
-        """What is added to a parameter: float32 of its shape; None if it stays as it is."""
+        """Computes the change of a parameter, float32 of its shape; None if it has no change."""
         pair = self._pairs.get((component, path))
         return None if pair is None else self.scale * pair.delta(self._tensors)
 
@@ -130,13 +130,14 @@ def open_loras(
         files: `.safetensors`, or pickles of tensors.
         scales: One for each file, one for all, or none for 1.
         expected: The parameters of `LORA_COMPONENTS`, leaves with a `shape`.
-        components: The networks that are converted; the file must be about one of them.
+        components: The networks to convert; the file must be for at least one of them.
 
     Raises:
-        MissingFile: There is no such file.
+        MissingFile: A file does not exist.
         UserError: The numbers of scales and files differ or a scale is not finite; a file is
-            damaged, is for none of `components`, or has keys of another kind, of layers that do not
-            exist, without partner, of the wrong shape or not finite; names the file and all keys.
+            damaged, is for none of `components`, or has keys of another kind, for unknown layers,
+            with only one matrix of a pair, of the wrong shape or not finite; names the file and all
+            keys.
     """
     if len(scales) not in {0, 1, len(files)} or (scales and not files):
         raise UserError(
@@ -152,7 +153,7 @@ def open_loras(
 
 
 def _targets(expected: Mapping[Component, Tree]) -> dict[str, _Target]:
-    """Every name that a layer may have in a LoRA file."""
+    """Returns the targets by every name that a layer may have in a LoRA file."""
     named = {}
     for component, tree in expected.items():
         for path, leaf in flatten(tree).items():
@@ -217,7 +218,7 @@ def _layer_of(key: str) -> str:
 def _group(
     tensors: Tensors, named: Mapping[str, _Target]
 ) -> tuple[dict[_Target, dict[str, str]], list[str]]:
-    """The keys of each target by kind, and a line for every key that is none of these."""
+    """Returns the keys of each target by kind, and an error line for every other key."""
     found: dict[_Target, dict[str, str]] = {}
     problems = []
     for key in tensors:
@@ -230,7 +231,7 @@ def _group(
         kind = match["diffusers"] or match["kohya"] or match["alpha"]
         kind = kind or {"A": "down", "B": "up"}[match["peft"]]
         if target is None:
-            problems.append(f"  + {key} is for a layer that there is not")
+            problems.append(f"  + {key} is for an unknown layer")
         elif kind in found.get(target, {}):
             problems.append(f"  + {key} and {found[target][kind]} are the same")
         else:
@@ -245,7 +246,7 @@ def _current(layer: str) -> str:
 
 
 def _wrong(target: _Target, keys: Mapping[str, str], tensors: Tensors) -> Iterator[str]:
-    """A line for all that keeps `keys` from changing `target`."""
+    """Yields an error line for everything that keeps `keys` from changing `target`."""
     if missing := [kind for kind in ("down", "up") if kind not in keys]:
         yield f"  - {', '.join(keys.values())} has no {' and '.join(missing)} weight beside it"
         return
@@ -268,9 +269,9 @@ def _wrong(target: _Target, keys: Mapping[str, str], tensors: Tensors) -> Iterat
 
 
 def _shapes(shape: Shape, rank: int, has_mid: bool) -> dict[str, list[Shape]]:
-    """The shapes that each kind may have, for a weight of `shape` in torch's layout.
+    """Returns the allowed shapes of each kind, for a weight of `shape` in torch's layout.
 
-    A 1×1 convolution may be given as a linear layer and the other way around.
+    A 1×1 convolution may be stored as a linear layer and vice versa.
     """
     outputs, inputs, *kernel = shape
     narrow = [(rank, inputs), (rank, inputs, 1, 1)]

@@ -1,4 +1,4 @@
-"""PEFT's configuration of a LoRA, which diffusers writes into the metadata of its files."""
+"""PEFT's configuration of a LoRA, which diffusers writes into the metadata of LoRA files."""
 
 import json
 import math
@@ -13,7 +13,7 @@ from videogen_jax.weights.stable_diffusion.sources import Component
 KEY = "lora_adapter_metadata"
 
 _PREFIXES: Mapping[Component, str] = {"text_encoder": "text_encoder.", "image_unet": "unet."}
-_TEXT_MODEL = "text_model."  # in the names of transformers before 5, which patterns may have
+_TEXT_MODEL = "text_model."  # in names of transformers before 5, for which patterns were written
 _UNSUPPORTED = (
     "use_dora",
     "lora_bias",
@@ -25,14 +25,15 @@ _UNSUPPORTED = (
     "target_parameters",
     "trainable_token_indices",
 )
-_KEEP_THE_BASE = (True, False, None, "gaussian", "orthogonal", "eva")  # other inits change it too
+# The initialisations that do not change the base weights.
+_KEEP_THE_BASE = (True, False, None, "gaussian", "orthogonal", "eva")
 
 
 class PeftMetadata:
-    """The fields that tell how pairs are scaled; fields of a network are "unet.r" and so on.
+    """The metadata's fields for the scaling of pairs; those of a network are "unet.r" and so on.
 
     Raises:
-        UserError: It is not a JSON object; names the file.
+        UserError: The metadata is not a JSON object; names the file.
     """
 
     def __init__(self, path: Path, metadata: Mapping[str, str]) -> None:
@@ -44,25 +45,27 @@ class PeftMetadata:
             raise UserError(f"{path}: metadata {KEY} is {fields!r}, expected an object")
         self._fields: dict[str, Any] = fields
         self.problems = tuple(_problems(fields))
-        """What it asks for that a plain LoRA does not do, and what is malformed."""
+        """Messages about unsupported and malformed fields."""
 
     def _of(self, component: Component) -> Mapping[str, Any]:
         prefix = _PREFIXES[component]
         fields = {
             k.removeprefix(prefix): v for k, v in self._fields.items() if k.startswith(prefix)
         }
-        # A file for one network alone has no prefixes.
+        # A file for a single network has no prefixes.
         return self._fields if not fields and "lora_alpha" in self._fields else fields
 
     def tells_alpha(self, component: Component) -> bool:
-        """Whether there is a configuration of the network."""
+        """Returns True if the metadata has a configuration of the network."""
         return bool(self._of(component))
 
     def factor(self, component: Component, layer: str, rank: int) -> float:
-        """alpha/rank, or alpha/√rank for rsLoRA; 1 if there is nothing about the network.
+        """Returns alpha/rank, or alpha/√rank for rsLoRA; 1 without a configuration of the network.
 
         Args:
-            layer: The diffusers name, without `text_model.`.
+            component: The network.
+            layer: The layer's diffusers name, without `text_model.`.
+            rank: The pair's rank.
         """
         fields = self._of(component)
         if not fields:

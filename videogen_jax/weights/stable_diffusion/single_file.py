@@ -1,7 +1,8 @@
-"""Single-file checkpoints of Stable Diffusion 1 and 2 in their authors' names (CompVis, Stability).
+"""Reader of single-file checkpoints of Stable Diffusion 1 and 2, in the original names.
 
-Sizes are read from the shapes. What shapes cannot tell are constants of the two families: heads,
-activations and, for Stable Diffusion 2, whether it predicts noise or velocity, which is an option.
+The original names are those of CompVis and Stability. Sizes are inferred from the shapes. Heads and
+activations are constants of the two families. The prediction type (noise or velocity) is an option,
+because Stable Diffusion 2 has models of both types.
 """
 
 import re
@@ -35,7 +36,7 @@ _IGNORED = re.compile(
     r"|posterior_(variance|log_variance_clipped|mean_coef[12])|logvar|lvlb_weights|scale_factor"
 )
 _SD1_HEADS, _HEAD_WIDTH = 8, 64
-_OPEN_CLIP_LAYERS = 24  # Stable Diffusion 2 uses the states before the last
+_OPEN_CLIP_LAYERS = 24  # Stable Diffusion 2 uses the states before the last layer
 
 
 def open_single_file(
@@ -47,13 +48,15 @@ def open_single_file(
     """Reads the configs of a checkpoint and opens the weights of `components`.
 
     Args:
-        prediction: What the UNet predicts, which the file does not say. By default the noise for
+        path: The checkpoint.
+        components: The networks to open.
+        prediction: Prediction type of the UNet, which is not in the file. By default noise for
             Stable Diffusion 1 and velocity for 2 (the 768-v models; its base models need "eps").
-        ema: Take the UNet's averaged weights, `model_ema`.
+        ema: Use the UNet's averaged weights, `model_ema`.
 
     Raises:
-        MissingFile: There is no such file.
-        UserError: It is damaged, would run code, or is no Stable Diffusion 1 or 2; names the file.
+        MissingFile: The file does not exist.
+        UserError: It is damaged, would run code, or is not Stable Diffusion 1 or 2; names the file.
     """
     tensors = open_tensors(path)
     second = _check_names(path, tensors)
@@ -86,7 +89,7 @@ def open_single_file(
 
 
 def _check_names(path: Path, tensors: Tensors) -> bool:
-    """Whether the file is of Stable Diffusion 2; raises if it is of neither 1 nor 2."""
+    """Returns True for Stable Diffusion 2 and False for 1; raises UserError for other files."""
     if any(name.startswith(_XL) for name in tensors):
         raise UserError(f"{path} is Stable Diffusion XL; only Stable Diffusion 1 and 2 are read")
     second = any(name.startswith(_OPEN_CLIP) for name in tensors)
@@ -177,7 +180,7 @@ def _text_encoder(tensors: Tensors, second: bool) -> tuple[TextEncoderConfig, Ta
 
 
 class _Averaged(Tensors):
-    """The averaged weights of a UNet, which are stored under its names without dots."""
+    """The averaged weights of a UNet, stored under the weights' names without dots."""
 
     def __init__(self, path: Path, tensors: Tensors, plain: Tensors) -> None:
         names = {name: f"model_ema.diffusion_model{name.replace('.', '')}" for name in plain}

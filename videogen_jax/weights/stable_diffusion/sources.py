@@ -1,4 +1,4 @@
-"""What a source of Stable Diffusion weights gives, whatever its form."""
+"""The content of a source of Stable Diffusion weights, whatever its format."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -17,12 +17,12 @@ COMPONENTS: tuple[Component, ...] = ("text_encoder", "image_unet", "autoencoder"
 
 @dataclass(frozen=True)
 class StableDiffusionConfigs:
-    """What the networks of Stable Diffusion weights are.
+    """The configs of Stable Diffusion's networks.
 
     Attributes:
         text_encoder, unet, autoencoder: Configs of the networks.
-        schedule: The noise schedule and prediction the UNet was trained with.
-        sample_size: Latents per side it was trained at, None if the source does not say.
+        schedule: Noise schedule and prediction type of the UNet's training.
+        sample_size: Latents per side in the UNet's training, None if unknown.
     """
 
     text_encoder: TextEncoderConfig
@@ -50,9 +50,9 @@ class ComponentSource:
     """The weights of one network.
 
     Attributes:
-        table: How they are called.
-        tensors: The weights, read when asked for.
-        name: The file they come from, for messages and the report.
+        table: The table of their names.
+        tensors: The weights, read when accessed.
+        name: Their file, for messages and the report.
     """
 
     table: Table

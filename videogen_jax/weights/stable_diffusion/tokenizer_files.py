@@ -1,4 +1,4 @@
-"""The files of a CLIP tokenizer: checked, and copied into model directories."""
+"""Check, checksum and copy of the files of a CLIP tokenizer."""
 
 import hashlib
 import shutil
@@ -18,7 +18,7 @@ _FILES = (
 
 
 def check_tokenizer(folder: Path) -> None:
-    """Raises MissingFile unless there is a CLIP tokenizer, in its old form or its new one."""
+    """Raises MissingFile unless the folder has a CLIP tokenizer, in the old or the new format."""
     missing = [
         [name for name in (*files, _CONFIG) if not (folder / name).is_file()]
         for files in _VOCABULARIES
@@ -28,7 +28,7 @@ def check_tokenizer(folder: Path) -> None:
 
 
 def tokenizer_sha256(folder: Path) -> str:
-    """Of names and contents of the files that there are."""
+    """Returns a digest of the names and contents of a tokenizer's files."""
     digest = hashlib.sha256()
     for name in _FILES:
         if (folder / name).is_file():
@@ -38,7 +38,7 @@ def tokenizer_sha256(folder: Path) -> str:
 
 
 def copy_tokenizer(source: Path, target: Path) -> None:
-    """Copies the files that there are into a new folder."""
+    """Copies a tokenizer's files into a new folder."""
     target.mkdir()
     for name in _FILES:
         if (source / name).is_file():

@@ -1,1 +1,1 @@
-"""What Stable Diffusion's weights are called: one table per network."""
+"""Tables of the weight names of Stable Diffusion and IFRNet, one per network."""

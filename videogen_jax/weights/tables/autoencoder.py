@@ -1,7 +1,7 @@
-"""diffusers' `AutoencoderKL`, as Stable Diffusion 1 and 2 use it.
+"""Table of diffusers' `AutoencoderKL`, as used in Stable Diffusion 1 and 2.
 
-Its attention layers are `query`, `key`, `value` and `proj_attn` in older files; some hold them as
-1×1 convolutions.
+The attention layers are named `query`, `key`, `value` and `proj_attn` in older files, and are 1×1
+convolutions in some.
 """
 
 from videogen_jax.weights.rules import Rule, Table
@@ -9,7 +9,7 @@ from videogen_jax.weights.tables.layers import conv, norm, pointwise, resnet
 
 
 def _half(source: str, resampling: str) -> tuple[Rule, ...]:
-    """Encoder or decoder: the same but for the direction of its blocks."""
+    """Returns the rules of the encoder or decoder, which differ in the direction of the blocks."""
     attention = source + ".mid_block.attentions.{i}"
     return (
         *conv(f"{source}.conv_in"),

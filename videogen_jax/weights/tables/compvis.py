@@ -1,6 +1,6 @@
-"""Stable Diffusion's own names (CompVis, Stability): the networks of a single-file checkpoint.
+"""Tables of Stable Diffusion's original names (CompVis, Stability), as in single-file checkpoints.
 
-The UNet numbers its blocks through, so its rules depend on how many there are per level.
+The UNet's blocks are numbered consecutively: its rules depend on the number of blocks per level.
 """
 
 from collections.abc import Sequence
@@ -10,7 +10,12 @@ from videogen_jax.weights.tables.layers import conv, embedding, linear, norm, pa
 
 
 def compvis_unet(attention_levels: Sequence[bool], layers_per_block: int) -> Table:
-    """`model.diffusion_model`: per level whether it has transformers, and its residual blocks."""
+    """Returns the table of `model.diffusion_model`.
+
+    Args:
+        attention_levels: Whether each level has spatial transformers.
+        layers_per_block: Residual blocks per level.
+    """
     rules = [
         *linear("time_embed.0", "time_embedding.linear_1"),
         *linear("time_embed.2", "time_embedding.linear_2"),
@@ -75,7 +80,7 @@ def _transformer(source: str, ours: str) -> tuple[Rule, ...]:
 
 
 def compvis_autoencoder(levels: int) -> Table:
-    """`first_stage_model`; its decoder counts levels from the finest."""
+    """Returns the table of `first_stage_model`, whose decoder counts levels from the finest."""
     down = [("encoder.down." + str(i), f"encoder.down_blocks.{i}", "down") for i in range(levels)]
     up = [(f"decoder.up.{levels - 1 - i}", f"decoder.up_blocks.{i}", "up") for i in range(levels)]
     rules = [*conv("quant_conv"), *conv("post_quant_conv")]

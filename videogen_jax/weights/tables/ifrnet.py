@@ -1,7 +1,7 @@
-"""IFRNet's public checkpoints (github.com/ltkong218/IFRNet), all three sizes.
+"""Table of IFRNet's public checkpoints (github.com/ltkong218/IFRNet), all three sizes.
 
-The mapping is written out in the docstring of `videogen_jax.models.flow`. A transposed convolution
-takes the permutation of a convolution, since torch has both of its channel axes swapped.
+The docstring of `videogen_jax.models.flow` lists the mapping. A transposed convolution has the same
+permutation as a convolution, because torch swaps its two channel axes.
 """
 
 from videogen_jax.weights.rules import CONV, VECTOR, Rule, Table
@@ -17,7 +17,7 @@ def _conv(source: str, target: str) -> tuple[Rule, ...]:
 
 
 def _conv_prelu(source: str, target: str) -> tuple[Rule, ...]:
-    """A convolution and the PReLU behind it."""
+    """Returns the rules of a convolution followed by a PReLU."""
     return (
         *_conv(f"{source}.0", f"{target}/conv"),
         Rule(f"{source}.1.weight", f"{target}/prelu/negative_slope", VECTOR),
@@ -37,5 +37,5 @@ IFRNET = Table(
         Rule(f"{_BLOCK}.1.prelu.weight", f"{_OURS}/res_block/prelu/negative_slope", VECTOR),
         *_conv(f"{_BLOCK}.2", f"{_OURS}/conv_out"),
     ),
-    aliases=(("module.", ""),),  # of torch's DataParallel
+    aliases=(("module.", ""),),  # prefix of torch's DataParallel
 )

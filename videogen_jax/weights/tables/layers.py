@@ -1,8 +1,8 @@
-"""Rules for the layers that the tables are made of.
+"""Rules for the layers in the tables.
 
-Each function takes a layer's name in the source and gives the rules of its weight and bias. Our
-path is that name, or the diffusers name `ours` where the source has another, with "_" for a "."
-before an index and "/" for any other, which is how the models name their modules.
+Each function takes a layer's name in the source and returns the rules of its weight and bias. Our
+path is the diffusers name of the layer (`ours`, by default the source's name) with "_" for a "."
+before an index and "/" for any other ".", as the models name their modules.
 """
 
 import re
@@ -11,32 +11,32 @@ from videogen_jax.weights.rules import CONV, EMBEDDING, LINEAR, POINTWISE, VECTO
 
 
 def conv(source: str, ours: str | None = None) -> tuple[Rule, ...]:
-    """A 2D convolution that is one on both sides."""
+    """Returns the rules of a layer that is a 2D convolution on both sides."""
     return _layer(source, ours, "kernel", CONV)
 
 
 def linear(source: str, ours: str | None = None) -> tuple[Rule, ...]:
-    """A linear layer."""
+    """Returns the rules of a linear layer."""
     return _layer(source, ours, "kernel", LINEAR)
 
 
 def pointwise(source: str, ours: str | None = None) -> tuple[Rule, ...]:
-    """A 1×1 convolution or a linear layer, whichever it is on either side."""
+    """Returns the rules of a layer that is a 1×1 convolution or a linear layer on either side."""
     return _layer(source, ours, "kernel", POINTWISE)
 
 
 def norm(source: str, ours: str | None = None) -> tuple[Rule, ...]:
-    """A LayerNorm or GroupNorm."""
+    """Returns the rules of a LayerNorm or GroupNorm."""
     return _layer(source, ours, "scale", VECTOR)
 
 
 def embedding(source: str, ours: str | None = None) -> tuple[Rule, ...]:
-    """An embedding matrix [entries, features]; it has no bias."""
+    """Returns the rule of an embedding matrix [entries, features], which has no bias."""
     return _layer(source, ours, "embedding", EMBEDDING)[:1]
 
 
 def resnet(source: str) -> tuple[Rule, ...]:
-    """A residual block of diffusers (`ResnetBlock2D`), with or without time embedding."""
+    """Returns the rules of diffusers' `ResnetBlock2D`, with or without time embedding."""
     return (
         *norm(f"{source}.norm1"),
         *conv(f"{source}.conv1"),
@@ -48,7 +48,7 @@ def resnet(source: str) -> tuple[Rule, ...]:
 
 
 def path_of(name: str) -> str:
-    """Our path of a diffusers module."""
+    """Returns our path of a diffusers module."""
     return re.sub(r"\.(?=[\d{])", "_", name).replace(".", "/")
 
 

@@ -1,7 +1,7 @@
-"""transformers' `CLIPTextModel`.
+"""Table of transformers' `CLIPTextModel`.
 
-Files of transformers before 5 have the prefix `text_model.` and, before 4.31, a `position_ids`
-buffer that is only 0, 1, 2, ...
+Files of transformers before 5 have the prefix `text_model.` and, before 4.31, a constant buffer
+`position_ids` of 0, 1, 2, ...
 """
 
 from videogen_jax.weights.rules import Table

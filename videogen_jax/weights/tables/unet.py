@@ -1,4 +1,4 @@
-"""diffusers' `UNet2DConditionModel`, as Stable Diffusion 1 and 2 use it."""
+"""Table of diffusers' `UNet2DConditionModel`, as used in Stable Diffusion 1 and 2."""
 
 from videogen_jax.weights.rules import Rule, Table
 from videogen_jax.weights.tables.layers import conv, linear, norm, pointwise, resnet
@@ -16,7 +16,10 @@ def _attention(source: str) -> tuple[Rule, ...]:
 
 
 def _spatial_transformer(source: str) -> tuple[Rule, ...]:
-    """`Transformer2DModel`; its projections are convolutions in SD 1 and linear layers in SD 2."""
+    """Returns the rules of `Transformer2DModel`.
+
+    Its projections are convolutions in Stable Diffusion 1 and linear layers in 2.
+    """
     layer = source + ".transformer_blocks.{layer}"
     return (
         *norm(f"{source}.norm"),
