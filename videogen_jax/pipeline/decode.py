@@ -131,7 +131,7 @@ class FrameDecoder:
 
 
 def window_starts(num_frames: int, window: int, overlap: int) -> list[int]:
-    """Returns the first frames of the fewest windows of this length, evenly spread over the clip."""
+    """Returns the first frames of the fewest windows that cover the clip, spread evenly."""
     if num_frames <= window:
         return [0]
     count = math.ceil((num_frames - overlap) / (window - overlap))

@@ -18,8 +18,9 @@ def lowpass(x_BHWC: jax.Array, factor: int = 4) -> jax.Array:
     """Returns the low frequencies: means of `factor`×`factor` blocks, upsampled bilinearly.
 
     §3.3 refers to ILVR (Choi et al. 2021), which also filters by resizing down and up again; the
-    paper does not name its kernels. Pixel centres are at half-pixel positions, so nothing shifts. Sizes
-    that `factor` does not divide are padded with the last row and column. Keeps shape and dtype.
+    paper does not name its kernels. Pixel centres are at half-pixel positions, so nothing shifts.
+    Sizes that `factor` does not divide are padded with the last row and column. Keeps shape and
+    dtype.
 
     Raises UserError for `factor` < 1.
     """
