@@ -99,7 +99,7 @@ def test_a_sampler_is_for_all_parts_each_on_its_usual_grid():
         ({"seed": -1}, "seed is -1, expected an integer from 0 to 4294967295"),
         ({"seed": 2**32}, "seed is 4294967296, expected an integer from 0"),
         ({"interpolation": "linear"}, "interpolation is 'linear', expected one of flow, slerp"),
-        ({"sampler": "plms"}, "sampler is 'plms', one of ('ddpm', 'ddim', 'dpmpp_2m'"),
+        ({"sampler": "plms"}, "sampler is 'plms', expected one of ('ddpm', 'ddim', 'dpmpp_2m'"),
         ({"sampler": "euler", "steps": 1001}, "euler with 'linspace' spacing"),
         ({"decoder": "none"}, "decoder is 'none', expected one of video, image"),
     ],
