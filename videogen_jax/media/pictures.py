@@ -17,7 +17,7 @@ _WHITE = 255
 
 
 def picture_grid(pictures_BHWC: np.ndarray, columns: int | None = None) -> np.ndarray:
-    """Arranges pictures in rows without gaps, uint8 `[rows·H, columns·W, 3]`; empty cells are white.
+    """Arranges pictures in rows without gaps, uint8 `[rows·H, columns·W, 3]`, on white.
 
     Args:
         pictures_BHWC: at least one, in reading order.
