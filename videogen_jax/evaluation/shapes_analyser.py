@@ -200,7 +200,7 @@ def _read_object(alpha_FHW: np.ndarray, times_F: np.ndarray) -> tuple[str, str |
 
 
 def locate(alpha_FHW: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the centroid [F, 2] (x, y) and area [F], in pixels; all frames must show the object."""
+    """Returns the object's centroid [F, 2] (x, y) and area [F], in pixels, for frames with it."""
     grid = np.arange(alpha_FHW.shape[1]) + 0.5
     area_F = alpha_FHW.sum((1, 2))
     x_F, y_F = alpha_FHW.sum(1) @ grid / area_F, alpha_FHW.sum(2) @ grid / area_F

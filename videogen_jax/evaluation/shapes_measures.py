@@ -93,8 +93,8 @@ def flicker(video_FHW3: np.ndarray) -> float:
 def roughness(video_FHW3: np.ndarray) -> float:
     """Returns the mean absolute second difference over time, relative to the mean first one.
 
-    It is 0 for pixels that change at a constant rate; 2 for ones that change and stop in turn, such as
-    those of a clip with every frame shown twice.
+    It is 0 for pixels that change at a constant rate; 2 for ones that change and stop in turn, such
+    as those of a clip with every frame shown twice.
     """
     x = video_FHW3.astype(np.float32)
     change = np.abs(np.diff(x, axis=0)).mean()

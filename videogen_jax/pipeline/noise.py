@@ -1,7 +1,7 @@
 """Noise of each sample: a function of (seed, sample, part of the pipeline, step).
 
-It depends on nothing else, so a video depends neither on the other samples of its batch nor on the
-number of devices that share the batch. Letters: B samples.
+Nothing else enters. So a video depends neither on the other samples of its batch nor on the number
+of devices that share the batch. Letters: B samples.
 """
 
 import math
