@@ -12,8 +12,7 @@ noise level (α, σ) to (α', σ') by DDIM's equation 12 (Song et al. 2021)
 - `euler_ancestral`: η = 1; k-diffusion's σ_up and σ_down multiply out to the same posterior.
 - `dpmpp_2m`: η = 0 with x_0 replaced by x_0 + (h/2h₀)(x_0 − previous x_0), where h and h₀ are the
   current and the previous step in log(α/σ) (Lu et al. 2022, DPM-Solver++, Algorithm 2, midpoint).
-  x_0 is not replaced in the first step, which has no previous x_0, and in the last, which ends at
-  σ = 0.
+  x_0 is kept in the first step, which has no previous x_0, and in the last, which ends at σ = 0.
 
 The samplers also differ in their time grids, which are those of the diffusers schedulers of the
 same name. So a sampler is a table of coefficients, a `Plan`, computed in float64 on the host. The
@@ -51,9 +50,8 @@ class SamplerConfig:
 
     Attributes:
         name: see the module's docstring.
-        num_steps: network evaluations. For `ddim`, best a divisor of T: as in diffusers, each step
-            is T // num_steps, which otherwise, and with "linspace", falls short of the next
-            timestep.
+        num_steps: network evaluations. For `ddim`, best a divisor of T: its steps are T // num_steps
+            as in diffusers, which otherwise, and with "linspace", fall short of the next timestep.
         timestep_spacing: positions of the steps (Lin et al. 2023, table 2): multiples of
             T // num_steps ("leading"), evenly from T − 1 down to 0 ("linspace"), or evenly from
             T − 1 down to T/num_steps − 1 ("trailing", the one to use with zero terminal SNR).

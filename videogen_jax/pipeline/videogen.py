@@ -54,9 +54,8 @@ class VideoGen:
             call does not need may be missing.
         tokenizer: a tokenizer with the text encoder's vocabulary.
         mesh: a mesh of `sharding.make_mesh`; by default the first device alone. Devices along
-            `data` and `fsdp` share the prompts of a call and must divide their number. Devices
-            along `frames` share each clip and must divide its number of frames. A video does not
-            depend on the mesh.
+            `data` and `fsdp` share the prompts of a call, those along `frames` each clip; they must
+            divide the numbers of prompts and of frames. A video does not depend on the mesh.
         dtype: dtype of the networks' computation; parameters keep theirs.
         directory: where `params` were read from, for error messages.
 
@@ -123,8 +122,7 @@ class VideoGen:
         initialised. Prints the copied, new and unused parameters of each component.
 
         Args:
-            model_dir: directory with the components `text_encoder`, `image_unet` and
-                `autoencoder`.
+            model_dir: with the components `text_encoder`, `image_unet` and `autoencoder`.
             seed: seed of the new parameters that do not start at zero.
             mesh, dtype: as for the class.
 
