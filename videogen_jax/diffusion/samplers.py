@@ -51,7 +51,7 @@ class SamplerConfig:
     Attributes:
         name: see the module's docstring.
         num_steps: network evaluations. For `ddim`, best a divisor of T: as in diffusers, its step
-            is T // num_steps, which otherwise, and with "linspace", misses the next timestep.
+            is T // num_steps, which otherwise, and with "linspace", falls short of the next one.
         timestep_spacing: positions of the steps (Lin et al. 2023, table 2): multiples of
             T // num_steps ("leading"), evenly from T − 1 down to 0 ("linspace"), or evenly from
             T − 1 down to T/num_steps − 1 ("trailing", the one to use with zero terminal SNR).
