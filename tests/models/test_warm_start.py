@@ -199,7 +199,7 @@ def test_saving_is_strict_and_leaves_no_part_of_a_directory(tmp_path):
     good, target = micro_model.params()["stage_1"], tmp_path / "model"
     bias = np.full(good["conv_in"]["bias"].shape, np.nan, np.float32)
     spoilt = {**good, "conv_in": {**good["conv_in"], "bias": bias}}
-    assert "no components of a model: stage_9" in saving_error(target, {"stage_9": good})
+    assert "unknown components: stage_9" in saving_error(target, {"stage_9": good})
     message = saving_error(target, {"stage_2": good})
     assert "the parameters of stage_2 do not fit the configuration" in message
     assert "! conv_in/kernel has shape (3, 3, 8, 16), expected (3, 3, 12, 16)" in message

@@ -176,7 +176,7 @@ def test_an_unknown_name_lists_the_models_that_ship(tmp_path, monkeypatch):
     (tmp_path / "blobs").mkdir()
     (tmp_path / "blobs" / "config.json").write_text("{}")
     monkeypatch.setattr("videogen_jax.pipeline.model_files._ASSETS", tmp_path)
-    with pytest.raises(FileNotFoundError, match="those that ship, which are: blobs"):
+    with pytest.raises(FileNotFoundError, match="one of the shipped models: blobs"):
         VideoGen.load("shape")
 
 

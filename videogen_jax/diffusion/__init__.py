@@ -1,1 +1,1 @@
-"""The diffusion process: schedule, conversions, guidance and samplers; no network in here."""
+"""The diffusion process: schedule, conversions, guidance and samplers, without any network."""

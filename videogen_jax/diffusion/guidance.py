@@ -18,15 +18,15 @@ ConditionalModel = Callable[[jax.Array, jax.Array, Any], jax.Array]
 def guided(
     model_fn: ConditionalModel, guidance_scale: jax.Array | float, guidance_rescale: float = 0.0
 ) -> ConditionalModel:
-    """A model of the same signature that runs `model_fn` once on a doubled batch and extrapolates.
+    """Returns a guided model, which runs `model_fn` once on a doubled batch and extrapolates.
 
     Args:
         model_fn: `(x, timesteps, cond) -> output`, `[K, ...]` in and out; the output may be of any
-            prediction type, which are all linear.
+            prediction type, since all are linear.
         guidance_scale: s of uncond + s (cond − uncond), a scalar or one per sample `[B]`; may be
             traced. 1 is no guidance, 0 unconditional.
         guidance_rescale: φ in [0, 1] of Lin et al. 2023, section 3.4: how far the guided output is
-            pulled back to the per-sample standard deviation of the conditional one.
+            rescaled to the per-sample standard deviation of the conditional one.
 
     Returns:
         `(x, timesteps_B, cond) -> output`, `[B, ...]` in and out; each leaf of `cond` is still
@@ -36,13 +36,13 @@ def guided(
         UserError: `guidance_rescale` is outside [0, 1].
     """
     if not 0.0 <= guidance_rescale <= 1.0:
-        raise UserError(f"guidance_rescale is {guidance_rescale}, a number in [0, 1] expected")
+        raise UserError(f"guidance_rescale is {guidance_rescale}, expected a number in [0, 1]")
 
     def guided_model(x: jax.Array, timesteps_B: jax.Array, cond: Any) -> jax.Array:
         output = model_fn(
             jnp.concatenate([x, x]), jnp.concatenate([timesteps_B, timesteps_B]), cond
         )
-        # Extrapolation amplifies rounding: the difference is taken in float32 whatever the model's.
+        # Extrapolation amplifies rounding errors, so it is done in float32 for any model dtype.
         uncond, conditional = jnp.split(output.astype(jnp.float32), 2)
         scale = match_rank(jnp.asarray(guidance_scale, jnp.float32), x)
         result = uncond + scale * (conditional - uncond)
@@ -55,5 +55,5 @@ def guided(
 
 
 def _std_per_sample(x: jax.Array) -> jax.Array:
-    """Standard deviation over everything but the batch, kept broadcastable."""
+    """Returns the standard deviation over all axes but the batch, kept broadcastable."""
     return jnp.std(x, axis=tuple(range(1, x.ndim)), keepdims=True)

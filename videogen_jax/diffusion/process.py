@@ -1,10 +1,9 @@
-"""The forward process x_t = α x_0 + σ ε, and what a network can predict about it.
+"""The forward process x_t = α x_0 + σ ε, and the prediction types of networks.
 
-A network's output is one linear combination of x_0 and ε; with x_t as the second equation, x_0 and
-ε follow from any of them. `_output_weights` is the only place that knows which combination; losses
-and samplers both read it.
+A network's output is a linear combination of x_0 and ε. With x_t as the second equation, x_0 and ε
+follow from it. Only `_output_weights` defines the combinations; losses and samplers both use it.
 
-α and σ are arrays of shape `[B]`, or scalars; they meet samples `[B, ...]` of any rank.
+α and σ are arrays of shape `[B]`, or scalars; samples are `[B, ...]` of any rank.
 Letters: T training timesteps, B batch. `x` without a suffix is `[B, ...]`.
 """
 
@@ -26,7 +25,7 @@ class NoiseTables(NamedTuple):
 
 
 def noise_tables(config: ScheduleConfig) -> NoiseTables:
-    """The schedule's tables, rounded to float32 only after both roots are taken in float64."""
+    """Returns the schedule's tables, rounded to float32 after the roots are taken in float64."""
     alpha_bar_T = alphas_cumprod(config)
     return NoiseTables(
         alpha_T=jnp.asarray(np.sqrt(alpha_bar_T), jnp.float32),
@@ -35,14 +34,14 @@ def noise_tables(config: ScheduleConfig) -> NoiseTables:
 
 
 def noise_level(tables: NoiseTables, timesteps_B: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """(α, σ), each `[B]`, of integer timesteps in [0, T)."""
+    """Returns (α, σ), each `[B]`, of integer timesteps in [0, T)."""
     return tables.alpha_T[timesteps_B], tables.sigma_T[timesteps_B]
 
 
 def add_noise(
     tables: NoiseTables, x0: jax.Array, noise: jax.Array, timesteps_B: jax.Array
 ) -> jax.Array:
-    """x_t = α x_0 + σ ε: `x0` and `noise` `[B, ...]` at integer `timesteps_B` (DDPM eq. 4)."""
+    """Returns x_t = α x_0 + σ ε of `x0` and `noise` `[B, ...]` at `timesteps_B` (DDPM eq. 4)."""
     alpha_B, sigma_B = noise_level(tables, timesteps_B)
     return match_rank(alpha_B, x0) * x0 + match_rank(sigma_B, x0) * noise
 
@@ -50,9 +49,9 @@ def add_noise(
 def target(
     prediction: Prediction, x0: jax.Array, noise: jax.Array, alpha: jax.Array, sigma: jax.Array
 ) -> jax.Array:
-    """What a network of type `prediction` should put out for clean `x0` and `noise`, `[B, ...]`.
+    """Returns the target of a network of type `prediction` for clean `x0` and `noise`, `[B, ...]`.
 
-    ε, x_0, or v = α ε − σ x_0 (Salimans & Ho 2022, appendix D).
+    It is ε, x_0, or v = α ε − σ x_0 (Salimans & Ho 2022, appendix D).
     """
     of_x0, of_noise = _output_weights(prediction, alpha, sigma)
     return match_rank(of_x0, x0) * x0 + match_rank(of_noise, x0) * noise
@@ -61,7 +60,7 @@ def target(
 def to_x0(
     prediction: Prediction, x_t: jax.Array, output: jax.Array, alpha: jax.Array, sigma: jax.Array
 ) -> jax.Array:
-    """The clean sample that the network's `output` at `x_t` implies, `[B, ...]`.
+    """Returns the clean sample that the network's `output` at `x_t` implies, `[B, ...]`.
 
     Undefined for "eps" where α = 0, which `ScheduleConfig` excludes.
     """
@@ -72,7 +71,7 @@ def to_x0(
 def to_eps(
     prediction: Prediction, x_t: jax.Array, output: jax.Array, alpha: jax.Array, sigma: jax.Array
 ) -> jax.Array:
-    """The noise that the network's `output` at `x_t` implies, `[B, ...]`."""
+    """Returns the noise that the network's `output` at `x_t` implies, `[B, ...]`."""
     of_x0, of_noise = _output_weights(prediction, alpha, sigma)
     determinant = alpha * of_noise - sigma * of_x0
     return (
@@ -81,7 +80,7 @@ def to_eps(
 
 
 def x0_weights(prediction: Prediction, alpha: Any, sigma: Any) -> tuple[Any, Any]:
-    """(a, b) of x_0 = a x_t + b output: scalars, or numpy or JAX arrays of α's shape and dtype."""
+    """Returns (a, b) of x_0 = a x_t + b output, scalars or arrays of α's shape, type and dtype."""
     of_x0, of_noise = _output_weights(prediction, alpha, sigma)
     determinant = alpha * of_noise - sigma * of_x0
     return of_noise / determinant, -sigma / determinant
@@ -93,11 +92,12 @@ def loss_weight(
     sigma_B: jax.Array,
     min_snr_gamma: float | None = None,
 ) -> jax.Array:
-    """Weight `[B]` of the squared error of the network's output.
+    """Returns the weight `[B]` of the squared error of the network's output.
 
-    Min-SNR-γ (Hang et al. 2023): the squared error of x_0 weighs min(SNR, γ), with SNR = α²/σ²;
-    that of ε is SNR times as large and that of v SNR + 1 times, so their weights are divided by it.
-    None is the plain, unweighted loss. With zero terminal SNR the last timestep weighs 0.
+    Min-SNR-γ (Hang et al. 2023): the squared error of x_0 has weight min(SNR, γ), with SNR = α²/σ².
+    The error of ε is SNR times as large and that of v SNR + 1 times, so their weights are divided
+    by these factors. None gives the unweighted loss. With zero terminal SNR, the last timestep has
+    weight 0.
 
     Raises:
         UserError: γ is not above 0.
@@ -105,27 +105,27 @@ def loss_weight(
     if min_snr_gamma is None:
         return jnp.ones_like(alpha_B)
     if not min_snr_gamma > 0.0:
-        raise UserError(f"min_snr_gamma is {min_snr_gamma}, a number above 0 expected")
+        raise UserError(f"min_snr_gamma is {min_snr_gamma}, expected a number above 0")
     signal, noise = alpha_B**2, sigma_B**2
     match prediction:
         case "x0":
             return jnp.minimum(signal / noise, min_snr_gamma)
         case "eps":
             return jnp.minimum(1.0, min_snr_gamma * noise / signal)
-        case "v":  # SNR + 1 = 1/σ², so no division is left
+        case "v":  # SNR + 1 = 1/σ² removes the division
             return jnp.minimum(signal, min_snr_gamma * noise)
 
 
 def match_rank(weight: jax.Array, x: jax.Array) -> jax.Array:
-    """`weight`, a scalar or `[B]`, with trailing axes so that it multiplies `x` `[B, ...]`."""
+    """Adds trailing axes to `weight`, a scalar or `[B]`, to multiply `x` `[B, ...]` by it."""
     weight = jnp.asarray(weight)
     return weight.reshape(weight.shape + (1,) * (x.ndim - 1)) if weight.ndim else weight
 
 
 def _output_weights(prediction: Prediction, alpha: Any, sigma: Any) -> tuple[Any, Any]:
-    """The conversion table: (p, q) of output = p x_0 + q ε, of α's shape and array type.
+    """Returns (p, q) of output = p x_0 + q ε, of α's shape and array type.
 
-    Its inverse, with x_t = α x_0 + σ ε and d = α q − σ p, is
+    The inverse, with x_t = α x_0 + σ ε and d = α q − σ p, is
     x_0 = (q x_t − σ output) / d and ε = (−p x_t + α output) / d.
     """
     match prediction:

@@ -1,22 +1,22 @@
-"""Samplers: five published names for one update, under one compiled loop.
+"""Samplers: five published methods as one update rule, under one compiled loop.
 
 Written in variance-preserving coordinates, x = α x_0 + σ ε, each of the samplers here goes from
 noise level (α, σ) to (α', σ') by DDIM's equation 12 (Song et al. 2021)
 
     x' = α' x_0 + √(σ'² − s²) ε + s z,    s² = η² (σ'²/σ²) (1 − α²/α'²),    z ~ N(0, 1)
 
-- `ddim`: as it stands, with `eta` = η.
+- `ddim`: the update itself, with `eta` = η.
 - `ddpm`: η = 1, the posterior of DDPM (Ho et al. 2020, eqs. 6 and 7).
 - `euler`: η = 0; Euler's step for dx/dσ = (x − x_0)/σ in k-diffusion's x/α against σ/α
   (Karras et al. 2022, Algorithm 1 without the second-order correction).
 - `euler_ancestral`: η = 1; k-diffusion's σ_up and σ_down multiply out to the same posterior.
-- `dpmpp_2m`: η = 0 with x_0 replaced by x_0 + (h/2h₀)(x_0 − previous x_0), where h and h₀ are this
-  and the last step in log(α/σ) (Lu et al. 2022, DPM-Solver++, Algorithm 2, midpoint); plain in the
-  first step, which has no previous x_0, and in the last, which ends at σ = 0.
+- `dpmpp_2m`: η = 0 with x_0 replaced by x_0 + (h/2h₀)(x_0 − previous x_0), where h and h₀ are the
+  current and the previous step in log(α/σ) (Lu et al. 2022, DPM-Solver++, Algorithm 2, midpoint).
+  x_0 is kept in the first step, which has no previous x_0, and in the last, which ends at σ = 0.
 
-They differ in their time grids, which are those of the diffusers schedulers of the same name. So a
-sampler is a table of coefficients, a `Plan`, worked out in float64 on the host; the number of steps
-and even the sampler are data to the compiled loop.
+The samplers also differ in their time grids, which are those of the diffusers schedulers of the
+same name. So a sampler is a table of coefficients, a `Plan`, computed in float64 on the host. The
+number of steps and even the sampler are data to the compiled loop.
 
 Letters: B batch, S steps of a plan, T = training timesteps ≥ S. `x` without a suffix is `[B, ...]`.
 """
@@ -38,21 +38,21 @@ TimestepSpacing: TypeAlias = Literal["leading", "linspace", "trailing"]
 ModelFn: TypeAlias = Callable[[jax.Array, jax.Array], jax.Array]
 NoiseFn: TypeAlias = Callable[[jax.Array], jax.Array]
 
-# The spacing that diffusers' schedulers of these names have by default; the others have "leading".
+# diffusers' schedulers of these names have "linspace" spacing by default, the others "leading".
 _LINSPACED = ("dpmpp_2m", "euler", "euler_ancestral")
-# Stands in for ᾱ = 0 where a sampler needs a finite σ/α (diffusers' value).
+# Replaces ᾱ = 0 where a sampler needs a finite σ/α (diffusers' value).
 _SMALLEST_ALPHA_BAR = 2.0**-24
 
 
 @dataclass(frozen=True)
 class SamplerConfig:
-    """Which sampler, on which of the training timesteps.
+    """A sampler and its subset of the training timesteps.
 
     Attributes:
         name: see the module's docstring.
-        num_steps: network evaluations. For `ddim` best a divisor of T: like diffusers it steps by
-            T // num_steps, which otherwise, and with "linspace", falls short of the next timestep.
-        timestep_spacing: where the steps fall (Lin et al. 2023, table 2): multiples of
+        num_steps: network evaluations. For `ddim`, best a divisor of T: as in diffusers, its step
+            is T // num_steps, which otherwise, and with "linspace", falls short of the next one.
+        timestep_spacing: positions of the steps (Lin et al. 2023, table 2): multiples of
             T // num_steps ("leading"), evenly from T − 1 down to 0 ("linspace"), or evenly from
             T − 1 down to T/num_steps − 1 ("trailing", the one to use with zero terminal SNR).
         steps_offset: added to "leading" timesteps; Stable Diffusion uses 1.
@@ -70,18 +70,18 @@ class SamplerConfig:
 
     def __post_init__(self) -> None:
         if self.name not in get_args(SamplerName):
-            raise UserError(f"sampler is {self.name!r}, one of {get_args(SamplerName)} expected")
+            raise UserError(f"sampler is {self.name!r}, expected one of {get_args(SamplerName)}")
         if self.timestep_spacing not in get_args(TimestepSpacing):
             raise UserError(
                 f"timestep_spacing is {self.timestep_spacing!r}, "
-                f"one of {get_args(TimestepSpacing)} expected"
+                f"expected one of {get_args(TimestepSpacing)}"
             )
         if self.num_steps < 1:
-            raise UserError(f"num_steps is {self.num_steps}, at least 1 expected")
+            raise UserError(f"num_steps is {self.num_steps}, expected at least 1")
         if self.steps_offset < 0:
-            raise UserError(f"steps_offset is {self.steps_offset}, at least 0 expected")
+            raise UserError(f"steps_offset is {self.steps_offset}, expected at least 0")
         if not 0.0 <= self.eta <= 1.0:
-            raise UserError(f"eta is {self.eta}, a number in [0, 1] expected")
+            raise UserError(f"eta is {self.eta}, expected a number in [0, 1]")
         if self.eta and self.name != "ddim":
             raise UserError(f"eta is {self.eta}, but only ddim has it, not {self.name}")
 
@@ -91,11 +91,11 @@ class SamplerConfig:
         return 1.0 if self.name in ("ddpm", "euler_ancestral") else self.eta
 
     def renamed(self, name: SamplerName) -> "SamplerConfig":
-        """Another sampler for the same model, on the grid it has in diffusers by default.
+        """Returns another sampler for the same model, with its default spacing in diffusers.
 
-        This is what diffusers' `from_config` makes of Stable Diffusion's scheduler files, which do
-        not say where the steps fall. "trailing", no sampler's default, was chosen for the model
-        (as one with zero terminal SNR needs it) and is kept.
+        diffusers' `from_config` does the same with Stable Diffusion's scheduler files, which do not
+        specify the spacing. "trailing" is the default of no sampler: it was chosen for the model
+        (one with zero terminal SNR needs it) and is kept.
 
         Raises:
             UserError: there is no such sampler.
@@ -109,7 +109,7 @@ class SamplerConfig:
 
 
 class Plan(NamedTuple):
-    """What each step does. Float32 `[T]` unless said; entries from `num_steps` on do nothing.
+    """Coefficients of each step, float32 `[T]` unless noted; no effect from `num_steps` on.
 
     Step i evaluates the network at `timesteps[i]`, takes
     x_0 = `x0_of_x` x + `x0_of_output` output, and goes to
@@ -137,12 +137,12 @@ class SamplerState(NamedTuple):
 def plan(
     schedule_config: ScheduleConfig, sampler_config: SamplerConfig, num_steps: int | None = None
 ) -> Plan:
-    """Works out a sampler's coefficients in float64 on the host.
+    """Computes a sampler's coefficients in float64 on the host.
 
     Args:
         schedule_config: the schedule that the network was trained on, and its prediction type.
         sampler_config: the sampler.
-        num_steps: instead of `sampler_config.num_steps`.
+        num_steps: replaces `sampler_config.num_steps`.
 
     Raises:
         UserError: `num_steps` is below 1, or the spacing does not fit that many steps into the
@@ -159,7 +159,7 @@ def plan(
     noise = noise * np.sqrt(1.0 - alpha_bar_S / next_alpha_bar_S)
     keep = np.sqrt(next_sigma**2 - noise**2) / sigma
     extrapolate = np.zeros_like(alpha)
-    if sampler_config.name == "dpmpp_2m":  # but for its first and last step
+    if sampler_config.name == "dpmpp_2m":  # except in its first and last step
         step_sizes = np.diff(np.log(alpha / sigma))
         extrapolate[1:-1] = step_sizes[1:] / (2.0 * step_sizes[:-1])
     x0_of_x, x0_of_output = x0_weights(schedule_config.prediction, alpha, sigma)
@@ -182,13 +182,13 @@ def plan(
 
 
 def init_state(noise: jax.Array, plan: Plan) -> SamplerState:
-    """The state before step 0, from standard normal `noise` `[B, ...]`."""
+    """Returns the state before step 0, from standard normal `noise` `[B, ...]`."""
     x = plan.init_scale * noise.astype(jnp.float32)
     return SamplerState(x=x, previous_x0=jnp.zeros_like(x))
 
 
 def loop_config(config: SamplerConfig) -> SamplerConfig:
-    """The one sampler of its kind, so that all of a kind share one compiled `sample`."""
+    """Returns the config shared by all stochastic samplers, or by all others, to compile once."""
     return SamplerConfig("ddpm" if config.noise_amount > 0.0 else "ddim")
 
 
@@ -201,18 +201,18 @@ def sample(
     stop: jax.Array | int,
     noise_fn: NoiseFn,
 ) -> SamplerState:
-    """Takes the steps `start` ≤ i < `stop` of `plan`; the whole of it is 0 to `plan.num_steps`.
+    """Takes the steps `start` ≤ i < `stop` of `plan`; all of them are 0 to `plan.num_steps`.
 
-    Pure and jittable: `config`, `model_fn` and `noise_fn` are static, the rest is data. So neither
-    stepping one by one nor a plan with another number of steps or spacing compiles again, as long
-    as `config` is equal: vary the steps by the `num_steps` argument of `plan`.
+    Pure and jittable: `config`, `model_fn` and `noise_fn` are static, other arguments are data. If
+    `config` is equal, neither stepping one by one nor a plan with another number of steps or
+    spacing compiles again: change the steps with the `num_steps` argument of `plan`.
 
     Args:
         config: the plan's sampler; only whether it is stochastic matters here.
         model_fn: `(x, timesteps_B) -> output` of the schedule's prediction type; `x` `[B, ...]` is
             float32 with variance α² var(x_0) + σ², `timesteps_B` float32 (fractional for the Euler
             samplers with "linspace").
-        state: `init_state`'s, or that after the steps before `start`.
+        state: the result of `init_state`, or the state after the steps before `start`.
         plan: the coefficients.
         start: first step; may be traced.
         stop: one past the last step; may be traced.
@@ -238,22 +238,23 @@ def sample(
 
 
 def _init_scale(config: SamplerConfig, first_sigma: float) -> float:
-    """Standard deviation of the first x: k-diffusion's grids start at N(0, (σ/α)²) in x/α.
+    """Returns the standard deviation of the first x.
 
-    With "leading" spacing diffusers makes it (σ/α)² + 1, which is 1 here.
+    k-diffusion's grids start at N(0, (σ/α)²) in x/α. With "leading" spacing, diffusers uses the
+    variance (σ/α)² + 1, which is 1 here.
     """
     is_euler = config.name in ("euler", "euler_ancestral")
     return first_sigma if is_euler and config.timestep_spacing != "leading" else 1.0
 
 
 def _timesteps(config: SamplerConfig, num_train: int) -> np.ndarray:
-    """The training timesteps that the network is called with, falling, float64 `[S]`.
+    """Returns the timesteps that the network is called with, decreasing, float64 `[S]`.
 
     Raises:
-        UserError: they leave [0, T), are not all different, or are more than T.
+        UserError: they are not in [0, T), not all different, or more than T.
     """
     num_steps = config.num_steps
-    # DPM-Solver++ counts the end of its last step as a point of the grid too, and leaves it out.
+    # DPM-Solver++'s grid has one more point, the end of its last step, which is left out.
     points = num_steps + 1 if config.name == "dpmpp_2m" else num_steps
     match config.timestep_spacing:
         case "linspace":
@@ -264,7 +265,7 @@ def _timesteps(config: SamplerConfig, num_train: int) -> np.ndarray:
             rising = np.arange(points) * (num_train // points) + config.steps_offset
             timesteps_S = rising[::-1][:num_steps].astype(np.float64)
         case "trailing":
-            # The slice: arange overshoots by one element for a few S, such as 61 of 1000.
+            # The slice is for a few S, such as 61 of 1000, where arange gives one element too many.
             timesteps_S = np.arange(num_train, 0, -num_train / num_steps)[:num_steps].round() - 1
     is_falling = num_steps <= num_train and np.all(np.diff(timesteps_S) < 0)
     if timesteps_S[0] > num_train - 1 or not is_falling:
@@ -278,12 +279,12 @@ def _timesteps(config: SamplerConfig, num_train: int) -> np.ndarray:
 def _noise_levels(
     schedule_config: ScheduleConfig, config: SamplerConfig, timesteps_S: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """ᾱ before and after each step, float64 `[S]` each."""
+    """Returns ᾱ before and after each step, float64 `[S]` each."""
     alpha_bar_T = alphas_cumprod(schedule_config)
     num_train, num_steps = len(alpha_bar_T), len(timesteps_S)
     if config.name == "ddim":
-        # diffusers steps by T // S whatever the spacing, and as Stable Diffusion configures it
-        # (`set_alpha_to_one=False`) ends at the noise level of timestep 0.
+        # diffusers steps by T // S for any spacing. As Stable Diffusion configures it
+        # (`set_alpha_to_one=False`), it ends at the noise level of timestep 0.
         index_S = timesteps_S.astype(np.int64)
         return alpha_bar_T[index_S], alpha_bar_T[np.maximum(index_S - num_train // num_steps, 0)]
     if config.name == "ddpm":
@@ -291,7 +292,7 @@ def _noise_levels(
     else:
         if schedule_config.zero_terminal_snr:
             alpha_bar_T[-1] = _SMALLEST_ALPHA_BAR
-        # Between timesteps it is σ/α that is linear.
+        # σ/α is interpolated linearly between timesteps.
         ratio_T = np.sqrt((1.0 - alpha_bar_T) / alpha_bar_T)
         alpha_bar_S = 1.0 / (1.0 + np.interp(timesteps_S, np.arange(num_train), ratio_T) ** 2)
     return alpha_bar_S, np.append(alpha_bar_S[1:], 1.0)

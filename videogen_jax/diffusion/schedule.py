@@ -1,7 +1,7 @@
-"""Noise schedules: how much signal is left at each training timestep.
+"""Noise schedules: the levels of signal and noise at each training timestep.
 
-Variance preserving throughout: x_t = α_t x_0 + σ_t ε with α_t² + σ_t² = 1. Everything derives from
-ᾱ_t = α_t², which is computed in float64 on the host.
+All are variance preserving: x_t = α_t x_0 + σ_t ε with α_t² + σ_t² = 1. They are defined by
+ᾱ_t = α_t², computed in float64 on the host.
 
 Letters: T training timesteps.
 """
@@ -23,12 +23,12 @@ _COSINE_MAX_BETA = 0.999  # the same, section 3.2: no singularity at t = T
 
 @dataclass(frozen=True)
 class ScheduleConfig:
-    """A discrete noise schedule and what the network predicts on it.
+    """A discrete noise schedule, and the prediction type of the network.
 
     The defaults are Stable Diffusion's (and so VideoGen's §3.5).
 
     Attributes:
-        num_train_timesteps: timesteps run over 0 … this − 1, noisier upwards.
+        num_train_timesteps: number T of timesteps 0 … T − 1, in order of increasing noise.
         beta_schedule: β linear ("linear", DDPM), √β linear ("scaled_linear", latent diffusion), or
             "cosine" (Nichol & Dhariwal 2021; diffusers' "squaredcos_cap_v2").
         beta_start: first β; unused by "cosine".
@@ -37,7 +37,7 @@ class ScheduleConfig:
             "simple diffusion", eq. 4). Above 1 is noisier. On the cosine schedule, where σ/α is the
             tangent of an angle, it multiplies that tangent.
         zero_terminal_snr: rescales α so that the last timestep is pure noise (Lin et al. 2023,
-            Algorithm 1). Not with "eps", which says nothing about x_0 there.
+            Algorithm 1). Not with "eps", which does not determine x_0 there.
         prediction: the network's output: the noise ε, the velocity v = α ε − σ x_0
             (Salimans & Ho 2022), or x_0 itself.
 
@@ -56,32 +56,32 @@ class ScheduleConfig:
     def __post_init__(self) -> None:
         if self.num_train_timesteps < 2:
             raise UserError(
-                f"num_train_timesteps is {self.num_train_timesteps}, at least 2 expected"
+                f"num_train_timesteps is {self.num_train_timesteps}, expected at least 2"
             )
         if self.beta_schedule not in get_args(BetaSchedule):
             raise UserError(
-                f"beta_schedule is {self.beta_schedule!r}, one of {get_args(BetaSchedule)} expected"
+                f"beta_schedule is {self.beta_schedule!r}, expected one of {get_args(BetaSchedule)}"
             )
         if not 0.0 < self.beta_start <= self.beta_end < 1.0:
             raise UserError(
                 f"beta_start, beta_end are {self.beta_start}, {self.beta_end}, "
-                "0 < beta_start <= beta_end < 1 expected"
+                "expected 0 < beta_start <= beta_end < 1"
             )
         if not 0.0 < self.shift < math.inf:
-            raise UserError(f"shift is {self.shift}, a finite number above 0 expected")
+            raise UserError(f"shift is {self.shift}, expected a finite number above 0")
         if self.prediction not in get_args(Prediction):
             raise UserError(
-                f"prediction is {self.prediction!r}, one of {get_args(Prediction)} expected"
+                f"prediction is {self.prediction!r}, expected one of {get_args(Prediction)}"
             )
         if self.zero_terminal_snr and self.prediction == "eps":
             raise UserError("zero_terminal_snr needs prediction 'v' or 'x0', not 'eps'")
 
 
 def alphas_cumprod(config: ScheduleConfig) -> np.ndarray:
-    """ᾱ_t = α_t² as float64 `[T]`, strictly falling, in [0, 1); 0 only with `zero_terminal_snr`.
+    """Returns ᾱ_t = α_t², float64 `[T]`, decreasing, in [0, 1); 0 only if `zero_terminal_snr`.
 
-    Agrees with `diffusers.DDPMScheduler.alphas_cumprod` at shift 1, of which the zero-SNR rescaling
-    comes before the shift.
+    Agrees with `diffusers.DDPMScheduler.alphas_cumprod` at shift 1. The zero-SNR rescaling comes
+    before the shift.
     """
     alpha_bar_T = np.cumprod(1.0 - _betas(config))
     if config.zero_terminal_snr:
@@ -90,7 +90,7 @@ def alphas_cumprod(config: ScheduleConfig) -> np.ndarray:
 
 
 def _betas(config: ScheduleConfig) -> np.ndarray:
-    """β_t, float64 `[T]`."""
+    """Returns β_t, float64 `[T]`."""
     start, end, count = config.beta_start, config.beta_end, config.num_train_timesteps
     match config.beta_schedule:
         case "linear":

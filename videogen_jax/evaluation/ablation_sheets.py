@@ -1,4 +1,4 @@
-"""Pictures beside the tables of the ablations: the same few clips made in either way."""
+"""Contact sheets for the ablation tables: the same few clips made by each method."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -27,16 +27,17 @@ def save_ablation_sheets(
     out: Path,
     seed: int,
 ) -> None:
-    """Writes `with_and_without.png` (Table 3), `missing_frames.png` (Fig. 6), `decoders.png` (Fig. 7).
+    """Writes the sheets `with_and_without.png`, `missing_frames.png` and `decoders.png`.
 
-    Of the first held-out captions and clips, so none is chosen.
+    They belong to Table 3, Fig. 6 and Fig. 7 and show the first held-out captions and clips,
+    without selection.
 
     Args:
-        model: the whole one.
-        without: whose stages were trained without a reference.
-        refiners: the model whose refiner was trained on this way's frames.
-        out: folder.
-        seed: of all noise.
+        model: the whole model.
+        without: a model whose stages were trained without a reference.
+        refiners: for each interpolation, a model whose refiner was trained on its frames.
+        out: output folder.
+        seed: seed of all noise.
     """
     save_sheet(out / "with_and_without.png", _with_and_without(model, without, seed))
     save_sheet(out / "missing_frames.png", _missing_frames(model, refiners, seed))
@@ -66,11 +67,11 @@ def _missing_frames(
 
 def _decoders(model: VideoGen) -> list[Video]:
     pairs = degraded_clips(_CLIPS, model.config.stages[-1].resolution)
-    given = {name: [pair[name] for pair in pairs] for name in ("video", "degraded")}
-    latents = encode_clips(model, given["degraded"])
+    clips = {name: [pair[name] for pair in pairs] for name in ("video", "degraded")}
+    latents = encode_clips(model, clips["degraded"])
     rows = {
-        "true": given["video"],
-        "degraded": given["degraded"],
+        "true": clips["video"],
+        "degraded": clips["degraded"],
         "image decoder": decode_clips(model, latents, "image"),
         "video decoder": decode_clips(model, latents, "video"),
     }
@@ -83,7 +84,7 @@ def _videos(clips: Sequence[np.ndarray], captions: Sequence[str], fps: float) ->
 
 
 def _interleaved(ways: Mapping[str, list[Video]]) -> list[Video]:
-    """The first clip in every way, then the second; the way is in front of the prompt."""
+    """Orders videos by clip, then by method, and puts the method before the prompt."""
     return [
         dataclasses.replace(video, prompt=f"{name}: {video.prompt}")
         for same in zip(*ways.values(), strict=True)

@@ -1,13 +1,13 @@
-"""The Fréchet distance of two sets of features (Heusel et al. 2017; FVD, Unterthiner et al. 2018)."""
+"""The Fréchet distance of feature sets (Heusel et al. 2017; FVD, Unterthiner et al. 2018)."""
 
 import numpy as np
 
 
 def frechet_distance(features_ND: np.ndarray, others_MD: np.ndarray) -> float:
-    """Squared Fréchet (2-Wasserstein) distance of the Gaussians with the sets' means and covariances.
+    """Computes the squared Fréchet (2-Wasserstein) distance of Gaussians fitted to two sets.
 
-    |μ₁ − μ₂|² + tr(Σ₁ + Σ₂ − 2 (Σ₁ Σ₂)^½). Sets of finite size are apart even if both are of one
-    distribution, the more so the more features there are.
+    |μ₁ − μ₂|² + tr(Σ₁ + Σ₂ − 2 (Σ₁ Σ₂)^½), with the sets' means and covariances. Even two finite
+    sets of one distribution have a distance, which grows with the number of features.
 
     Args:
         features_ND: float [N, D], a row per clip.
@@ -17,7 +17,7 @@ def frechet_distance(features_ND: np.ndarray, others_MD: np.ndarray) -> float:
         at least 0, in the squared unit of the features.
 
     Raises:
-        ValueError: a set is no matrix of two rows or more, the numbers of features differ, or a
+        ValueError: a set is not a matrix of at least two rows, the numbers of features differ, or a
             value is not finite.
     """
     sets = [np.asarray(features, np.float64) for features in (features_ND, others_MD)]
@@ -31,7 +31,7 @@ def frechet_distance(features_ND: np.ndarray, others_MD: np.ndarray) -> float:
     (mean, covariance), (other_mean, other_covariance) = (
         (features.mean(0), np.atleast_2d(np.cov(features, rowvar=False))) for features in sets
     )
-    # tr (Σ₁ Σ₂)^½ by the eigenvalues of Σ₁^½ Σ₂ Σ₁^½, which is symmetric.
+    # tr (Σ₁ Σ₂)^½ from the eigenvalues of Σ₁^½ Σ₂ Σ₁^½, which is symmetric.
     values, vectors = np.linalg.eigh(covariance)
     root = (vectors * np.sqrt(values.clip(0))) @ vectors.T
     shared = np.sqrt(np.linalg.eigvalsh(root @ other_covariance @ root).clip(0)).sum()

@@ -1,4 +1,4 @@
-"""The pictures of the README: what the model that ships makes of a few prompts."""
+"""The pictures of the README: videos of a few prompts by the shipped model."""
 
 import dataclasses
 from pathlib import Path
@@ -9,7 +9,7 @@ from videogen_jax.evaluation.sheets import save_sheet
 from videogen_jax.media.video import Video
 from videogen_jax.pipeline.videogen import VideoGen
 
-# Of the kinds of motion, background and size, and of all shapes; none chosen for its result.
+# They cover the kinds of motion, background and size, and all shapes; none was selected by result.
 PROMPTS = (
     "a large red circle moving left over a navy background",
     "a small yellow star growing on a navy background",
@@ -18,28 +18,28 @@ PROMPTS = (
     "a large orange triangle shrinking over a gray background",
     "a small cyan circle moving down and left over a brown background",
 )
-_OPEN_PROMPT = "a red circle moving left"  # size and background are the reference's to choose
+_OPEN_PROMPT = "a red circle moving left"  # leaves size and background to the reference
 _REFERENCE_SEEDS = (0, 1, 2)
 OWN_IMAGE = Path(__file__).parents[1] / "assets" / "reference.png"
 """A user's picture, drawn with another program."""
-_SCALE = 3  # of the frames in a file, so that viewers do not blur small ones
+_SCALE = 3  # enlargement of the frames in a file, because viewers blur small ones
 
 
 def make_gallery(model: VideoGen, image: Path, image_prompt: str, out: Path, seed: int) -> None:
     """Writes the gallery's files.
 
-    `prompt_<i>.webp`: six prompts, and `prompts.png`, a sheet of them. `references.png`: one prompt
-    with three reference images, drawn with three seeds while the cascade's stays (Fig. 3).
-    `own_image.png` and `.webp`: a user's image as the reference. `frames_16.webp` and
+    `prompt_<i>.webp`: videos of six prompts; `prompts.png`: a sheet of them. `references.png`: one
+    prompt with three reference images, drawn with three seeds, and one seed for the cascade
+    (Fig. 3). `own_image.png` and `.webp`: a user's image as the reference. `frames_16.webp` and
     `frames_61.webp`: a clip before and after two rounds of temporal super-resolution, at the same
     speed.
 
     Args:
-        model: of the shapes data.
-        image: a picture file.
-        image_prompt: what is to happen in it.
-        out: folder.
-        seed: of all noise.
+        model: a model of the shapes data.
+        image: image file of the user's reference.
+        image_prompt: prompt of the video from that image.
+        out: output folder.
+        seed: seed of all noise.
     """
     out.mkdir(parents=True, exist_ok=True)
     videos = model(list(PROMPTS), seed=seed)
@@ -58,6 +58,6 @@ def make_gallery(model: VideoGen, image: Path, image_prompt: str, out: Path, see
 
 
 def enlarged(video: Video) -> Video:
-    """With every pixel three times as wide and high."""
+    """Returns the video with every pixel three times as wide and high."""
     frames = video.frames.repeat(_SCALE, axis=1).repeat(_SCALE, axis=2)
     return dataclasses.replace(video, frames=np.ascontiguousarray(frames))

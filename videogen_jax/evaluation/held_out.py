@@ -1,4 +1,4 @@
-"""What models of the shapes data are evaluated on: captions that were never trained on.
+"""Held-out captions and clips, on which models of the shapes data are evaluated.
 
 Letters: F frames, H height, W width; a trailing 3 are RGB channels.
 """
@@ -25,7 +25,7 @@ class HeldOut:
 
     Attributes:
         captions: texts.
-        asked: what each asks for, None for what it leaves open.
+        asked: the attributes that each caption names; None for those that it does not name.
         clips: the true clips, uint8 [F, H, W, 3].
     """
 
@@ -35,7 +35,7 @@ class HeldOut:
 
 
 def held_out(count: int, resolution: int, num_frames: int = 16) -> HeldOut:
-    """The first `count` held-out clips with `num_frames` frames over the whole motion."""
+    """Returns the first `count` held-out clips, with `num_frames` frames over the whole motion."""
     source = ShapesClips("held_out", count, resolution=resolution, num_frames=num_frames)
     examples = [source[index] for index in range(count)]
     captions = tuple(example["caption"] for example in examples)
@@ -50,19 +50,21 @@ def sample_videos(
     options: VideoOptions,
     references: Sequence[np.ndarray] | None = None,
 ) -> list[Video]:
-    """A video of each caption, in batches of eight; a number that eight divides compiles once.
+    """Samples a video of each caption, in batches of eight.
+
+    A number of captions that eight divides compiles once.
 
     Args:
-        model: any.
+        model: any model.
         captions: texts.
-        seed: of the noise of the first batch; that of the others adds the number of captions before.
-        options: of the videos, but for the seed.
-        references: an image for each caption, by default generated ones.
+        seed: seed of the first batch; other batches add the index of their first caption.
+        options: options of the videos; `seed` replaces theirs.
+        references: an image for each caption; by default images are generated.
     """
     videos: list[Video] = []
     for start in tqdm(range(0, len(captions), BATCH), desc="sampling", unit="batch"):
         batch = list(captions[start : start + BATCH])
-        given = None if references is None else list(references[start : start + BATCH])
-        # Another seed for each batch: place 0 of every batch has the same noise otherwise.
-        videos += model(batch, reference=given, options=options, seed=seed + start)
+        images = None if references is None else list(references[start : start + BATCH])
+        # Each batch has its own seed: with one seed, position 0 of all would have the same noise.
+        videos += model(batch, reference=images, options=options, seed=seed + start)
     return videos

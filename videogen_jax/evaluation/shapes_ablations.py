@@ -33,12 +33,12 @@ from videogen_jax.pipeline.videogen import VideoGen
 
 @dataclass(frozen=True)
 class Spread:
-    """A number at several seeds."""
+    """Values of a measure at several seeds."""
 
     values: tuple[float, ...]
 
     def text(self, scale: float = 1.0, digits: int = 1) -> str:
-        """The mean and, in brackets, the lowest and the highest."""
+        """Formats the mean and, in brackets, the lowest and the highest value."""
         scaled = [value * scale for value in self.values]
         low, high = min(scaled), max(scaled)
         return f"{np.mean(scaled):.{digits}f} ({low:.{digits}f}–{high:.{digits}f})"
@@ -46,12 +46,12 @@ class Spread:
 
 @dataclass(frozen=True)
 class PerClip:
-    """A number of every clip of a set; NaN where it has none, which is left out."""
+    """Values of a measure for every clip of a set; NaN where it is undefined, which is left out."""
 
     values: tuple[float, ...]
 
     def text(self, other: "PerClip | None" = None, digits: int = 2) -> str:
-        """The mean; in brackets what it has more than `other`, ± the standard error of that."""
+        """Formats the mean and, in brackets, the mean gain over `other` ± its standard error."""
         mean = f"{np.nanmean(self.values):.{digits}f}"
         if other is None:
             return mean
@@ -77,20 +77,20 @@ _READ = "colour", "shape", "motion", "size", "background"
 
 
 def reference_table(model: VideoGen, without: VideoGen, prompts: int, seeds: Sequence[int]) -> str:
-    """Table 3: the cascade with a reference image, and one that was trained without, as Markdown.
+    """Returns Table 3 as Markdown: the cascade with a reference image, and one trained without.
 
     Args:
-        model: its image model draws the references.
-        without: whose stages were trained with `reference_dropout=1`.
-        prompts: how many held-out captions.
-        seeds: of the noise; each draws a video of every caption.
+        model: the model with references, which its image model draws.
+        without: a model whose stages were trained with `reference_dropout=1`.
+        prompts: number of held-out captions.
+        seeds: seeds of the noise; each draws a video of every caption.
 
     Raises:
         UserError: `prompts` is below 2.
     """
     if prompts < 2:
         raise UserError(
-            f"prompts is {prompts}, expected at least 2: the distance is one of spreads"
+            f"prompts is {prompts}, expected at least 2: the Fréchet distance needs covariances"
         )
     data = held_out(prompts, model.config.stages[-1].resolution)
     lines = [f"| % of {prompts} | " + " | ".join(_READ) + " | Fréchet distance |"]
@@ -106,7 +106,7 @@ def reference_table(model: VideoGen, without: VideoGen, prompts: int, seeds: Seq
 def reference_row(
     model: VideoGen, data: HeldOut, seeds: Sequence[int], use_reference: bool
 ) -> list[str]:
-    """The cells of one model: shares in %, then the Fréchet distance to the true clips."""
+    """Returns the cells of one model: shares in %, then the Fréchet distance to the true clips."""
     options = VideoOptions(temporal_sr=0, use_reference=use_reference)
     truth, shares, distances = _features_of(data.clips), [], []
     for seed in seeds:
@@ -122,7 +122,7 @@ def _features_of(clips: Clips) -> np.ndarray:
 
 
 def _others(count: int, data: HeldOut) -> Clips:
-    """As many held-out clips that are not in `data`."""
+    """Returns `count` held-out clips that are not in `data`."""
     return held_out(2 * count, data.clips[0].shape[1]).clips[count:]
 
 
@@ -154,13 +154,13 @@ _DECODER_MEASURES: dict[str, Measure] = {
 def interpolation_table(
     model: VideoGen, clips: int, seed: int, refiners: dict[Interpolation, VideoGen]
 ) -> str:
-    """Fig. 6: the missing frames of true clips, found by flow and by slerp, as Markdown.
+    """Returns Fig. 6 as Markdown: missing frames of true clips, interpolated by flow and slerp.
 
     Args:
-        model: whose autoencoder, flow and decoder are taken.
-        clips: how many held-out clips.
-        seed: of the refiner's noise.
-        refiners: the model whose refiner was trained on this way's frames.
+        model: the model whose autoencoder, flow and decoder are used.
+        clips: number of held-out clips.
+        seed: seed of the refiner's noise.
+        refiners: for each interpolation, a model whose refiner was trained on its frames.
     """
     num_frames = 2 * model.config.num_frames - 1
     data = held_out(clips, model.config.stages[-1].resolution, num_frames)
@@ -192,15 +192,15 @@ def interpolated(
     refine: bool,
     seed: int,
 ) -> np.ndarray:
-    """Clips again from every other frame of them, decoded.
+    """Interpolates clips from every other frame of them, and decodes the result.
 
     Args:
-        model: whose flow and decoder are taken.
-        refiner: whose refiner is.
-        latents_BFHWZ: of the true clips, F = 2 N − 1; those of the odd frames are not looked at.
-        way: that the missing frames are found in.
-        refine: whether the refiner then goes over them.
-        seed: of its noise.
+        model: the model whose flow and decoder are used.
+        refiner: the model whose refiner is used.
+        latents_BFHWZ: latents of the true clips, F = 2 N − 1; those of odd frames are not used.
+        way: the interpolation of the missing frames.
+        refine: whether the refiner runs on them.
+        seed: seed of the refiner's noise.
 
     Returns:
         uint8 [B, F, H, W, 3].
@@ -222,18 +222,20 @@ def interpolated(
 
 
 def decoder_table(model: VideoGen, clips: int, seed: int) -> str:
-    """Fig. 7: clips through either decoder, as Markdown: true ones, clean and degraded, and sampled.
+    """Returns Fig. 7 as Markdown: the image and the video decoder on true and sampled clips.
+
+    True clips are decoded from clean and from degraded frames.
 
     Args:
-        model: whose decoders they are.
-        clips: how many held-out clips, and as many captions.
-        seed: of the noise that videos are sampled from.
+        model: the model whose autoencoder and decoders are used.
+        clips: number of held-out clips, and of their captions to sample.
+        seed: seed of the noise that videos are sampled from.
     """
     pairs = degraded_clips(clips, model.config.stages[-1].resolution)
     true, degraded = ([pair[name] for pair in pairs] for name in ("video", "degraded"))
     lines = _header("clips, decoder", _DECODER_MEASURES)
-    for title, given in (("clean", true), ("degraded", degraded)):
-        latents = encode_clips(model, given)
+    for title, inputs in (("clean", true), ("degraded", degraded)):
+        latents = encode_clips(model, inputs)
         found: dict[DecoderName, Clips] = {
             name: decode_clips(model, latents, name) for name in ("image", "video")
         }
@@ -254,7 +256,7 @@ def decoder_table(model: VideoGen, clips: int, seed: int) -> str:
 
 
 def degraded_clips(count: int, resolution: int) -> list[dict]:
-    """The first held-out examples, with `caption`, `video` and `degraded` as in training."""
+    """Returns the first held-out examples, with `caption`, `video`, `degraded` as in training."""
     source = ShapesClips("held_out", count, resolution=resolution)
     degrading = DegradedClips(source, DegradeConfig.for_pixels(resolution))
     return [degrading[index] for index in range(count)]
@@ -278,7 +280,7 @@ def _header(title: str, measures: dict[str, Measure]) -> list[str]:
 def _row(
     title: str, row: Mapping[str, PerClip | None], other: Mapping[str, PerClip] | None = None
 ) -> str:
-    """Cells as `PerClip.text` writes them, a dash where there is nothing."""
+    """Formats a row with cells of `PerClip.text`, and a dash for None."""
     cells = [
         "–" if one is None else one.text(None if other is None else other[name])
         for name, one in row.items()

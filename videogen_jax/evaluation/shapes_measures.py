@@ -1,4 +1,4 @@
-"""Numbers of a shapes clip, from its pixels alone: whether it holds together, and where it lies.
+"""Measures of shapes clips, from their pixels alone: consistency over time, errors, features.
 
 Letters: F frames, H height, W width, D features; a trailing 3 are RGB channels.
 """
@@ -25,16 +25,16 @@ END_FRAMES = 4
 # In levels of 255, Euclidean over RGB. The two nearest colours of objects are 113 apart.
 MAX_COLOUR_DRIFT = 40.0
 MAX_SIZE_DRIFT = 1.15  # as a factor of the radius
-# Pixels around the object that a decoder may smear, in frames of 64.
+# Pixels around the object that a decoder may blur, in frames of 64.
 _RIM = 4
-# Between neighbouring pixels, in levels of 255; the background's own changes are below it.
+# Least change between neighbouring pixels at an edge, in levels of 255; backgrounds change less.
 _EDGE = 16.0
 NUM_FEATURES = 6 + 3 * MATCHED_FRAMES + len(SHAPES)
 
 
 @dataclass(frozen=True)
 class Steadiness:
-    """Whether the object of a clip is at the end what it was at the start."""
+    """Whether the object of a clip keeps its attributes from start to end."""
 
     colour: bool
     shape: bool
@@ -44,13 +44,14 @@ class Steadiness:
 def steadiness(video_FHW3: np.ndarray, motion: str) -> Steadiness:
     """Compares a clip's first and last four frames, each read as a clip of its own.
 
-    The colour is kept if it moves less than `MAX_COLOUR_DRIFT`, the shape if the same one is read,
-    the size if the radius is what the motion makes of it, within a factor of `MAX_SIZE_DRIFT`. An
-    object that is not seen at one end keeps nothing.
+    The colour is kept if it changes by at most `MAX_COLOUR_DRIFT`, the shape if both ends are read
+    as the same one, the size if the radius changes as the motion implies, within a factor of
+    `MAX_SIZE_DRIFT`. If the object is not visible at one end, nothing is kept.
 
     Args:
-        video_FHW3: uint8 [F, H, W, 3] with H = W and F ≥ 8, spanning the whole motion in even steps.
-        motion: the one asked for, of `data.shapes.MOTIONS`.
+        video_FHW3: uint8 [F, H, W, 3] with H = W and F ≥ 8, spanning the whole motion in even
+            steps.
+        motion: the requested motion, of `data.shapes.MOTIONS`.
 
     Raises:
         UserError: there are fewer frames, or as for `analyse`.
@@ -62,7 +63,7 @@ def steadiness(video_FHW3: np.ndarray, motion: str) -> Steadiness:
     if first.colour is None or last.colour is None or not (_is_seen(first) and _is_seen(last)):
         return Steadiness(False, False, False)
     drift = float(np.linalg.norm(first.colour - last.colour))
-    # Of the logarithm, as a clip grows by the same factor in every frame.
+    # A share of the change of the logarithm: a clip grows by the same factor in every frame.
     passed = (len(video_FHW3) - END_FRAMES) / (len(video_FHW3) - 1)
     wanted = SCALINGS.get(motion, 1.0) ** passed
     change = _mean_radius(last) / _mean_radius(first) / wanted
@@ -74,10 +75,10 @@ def steadiness(video_FHW3: np.ndarray, motion: str) -> Steadiness:
 
 
 def flicker(video_FHW3: np.ndarray) -> float:
-    """Mean absolute change of the background from frame to frame, in levels of 255.
+    """Returns the mean absolute change of the background between frames, in levels of 255.
 
-    The background is what lies four pixels (of 64) or more from the object in both frames; NaN
-    where there is none, or no second frame. True clips have 0.
+    The background is everything at least four pixels (of 64) from the object in both frames. The
+    result is NaN without background or without a second frame. True clips have 0.
     """
     video_FHW3 = np.asarray(video_FHW3)
     alpha_FHW = take_apart(video_FHW3).alpha_FHW
@@ -90,10 +91,10 @@ def flicker(video_FHW3: np.ndarray) -> float:
 
 
 def roughness(video_FHW3: np.ndarray) -> float:
-    """Mean absolute second difference over time, relative to the mean absolute first difference.
+    """Returns the mean absolute second difference over time, relative to the mean first one.
 
-    0 for pixels that change at a constant rate; 2 for ones that change and stop in turn, such as
-    those of a clip with every frame shown twice.
+    It is 0 for pixels that change at a constant rate; 2 for ones that change and stop in turn, such
+    as those of a clip with every frame shown twice.
     """
     x = video_FHW3.astype(np.float32)
     change = np.abs(np.diff(x, axis=0)).mean()
@@ -101,23 +102,23 @@ def roughness(video_FHW3: np.ndarray) -> float:
 
 
 def psnr(image: np.ndarray, truth: np.ndarray) -> float:
-    """Peak signal-to-noise ratio in dB, of uint8 arrays of one shape."""
+    """Returns the peak signal-to-noise ratio in dB, of uint8 arrays of one shape."""
     error = np.square(image.astype(np.float64) - truth).mean()
     return float(10 * np.log10(255**2 / max(error, 1e-9)))
 
 
 def change_error(clip_FHW3: np.ndarray, truth_FHW3: np.ndarray) -> float:
-    """Mean absolute error of the change from frame to frame, in levels of 255."""
+    """Returns the mean absolute error of the change between frames, in levels of 255."""
     change, true_change = (np.diff(x.astype(np.float32), axis=0) for x in (clip_FHW3, truth_FHW3))
     return float(np.abs(change - true_change).mean())
 
 
 def sharpness(clip_FHW3: np.ndarray, truth_FHW3: np.ndarray) -> float:
-    """How steep the edges of the true clip are in another, relative to the true ones.
+    """Returns how steep the true clip's edges are in another clip, relative to the true clip.
 
-    The mean, over the places where the true clip changes by `_EDGE` levels of 255 or more from one
-    pixel to the next, of the change there in the direction of the true one. 1 for the true clip,
-    less for a blurred one, the same for one with noise added. NaN where there is no edge.
+    This is the mean change in the direction of the true change, over neighbouring pixels between
+    which the true clip changes by at least `_EDGE` levels of 255. It is 1 for the true clip, less
+    for a blurred one, and the same for one with noise added. NaN without edges.
     """
     steepness = []
     for axis in (1, 2):
@@ -133,7 +134,7 @@ def sharpness(clip_FHW3: np.ndarray, truth_FHW3: np.ndarray) -> float:
 
 
 def features(video_FHW3: np.ndarray) -> np.ndarray:
-    """A clip as numbers that `frechet_distance` can compare, float64 [`NUM_FEATURES`].
+    """Returns a clip's features for `frechet_distance`, float64 [`NUM_FEATURES`].
 
     The object's and the background's colour (0..1); its centre (0..1 of the frame) and the square
     root of its share of the frame, at six times; and how well each of the shapes covers it (0..1).
@@ -160,6 +161,6 @@ def _is_seen(scene: Scene) -> bool:
 
 
 def _mean_radius(scene: Scene) -> float:
-    """Geometric mean over the frames that show the object, up to a factor that is the shape's."""
+    """Returns the geometric mean over frames with the object, up to a factor of the shape."""
     _, area_F = locate(scene.alpha_FHW[scene.seen_F])
     return float(np.exp(np.log(area_F).mean() / 2))

@@ -1,4 +1,4 @@
-"""How well a model of the shapes data follows prompts: its videos read by the analyser."""
+"""How well a model of the shapes data follows prompts, measured by the analyser."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -23,12 +23,13 @@ _STILL = ("colour", "shape", "size", "background")
 
 @dataclass(frozen=True)
 class Scores:
-    """Of a set of clips with the captions that they are to show: shares in 0..1, NaN for none.
+    """Scores of a set of clips with captions: shares in 0..1, NaN if not measured.
 
     Attributes:
-        colour, shape, motion, size, background: that the analyser reads as the caption names it, of
-            the captions that do (all name the first three).
-        keeps_colour, keeps_shape, keeps_size: of clips whose object does, see `steadiness`.
+        colour, shape, motion, size, background: share of clips that the analyser reads as their
+            caption says, among captions that name the attribute (all name the first three).
+        keeps_colour, keeps_shape, keeps_size: share of clips whose object keeps it, see
+            `steadiness`.
         flicker: mean of `flicker`, in levels of 255.
     """
 
@@ -44,7 +45,7 @@ class Scores:
 
 
 def score(videos: Sequence[np.ndarray], asked: Sequence[Reading]) -> Scores:
-    """Reads clips, uint8 `[F, H, W, 3]`, spanning the whole motion."""
+    """Scores clips, uint8 `[F, H, W, 3]`, that span the whole motion."""
     read = accuracy([analyse(video) for video in videos], asked)
     kept = [steadiness(v, str(wanted.motion)) for v, wanted in zip(videos, asked, strict=True)]
     return Scores(
@@ -57,7 +58,7 @@ def score(videos: Sequence[np.ndarray], asked: Sequence[Reading]) -> Scores:
 
 
 def score_images(images: Sequence[np.ndarray], asked: Sequence[Reading]) -> Scores:
-    """Reads pictures, uint8 `[H, W, 3]`, in which no motion can be seen."""
+    """Scores pictures, uint8 `[H, W, 3]`, which have no motion."""
     still = [analyse(np.stack([image] * shapes.NUM_FRAMES)) for image in images]
     read = accuracy(still, asked)
     return Scores(**{name: read[name] for name in _STILL}, motion=math.nan)
@@ -65,14 +66,14 @@ def score_images(images: Sequence[np.ndarray], asked: Sequence[Reading]) -> Scor
 
 @dataclass(frozen=True)
 class Report:
-    """Scores by what was read, and `roughness` by number of frames and way of making them."""
+    """Scores by set of clips, and `roughness` by number of frames and by method."""
 
     prompts: int
     rows: dict[str, Scores]
     roughness: dict[int, dict[str, float]]
 
     def table(self) -> str:
-        """As Markdown."""
+        """Formats the report as Markdown."""
         ways = list(next(iter(self.roughness.values())))
         lines = [
             scores_table(f"of {self.prompts}", self.rows),
@@ -87,7 +88,7 @@ class Report:
 
 
 def scores_table(title: str, rows: dict[str, Scores]) -> str:
-    """Markdown, a row for each set of clips; "–" for what cannot be seen in it."""
+    """Formats scores as Markdown, with a row for each set of clips and "–" for NaN."""
     names = [field.name for field in fields(Scores)]
 
     def cell(scores: Scores, name: str) -> str:
@@ -104,15 +105,15 @@ def scores_table(title: str, rows: dict[str, Scores]) -> str:
 
 
 def evaluate_shapes(model: VideoGen, prompts: int, seed: int, out: Path) -> Report:
-    """Makes and reads videos of `prompts` held-out captions.
+    """Samples and scores videos of `prompts` held-out captions.
 
     Args:
-        model: of shapes, with 16 frames over the whole motion.
-        prompts: how many; a multiple of 8 compiles for one batch size only.
-        seed: of the noise.
-        out: folder for contact sheets: `generated.png` of the first 12 videos, not chosen;
-            `guided.png`, of the same with the true first frame as the reference; `worst.png`, the
-            six of the first 48 that fit their captions worst.
+        model: a model of the shapes data, with 16 frames over the whole motion.
+        prompts: number of captions; a multiple of 8 compiles for one batch size only.
+        seed: seed of the noise.
+        out: folder of contact sheets: `generated.png`, the first 12 videos, without selection;
+            `guided.png`, the same with the true first frame as the reference; `worst.png`, the six
+            of the first 48 that match their captions worst.
     """
     resolution = model.config.stages[-1].resolution
     data = held_out(prompts, resolution)
@@ -138,7 +139,7 @@ def evaluate_shapes(model: VideoGen, prompts: int, seed: int, out: Path) -> Repo
 def _compare_roughness(
     model: VideoGen, captions: Sequence[str], seed: int
 ) -> dict[int, dict[str, float]]:
-    """Roughness of clips after one and two rounds of temporal super-resolution."""
+    """Returns the roughness of clips after one and two rounds of temporal super-resolution."""
 
     def mean(videos: Iterable[np.ndarray]) -> float:
         return float(np.mean([roughness(video) for video in videos]))

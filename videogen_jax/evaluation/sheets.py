@@ -1,4 +1,4 @@
-"""Contact sheets of several videos in one picture, and which of them are the worst."""
+"""Contact sheets of several videos in one picture, and the choice of the worst videos."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,9 +19,10 @@ def save_sheet(path: Path, videos: Sequence[Video], scale: int = 1) -> None:
 
 
 def worst_of(videos: Sequence[Video], asked: Sequence[Reading], count: int) -> list[Video]:
-    """The videos that show least of what was asked for, the worst first.
+    """Returns the videos that match their captions least, worst first.
 
-    By the number of attributes read wrong, then by what the object does not keep.
+    They are ordered by the number of attributes read wrong, then by the number that the object does
+    not keep.
     """
 
     def faults(pair: tuple[Video, Reading]) -> int:
@@ -35,6 +36,6 @@ def worst_of(videos: Sequence[Video], asked: Sequence[Reading], count: int) -> l
 
 
 def wrong_attributes(read: Reading, wanted: Reading) -> int:
-    """How many of the attributes that are asked for are read as something else."""
+    """Counts the requested attributes that are read as something else."""
     pairs = ((getattr(read, name), value) for name, value in vars(wanted).items())
     return sum(value is not None and found != value for found, value in pairs)

@@ -1,4 +1,4 @@
-"""Latents of true clips, to hold against generated ones.
+"""Encoding of true clips and decoding of latents, to compare with generated clips.
 
 Letters: B clips, F frames, H height, W width, Z latent channels; a trailing 3 are RGB channels.
 """
@@ -17,10 +17,10 @@ from videogen_jax.pipeline.videogen import VideoGen
 
 
 def encode_clips(model: VideoGen, clips: Sequence[np.ndarray]) -> list[jax.Array]:
-    """Scaled latents of clips at their own resolution, in batches of eight.
+    """Encodes clips at their own resolution to scaled latents, in batches of eight.
 
     Args:
-        model: whose autoencoder encodes them.
+        model: the model whose autoencoder encodes them.
         clips: uint8 [F, H, W, 3], H = W, all of one shape.
 
     Returns:
@@ -42,5 +42,5 @@ def encode_clips(model: VideoGen, clips: Sequence[np.ndarray]) -> list[jax.Array
 def decode_clips(
     model: VideoGen, latents: Sequence[jax.Array], decoder: DecoderName
 ) -> list[np.ndarray]:
-    """Clips, uint8 [F, H, W, 3], of what `encode_clips` gives."""
+    """Decodes latents in batches, as of `encode_clips`, to clips, uint8 [F, H, W, 3]."""
     return [clip for batch in latents for clip in model.decoder(model.params, batch, decoder)]

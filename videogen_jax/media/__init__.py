@@ -1,1 +1,1 @@
-"""What people look at and give: videos, pictures, contact sheets, reference images."""
+"""Videos, pictures, contact sheets and reference images, and their files."""

@@ -1,4 +1,4 @@
-"""A clip as one still picture.
+"""Contact sheets: a clip as one still picture.
 
 Shape suffixes: F frames, H height, W width, C = 3 colour channels (RGB), uint8.
 """
@@ -27,13 +27,13 @@ def contact_sheet(
     scale: int | None = None,
     caption: str | None = None,
 ) -> "Image":
-    """The reference, if any, then the frames in rows, under an optional caption.
+    """Draws the reference, if any, then the frames in rows, under an optional caption.
 
     Args:
         frames_FHWC: the clip.
         reference_HWC: of any size; shrunk or enlarged into a cell of a frame's size.
-        columns: frames in a row; default: all in one row up to 16, else rows of 16.
-        scale: integer enlargement; default: the smallest that makes frames 96 pixels high.
+        columns: frames in a row; default: one row of up to 16 frames, or rows of 16.
+        scale: integer enlargement; default: the smallest for frames at least 96 pixels high.
         caption: wrapped to the width of the sheet.
 
     Returns:
@@ -73,7 +73,7 @@ def contact_sheet(
 
 
 def stack_sheets(sheets: Sequence["Image"]) -> "Image":
-    """Pictures below one another on white, flush left: the sheets of several clips in one file."""
+    """Stacks pictures vertically on white, flush left, such as the sheets of several clips."""
     from PIL import Image
 
     height = sum(sheet.height for sheet in sheets)
@@ -92,7 +92,7 @@ def _font():
 
 
 def _wrapped(caption: str | None, width: int) -> tuple[str, int]:
-    """The caption with line breaks that fit it into `width` pixels, and the height it takes."""
+    """Returns the caption, with line breaks to fit `width` pixels, and its height."""
     from PIL import Image, ImageDraw
 
     if not caption:

@@ -1,4 +1,4 @@
-"""Writing RGB frames as H.264: the one place that knows its colours and how its bytes repeat.
+"""Writing RGB frames as H.264, with its colour tags and reproducible bytes.
 
 Shape suffixes: H height, W width, 3 colour channels (RGB).
 """
@@ -12,25 +12,25 @@ import numpy as np
 REPRODUCIBLE = {"threads": "1", "mbtree": "0"}
 """Options of libx264 with which the same frames always give the same bytes.
 
-The result depends on the number of threads, and on small frames the macroblock tree gives one of
-several results at random even with one: 12 of 60 runs of a noisy clip of 64x64 pixels differed, and
-89 of 5,400 of one of 64x48; none without it.
+The result depends on the number of threads. On small frames, the macroblock tree (mbtree) gives one
+of several results at random even with one thread: 12 of 60 runs of a noisy clip of 64x64 pixels
+differed, and 89 of 5,400 of one of 64x48. Without mbtree, none did.
 """
 
 
 def write_h264(
     container: Any, frames_HW3: Iterable[np.ndarray], rate: Fraction, options: Mapping[str, str]
 ) -> int:
-    """Adds a stream of H.264 in BT.709, 4:2:0, to an open PyAV container and writes all of it.
+    """Adds an H.264 stream in BT.709, 4:2:0, to an open PyAV container and writes all frames.
 
     Args:
-        container: of `av.open(..., "w")`.
-        frames_HW3: uint8 [H, W, 3] of one even size.
+        container: the result of `av.open(..., "w")`.
+        frames_HW3: uint8 [H, W, 3], all of one size with even sides.
         rate: frames per second.
-        options: of libx264.
+        options: options of libx264.
 
     Returns:
-        The number of frames given.
+        The number of frames.
     """
     import av
     from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc

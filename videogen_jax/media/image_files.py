@@ -1,4 +1,4 @@
-"""A user's own image as the reference (§3.1).
+"""Reading image files, such as a user's own reference image (§3.1).
 
 Shape suffixes: H height, W width, C = 3 colour channels (RGB); uint8 in [0, 255].
 """
@@ -16,19 +16,20 @@ if TYPE_CHECKING:
 
 
 def load_image(path: str | os.PathLike[str], size: tuple[int, int] | None = None) -> np.ndarray:
-    """Reads an image file as a viewer shows it: turned as its EXIF says, transparency on white.
+    """Reads an image file as a viewer shows it: rotated by its EXIF tag, transparency on white.
 
     Args:
         path: any format that Pillow reads; of an animation, the first frame.
-        size: `(height, width)` to crop to (centred, to the aspect) and resize to (antialiased).
+        size: `(height, width)` of the result, by a centred crop to its aspect ratio and an
+            antialiased resize; by default the image's own.
 
     Returns:
         uint8 `[h, w, 3]`.
 
     Raises:
         MissingFile: there is no such file.
-        UserError: it is not an image, damaged, or too large to be safe (over 179 megapixels);
-            names the file. Or `size` is not positive.
+        UserError: the file is not an image, is damaged, or is too large to be safe (over 179
+            megapixels); names the file. Or `size` is not positive.
     """
     from PIL import Image, ImageOps
 
@@ -48,7 +49,7 @@ def load_image(path: str | os.PathLike[str], size: tuple[int, int] | None = None
 
 
 def _on_white(image: "Image") -> "Image":
-    """An RGB image of any Pillow image."""
+    """Converts any Pillow image to RGB, with transparency on white."""
     from PIL import Image
 
     if image.mode == "F":

@@ -1,4 +1,4 @@
-"""Whether a video can be written where it is to go, asked before it is made."""
+"""Checks of output paths, before a video is generated."""
 
 import tempfile
 from pathlib import Path
@@ -9,9 +9,9 @@ FORMATS = (".mp4", ".gif", ".webp", "")  # of `Video.save`; no suffix is a folde
 
 
 def check_output(path: Path) -> None:
-    """Raises UserError if a video or picture is sure not to be written at `path`; names why.
+    """Raises UserError, with the reason, if no video or picture can be written at `path`.
 
-    The folder it goes to is made if there is none.
+    Creates the parent folder if it is missing.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -25,7 +25,7 @@ def check_output(path: Path) -> None:
 
 
 def check_format(path: Path) -> None:
-    """Raises UserError if `Video.save` knows no such suffix."""
+    """Raises UserError if `Video.save` does not support the suffix."""
     if path.suffix.lower() not in FORMATS:
         raise UserError(
             f"cannot write {path}: unknown suffix {path.suffix!r}; "

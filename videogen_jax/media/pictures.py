@@ -1,4 +1,4 @@
-"""Pictures as files: several in one as a grid.
+"""Writing pictures as files, and arranging them in a grid.
 
 Shape suffixes: B pictures, H height, W width, C = 3 colour channels (RGB), uint8.
 """
@@ -17,10 +17,10 @@ _WHITE = 255
 
 
 def picture_grid(pictures_BHWC: np.ndarray, columns: int | None = None) -> np.ndarray:
-    """Pictures in rows without gaps, uint8 `[rows·H, columns·W, 3]`; cells left over are white.
+    """Arranges pictures in rows without gaps, uint8 `[rows·H, columns·W, 3]`, on white.
 
     Args:
-        pictures_BHWC: at least one, in the order in which one reads.
+        pictures_BHWC: at least one, in reading order.
         columns: pictures in a row; by default about as many as there are rows.
 
     Raises:
@@ -38,7 +38,7 @@ def picture_grid(pictures_BHWC: np.ndarray, columns: int | None = None) -> np.nd
 
 
 def check_picture_format(path: Path) -> None:
-    """Raises UserError if `save_picture` knows no such suffix."""
+    """Raises UserError if `save_picture` does not support the suffix."""
     if path.suffix.lower() not in _FORMATS:
         raise UserError(
             f"cannot write {path}: unknown suffix {path.suffix!r}; known are {', '.join(_FORMATS)}"
@@ -46,9 +46,9 @@ def check_picture_format(path: Path) -> None:
 
 
 def save_picture(path: Path, picture_HWC: np.ndarray) -> None:
-    """Writes a picture in the format of the suffix; the file appears whole or not at all.
+    """Writes a picture atomically, in the format of the suffix.
 
-    `.png` has the exact pixels, `.jpg` and `.webp` are of high quality. Parents are created.
+    `.png` has the exact pixels; `.jpg` and `.webp` are of high quality. Creates parent folders.
 
     Raises:
         UserError: the suffix is unknown, or `path` cannot be written.

@@ -1,4 +1,4 @@
-"""The reference images that a user gives in place of generated ones (§3.1).
+"""Reference images of the user, in place of generated ones (§3.1).
 
 Letters: B prompts, H height, W width, C = 3 colour channels.
 """
@@ -18,22 +18,24 @@ Reference: TypeAlias = str | os.PathLike[str] | np.ndarray
 def load_references(
     reference: Reference | Sequence[Reference], num_prompts: int, size: int
 ) -> np.ndarray:
-    """The reference of each prompt, uint8 `[B, size, size, 3]`.
+    """Loads the reference of each prompt, uint8 `[B, size, size, 3]`.
 
     Args:
-        reference: one for all prompts, or a list of one for each: image files, or arrays uint8
-            `[H, W, 3]` of any size. Cropped to a square (centred) and resized (antialiased).
+        reference: one for all prompts, or a list with one for each. A reference is an image file or
+            a uint8 array `[H, W, 3]` of any size; it is cropped to a square (centred) and resized
+            (antialiased).
         num_prompts: B.
         size: pixels per side.
 
     Raises:
         MissingFile: there is no such file.
-        UserError: a file is not an image, an array is not a picture, or the list has another length.
+        UserError: a file is not an image, an array is not a picture, or the list does not have one
+            reference for each prompt.
     """
     if isinstance(reference, str | os.PathLike | np.ndarray):
         return np.stack([_load(reference, size)] * num_prompts)
     if len(reference) != num_prompts:
-        raise UserError(f"{len(reference)} references for {num_prompts} prompts, one each expected")
+        raise UserError(f"{len(reference)} references for {num_prompts} prompts, expected one each")
     return np.stack([_load(one, size) for one in reference])
 
 

@@ -22,21 +22,21 @@ from videogen_jax.media.h264 import write_h264
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-# Browsers play the frames of animated images that are shorter than this at 100 ms.
+# Browsers show frames of animated images for 100 ms if their duration is below this.
 _MIN_GIF_MS, _MIN_WEBP_MS = 20, 11
 _MAX_PALETTE_FRAMES = 16
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Video:
-    """A generated clip and what it was generated from.
+    """A generated clip, with its prompt, reference and seed.
 
     Attributes:
         frames: uint8 `[f, h, w, 3]`.
         fps: frames per second, from 0.01 to 1000.
-        prompt: the text.
+        prompt: the text that it was generated from.
         reference: uint8 `[h, w, 3]`, the reference image of any size (§3.1), or None without one.
-        seed: of the noise.
+        seed: seed of the noise.
 
     Raises:
         ValueError: an array has another dtype or shape.
@@ -67,21 +67,21 @@ class Video:
         return f"Video({self.prompt!r}, {size}, seed {self.seed})"
 
     def save(self, path: str | os.PathLike[str], *, lossless: bool = False) -> Path:
-        """Writes the frames in the format of the suffix; parents are created.
+        """Writes the frames in the format of the suffix.
 
-        The file appears whole or not at all and replaces an older one.
+        The write is atomic and replaces an older file. Creates parent folders.
 
         Args:
             path: `.mp4` (H.264, 4:2:0, plays everywhere; an odd side is padded by one pixel),
                 `.gif`, `.webp` (both loop), or no suffix for a folder of `frame_0000.png`, ...
-            lossless: exact pixels, which `.webp` can have and PNG frames always have.
+            lossless: keeps exact pixels; possible for `.webp`, and always true for PNG frames.
 
         Returns:
             `path`.
 
         Raises:
-            UserError: the suffix is unknown, the format cannot do what is asked, or `path` cannot
-                be written.
+            UserError: the suffix is unknown, the format cannot be lossless, or `path` cannot be
+                written.
         """
         path = Path(path)
         suffix = path.suffix.lower()
@@ -91,7 +91,7 @@ class Video:
                 "known are .mp4, .gif, .webp, and none for a folder of PNG frames"
             )
         if lossless and suffix in (".mp4", ".gif"):
-            raise UserError(f"cannot write {path}: {suffix} has no lossless form, .webp has")
+            raise UserError(f"cannot write {path}: {suffix} has no lossless form, use .webp")
         with replacing(path) as temporary:
             if suffix == "":
                 _check_replaceable(path)
@@ -105,19 +105,19 @@ class Video:
         scale: int | None = None,
         caption: str | None = None,
     ) -> "Image":
-        """One picture of the clip: the reference first, then the frames in rows.
+        """Draws the clip as one picture: the reference first, then the frames in rows.
 
         Args:
-            path: also written here, as PNG.
-            columns: frames in a row; default: all in one row up to 16, else rows of 16.
-            scale: integer enlargement; default: the smallest that makes frames 96 pixels high.
+            path: a `.png` file to write the picture to; by default none is written.
+            columns: frames in a row; default: one row of up to 16 frames, or rows of 16.
+            scale: integer enlargement; default: the smallest for frames at least 96 pixels high.
             caption: a text above the frames, such as the prompt.
 
         Returns:
             the picture in RGB.
 
         Raises:
-            UserError: `path` is no `.png` or cannot be written; `columns` or `scale` is below 1.
+            UserError: `path` is not a `.png` or cannot be written; `columns` or `scale` is below 1.
         """
         sheet = contact_sheet(self.frames, self.reference, columns, scale, caption)
         if path is not None:
@@ -131,7 +131,7 @@ class Video:
 def _write_mp4(path: Path, frames_FHWC: np.ndarray, fps: float, lossless: bool) -> None:
     import av
 
-    # Chroma is shared by 2x2 pixels, so sides are even.
+    # Chroma is shared by 2x2 pixels, so sides must be even.
     odd_h, odd_w = (side % 2 for side in frames_FHWC.shape[1:3])
     frames_FHWC = np.pad(frames_FHWC, ((0, 0), (0, odd_h), (0, odd_w), (0, 0)), mode="edge")
     rate = Fraction(fps).limit_denominator(1000)
@@ -145,7 +145,7 @@ def _write_gif(path: Path, frames_FHWC: np.ndarray, fps: float, lossless: bool) 
 
 
 def encode_gif(frames_FHWC: np.ndarray, fps: float) -> bytes:
-    """The bytes of a GIF that loops, with one palette of 256 colours.
+    """Encodes frames as a GIF that loops, with one palette of 256 colours.
 
     Raises:
         UserError: `fps` is above 50, which no browser plays.
@@ -198,7 +198,7 @@ _WRITERS: dict[str, Callable[[Path, np.ndarray, float, bool], None]] = {
 
 
 def _durations_ms(fps: float, num_frames: int, minimum: int, unit: int, suffix: str) -> list[int]:
-    """Milliseconds of each frame in multiples of `unit`, whose sum stays true to `fps`."""
+    """Returns each frame's milliseconds, multiples of `unit` whose sums follow `fps`."""
     if 1000 / fps < minimum:
         raise UserError(
             f"{suffix} plays at most {1000 // minimum} frames per second, this video has {fps:g}; "
@@ -210,14 +210,14 @@ def _durations_ms(fps: float, num_frames: int, minimum: int, unit: int, suffix: 
 
 def _check_replaceable(folder: Path) -> None:
     """Raises UserError if replacing `folder` would delete anything but an older video's frames."""
-    strangers = [p.name for p in folder.glob("*") if not p.match("frame_*.png")]
-    if strangers:
-        raise UserError(f"cannot write {folder}: it has other files, such as {min(strangers)}")
+    others = [p.name for p in folder.glob("*") if not p.match("frame_*.png")]
+    if others:
+        raise UserError(f"cannot write {folder}: it has other files, such as {min(others)}")
 
 
 def _check_array(name: str, array: Any, shape: str) -> None:
     """Raises ValueError unless `array` is uint8 with the axes of `shape`, the last of them RGB."""
     is_uint8 = isinstance(array, np.ndarray) and array.dtype == np.uint8
     if not is_uint8 or array.ndim != len(shape.split()) or array.shape[-1] != 3 or not array.size:
-        given = f"{array.dtype} {list(array.shape)}" if hasattr(array, "shape") else type(array)
-        raise ValueError(f"{name}: expected a numpy array uint8 [{shape}], got {given}")
+        found = f"{array.dtype} {list(array.shape)}" if hasattr(array, "shape") else type(array)
+        raise ValueError(f"{name}: expected a numpy array uint8 [{shape}], got {found}")

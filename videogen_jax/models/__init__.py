@@ -1,1 +1,1 @@
-"""The networks, as Linen modules: one file each, top = parts, bottom = whole."""
+"""The networks, as Linen modules: one per file, with its parts first."""

@@ -1,6 +1,6 @@
-"""Attention: the one function, and the spatial transformer of Stable Diffusion.
+"""The attention function of all networks, and the spatial transformer of Stable Diffusion.
 
-Letters: B batch, T queries, S keys, N heads (in attention) or images (B clips × F frames) elsewhere,
+Letters: B batch, T queries, S keys, N heads in attention and images (B clips × F frames) elsewhere,
 D features of a head, H height, W width, C channels.
 """
 
@@ -24,7 +24,7 @@ from videogen_jax.models.layers import (
 
 LAYER_NORM_EPS = 1e-5  # torch's default
 
-# The largest number of logits that exist at once on a device, over batch and heads: 256 MiB in
+# The largest number of logits that a device stores at a time, over batch and heads: 256 MiB in
 # float32.
 MAX_LOGITS = 2**26
 
@@ -32,10 +32,11 @@ MAX_LOGITS = 2**26
 def attention(
     q_BTND: jax.Array, k_BSND: jax.Array, v_BSND: jax.Array, *, causal: bool = False
 ) -> jax.Array:
-    """Softmax attention, `[B, T, N, D]`, in memory bounded by `MAX_LOGITS` logits.
+    """Computes softmax attention, `[B, T, N, D]`, in memory bounded by `MAX_LOGITS` logits.
 
-    Queries are taken in equal blocks, one after the other; each block is recomputed in the backward
-    pass. Logits and softmax are float32. With `causal` a query sees keys up to its own position.
+    Queries are processed in equal blocks, one after the other; each block is recomputed in the
+    backward pass. Logits and softmax are float32. With `causal`, a query attends to keys up to its
+    own position.
     """
     batch, queries, heads, dim = q_BTND.shape
     keys = k_BSND.shape[1]
@@ -73,7 +74,7 @@ def _attend(
 class Attention(nn.Module):
     """Multi-head attention with diffusers' parameter names.
 
-    The UNet's q, k and v have no bias; the autoencoder's have (`qkv_bias`).
+    The UNet's q, k and v have no bias; the autoencoder's have one (`qkv_bias=True`).
     """
 
     heads: int
@@ -96,7 +97,7 @@ class Attention(nn.Module):
 
 
 class GEGLU(nn.Module):
-    """x · gelu(gate) with the exact gelu (Shazeer 2020), as Stable Diffusion."""
+    """x · gelu(gate) with the exact gelu (Shazeer 2020), as in Stable Diffusion."""
 
     features: int
     dtype: DTypeLike = jnp.float32
@@ -133,8 +134,8 @@ class TransformerBlock(nn.Module):
 
         x = x_NTC
         x = x + Attention(self.heads, dtype=self.dtype, name="attn1")(norm("norm1")(x))
-        # All frames of a clip share its text: their queries go in one row, so that the text's
-        # keys and values are computed once a clip and not once a frame.
+        # All frames of a clip share its text. Their queries form one sequence, so the text's keys
+        # and values are computed once per clip, not once per frame.
         frames = x.shape[0] // text_BSC.shape[0]
         queries = rearrange(unfold_frames(norm("norm2")(x), frames), "b f t c -> b (f t) c")
         cross = Attention(self.heads, dtype=self.dtype, name="attn2")(queries, text_BSC)

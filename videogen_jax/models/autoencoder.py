@@ -28,7 +28,7 @@ from videogen_jax.models.temporal import TemporalAttention, TemporalConv
 
 @dataclasses.dataclass(frozen=True)
 class AutoencoderConfig:
-    """Sizes of an `Autoencoder` and the scale of its latents; the defaults are Stable Diffusion's."""
+    """Sizes of an `Autoencoder` and its latents' scale; the defaults are Stable Diffusion's."""
 
     in_channels: int = 3
     latent_channels: int = 4
@@ -53,12 +53,12 @@ class AutoencoderConfig:
 
 
 def scale_latents(config: AutoencoderConfig, latents: jax.Array) -> jax.Array:
-    """Raw autoencoder latents → the latents that diffusion models see, about unit variance."""
+    """Scales raw autoencoder latents for the diffusion models, to about unit variance."""
     return latents * config.scaling_factor
 
 
 def unscale_latents(config: AutoencoderConfig, latents: jax.Array) -> jax.Array:
-    """The inverse of `scale_latents`."""
+    """Inverts `scale_latents`."""
     return latents / config.scaling_factor
 
 
@@ -69,15 +69,15 @@ class LatentDistribution(NamedTuple):
     logvar: jax.Array
 
     def sample(self, key: jax.Array) -> jax.Array:
-        """One draw, `[N, H, W, Z]`. The mean is what inference uses."""
+        """Draws a sample, `[N, H, W, Z]`. Inference uses the mean instead."""
         return self.at(jax.random.normal(key, self.mean.shape))
 
     def at(self, eps_NHWZ: jax.Array) -> jax.Array:
-        """The draw that standard normal noise `eps` is turned into, `[N, H, W, Z]`."""
+        """Returns the sample that standard normal noise `eps` determines, `[N, H, W, Z]`."""
         return self.mean + jnp.exp(0.5 * self.logvar) * eps_NHWZ
 
     def kl(self) -> jax.Array:
-        """KL divergence to the standard normal per image, in nats, `[N]`."""
+        """Returns the KL divergence to the standard normal per image, in nats, `[N]`."""
         terms = jnp.square(self.mean) + jnp.exp(self.logvar) - 1.0 - self.logvar
         return 0.5 * terms.sum(axis=(1, 2, 3))
 
@@ -114,7 +114,7 @@ def resnet(
     name: str,
     policy: Remat = "none",
 ) -> ResnetBlock:
-    """A residual block with the autoencoder's norm."""
+    """Builds a residual block with the autoencoder's norm."""
     return remat(ResnetBlock, policy, static_argnums=(3,))(
         features, config.norm_groups, AUTOENCODER_NORM_EPS, temporal, dtype, name=name
     )
@@ -229,7 +229,7 @@ class Decoder(nn.Module):
 
 
 class Autoencoder(nn.Module):
-    """The KL autoencoder of Stable Diffusion. Latents here are raw: see `scale_latents`."""
+    """The KL autoencoder of Stable Diffusion. Its latents are raw: see `scale_latents`."""
 
     config: AutoencoderConfig
     dtype: DTypeLike = jnp.float32
@@ -242,15 +242,18 @@ class Autoencoder(nn.Module):
         self.post_quant_conv = PointwiseConv(config.latent_channels, dtype=dtype)
 
     def __call__(self, x_NHWC: jax.Array) -> jax.Array:
-        """Encodes and decodes by the mean: what `init` traces."""
+        """Encodes images and decodes the mean; `init` traces this method."""
         return self.decode(self.encode(x_NHWC).mean)
 
     def encode(self, x_NHWC: jax.Array) -> LatentDistribution:
-        """Pixels in [-1, 1], sides divisible by `config.factor` → distribution of raw latents."""
+        """Encodes pixels in [-1, 1] to a distribution of raw latents.
+
+        Height and width must be divisible by `config.factor`.
+        """
         moments = self.quant_conv(self.encoder(x_NHWC)).astype(jnp.float32)
         mean, logvar = jnp.split(moments, 2, axis=-1)
         return LatentDistribution(mean, jnp.clip(logvar, -30.0, 20.0))
 
     def decode(self, z_NHWC: jax.Array) -> jax.Array:
-        """Raw latents → pixels, about [-1, 1] (not clipped), float32."""
+        """Decodes raw latents to pixels, about [-1, 1] (not clipped), float32."""
         return self.decoder(self.post_quant_conv(z_NHWC), num_frames=1).astype(jnp.float32)

@@ -1,4 +1,4 @@
-"""The residual block and the size changes that UNet and autoencoder share.
+"""The residual block, downsampler and upsampler that UNet and autoencoder share.
 
 With `temporal`, every 3×3 convolution in them is followed by a temporal convolution (§3.2).
 
@@ -52,7 +52,8 @@ class ResnetBlock(nn.Module):
 class Downsample(nn.Module):
     """Halves height and width with a strided convolution.
 
-    The UNet pads one pixel all round, the autoencoder only right and bottom (CompVis `Downsample`).
+    The UNet pads one pixel on every side, the autoencoder only right and bottom (CompVis
+    `Downsample`).
     """
 
     padding: tuple[tuple[int, int], tuple[int, int]] = ((1, 1), (1, 1))
@@ -68,7 +69,7 @@ class Downsample(nn.Module):
 
 
 class Upsample(nn.Module):
-    """Doubles height and width by nearest neighbour, then a convolution."""
+    """Doubles height and width by nearest neighbour, then applies a convolution."""
 
     temporal: bool = False
     dtype: DTypeLike = jnp.float32

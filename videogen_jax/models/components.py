@@ -1,4 +1,4 @@
-"""The components of a model: what parameters each has, fresh ones, and those of a directory."""
+"""The components of a model: shapes, initialisation, checks and loading of their parameters."""
 
 import functools
 from collections.abc import Mapping
@@ -13,18 +13,18 @@ from videogen_jax.errors import MissingFile, UserError
 from videogen_jax.models import parameters
 from videogen_jax.models.parameters import Params
 
-# A text-to-image model: what Stable Diffusion gives.
+# The components of a text-to-image model, which Stable Diffusion provides.
 IMAGE_COMPONENTS = ("text_encoder", "image_unet", "autoencoder")
 
 
 def component_shapes(config: ModelConfig, *names: str) -> dict[str, Params]:
-    """The parameters of components as `jax.ShapeDtypeStruct`, by name; of all by default."""
+    """Returns components' parameters as `jax.ShapeDtypeStruct`, by name; by default of all."""
     inits = _inits(config)
     return {name: parameters.shapes(*inits[name]) for name in names or inits}
 
 
 def init_components(config: ModelConfig, key: jax.Array) -> dict[str, Params]:
-    """Fresh parameters of every component, float32, as training starts from without warm start."""
+    """Initialises the parameters of every component, float32, for training without warm start."""
     return {
         name: _init(entry, jax.random.fold_in(key, number))
         for number, (name, entry) in enumerate(_inits(config).items())
@@ -34,7 +34,7 @@ def init_components(config: ModelConfig, key: jax.Array) -> dict[str, Params]:
 def init_leaves(
     config: ModelConfig, name: str, key: jax.Array, paths: tuple[str, ...]
 ) -> dict[str, jax.Array]:
-    """Some of the fresh parameters of one component, by path: those `init_components` gives it."""
+    """Returns some of the parameters that `init_components` gives one component, by path."""
     inits = _inits(config)
     return _init_some(inits[name], paths, jax.random.fold_in(key, list(inits).index(name)))
 
@@ -43,9 +43,7 @@ def check_components(config: ModelConfig, params: Mapping[str, Params]) -> None:
     """Raises UserError unless each of `params` is a component and fits the configuration."""
     shapes = component_shapes(config)
     if unknown := sorted(params.keys() - shapes.keys()):
-        raise UserError(
-            f"no components of a model: {', '.join(unknown)}; expected: {', '.join(shapes)}"
-        )
+        raise UserError(f"unknown components: {', '.join(unknown)}; expected: {', '.join(shapes)}")
     for name, component in params.items():
         if lines := trees.differences(shapes[name], component).lines():
             message = f"the parameters of {name} do not fit the configuration:"
@@ -55,12 +53,12 @@ def check_components(config: ModelConfig, params: Mapping[str, Params]) -> None:
 def require_components(
     params: Mapping[str, Params], needed: Mapping[str, str], directory: Path | None
 ) -> None:
-    """Raises MissingFile for a component that is needed and not there.
+    """Raises MissingFile if a needed component is missing.
 
     Args:
-        params: what is there.
-        needed: what each component is needed for.
-        directory: where `params` were read from, if they were.
+        params: the components that are present.
+        needed: the needed components, with the reason for each.
+        directory: where `params` were read from, or None.
     """
     for name, what in needed.items():
         if name not in params:
@@ -69,15 +67,15 @@ def require_components(
 
 
 def load_components(directory: Path, config: ModelConfig) -> dict[str, Params]:
-    """The components that a model directory has, each checked against the configuration.
+    """Loads the components of a model directory and checks each against the configuration.
 
-    A component may be absent, since not every call needs every one; a call that does says so.
+    Components may be missing, since not every call needs all; see `require_components`.
 
     Raises:
         MissingFile: there is no such directory.
         UserError: a file is damaged or does not fit the configuration; names it.
     """
-    # Here, so that `import videogen_jax` needs no safetensors.
+    # Imported here because `import videogen_jax` must not need safetensors.
     from videogen_jax.weights import model_dir
 
     present = model_dir.list_components(directory)
@@ -90,7 +88,7 @@ def load_components(directory: Path, config: ModelConfig) -> dict[str, Params]:
     return params
 
 
-# How a component is initialised: a function of a key and of the sizes that follow it.
+# An initialiser of a component: a function and its arguments after the key.
 Init: TypeAlias = tuple[Any, ...]
 
 
@@ -103,7 +101,7 @@ def _init(entry: Init, key: jax.Array) -> Params:
 @functools.partial(jax.jit, static_argnums=(0, 1))
 def _init_some(entry: Init, paths: tuple[str, ...], key: jax.Array) -> dict[str, jax.Array]:
     function, *sizes = entry
-    leaves = trees.flatten(function(key, *sizes))  # the others are dead code to the compiler
+    leaves = trees.flatten(function(key, *sizes))  # the compiler removes the others as dead code
     return {path: leaves[path] for path in paths}
 
 

@@ -36,9 +36,9 @@ class DiscriminatorConfig:
 
 
 class BatchNorm(nn.Module):
-    """Normalises by the mean and variance of the batch at hand.
+    """Normalisation by the mean and variance of the current batch, computed in float32.
 
-    Without running averages: a discriminator is only ever used in training. Computed in float32.
+    It has no running averages, because a discriminator is only used in training.
     """
 
     dtype: DTypeLike = jnp.float32
@@ -55,10 +55,10 @@ class BatchNorm(nn.Module):
 
 
 class PatchDiscriminator(nn.Module):
-    """Says of each patch of an image how real it looks: a logit, positive for real.
+    """A classifier of image patches as real or generated: one logit a patch, positive for real.
 
     `NLayerDiscriminator` of taming-transformers (Esser et al. 2021), after Isola et al. 2017
-    (pix2pix). It judges frames one by one.
+    (pix2pix). It classifies each frame separately.
     """
 
     config: DiscriminatorConfig
@@ -66,9 +66,9 @@ class PatchDiscriminator(nn.Module):
 
     @nn.compact
     def __call__(self, x_NHWC: jax.Array) -> jax.Array:
-        """Pixels in [-1, 1], at least `2 ** (num_layers + 1)` a side → logits `[N, h, w]` float32.
+        """Maps pixels in [-1, 1] to logits `[N, h, w]`, float32.
 
-        Raises UserError for smaller images, which have no patch.
+        Raises UserError for images below `2 ** (num_layers + 1)` pixels a side: they have no patch.
         """
         channels, layers = self.config.channels, self.config.num_layers
         smallest = 2 ** (layers + 1)

@@ -1,10 +1,10 @@
 """LatentFlow: IFRNet (Kong et al., CVPR 2022) on pixels or on latents (§3.3, §3.5).
 
-Two frames and a time in; the frame between them out, with the flows from it to both frames. A
-pyramid encoder reads each frame; one coarse-to-fine loop over the levels refines two flows and an
-intermediate feature together; the finest level also gives a mask and a residual. The paper changes
-IFRNet "simply [in] the first layer"; the residual then has latent channels too. The published
-IFRNet, IFRNet-S and IFRNet-L are three configs of this module.
+The inputs are two frames and a time; the outputs are the frame at that time and the flows from it
+to both frames. A pyramid encoder encodes each frame. One coarse-to-fine loop over the levels
+refines two flows and an intermediate feature together. The finest level also gives a mask and a
+residual. The paper changes IFRNet "simply [in] the first layer"; the residual then has latent
+channels too. The published IFRNet, IFRNet-S and IFRNet-L are three configs of this module.
 
 Parameter names follow the public checkpoints (github.com/ltkong218/IFRNet), whose levels L count
 from 1 at the finest:
@@ -21,7 +21,7 @@ from 1 at the finest:
 
 Kernels: every weight `[o, i, h, w]` becomes `[h, w, i, o]`; the transposed convolution's, which
 torch stores as `[i, o, h, w]`, becomes `[h, w, o, i]`: the same permutation (2, 3, 1, 0), no flip.
-The public weights want pixels in [0, 1]: give them `(x + 1) / 2`.
+The public weights expect pixels in [0, 1], `(x + 1) / 2`.
 
 Letters: B batch, F = 2 frames a and b, N = B × F folded, H height, W width, C channels; `1` and
 `2` are sizes.
@@ -77,12 +77,12 @@ class FlowConfig:
 
     @property
     def strides(self) -> tuple[int, ...]:
-        """By how much each level reduces the resolution, finest first."""
+        """The factor by which each level reduces the resolution, finest first."""
         return (self.stem_stride, *(2 for _ in self.encoder_channels[1:]))
 
     @property
     def total_stride(self) -> int:
-        """Height and width are padded to multiples of this."""
+        """The factor of all levels together; height and width are padded to multiples of it."""
         return self.stem_stride * 2 ** (len(self.encoder_channels) - 1)
 
     @property
@@ -99,27 +99,27 @@ IFRNET_L = FlowConfig(encoder_channels=(64, 96, 144, 192), side_channels=64, ste
 
 
 class FlowOutput(NamedTuple):
-    """What LatentFlow gives; all but `features` is float32 and at the frames' resolution.
+    """Output of LatentFlow; all but `features` is float32 and at the frames' resolution.
 
     `merged = mask · warp(a, flow_a) + (1 − mask) · warp(b, flow_b) + residual`, not clamped.
-    `features` and `flows` are what the losses need of the intermediate levels. Both run from coarse
-    to fine and have one entry less than there are levels: the finest has no feature, and its
-    flows are `flow_a_BHW2` and `flow_b_BHW2`.
+    `features` and `flows` are results of the intermediate levels, which the losses need. Both run
+    from coarse to fine and have one entry less than there are levels: the finest level has no
+    feature, and its flows are `flow_a_BHW2` and `flow_b_BHW2`.
     """
 
     merged_BHWC: jax.Array  # the frame at `time`
     flow_a_BHW2: jax.Array  # from the frame at `time` to frame a, in the frames' pixels
     flow_b_BHW2: jax.Array  # to frame b
-    mask_BHW1: jax.Array  # in (0, 1): how much of frame a there is
+    mask_BHW1: jax.Array  # in (0, 1): the weight of frame a
     residual_BHWC: jax.Array
-    features: tuple[jax.Array, ...]  # guesses of `LatentFlow.target_features`
+    features: tuple[jax.Array, ...]  # estimates of `LatentFlow.target_features`
     flows: tuple[tuple[jax.Array, jax.Array], ...]  # (to a, to b), in the frames' pixels
 
 
 class LatentFlow(nn.Module):
-    """Finds the flows from the frame at a time between two frames to both, and merges that frame.
+    """A network that estimates a frame between two frames, and the flows from it to both.
 
-    Frames are of any size: inside, the last row and column are repeated up to a multiple of
+    Frames may have any size: they are padded with their last row and column to multiples of
     `config.total_stride`. Features are computed in `dtype`; flows, warps and results in float32.
     """
 
@@ -131,8 +131,8 @@ class LatentFlow(nn.Module):
         self.encoder = PyramidEncoder(
             config.encoder_channels, config.strides, config.stem_kernel, self.dtype
         )
-        # Besides two flows a decoder gives the next finer level's feature, and the finest decoder
-        # the mask and the residual.
+        # Besides two flows, a decoder outputs the feature of the next finer level. The finest
+        # decoder outputs the mask and the residual instead.
         outputs = (1 + config.in_channels, *config.encoder_channels[:-1])
         levels = zip(config.decoder_channels, outputs, config.strides, strict=True)
         self.decoders = [
@@ -143,7 +143,9 @@ class LatentFlow(nn.Module):
         ]
 
     def __call__(self, a_BHWC: jax.Array, b_BHWC: jax.Array, time_B: jax.Array) -> FlowOutput:
-        """Frames a and b of `config.in_channels`; `time_B` in [0, 1], 0 at a, 1 at b.
+        """Interpolates between frames a and b of `config.in_channels` channels.
+
+        `time_B` is in [0, 1], with 0 at a and 1 at b.
 
         Raises ValueError if the frames differ in shape or do not have the config's channels.
         """
@@ -158,7 +160,7 @@ class LatentFlow(nn.Module):
         flows = [resize_flow(flow_NHW2, padded_size)[:, :height, :width] for flow_NHW2 in flows]
         last_BHWC = last_BHWC[:, :height, :width].astype(jnp.float32)
         mask_BHW1, residual_BHWC = nn.sigmoid(last_BHWC[..., :1]), last_BHWC[..., 1:]
-        # IFRNet warps the frames without their mean and adds it afterwards, which is the same.
+        # IFRNet warps the frames without their mean and adds it afterwards: the result is equal.
         warped_a_BHWC, warped_b_BHWC = _a_and_b(backward_warp(_fold_pair(frames_BFHWC), flows[-1]))
         merged_BHWC = mask_BHW1 * warped_a_BHWC + (1 - mask_BHW1) * warped_b_BHWC + residual_BHWC
         flow_a_BHW2, flow_b_BHW2 = _a_and_b(flows[-1])
@@ -175,7 +177,7 @@ class LatentFlow(nn.Module):
     def target_features(
         self, a_BHWC: jax.Array, b_BHWC: jax.Array, target_BHWC: jax.Array
     ) -> tuple[jax.Array, ...]:
-        """What `FlowOutput.features` should become: the encoder's of the true frame at `time`.
+        """Returns the target of `FlowOutput.features`: the true intermediate frame's, encoded.
 
         Raises ValueError as `__call__` does.
         """
@@ -190,7 +192,10 @@ class LatentFlow(nn.Module):
     def _refine(
         self, pyramid: tuple[jax.Array, ...], time_B: jax.Array
     ) -> tuple[list[jax.Array], list[jax.Array], jax.Array]:
-        """Coarse to fine: features, the flows `NHW2` after each decoder, the last one's rest."""
+        """Returns the features, the flows `NHW2` after each decoder, and the last other channels.
+
+        Features and flows run from coarse to fine.
+        """
         features, flows = [], []
         coarsest_BHWC = _to_channels(pyramid[-1])
         time_B111 = time_B.astype(self.dtype)[:, None, None, None]
@@ -219,23 +224,23 @@ class LatentFlow(nn.Module):
 
 
 def _mean_of_frames(frames_BFHWC: jax.Array) -> jax.Array:
-    """IFRNet takes one mean over both frames, all pixels and all channels: `[B, 1, 1, 1, 1]`."""
+    """Returns the mean over both frames, all pixels and all channels: `[B, 1, 1, 1, 1]`."""
     return frames_BFHWC.mean(axis=(1, 2, 3, 4), keepdims=True, dtype=jnp.float32)
 
 
 def _split_output(output_BHWC: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """A decoder's output: the flows to a and b as `NHW2` float32, and the rest `BHWC`."""
+    """Splits a decoder's output: flows to a and b `NHW2` float32, other channels `BHWC`."""
     flows = rearrange(output_BHWC[..., :4], "b h w (f c) -> (b f) h w c", f=2)
     return flows.astype(jnp.float32), output_BHWC[..., 4:]
 
 
 def _fold_pair(x_BFHWC: jax.Array) -> jax.Array:
-    """Not `fold_frames`: the two frames of a pair are always on one device, in this order."""
+    """Folds pairs into the batch. Unlike `fold_frames`, it never orders them by device."""
     return rearrange(x_BFHWC, "b f h w c -> (b f) h w c")
 
 
 def _to_channels(x_NHWC: jax.Array) -> jax.Array:
-    """What belongs to a, then what belongs to b."""
+    """Concatenates the channels of a and those of b."""
     return rearrange(x_NHWC, "(b f) h w c -> b h w (f c)", f=2)
 
 

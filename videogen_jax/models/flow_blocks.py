@@ -71,7 +71,7 @@ class ResBlock(nn.Module):
 
 
 class PyramidEncoder(nn.Module):
-    """A frame to its features, one array for each level, finest first."""
+    """Encoder of a frame: features as one array for each level, finest first."""
 
     channels: tuple[int, ...]
     strides: tuple[int, ...]

@@ -18,15 +18,15 @@ UNET_NORM_EPS = 1e-5  # torch's default, used in the UNet's residual blocks
 AUTOENCODER_NORM_EPS = 1e-6  # autoencoder and spatial transformers (CompVis `Normalize`)
 
 # XLA runs convolutions on grids of a few pixels an order of magnitude below the speed of a
-# matrix product (CPU: 5 against 60 GFLOP/s at 2×2), so these are written as one.
+# matrix product (CPU: 5 against 60 GFLOP/s at 2×2), so they are written as matrix products.
 _IM2COL_MAX_POSITIONS = 9
 
 
 def fold_frames(x: jax.Array) -> jax.Array:
-    """`b f ...` → `(b f) ...`: spatial layers see frames as images.
+    """Folds frames into the batch for spatial layers: `b f ...` → `(b f) ...`.
 
-    Where devices share a clip, the order is by device, so that folding moves nothing between them:
-    only `unfold_frames` knows which image is which. Axis 1 may also be pixels.
+    Where devices share a clip, images are ordered by device, so folding moves no data between
+    devices; only `unfold_frames` restores the order. Axis 1 may also be pixels.
     """
     outer, inner = clip_tiles(*x.shape[:2])
     if inner == 1:
@@ -35,7 +35,7 @@ def fold_frames(x: jax.Array) -> jax.Array:
 
 
 def unfold_frames(x: jax.Array, num_frames: int) -> jax.Array:
-    """`(b f) ...` → `b f ...`, the inverse of `fold_frames`."""
+    """Inverts `fold_frames`: `(b f) ...` → `b f ...`."""
     outer, inner = clip_tiles(x.shape[0] // num_frames, num_frames)
     if inner == 1:
         return rearrange(x, "(b f) ... -> b f ...", f=num_frames)
@@ -44,9 +44,9 @@ def unfold_frames(x: jax.Array, num_frames: int) -> jax.Array:
 
 
 def constrain_images(x: jax.Array, num_frames: int, names: str = "rows . .") -> jax.Array:
-    """Lays out images `(b f) h w c`: frames of clips by clip and frame, single ones by number.
+    """Constrains the sharding of images `(b f) h w c`: over clips and frames, or over images.
 
-    `names` are of the axes behind the first, see `layout.constrain`.
+    `names` are those of the axes after the first, see `layout.constrain`.
     """
     if num_frames == 1:
         return constrain(x, f"images {names}")
@@ -104,14 +104,14 @@ class Conv(nn.Module):
 
 
 class PointwiseConv(Conv):
-    """1×1 convolution, kept as a convolution so that its kernel mirrors Stable Diffusion's."""
+    """1×1 convolution, whose kernel has the shape of Stable Diffusion's."""
 
     kernel_size: int = 1
     padding: tuple[tuple[int, int], tuple[int, int]] = ((0, 0), (0, 0))
 
 
 class GroupNorm(nn.Module):
-    """GroupNorm over each image by itself, computed in float32. Statistics never cross frames."""
+    """GroupNorm of each image separately, computed in float32. Statistics never cross frames."""
 
     groups: int
     epsilon: float
@@ -129,7 +129,7 @@ class GroupNorm(nn.Module):
         return (x * (inverse_std * scale) + bias).astype(self.dtype)
 
     def _group_mean(self, x_NHWC: jax.Array) -> jax.Array:
-        """The mean over pixels and the channels of a group, repeated for each channel, `N 1 1 C`."""
+        """Returns the mean over pixels and a group's channels, repeated per channel, `N 1 1 C`."""
         channel_mean = x_NHWC.mean(axis=(1, 2))
         grouped = rearrange(channel_mean, "n (g c) -> n g c", g=self.groups)
         mean = jnp.broadcast_to(grouped.mean(-1, keepdims=True), grouped.shape)
@@ -137,9 +137,9 @@ class GroupNorm(nn.Module):
 
 
 class EmbeddingMLP(nn.Module):
-    """linear → SiLU → linear, as Stable Diffusion's time embedding.
+    """linear → SiLU → linear, as in Stable Diffusion's time embedding.
 
-    With `zero_init` the last layer starts at zero, so that a new condition starts without effect.
+    With `zero_init` the last layer starts at zero, so a new condition has no effect at first.
     """
 
     features: int

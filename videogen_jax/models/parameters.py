@@ -1,8 +1,8 @@
-"""Parameters of every network: fresh ones, their shapes, their number.
+"""Parameters of every network: initialisation, shapes and counts.
 
-The only place that initialises a network. What goes through one at its initialisation only has to
-have the right number of axes and channels, so it is as small as the network takes: parameters
-depend on neither resolution, frames nor batch. All are float32.
+Only this module initialises networks. Parameters do not depend on resolution, frames or batch, so
+the inputs of an initialisation have the right number of axes and channels and the smallest sizes
+that the network takes. All parameters are float32.
 """
 
 import functools
@@ -23,15 +23,15 @@ Params = Any  # a nested dict of arrays
 
 
 def init_text_encoder(key: jax.Array, config: TextEncoderConfig) -> Params:
-    """Parameters of a `TextEncoder`."""
+    """Initialises the parameters of a `TextEncoder`."""
     return TextEncoder(config).init(key, jnp.zeros((1, 1), jnp.int32))["params"]
 
 
 def init_unet(key: jax.Array, config: UNetConfig, text_width: int) -> Params:
-    """Parameters of a `SpaceTimeUNet`: the image model, a stage or the refiner.
+    """Initialises the parameters of a `SpaceTimeUNet`: the image model, a stage or the refiner.
 
     Args:
-        key: of the draw.
+        key: a random key.
         config: the network's sizes.
         text_width: channels of the text states and of the pooled text.
     """
@@ -48,35 +48,35 @@ def init_unet(key: jax.Array, config: UNetConfig, text_width: int) -> Params:
 
 
 def init_autoencoder(key: jax.Array, config: AutoencoderConfig) -> Params:
-    """Parameters of an `Autoencoder`."""
+    """Initialises the parameters of an `Autoencoder`."""
     image_BHWC = jnp.zeros((1, config.factor, config.factor, config.in_channels))
     return Autoencoder(config).init(key, image_BHWC)["params"]
 
 
 def init_video_decoder(key: jax.Array, config: AutoencoderConfig) -> Params:
-    """Parameters of a `VideoDecoder`."""
+    """Initialises the parameters of a `VideoDecoder`."""
     latents_BFHWZ = jnp.zeros((1, 1, 1, 1, config.latent_channels))
     return VideoDecoder(config).init(key, latents_BFHWZ)["params"]
 
 
 def init_flow(key: jax.Array, config: FlowConfig) -> Params:
-    """Parameters of a `LatentFlow`."""
+    """Initialises the parameters of a `LatentFlow`."""
     frame_BHWZ = jnp.zeros((1, config.total_stride, config.total_stride, config.in_channels))
     return LatentFlow(config).init(key, frame_BHWZ, frame_BHWZ, jnp.zeros(1))["params"]
 
 
 def init_discriminator(key: jax.Array, config: DiscriminatorConfig, resolution: int) -> Params:
-    """Parameters of a `PatchDiscriminator` for images of `resolution` pixels."""
+    """Initialises the parameters of a `PatchDiscriminator` for images of `resolution` pixels."""
     image_BHWC = jnp.zeros((1, resolution, resolution, 3))
     return PatchDiscriminator(config).init(key, image_BHWC)["params"]
 
 
-@functools.cache  # tracing takes a second, and the refiner is often of the last stage's sizes
+@functools.cache  # tracing takes a second, and the refiner often has the last stage's sizes
 def shapes(init: Any, *sizes: Any) -> Params:
-    """Parameters as `jax.ShapeDtypeStruct`, of one of the functions above and what follows its key."""
+    """Returns the `jax.ShapeDtypeStruct`s of `init(key, *sizes)`, for a function of this module."""
     return jax.eval_shape(lambda key: init(key, *sizes), jax.random.key(0))
 
 
 def count(params: Params) -> int:
-    """The number of parameters of a tree of arrays or shapes."""
+    """Counts the parameters of a tree of arrays or shapes."""
     return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(params))

@@ -1,21 +1,21 @@
-"""Recomputing a block's activations in the backward pass, by a named policy: memory for time."""
+"""Rematerialisation: recomputing activations in the backward pass, by a named policy."""
 
 from typing import Any, Literal, TypeVar
 
 from flax import linen as nn
 
 Remat = Literal["none", "blocks", "dots"]
-"""What of a block is kept for the backward pass: everything; its inputs alone; also the results of
-its convolutions and matrix products, so that only what is cheap is computed again."""
+"""What is kept of a block for the backward pass: everything ("none"), its inputs alone ("blocks"),
+or also the results of its convolutions and matrix products ("dots"): the others are cheap."""
 
 Module = TypeVar("Module", bound=type[nn.Module])
 
 
 def remat(module: Module, policy: Remat, static_argnums: tuple[int, ...] = ()) -> Module:
-    """The module class under a policy, with the same parameters.
+    """Applies a policy to a module class; its parameters stay the same.
 
-    `static_argnums` are the positions of the call's arguments that are no arrays, `self` being 0;
-    these have to be given by position.
+    `static_argnums` are the positions of the call's arguments that are not arrays, with `self` at
+    0. These arguments must be passed by position.
     """
     match policy:
         case "none":
@@ -27,7 +27,7 @@ def remat(module: Module, policy: Remat, static_argnums: tuple[int, ...] = ()) -
 
 
 def _is_product(primitive: Any, *_: Any, **params: Any) -> bool:
-    """Convolutions and matrix products, but not the logits of attention, which are large."""
+    """Whether to keep a primitive: convolutions and products, but not attention's large logits."""
     if primitive.name == "dot_general":
         _, batch_dimensions = params["dimension_numbers"]
         return not any(batch_dimensions)

@@ -1,7 +1,7 @@
-"""What makes an image network a video network (§3.2): temporal convolution, attention, frame index.
+"""The temporal layers of video networks (§3.2): convolution, attention, frame embedding.
 
-Each of them is the identity at initialisation, bit for bit, so that a video model starts as the image
-model applied to every frame.
+Each is the identity at initialisation, bit for bit, so a video model starts as the image model
+applied to every frame.
 
 Letters: N images (= B clips × F frames folded), B clips, F frames, H height, W width, C channels,
 P pixel positions (H·W), D features of an embedding.
@@ -24,7 +24,7 @@ from videogen_jax.models.layers import (
 
 
 class TemporalConv(nn.Module):
-    """x + conv1d(x) over frames, width 3, zero-initialised; every pixel position by itself.
+    """x + conv1d(x) over frames, width 3, zero-initialised, at each pixel position separately.
 
     Frames beyond either end count as zero. Written as one matrix product over three shifted copies,
     which XLA runs faster than a 3D convolution.
@@ -48,7 +48,7 @@ class TemporalConv(nn.Module):
 class TemporalAttention(nn.Module):
     """Attention over the frames of each pixel position, added to the input.
 
-    LayerNorm, sinusoidal frame positions added, self-attention, output projection from zero.
+    LayerNorm, sinusoidal frame positions added, self-attention, zero-initialised output projection.
     """
 
     heads: int
@@ -68,22 +68,23 @@ class TemporalAttention(nn.Module):
 
 
 def _by_pixels(x_NHWC: jax.Array, num_frames: int) -> jax.Array:
-    """`B F P C`: devices that share a clip exchange frames for pixels, of which each has all time."""
+    """Converts to `B F P C`, sharded over pixels: each device then has all frames of its pixels."""
     x = rearrange(unfold_frames(x_NHWC, num_frames), "b f h w c -> b f (h w) c")
     return constrain(x, "batch . pixels .")
 
 
 def _by_frames(x_BFPC: jax.Array, height: int) -> jax.Array:
-    """The way back, `N H W C`."""
+    """Inverts `_by_pixels`, `N H W C`."""
     x = rearrange(constrain(x_BFPC, "batch . pixels ."), "b f (h w) c -> b f h w c", h=height)
     return fold_frames(constrain(x, "batch frames rows . ."))
 
 
 class FrameEmbedding(nn.Module):
-    """Embeds "which frame am I, given what the text says moves" for the time-embedding path.
+    """Embedding of the frame index, scaled by the text, for the time-embedding path.
 
-    The frame's sinusoidal index, scaled by a projection of the pooled text, through an MLP whose last
-    layer starts at zero. Not in the paper: without it, a model learns motion words far more slowly.
+    The sinusoidal embedding of the index is scaled by a projection of the pooled text and passed
+    through an MLP whose last layer starts at zero. It is not in the paper: without it, a model
+    learns motion words far more slowly.
     """
 
     features: int

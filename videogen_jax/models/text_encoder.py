@@ -25,20 +25,20 @@ Activation = Literal["quick_gelu", "gelu"]
 class TextEncoderConfig:
     """Sizes of a CLIP text transformer; the defaults are ViT-L/14's, used by Stable Diffusion 1.
 
-    Stable Diffusion 2 uses the states before OpenCLIP ViT-H's last layer. Its diffusers files hold
-    23 layers, which is `num_layers=23, skip_last_layers=0`; all 24 want `skip_last_layers=1`.
+    Stable Diffusion 2 uses the states before OpenCLIP ViT-H's last layer. Its diffusers files
+    have 23 layers: `num_layers=23, skip_last_layers=0`. With all 24, use `skip_last_layers=1`.
 
     Attributes:
         vocab_size: Number of token ids.
-        max_length: Longest sequence there are position embeddings for.
+        max_length: Longest sequence that has position embeddings.
         hidden_size: Width D, a multiple of `num_heads`.
         intermediate_size: Width of the MLP's hidden layer.
         num_layers: Transformer layers that have parameters.
         num_heads: Attention heads.
         activation: `quick_gelu`, x · sigmoid(1.702 x) (OpenAI), or exact `gelu` (OpenCLIP).
         layer_norm_eps: Epsilon of every LayerNorm.
-        eos_token_id: The id whose first place in a sequence gives the pooled state.
-        skip_last_layers: Last layers that `states` leave out; `pooled` has gone through all.
+        eos_token_id: The id whose first position in a sequence gives the pooled state.
+        skip_last_layers: Last layers that `states_BTD` skip; `pooled_BD` is after all layers.
     """
 
     vocab_size: int = 49408
@@ -136,7 +136,7 @@ class _Encoder(nn.Module):
 
     @nn.compact
     def __call__(self, hidden_BTD: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """Gives the states after `num_layers - skip_last_layers` layers and after all of them."""
+        """Returns the states after `num_layers - skip_last_layers` layers and after all of them."""
         config = self.config
         outputs = [hidden_BTD]
         for index in range(config.num_layers):

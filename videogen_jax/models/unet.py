@@ -1,8 +1,8 @@
 """`SpaceTimeUNet`: Stable Diffusion's UNet plus temporal layers (§3.2).
 
 One class serves the text-to-image model (`temporal=False`), the cascade stages and the temporal-SR
-refiner; they differ by `UNetConfig` only. Spatial layers carry diffusers' parameter names, what the
-video model adds is called `temporal_*` or `low_res_noise_embedding`.
+refiner; they differ by `UNetConfig` only. Spatial layers have diffusers' parameter names. Layers
+that the video model adds are called `temporal_*` or `low_res_noise_embedding`.
 
 Letters: B clips, F frames, N = B·F images, H height, W width, C channels, T text tokens,
 D features of an embedding.
@@ -47,7 +47,7 @@ class UNetConfig:
     num_heads: tuple[int, ...] = (8, 8, 8, 8)  # per level
     transformer_layers: int = 1  # per spatial transformer
     cross_attention_dim: int = 768  # width of the text states
-    linear_projection: bool = False  # SD 2: dense instead of 1×1 convolutions round transformers
+    linear_projection: bool = False  # SD 2: dense instead of 1×1 convolutions around transformers
     norm_groups: int = 32
     temporal: bool = False
     frame_embedding: bool = True  # temporal models: the frame's index in the time embedding
@@ -69,14 +69,14 @@ class UNetConfig:
                 )
 
 
-def _given(value: jax.Array | None, name: str) -> jax.Array:
+def _required(value: jax.Array | None, name: str) -> jax.Array:
     if value is None:
         raise ValueError(f"this UNet's config needs the condition {name}, got None")
     return value
 
 
 class Conditions(NamedTuple):
-    """What every block is told: the time embedding per frame, the text, the number of frames."""
+    """Inputs of every block: the time embedding per frame, the text, the number of frames."""
 
     embedding_ND: jax.Array
     text_BTD: jax.Array
@@ -84,7 +84,7 @@ class Conditions(NamedTuple):
 
 
 class LayerBuilder(nn.Module):
-    """Shared by the down, middle and up blocks: one layer of a block at one resolution."""
+    """Base of the down, middle and up blocks: builds a block's layers at one resolution."""
 
     config: UNetConfig
     features: int
@@ -105,7 +105,7 @@ class LayerBuilder(nn.Module):
         return block(x_NHWC, given.embedding_ND, given.num_frames)
 
     def attend(self, index: int, x_NHWC: jax.Array, given: Conditions) -> jax.Array:
-        """Spatial transformer, then attention over frames (§3.2)."""
+        """Applies a spatial transformer, then attention over frames (§3.2)."""
         config = self.config
         spatial = remat(SpatialTransformer, self.remat)(
             self.heads,
@@ -157,7 +157,7 @@ class MidBlock(LayerBuilder):
 
 
 class UpBlock(LayerBuilder):
-    """As `DownBlock` with one layer more; every layer takes the last skip that is left."""
+    """As `DownBlock`, with one more layer and an upsampler; each layer takes the last skip left."""
 
     attention: bool = True
     upsample: bool = True
@@ -178,14 +178,15 @@ class SpaceTimeUNet(nn.Module):
     """Predicts noise (or v, or x0) of a noisy latent video from text and conditions.
 
     Args of the call:
-        x_BFHWC: noisy latents with the condition channels behind them, `[noisy, reference, low_res]`;
+        x_BFHWC: noisy latents followed by the condition channels, `[noisy, reference, low_res]`;
             height and width divisible by 2^(levels − 1). An image is a video of one frame; without
             temporal layers frames are independent images that share a prompt.
         timesteps_B: diffusion timesteps, 0 .. num_train_timesteps − 1, integer or real.
         text_BTD: text encoder states (diffusers: `encoder_hidden_states`).
         pooled_BD: pooled text, needed by temporal models with `frame_embedding`.
         fps_B: frames per second of the clip, needed by temporal models.
-        low_res_noise_B: timestep to which the low-res latent was noised, with `low_res_noise`.
+        low_res_noise_B: timestep to which the low-res latent was noised, needed with
+            `low_res_noise`.
 
     Returns:
         `[B, F, H, W, out_channels]` in float32.
@@ -229,7 +230,7 @@ class SpaceTimeUNet(nn.Module):
         return unfold_frames(x, frames).astype(jnp.float32)
 
     def _level(self, level: int, mid: bool = False) -> dict[str, Any]:
-        """What the block at one resolution is built from."""
+        """Returns the constructor arguments of the block at one resolution."""
         config = self.config
         fields = {
             "config": config,
@@ -254,7 +255,7 @@ class SpaceTimeUNet(nn.Module):
         fps_B: jax.Array | None,
         low_res_noise_B: jax.Array | None,
     ) -> jax.Array:
-        """Timestep, FPS, low-res noise level and frame index, summed into a vector per frame."""
+        """Sums the embeddings of timestep, FPS, low-res noise level and frame index, per frame."""
         config, base = self.config, self.config.block_out_channels[0]
 
         def embed(name: str, values_B: jax.Array, zero_init: bool) -> jax.Array:
@@ -263,13 +264,13 @@ class SpaceTimeUNet(nn.Module):
 
         embedding_BD = embed("time_embedding", timesteps_B, zero_init=False)
         if config.temporal:
-            fps = _given(fps_B, "fps_B")
+            fps = _required(fps_B, "fps_B")
             embedding_BD += embed("temporal_fps_embedding", fps, zero_init=True)
         if config.low_res_noise:
-            level = _given(low_res_noise_B, "low_res_noise_B")
+            level = _required(low_res_noise_B, "low_res_noise_B")
             embedding_BD += embed("low_res_noise_embedding", level, zero_init=True)
         embedding_BFD = repeat(embedding_BD, "b d -> b f d", f=num_frames)
         if config.temporal and config.frame_embedding:
             frames = FrameEmbedding(4 * base, base, self.dtype, name="temporal_frame_embedding")
-            embedding_BFD += frames(_given(pooled_BD, "pooled_BD"), num_frames)
+            embedding_BFD += frames(_required(pooled_BD, "pooled_BD"), num_frames)
         return fold_frames(constrain(embedding_BFD, "batch frames ."))

@@ -15,11 +15,13 @@ from videogen_jax.models.remat import Remat
 
 
 class VideoDecoder(nn.Module):
-    """Raw latents `[B, F, H, W, Z]` → pixels `[B, F, H·factor, W·factor, 3]`, about [-1, 1], float32.
+    """Decoder of raw latents `[B, F, H, W, Z]` to pixels `[B, F, H·factor, W·factor, 3]`.
 
-    A temporal convolution after each 3×3 convolution and a temporal attention after the mid-block's
-    attention. Its parameters are the autoencoder's `decoder` and `post_quant_conv` plus `temporal_*`;
-    at initialisation from those it decodes frame by frame exactly as the autoencoder.
+    Pixels are about in [-1, 1], float32.
+
+    A temporal convolution follows each 3×3 convolution, and a temporal attention the mid-block's
+    attention. The parameters are the autoencoder's `decoder` and `post_quant_conv` plus
+    `temporal_*`. Initialised from the autoencoder, it decodes frame by frame exactly as it does.
     """
 
     config: AutoencoderConfig

@@ -1,6 +1,6 @@
-"""What video networks start from (§3.5): the weights of image networks, everything new the identity.
+"""Warm starts of video networks from image networks (§3.5); new layers start as the identity.
 
-Every merge is strict (`trees.merge`): a name or shape that is not explained here is an error.
+Every merge is strict (`trees.merge`): a name or shape that is not expected here is an error.
 """
 
 from collections.abc import Mapping
@@ -15,17 +15,17 @@ from videogen_jax.models.parameters import Params
 
 
 def warm_start_unet(params: Params, source: Params) -> tuple[Params, trees.Report]:
-    """Everything that `source` has, in `params`; the rest of `params` as initialised.
+    """Copies all parameters of `source` into `params`; the others stay as initialised.
 
-    New are temporal layers, the low-res noise embedding and, from zero, input channels of the first
-    convolution.
+    The others are temporal layers, the low-res noise embedding, and further input channels of the
+    first convolution, which start at zero.
 
     Args:
         params: fresh parameters of a stage or the refiner, or their shapes.
         source: parameters of the image model or of another stage.
 
     Raises:
-        UserError: a name or shape that this does not explain; lists every key.
+        UserError: any other name or shape differs; lists every such key.
     """
     return trees.merge(
         params,
@@ -36,7 +36,7 @@ def warm_start_unet(params: Params, source: Params) -> tuple[Params, trees.Repor
 
 
 def warm_start_video_decoder(params: Params, autoencoder: Params) -> tuple[Params, trees.Report]:
-    """The image decoder with fresh temporal layers; the image encoder is not used.
+    """Copies the image decoder; temporal layers stay as initialised, the image encoder is unused.
 
     Args and errors as for `warm_start_unet`.
     """
@@ -51,23 +51,24 @@ def warm_start_video_decoder(params: Params, autoencoder: Params) -> tuple[Param
 def warm_start_model(
     config: ModelConfig, image_params: Mapping[str, Params], key: jax.Array
 ) -> tuple[dict[str, Params], dict[str, trees.Report]]:
-    """A whole untrained model around the parts of a text-to-image model.
+    """Builds a whole untrained model from the components of a text-to-image model.
 
-    Stages and refiner are the image UNet, frame by frame, whatever their other conditions; the
-    video decoder is the image decoder; the flow is fresh.
+    Frame by frame, the stages and the refiner equal the image UNet, whatever their other
+    conditions, and the video decoder equals the image decoder. The flow network is newly
+    initialised.
 
     Args:
-        config: of the whole model.
+        config: the whole model's configuration.
         image_params: the `IMAGE_COMPONENTS`.
-        key: of what is new and not zero.
+        key: random key of new parameters that do not start at zero.
 
     Returns:
-        the parameters of every component, and by component what was copied, new and unused; only
-        those that were merged have a report.
+        the parameters of every component, and the reports of copied, new and unused parameters of
+        the components that were merged.
 
     Raises:
-        UserError: the configuration's video networks are not those of its image networks with
-            temporal layers; names the component and lists every key.
+        UserError: the configuration's video networks are not its image networks with temporal
+            layers; names the component and lists every key.
     """
     params = {name: image_params[name] for name in IMAGE_COMPONENTS}
     reports: dict[str, trees.Report] = {}
@@ -78,7 +79,7 @@ def warm_start_model(
         if name != "flow":
             merged, reports[name] = _merged(name, shapes, image_params)
             new = reports[name].new
-        # Only what is new is drawn: a fresh copy of everything would double the memory.
+        # Only new parameters are drawn: initialising all of them would double the memory.
         fresh = init_leaves(config, name, key, new)
         params[name] = trees.unflatten({**trees.flatten(merged), **fresh})
     return params, reports

@@ -13,11 +13,11 @@ import jax.numpy as jnp
 
 
 def sample_bilinear(x_BHWC: jax.Array, column_BHW: jax.Array, row_BHW: jax.Array) -> jax.Array:
-    """Samples images bilinearly at pixel positions, given as float32 `[B, H', W']`.
+    """Samples images bilinearly at pixel positions, float32 `[B, H', W']`.
 
     Position (0, 0) is the centre of the first pixel; positions outside the image take the value
-    of the nearest border pixel. Gives `[B, H', W', C]` in the dtype of `x_BHWC`; positions and
-    weights stay float32, because bfloat16 cannot tell pixel 300 from 301.
+    of the nearest border pixel. Returns `[B, H', W', C]` in the dtype of `x_BHWC`; positions and
+    weights stay float32, because bfloat16 cannot distinguish pixels 300 and 301.
     """
     batch, height, width, channels = x_BHWC.shape
     column_0, column_1, column_weight = _neighbours(column_BHW, width)
@@ -36,12 +36,13 @@ def sample_bilinear(x_BHWC: jax.Array, column_BHW: jax.Array, row_BHW: jax.Array
 
 
 def backward_warp(x_BHWC: jax.Array, flow_BHW2: jax.Array) -> jax.Array:
-    """`out[y, x] = x_BHWC[y + flow_y, x + flow_x]`, bilinear, the border repeated outside.
+    """Warps images by a flow: `out[y, x] = x_BHWC[y + flow_y, x + flow_x]`.
 
-    Equals `torch.nn.functional.grid_sample` with `mode="bilinear"`, `padding_mode="border"` and
-    `align_corners=True` on the normalised positions, which is IFRNet's warp.
+    Sampling is bilinear, with the border repeated outside. Equals IFRNet's warp:
+    `torch.nn.functional.grid_sample` with `mode="bilinear"`, `padding_mode="border"` and
+    `align_corners=True` on the normalised positions.
 
-    Raises ValueError if the flow is not one pair for each pixel of the image.
+    Raises ValueError if the flow does not have one pair for each pixel of the image.
     """
     if flow_BHW2.shape != (*x_BHWC.shape[:3], 2):
         raise ValueError(
@@ -77,8 +78,8 @@ def resize_bilinear(
 def resize_flow(flow_BHW2: jax.Array, size: Sequence[int]) -> jax.Array:
     """Resizes a flow to `size` = (height, width) and rescales its values to pixels of that grid.
 
-    Bilinear with half-pixel centres; downwards it averages over all pixels that fall together
-    (antialiased), so that a latent pixel gets the mean motion of its pixels (§3.5). float32.
+    Bilinear with half-pixel centres. Downsampling is antialiased: a latent pixel takes the mean
+    motion of its pixels (§3.5). Returns float32.
     """
     batch, height, width, _ = flow_BHW2.shape
     shape = (batch, *size, 2)
@@ -94,7 +95,7 @@ def pad_to_multiple(x_BHWC: jax.Array, multiple: int) -> jax.Array:
 
 
 def _neighbours(position: jax.Array, length: int) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Along one axis: the pixels on both sides of a position; the second's weight `[..., 1]`."""
+    """Returns a position's two neighbours along an axis, and the second's weight `[..., 1]`."""
     position = jnp.clip(position.astype(jnp.float32), 0, length - 1)
     first = jnp.floor(position)
     first_index = first.astype(jnp.int32)

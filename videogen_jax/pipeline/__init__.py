@@ -1,1 +1,1 @@
-"""From a prompt to a video: conditioning, the cascade, temporal super-resolution, the result."""
+"""The sampling pipeline: conditioning, the cascade, temporal super-resolution, decoding."""

@@ -25,7 +25,7 @@ from videogen_jax.pipeline.encode import encode_frames
 
 
 class PromptStates(NamedTuple):
-    """The encoded prompts, and the encoded text that guidance leads away from."""
+    """The encoded prompts, and the encoded negative prompts that guidance leads away from."""
 
     text: TextStates
     negative: TextStates
@@ -41,20 +41,20 @@ class Cascade:
         self.config = config
         self._image, self._stages = denoiser(config.image), tuple(map(denoiser, config.stages))
         self._dtype = dtype
-        # Any: flax types what `apply` gives as a union.
+        # Any: flax types the result of `apply` as a union.
         text_encoder: Any = TextEncoder(config.text_encoder, dtype)
         self._encode_text = jax.jit(lambda params, x: text_encoder.apply({"params": params}, x))
         self._decode_picture = jax.jit(self._picture, static_argnames="as_float")
         self._condition = jax.jit(self._conditions, static_argnames=("stage", "num_frames"))
 
     def encode_text(self, params: Mapping[str, Params], tokens_BT: jax.Array) -> TextStates:
-        """The states of token ids, int32 `[B, T]`."""
+        """Encodes token ids, int32 `[B, T]`."""
         return self._encode_text(params["text_encoder"], tokens_BT)
 
     def encode_prompts(
         self, params: Mapping[str, Params], tokens_BT: jax.Array, negative_BT: jax.Array
     ) -> PromptStates:
-        """The states of prompts and of what guidance leads away from, usually the empty prompt."""
+        """Encodes prompts and negative prompts, which are usually empty."""
         return PromptStates(
             self.encode_text(params, tokens_BT), self.encode_text(params, negative_BT)
         )
@@ -72,9 +72,9 @@ class Cascade:
     ) -> jax.Array:
         """Draws images (§3.1): uint8 `[B, H, W, 3]` at the image model's resolution.
 
-        Uint8 already here, so that a saved picture given back as the reference gives the same video;
-        `as_float` leaves them float32 in [0, 1]. Other options and errors are those of
-        `Denoiser.sample`.
+        The images are rounded to uint8 here because a picture that is saved and then passed as the
+        reference must give the same video. With `as_float` they are float32 in [0, 1]. Other
+        options and errors are those of `Denoiser.sample`.
         """
         latents_BFHWZ = self._image.sample(
             params["image_unet"],
@@ -101,25 +101,28 @@ class Cascade:
         tick: Tick | None = None,
         **sampling: Unpack[Sampling],
     ) -> jax.Array:
-        """Draws a stage's clip given the reference and the clip of the stage below (§3.2).
+        """Draws a stage's clip, conditioned on the reference and the previous stage's clip (§3.2).
 
         Args:
-            params: with the components `autoencoder` and `stage_<stage>`.
-            stage: counted from 1.
-            prompts: what `encode_prompts` gives.
+            params: `{component: parameters}` with `autoencoder` and `stage_<stage>`.
+            stage: the stage's number, from 1.
+            prompts: the result of `encode_prompts`.
             reference_BHWC: uint8, square, of any resolution; None for a stage trained without one.
             low_res_BFHWZ: the latents of stage − 1; None for stage 1.
             fps_B: frames per second, float32.
-            keys_B: from which all noise is drawn; the stage's number is folded in here.
+            keys_B: keys from which all noise is drawn; the stage's number is folded in here.
             num_frames: F.
             tick: called after each step.
-            **sampling: steps, guidance_scale and sampler of `Denoiser.sample`, also its errors.
+            **sampling: `steps`, `guidance_scale` and `sampler` of `Denoiser.sample`.
 
         Returns:
             Latents of the model space, float32 `[B, F, H, W, Z]`.
+
+        Raises:
+            UserError: as for `Denoiser.sample`.
         """
         keys_B = noise.fold_in(keys_B, stage)
-        given = self._condition(
+        conditions = self._condition(
             params["autoencoder"],
             prompts,
             reference_BHWC,
@@ -131,7 +134,7 @@ class Cascade:
         )
         return self._stages[stage - 1].sample(
             params[f"stage_{stage}"],
-            given,
+            conditions,
             keys_B,
             num_frames,
             tick=tick,
@@ -180,7 +183,7 @@ class Cascade:
         stage: DenoiserConfig,
         prompts: int,
     ) -> jax.Array:
-        """At the stage's resolution, `[B, H, W, Z]`; zeros without a reference."""
+        """Encodes the reference at the stage's resolution, `[B, H, W, Z]`; zeros without one."""
         if reference_BHWC is None:
             size = self.config.latent_size(stage.resolution)
             return jnp.zeros((prompts, size, size, self.config.autoencoder.latent_channels))

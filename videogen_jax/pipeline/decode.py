@@ -1,4 +1,4 @@
-"""From latents to pixels, in windows of frames (§3.4).
+"""Decoding latents to pixels, in windows of frames (§3.4).
 
 Letters: B samples, F frames, H height, W width, C = 3 colour channels, Z latent channels.
 """
@@ -21,18 +21,18 @@ from videogen_jax.sharding import to_host
 
 DecoderName = Literal["video", "image"]
 
-# Frames that the decoder sees at once, and by how many such windows overlap at least. A clip as
-# long as the cascade's is one window.
+# Frames in a window of the decoder, and the least overlap of two windows. A clip as long as the
+# cascade's is one window.
 WINDOW, OVERLAP = 16, 4
 
 
 def quantise(pixels: Any) -> Any:
-    """Float in [-1, 1] (clipped) → uint8 0..255, for numpy and JAX arrays."""
+    """Converts floats in [-1, 1] (clipped) to uint8 in 0..255, for NumPy and JAX arrays."""
     return ((pixels.clip(-1.0, 1.0) + 1.0) * 127.5).round().astype(np.uint8)
 
 
 def unit_range(pixels: Any) -> Any:
-    """Float in [-1, 1] (clipped) → float in [0, 1], for numpy and JAX arrays."""
+    """Converts floats in [-1, 1] (clipped) to floats in [0, 1], for NumPy and JAX arrays."""
     return (pixels.clip(-1.0, 1.0) + 1.0) / 2.0
 
 
@@ -42,18 +42,18 @@ def decode_frames(
     latents_BFHWZ: jax.Array,
     dtype: DTypeLike = jnp.float32,
 ) -> jax.Array:
-    """Decodes scaled latents by the image decoder, frame by frame.
+    """Decodes scaled latents with the image decoder, frame by frame.
 
     Args:
-        config: of the autoencoder.
-        params: of the autoencoder.
-        latents_BFHWZ: in the model's space, of any resolution.
-        dtype: that the decoder computes in.
+        config: the autoencoder's configuration.
+        params: the autoencoder's parameters.
+        latents_BFHWZ: latents of the model space, of any resolution.
+        dtype: dtype of the decoder's computation.
 
     Returns:
         pixels `[B, F, H, W, 3]`, about in [-1, 1].
     """
-    network: Any = Autoencoder(config, dtype)  # Any: flax types what `apply` gives as a union
+    network: Any = Autoencoder(config, dtype)  # Any: flax types the result of `apply` as a union
     raw_NHWZ = unscale_latents(config, fold_frames(latents_BFHWZ))
     pixels_NHWC = network.apply({"params": params}, raw_NHWZ, method="decode")
     return unfold_frames(pixels_NHWC, latents_BFHWZ.shape[1])
@@ -62,12 +62,12 @@ def decode_frames(
 class FrameDecoder:
     """The video decoder, and the image decoder that Fig. 7 compares it with, in windows of frames.
 
-    A clip of up to `window` frames is decoded at once. A longer one is decoded in windows of equal
-    length, spread evenly, which overlap by at least `overlap` frames and are blended linearly
-    there. So the memory on the device does not grow with the clip. Image decoding does not depend on
-    the windows at all. Video decoding does: temporal attention sees one window and temporal
-    convolutions end at its edge, so that blended frames are near, not equal, to those of the whole
-    clip decoded at once.
+    A clip of up to `window` frames is decoded in one pass. A longer one is decoded in windows of
+    equal length, spread evenly, which overlap by at least `overlap` frames and are blended linearly
+    there. So the memory on the device does not grow with the clip. Image decoding does not depend
+    on the windows. Video decoding does: temporal attention sees one window and temporal
+    convolutions end at its edge, so blended frames are close, but not equal, to those of the whole
+    clip decoded in one pass.
 
     Raises UserError unless 0 ≤ overlap < window.
     """
@@ -80,9 +80,9 @@ class FrameDecoder:
         overlap: int = OVERLAP,
     ):
         if not 0 <= overlap < window:
-            raise UserError(f"overlap is {overlap} and window {window}, 0 <= overlap < window")
+            raise UserError(f"overlap is {overlap}, expected at least 0 and below window={window}")
         self._config, self._window, self._overlap = config, window, overlap
-        # Any: flax types what `apply` gives as a union.
+        # Any: flax types the result of `apply` as a union.
         self._video: Any = VideoDecoder(config, dtype)
         self._dtype = dtype
         self._decode = {
@@ -97,13 +97,13 @@ class FrameDecoder:
         decoder: DecoderName = "video",
         tick: Tick | None = None,
     ) -> np.ndarray:
-        """Latents of the model space → uint8 `[B, F, H, W, 3]` on the host.
+        """Decodes latents of the model space to uint8 `[B, F, H, W, 3]` on the host.
 
         Args:
-            params: with the component `video_decoder` or `autoencoder`.
-            latents_BFHWZ: of any number of frames and any resolution.
-            decoder: which of the two.
-            tick: called with the number of frames that each window finished.
+            params: `{component: parameters}` with `video_decoder` or `autoencoder`.
+            latents_BFHWZ: latents of any number of frames and any resolution.
+            decoder: which decoder to use, "video" or "image".
+            tick: called after each window with the number of frames just finished.
         """
         component = {"video": "video_decoder", "image": "autoencoder"}[decoder]
         num_frames = latents_BFHWZ.shape[1]
@@ -131,7 +131,7 @@ class FrameDecoder:
 
 
 def window_starts(num_frames: int, window: int, overlap: int) -> list[int]:
-    """First frames of as few windows as cover the clip, evenly spread: all of the same length."""
+    """Returns the first frames of the fewest windows that cover the clip, spread evenly."""
     if num_frames <= window:
         return [0]
     count = math.ceil((num_frames - overlap) / (window - overlap))
@@ -139,9 +139,9 @@ def window_starts(num_frames: int, window: int, overlap: int) -> list[int]:
 
 
 def window_weights(num_frames: int, window: int, starts: list[int]) -> np.ndarray:
-    """How much of each window a frame takes, `[windows, window]`: linear across an overlap.
+    """Returns the blending weights of the windows' frames, `[windows, window]`.
 
-    Over the windows that have a frame its weights sum to 1.
+    Weights are linear across an overlap. Those of one frame sum to 1 over the windows with it.
     """
     rising = np.arange(1, window + 1)
     ramp = np.minimum(rising, rising[::-1]).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Running one diffusion model: the image model, a stage of the cascade or the refiner.
+"""Sampling from one diffusion model: the image model, a stage of the cascade or the refiner.
 
 Letters: B samples, F frames, H height, W width, Z latent channels.
 """
@@ -32,13 +32,14 @@ from videogen_jax.pipeline import noise
 from videogen_jax.pipeline.conditioning import network_input
 
 Params = Any  # a nested dict of arrays
-Tick = Callable[[int], object]  # told how many more steps or frames are done
+Tick = Callable[[int], object]  # called with the number of steps or frames just finished
 
 
 class Conditions(NamedTuple):
-    """What a network is told besides the noisy latents; None is what a network has no use for.
+    """Inputs of a network besides the noisy latents; None for those that it does not take.
 
-    With `negative` there is classifier-free guidance away from it, without it there is none.
+    With `negative`, classifier-free guidance leads away from that text; with None, no guidance is
+    used.
     """
 
     text: TextStates
@@ -50,7 +51,7 @@ class Conditions(NamedTuple):
 
 
 class Sampling(TypedDict, total=False):
-    """How one diffusion model is sampled: arguments of `Denoiser.sample`, None for the config's."""
+    """Arguments of `Denoiser.sample` for one diffusion model; None is the config's value."""
 
     steps: int | None
     guidance_scale: float | None
@@ -59,23 +60,26 @@ class Sampling(TypedDict, total=False):
 
 @functools.cache
 def sampling_plan(config: DenoiserConfig, num_steps: int) -> Plan:
-    """The sampler's coefficients for so many steps. Raises UserError if it cannot take them."""
-    with jax.ensure_compile_time_eval():  # never a tracer, which would outlive its trace here
+    """Returns the sampler's coefficients for `num_steps` steps.
+
+    Raises UserError if the sampler cannot take that many steps.
+    """
+    with jax.ensure_compile_time_eval():  # a cached tracer would outlive its trace
         return plan(config.schedule, config.sampler, num_steps)
 
 
 class Denoiser:
-    """One diffusion model: its network, schedule and sampler, and the one loop compiled for them.
+    """One diffusion model: its network, schedule, sampler and compiled sampling loop.
 
     Parameters, conditions, keys, guidance scale, the number of steps and the sampler are data to
-    the loop; another batch size, number of frames or resolution compiles it again, and so does a
-    sampler that draws noise after one that does not.
+    the loop. It compiles again for another batch size, number of frames or resolution, and once
+    each for samplers that draw noise and for those that do not.
     """
 
     def __init__(self, config: DenoiserConfig, latent_size: int, dtype: DTypeLike = jnp.float32):
         self.config = config
         self._frame_shape = (latent_size, latent_size, config.unet.out_channels)
-        self._unet: Any = SpaceTimeUNet(config.unet, dtype)  # Any: flax types `apply` as a union
+        self._unet: Any = SpaceTimeUNet(config.unet, dtype)  # Any: `apply` is typed as a union
         self._begin = jax.jit(self._initial_state, static_argnames="num_frames")
         self._take_steps = jax.jit(self._sample, static_argnames="loop")
 
@@ -92,18 +96,18 @@ class Denoiser:
         latents_BFHWZ: jax.Array | None = None,
         tick: Tick | None = None,
     ) -> jax.Array:
-        """Draws latents given the conditions, float32 `[B, F, H, W, Z]`.
+        """Draws latents under the conditions, float32 `[B, F, H, W, Z]`.
 
         Args:
-            params: of the network.
-            given: the conditions, which decide whether there is guidance.
-            keys_B: from which all noise is drawn.
+            params: the network's parameters.
+            given: the conditions; guidance is used if `negative` is set.
+            keys_B: keys from which all noise is drawn.
             num_frames: F, 1 for an image.
-            steps: network evaluations, the sampler's by default.
-            guidance_scale: the config's by default; without effect if there is no guidance.
-            sampler: the config's by default.
+            steps: network evaluations, by default the sampler's.
+            guidance_scale: by default the config's; unused without guidance.
+            sampler: by default the config's.
             latents_BFHWZ: standard normal noise to start from, float32; by default from the keys.
-            tick: called after each step, which then waits for its result.
+            tick: called after each step, once the step's result is computed.
 
         Raises:
             UserError: the sampler cannot take that many steps.

@@ -1,4 +1,4 @@
-"""From pixels to latents, frame by frame (§3.5).
+"""Encoding pixels to latents, frame by frame (§3.5).
 
 Letters: B clips, F frames, H height, W width, C channels.
 """
@@ -27,10 +27,10 @@ def encode_posterior(
 
     Args:
         model: the whole model's configuration.
-        params: with the component `autoencoder`.
+        params: `{component: parameters}` with `autoencoder`.
         video_BFHWC: pixels in [-1, 1], of any size.
-        resolution: pixels per side, to which frames are resized (antialiased) before.
-        dtype: that the encoder computes in.
+        resolution: pixels per side that frames are resized to (antialiased) before encoding.
+        dtype: dtype of the encoder's computation.
 
     Returns:
         mean and standard deviation of the scaled latents, float32 `[B, F, h, w, Z]`.
@@ -51,5 +51,5 @@ def encode_frames(
     resolution: int,
     dtype: DTypeLike = jnp.float32,
 ) -> jax.Array:
-    """The mean of `encode_posterior`, which inference uses where training may draw."""
+    """Returns the mean of `encode_posterior`, for inference; training may draw samples instead."""
     return encode_posterior(model, params, video_BFHWC, resolution, dtype)[0]

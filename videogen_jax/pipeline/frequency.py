@@ -10,16 +10,17 @@ from einops import reduce
 from videogen_jax.errors import UserError
 from videogen_jax.models.warp import pad_to_multiple, resize_bilinear
 
-# Above it the sine that slerp divides by is below 0.032, and a straight line is as good.
+# Above this cosine, the sine that slerp divides by is below 0.032, and lerp is as good.
 _PARALLEL_COSINE = 0.9995
 
 
 def lowpass(x_BHWC: jax.Array, factor: int = 4) -> jax.Array:
-    """The low frequencies: means of `factor`×`factor` blocks, brought back up bilinearly.
+    """Returns the low frequencies: means of `factor`×`factor` blocks, upsampled bilinearly.
 
-    As ILVR (Choi et al. 2021), which §3.3 refers to, filters by resizing down and up again; the
-    paper does not name its kernels. Half-pixel centres, so nothing shifts. Sizes that `factor`
-    does not divide are filled up with the last row and column. Keeps shape and dtype.
+    §3.3 refers to ILVR (Choi et al. 2021), which also filters by resizing down and up again; the
+    paper does not name its kernels. Pixel centres are at half-pixel positions, so nothing shifts.
+    Sizes that `factor` does not divide are padded with the last row and column. Keeps shape and
+    dtype.
 
     Raises UserError for `factor` < 1.
     """
@@ -34,13 +35,13 @@ def lowpass(x_BHWC: jax.Array, factor: int = 4) -> jax.Array:
 def merge_frequencies(
     warped_BHWC: jax.Array, refined_BHWC: jax.Array, factor: int = 4
 ) -> jax.Array:
-    """Low frequencies of the warped latent, high frequencies of the refined one (§3.3)."""
+    """Combines the warped latent's low and the refined latent's high frequencies (§3.3)."""
     # The filter is linear, so lowpass(w) + (r − lowpass(r)) needs it only once.
     return refined_BHWC + lowpass(warped_BHWC - refined_BHWC, factor)
 
 
 def slerp(a: jax.Array, b: jax.Array, time_B: jax.Array) -> jax.Array:
-    """Spherical interpolation from a (time 0) to b (time 1), which Fig. 6 compares the flow with.
+    """Interpolates spherically from a (time 0) to b (time 1), the ablation of Fig. 6.
 
     `a` and `b` are `[B, ...]`, and each sample is one vector of all its values; `time_B` is `[B]`
     or a scalar. Between nearly parallel or opposite vectors, |cosine| > 0.9995, the great circle
@@ -51,7 +52,7 @@ def slerp(a: jax.Array, b: jax.Array, time_B: jax.Array) -> jax.Array:
     unit_a, unit_b = (_normalized(x.astype(jnp.float32), axes) for x in (a, b))
     cosine = (unit_a * unit_b).sum(axes, keepdims=True)
     parallel = jnp.abs(cosine) > _PARALLEL_COSINE
-    # Where the straight line is taken any angle will do whose sine is not zero.
+    # Where the interpolation is linear, any angle will do whose sine is not zero.
     angle = jnp.arccos(jnp.where(parallel, 0.0, cosine))
     weight_a = jnp.where(parallel, 1 - time, jnp.sin((1 - time) * angle) / jnp.sin(angle))
     weight_b = jnp.where(parallel, time, jnp.sin(time * angle) / jnp.sin(angle))
@@ -59,6 +60,6 @@ def slerp(a: jax.Array, b: jax.Array, time_B: jax.Array) -> jax.Array:
 
 
 def _normalized(x: jax.Array, axes: tuple[int, ...]) -> jax.Array:
-    """Vectors of length 1; those of length 0 stay, and so count as orthogonal to all others."""
+    """Scales vectors to length 1; zero vectors stay zero, so they are orthogonal to all others."""
     length = jnp.sqrt(jnp.square(x).sum(axes, keepdims=True))
     return x / jnp.maximum(length, jnp.finfo(x.dtype).tiny)

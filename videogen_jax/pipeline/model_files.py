@@ -1,4 +1,4 @@
-"""A model as it lies on disk: the whole of a model directory, read and written."""
+"""Reading and writing model directories."""
 
 import shutil
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ _ASSETS = Path(__file__).parent.parent / "assets"
 
 
 class Model(NamedTuple):
-    """What a model directory holds; `params` has the components that are there."""
+    """The contents of a model directory; `params` has the components that are present."""
 
     directory: Path
     config: ModelConfig
@@ -30,15 +30,15 @@ class Model(NamedTuple):
 
 
 def load_model(model: str | Path) -> Model:
-    """Reads a model that ships, by its name, or a model directory.
+    """Reads a shipped model by its name, or a model directory.
 
     Raises:
-        MissingFile: there is no such model (lists those that ship), or its configuration or
+        MissingFile: there is no such model (lists the shipped ones), or its configuration or
             tokenizer is missing.
         UserError: a file is damaged, has an unknown field, or does not fit the configuration;
             names it.
     """
-    # Here, so that `import videogen_jax` needs no safetensors.
+    # Imported here because `import videogen_jax` must not need safetensors.
     from videogen_jax.weights.config_file import load_config
 
     directory = find_model(model)
@@ -54,19 +54,19 @@ def save_model(
     params: Mapping[str, Params],
     dtype: "DType | None" = None,
 ) -> None:
-    """Writes a model directory that `load_model` reads; it appears whole or not at all.
+    """Writes a model directory that `load_model` reads. The write is atomic.
 
     Args:
-        directory: must not exist, or be empty.
+        directory: must not exist or must be empty.
         config: the configuration.
-        tokenizer: of a folder that is still there.
-        params: all components of `config`, or some.
-        dtype: of the weights on disk; None keeps each as it is.
+        tokenizer: its folder must still exist, and is copied.
+        params: some or all components of `config`.
+        dtype: dtype of the weights on disk; None keeps the dtype of each.
 
     Raises:
-        UserError: there is something at `directory` or it cannot be written, `params` do not fit
+        UserError: `directory` exists and is not empty, or cannot be written; or `params` do not fit
             `config`, or have values that are not finite in `dtype`; names them all.
-        MissingFile: the tokenizer's files are gone.
+        MissingFile: the tokenizer's folder no longer exists.
     """
     from videogen_jax.weights.config_file import save_config
     from videogen_jax.weights.model_dir import save_component
@@ -84,17 +84,17 @@ def save_model(
 
 
 def find_model(model: str | Path) -> Path:
-    """The directory of a model that ships or of the user's; names come before directories.
+    """Returns the directory of a shipped model or of the user's; shipped names come first.
 
     Raises:
-        MissingFile: there is none; lists those that ship.
+        MissingFile: there is no such model; lists the shipped ones.
     """
     shipped = sorted(path.parent.name for path in _ASSETS.glob("*/config.json"))
     if model in shipped:
         return _ASSETS / model
     if not Path(model).is_dir():
         raise MissingFile(
-            f"no model {str(model)!r}: neither a model directory nor one of those that ship, "
-            f"which are: {', '.join(shipped) or 'none'}"
+            f"no model {str(model)!r}: expected a model directory or one of the "
+            f"shipped models: {', '.join(shipped) or 'none'}"
         )
     return Path(model)

@@ -8,7 +8,10 @@ from videogen_jax.pipeline.denoise import Tick
 
 @contextmanager
 def bar(shown: bool, what: str, total: int, unit: str) -> Iterator[Tick | None]:
-    """Gives the function that moves the bar on, or None if none is shown: nothing need wait then."""
+    """Yields the function that advances a progress bar, or None if `shown` is False.
+
+    With None, the caller does not have to wait for the results of single steps.
+    """
     if not shown:
         yield None
         return

@@ -1,8 +1,9 @@
-"""Flow-based temporal super-resolution (§3.3): N frames to 2N − 1, as often as asked.
+"""Flow-based temporal super-resolution (§3.3): N frames to 2N − 1, any number of times.
 
-Between two frames the latent flow network finds the motion and warps the frame in the middle; a
-denoiser refines the clip of these; low frequencies stay the warped frame's, high frequencies become
-the refined one's. Original frames are kept as they are.
+The latent flow network estimates the motion between two frames and warps the frame in the middle.
+A denoiser, the refiner, then refines the clip of these middle frames. The result combines the low
+frequencies of the warped frames with the high frequencies of the refined ones. Original frames are
+kept unchanged.
 
 Letters: B samples, F frames, M = F − 1 missing frames between them, H height, W width, Z latent
 channels.
@@ -33,8 +34,9 @@ Interpolation = Literal["flow", "slerp"]
 class TemporalSR:
     """The latent flow network and the refiner of `config`, compiled once for a clip's length.
 
-    The refiner is a stage's network that is told nothing but the warped frames, where a stage is
-    told the low-res ones (no reference, the empty prompt, no guidance), and the doubled fps.
+    The refiner has the network of a stage. It is conditioned on the warped frames, in place of a
+    stage's low-res frames, and on the doubled fps. It uses the empty prompt, without a reference or
+    guidance.
     """
 
     def __init__(self, config: ModelConfig, dtype: DTypeLike = jnp.float32):
@@ -67,23 +69,23 @@ class TemporalSR:
     ) -> jax.Array:
         """Doubles the frame rate `rounds` times.
 
-        From the second round on the clip is taken in pieces as long as the clip given, which share
-        their end frames: the refiner sees no longer clips than it was trained on, nothing is
-        compiled again, and memory does not grow.
+        From the second round on, the clip is processed in pieces as long as the input clip, which
+        share their end frames. So the refiner sees no longer clips than it was trained on, nothing
+        compiles again, and memory does not grow.
 
         Args:
-            params: with the components `flow` (for `interpolation="flow"`) and `refiner` (to
-                refine).
-            latents_BFHWZ: of the model space, F ≥ 2.
-            fps_B: of that clip, float32.
+            params: `{component: parameters}` with `flow` (for `interpolation="flow"`) and `refiner`
+                (for `refine=True`).
+            latents_BFHWZ: latents of the model space, F ≥ 2.
+            fps_B: frames per second of that clip, float32.
             empty_text: the encoded empty prompt.
-            keys_B: from which all noise is drawn.
-            rounds: N → 2N − 1 frames each; 0 leaves the clip as it is.
-            interpolation: "slerp" is the ablation of Fig. 6.
-            refine: without it the result is the interpolation alone.
-            steps: of the refiner, its sampler's by default.
-            sampler: of the refiner, its config's by default.
-            tick: called after each step of the refiner; there are 2^rounds − 1 times `steps`.
+            keys_B: keys from which all noise is drawn.
+            rounds: number of rounds, N → 2N − 1 frames each; 0 returns the clip unchanged.
+            interpolation: how middle frames are found; "slerp" is the ablation of Fig. 6.
+            refine: whether the refiner runs; without it the result is the interpolation alone.
+            steps: steps of the refiner, by default its sampler's.
+            sampler: sampler of the refiner, by default its config's.
+            tick: called after each of the (2^rounds − 1) · `steps` steps of the refiner.
 
         Returns:
             float32 `[B, (F − 1)·2^rounds + 1, H, W, Z]`.
@@ -93,7 +95,7 @@ class TemporalSR:
         """
         missing = latents_BFHWZ.shape[1] - 1
         if missing < 1:
-            raise UserError("temporal super-resolution needs a clip of 2 frames at least, got 1")
+            raise UserError("temporal super-resolution needs a clip of at least 2 frames, got 1")
         double = functools.partial(
             self._double, params, fps_B, empty_text, interpolation, refine, steps, sampler, tick
         )
@@ -125,7 +127,7 @@ class TemporalSR:
         fps_factor: float,
         keys_B: jax.Array,
     ) -> jax.Array:
-        """One piece of one round."""
+        """Doubles the frame rate of one piece in one round."""
         middle_BMHWZ = self._interpolate[interpolation](params.get("flow"), clip_BFHWZ)
         if refine:
             refined_BMHWZ = self._refiner.sample(
@@ -168,22 +170,22 @@ class TemporalSR:
 def flow_midpoints(
     config: FlowConfig, params: Params, clip_BFHWZ: jax.Array, dtype: DTypeLike = jnp.float32
 ) -> jax.Array:
-    """The latents half-way between neighbouring frames by the flow network, `[B, F − 1, H, W, Z]`."""
-    network: Any = LatentFlow(config, dtype)  # Any: flax types what `apply` gives as a union
+    """Interpolates half-way between neighbouring frames by the flow, `[B, F − 1, H, W, Z]`."""
+    network: Any = LatentFlow(config, dtype)  # Any: flax types the result of `apply` as a union
     a_NHWZ, b_NHWZ = fold_frames(clip_BFHWZ[:, :-1]), fold_frames(clip_BFHWZ[:, 1:])
     output = network.apply({"params": params}, a_NHWZ, b_NHWZ, jnp.full(a_NHWZ.shape[0], 0.5))
     return unfold_frames(output.merged_BHWC, clip_BFHWZ.shape[1] - 1)
 
 
 def slerp_midpoints(params: Params, clip_BFHWZ: jax.Array) -> jax.Array:
-    """Interpolation without motion, which Fig. 6 compares the flow with; `params` are not used."""
+    """Interpolates without motion, the ablation of Fig. 6; `params` are not used."""
     a_NHWZ, b_NHWZ = fold_frames(clip_BFHWZ[:, :-1]), fold_frames(clip_BFHWZ[:, 1:])
     middle_NHWZ = slerp(a_NHWZ, b_NHWZ, jnp.asarray(0.5))
     return unfold_frames(middle_NHWZ, clip_BFHWZ.shape[1] - 1)
 
 
 def interleave(frames_BFHWZ: jax.Array, middle_BMHWZ: jax.Array) -> jax.Array:
-    """Original frames at even places, bit for bit, the new ones between: `[B, F + M, H, W, Z]`."""
+    """Puts new frames between the original ones, which stay bit for bit: `[B, F + M, H, W, Z]`."""
     pairs = jnp.stack([frames_BFHWZ[:, :-1], middle_BMHWZ], axis=2)
     alternating_BFHWZ = rearrange(pairs, "b m two h w z -> b (m two) h w z")
     return jnp.concatenate([alternating_BFHWZ, frames_BFHWZ[:, -1:]], axis=1)

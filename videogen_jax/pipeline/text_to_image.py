@@ -1,4 +1,4 @@
-"""From prompts to images: the text encoder and the image model alone (§3.1).
+"""Images from prompts, with the text encoder and the image model alone (§3.1).
 
 Letters: B prompts, H height, W width, C = 3 colour channels, T tokens; h height and w width of the
 latents, Z latent channels.
@@ -24,28 +24,28 @@ from videogen_jax.tokenizer import Tokenizer
 
 
 class Encoded(NamedTuple):
-    """What the samples of a call start from: their keys `[B]` and the encoded prompts."""
+    """The random keys `[B]` of a call's samples, and its encoded prompts."""
 
     keys_B: jax.Array
     prompts: PromptStates
 
 
 class TextToImage:
-    """Makes images of prompts: what `VideoGen.images` is.
+    """The text-to-image model, available as `VideoGen.images`.
 
         model = VideoGen.load(MODEL_DIR)
         pictures = model.images(["a red circle", "a ring"], seed=0, sampler="dpmpp_2m")
 
     A call that differs from an earlier one in prompts, seed, steps, guidance or sampler does not
-    compile again, but for the first sampler that draws noise and the first that does not.
+    compile again. Samplers that draw noise and samplers that do not compile once each.
 
     Args:
-        cascade: which has the image model.
-        params: `{component: parameters}`, with `text_encoder`, `image_unet` and `autoencoder` by
-            the time of a call.
-        tokenizer: of the text encoder's vocabulary.
+        cascade: the cascade with the image model.
+        params: `{component: parameters}`; a call needs `text_encoder`, `image_unet` and
+            `autoencoder`.
+        tokenizer: a tokenizer with the text encoder's vocabulary.
         mesh: devices that share the prompts of a call.
-        directory: where `params` were read from, for messages.
+        directory: where `params` were read from, for error messages.
     """
 
     def __init__(
@@ -72,27 +72,26 @@ class TextToImage:
     ) -> np.ndarray:
         """Makes an image of each prompt.
 
-        With the same prompt and seed it is the reference image that `VideoGen` makes for its video.
+        With the same prompt and seed, `VideoGen` uses the same image as the reference of its video.
 
         Args:
-            prompt: one text, or a list of texts that are sampled together. An image does not depend
-                on what it is batched with, but on its place: place 0 is also that of one text.
+            prompt: one text, or a list of texts that are sampled together. An image depends on its
+                position in the list (a single text has position 0), not on the other prompts.
             latents: the noise to start from, float32 `[B, h, w, Z]`, standard normal, one for each
-                prompt; by default drawn from the seed. It stands in the sampler's
-                variance-preserving coordinates, before the scale at which its grid starts
-                (`Plan.init_scale`; 1 for "leading" spacing). diffusers' `latents=`, which its
-                pipeline multiplies by `init_noise_sigma`, are the same numbers with channels
-                first, `[B, Z, h, w]`.
-            as_float: float32 in [0, 1] instead of uint8.
-            progress: shows a bar over steps.
+                prompt; by default drawn from the seed. It is in the sampler's variance-preserving
+                coordinates, before the multiplication by `Plan.init_scale` (1 for "leading"
+                spacing). diffusers' `latents=`, which its pipeline multiplies by
+                `init_noise_sigma`, are the same numbers with channels first, `[B, Z, h, w]`.
+            as_float: whether to return float32 in [0, 1] instead of uint8.
+            progress: whether to show a progress bar over the steps.
             options: the options, by default `ImageOptions()`.
-            **overrides: options by name, such as `seed=1`; they go before those of `options`.
+            **overrides: options by name, such as `seed=1`; they take precedence over `options`.
 
         Returns:
             `[B, H, W, 3]`, with B = 1 for one text.
 
         Raises:
-            TypeError: there is no option of a name; lists those that there are.
+            TypeError: an option name is unknown; lists the valid names.
             UserError: an argument is out of its range.
             MissingFile: the model lacks one of the three components.
         """
@@ -101,8 +100,8 @@ class TextToImage:
         )
         needed = dict.fromkeys(map(str, IMAGE_COMPONENTS), "text to image")
         require_components(self._params, needed, self._directory)
-        given = request.options
-        encoded = self.encode(request.prompts, given.negative_prompt, given.seed)
+        chosen = request.options
+        encoded = self.encode(request.prompts, chosen.negative_prompt, chosen.seed)
         with (
             layout.activate(self._mesh),
             bar(progress, "text to image", request.steps, "step") as tick,
@@ -121,8 +120,10 @@ class TextToImage:
         return np.asarray(pictures_BHWC)
 
     def encode(self, prompts: Sequence[str], negative_prompt: str, seed: int) -> Encoded:
-        """Tokenises and encodes, split over the devices. A text that is too long is cut, with a
-        warning that quotes what was cut."""
+        """Tokenises and encodes prompts, sharded over the devices.
+
+        A text that is too long is truncated, with a warning that quotes the truncated part.
+        """
         count, length = len(prompts), self._cascade.config.text_encoder.max_length
         *tokens, negative_T = self._tokenizer([*prompts, negative_prompt], max_length=length)
         batch = {

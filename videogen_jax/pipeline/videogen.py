@@ -1,4 +1,4 @@
-"""`VideoGen`: from prompts to videos and images, every part of the paper's Figure 2 in order.
+"""`VideoGen`: videos and images from prompts, with every part of the paper's Figure 2.
 
 Letters: B prompts, F frames, H height, W width, C = 3 colour channels, Z latent channels, T tokens.
 """
@@ -53,17 +53,17 @@ class VideoGen:
 
     Args:
         config: the configuration.
-        params: `{component: parameters}` with the names of a model directory; those that a call
-            needs must be there by then.
-        tokenizer: of the text encoder's vocabulary.
-        mesh: as `sharding.make_mesh` makes it, the first device alone by default. Devices along
+        params: `{component: parameters}` with the names of a model directory. Components that a
+            call does not need may be missing.
+        tokenizer: a tokenizer with the text encoder's vocabulary.
+        mesh: a mesh of `sharding.make_mesh`; by default the first device alone. Devices along
             `data` and `fsdp` share the prompts of a call, those along `frames` each clip; they must
-            divide the numbers of prompts and of frames. A video does not depend on it.
-        dtype: that networks compute in; parameters stay as they are.
-        directory: where `params` were read from, for messages.
+            divide the numbers of prompts and of frames. A video does not depend on the mesh.
+        dtype: dtype of the networks' computation; parameters keep theirs.
+        directory: where `params` were read from, for error messages.
 
     Raises:
-        UserError: the tokenizer is of another vocabulary than the text encoder.
+        UserError: the tokenizer and the text encoder differ in vocabulary.
     """
 
     def __init__(
@@ -98,10 +98,10 @@ class VideoGen:
     def load(
         cls, model: str | Path, *, mesh: Mesh | None = None, dtype: DTypeLike = jnp.float32
     ) -> "VideoGen":
-        """Loads a model by the name of one that ships, or from a model directory.
+        """Loads a shipped model by its name, or a model directory.
 
         Raises:
-            MissingFile: there is no such model (lists those that ship), or its configuration
+            MissingFile: there is no such model (lists the shipped ones), or its configuration
                 or tokenizer is missing.
             UserError: a file is damaged, has an unknown field, or does not fit the configuration;
                 names it.
@@ -118,37 +118,37 @@ class VideoGen:
         mesh: Mesh | None = None,
         dtype: DTypeLike = jnp.float32,
     ) -> "VideoGen":
-        """The untrained video model around a converted Stable Diffusion (§3.5), ready to train.
+        """Builds an untrained video model from a converted Stable Diffusion model (§3.5).
 
-        Stages and refiner are the image UNet and the video decoder is the image decoder, frame by
-        frame: their temporal layers are the identity. The flow is fresh. Prints what each component
-        copied, what is new in it and what it left unused.
+        Frame by frame, the stages and the refiner equal the image UNet, and the video decoder
+        equals the image decoder: their temporal layers are the identity. The flow network is newly
+        initialised. Prints the copied, new and unused parameters of each component.
 
         Args:
             model_dir: with the components `text_encoder`, `image_unet` and `autoencoder`.
-            seed: of the new parameters that do not start from zero.
+            seed: seed of the new parameters that do not start at zero.
             mesh, dtype: as for the class.
 
         Raises:
-            MissingFile: there is no such directory, or a file is missing in it.
-            UserError: it has video components already, or as for `load`.
+            MissingFile: there is no such directory, or a file in it is missing.
+            UserError: the directory already has video components, or as for `load`.
         """
-        directory, config, tokenizer, given = load_model(model_dir)
-        require_components(given, dict.fromkeys(IMAGE_COMPONENTS, "a warm start"), directory)
-        if more := sorted(given.keys() - set(IMAGE_COMPONENTS)):
+        directory, config, tokenizer, loaded = load_model(model_dir)
+        require_components(loaded, dict.fromkeys(IMAGE_COMPONENTS, "a warm start"), directory)
+        if more := sorted(loaded.keys() - set(IMAGE_COMPONENTS)):
             raise UserError(f"{directory} has {', '.join(more)} already: VideoGen.load keeps them")
-        params, reports = warm_start_model(config, given, jax.random.key(seed))
+        params, reports = warm_start_model(config, loaded, jax.random.key(seed))
         for name, report in reports.items():
             _log.info("%s: %s", name, report)
         return cls(config, params, tokenizer, mesh=mesh, dtype=dtype, directory=directory)
 
     @classmethod
     def untrained(cls, config: ModelConfig, tokenizer: Tokenizer, seed: int = 0) -> "VideoGen":
-        """A model with fresh parameters, which makes noise: to try out sizes and speed."""
+        """Builds a model with random parameters, to try out sizes and speed; it makes noise."""
         return cls(config, init_components(config, jax.random.key(seed)), tokenizer)
 
     def save(self, directory: str | Path, dtype: "DType | None" = None) -> None:
-        """Writes a model directory, which appears whole or not at all: see `save_model`."""
+        """Writes a model directory, atomically; see `save_model`."""
         save_model(directory, self.config, self.tokenizer, self.params, dtype)
 
     @overload
@@ -186,19 +186,19 @@ class VideoGen:
         """Makes a video of a prompt, or a list of videos of a list of prompts.
 
         Args:
-            prompt: one text, or a list of texts that are sampled together. A video does not depend
-                on what it is batched with, but on its place: place 0 is also that of one text.
-            reference: image file or uint8 array `[H, W, 3]` of any size in place of a generated
-                image (§3.1); one for all prompts or a list of one for each.
-            progress: shows bars over steps and frames.
+            prompt: one text, or a list of texts that are sampled together. A video depends on its
+                position in the list (a single text has position 0), not on the other prompts.
+            reference: image file or uint8 array `[H, W, 3]` of any size, used in place of a
+                generated image (§3.1); one for all prompts, or a list with one for each.
+            progress: whether to show progress bars over steps and frames.
             options: the options, by default `VideoOptions()`.
-            **overrides: options by name, such as `seed=1`; they go before those of `options`.
+            **overrides: options by name, such as `seed=1`; they take precedence over `options`.
 
         Raises:
-            TypeError: there is no option of a name; lists those that there are.
+            TypeError: an option name is unknown; lists the valid names.
             UserError: an argument is out of its range, a reference is not an image, or the devices
                 do not divide prompts or frames.
-            MissingFile: no such reference, or a component that the call needs is missing.
+            MissingFile: a reference file or a component that the call needs is missing.
         """
         request = make_request(self.config, prompt, options, **overrides)
         require_components(self.params, request.components(reference is None), self._directory)

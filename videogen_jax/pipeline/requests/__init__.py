@@ -1,1 +1,1 @@
-"""What one call asks for: its options, checked, and the model's own values filled in."""
+"""Requests: the checked options of one call, completed with the model's own values."""

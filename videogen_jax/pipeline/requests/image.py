@@ -1,4 +1,4 @@
-"""What one call of `VideoGen.images` asks for: checked, and the model's own values filled in.
+"""Requests of `VideoGen.images`: checked options, completed with the model's own values.
 
 Letters: B prompts, h height and w width of the latents, Z latent channels.
 """
@@ -25,15 +25,15 @@ from videogen_jax.pipeline.requests.video import (
 
 @dataclass(frozen=True)
 class ImageRequest:
-    """A call of `VideoGen.images`: its options, each in its range, and the model's own values.
+    """The checked options of a call of `VideoGen.images`, completed with the model's own values.
 
     Attributes:
-        prompts: at least one.
-        options: as given: for what may be None in it, take the values below.
-        sampler: of the image model.
-        steps: of the sampler.
+        prompts: the texts, at least one.
+        options: the options as passed; for fields that may be None, use the values below.
+        sampler: sampler of the image model.
+        steps: steps of the sampler.
         guidance: classifier-free guidance scale.
-        latents_BHWZ: the noise to start from, None to draw it from the seed.
+        latents_BHWZ: the noise to start from; None to draw it from the seed.
     """
 
     prompts: tuple[str, ...]
@@ -52,17 +52,17 @@ def make_image_request(
     latents: np.ndarray | None = None,
     **overrides: Any,
 ) -> ImageRequest:
-    """Checks the prompts and the options, and fills in what is None from `config`.
+    """Checks the prompts and the options, and replaces None by the values of `config`.
 
     Args:
         config: the model's configuration.
         prompt: one text or several.
         options: by default `ImageOptions()`.
         latents: as for `TextToImage`.
-        **overrides: of the options, by name.
+        **overrides: options by name, which take precedence over `options`.
 
     Raises:
-        TypeError: there is no option of a name.
+        TypeError: an option name is unknown.
         UserError: an argument is out of its range; names it, its value and the range.
     """
     options, prompts = ImageOptions.merge(options, overrides), check_prompts(prompt)
@@ -71,7 +71,7 @@ def make_image_request(
     if not is_finite(guidance):
         raise UserError(f"guidance is {guidance}, expected a finite number")
     steps = image.sampler.num_steps if options.steps is None else options.steps
-    sampling_plan(image, check_count("steps", steps, 1))  # which knows what it cannot take
+    sampling_plan(image, check_count("steps", steps, 1))  # raises for a number it cannot take
     check_count("seed", options.seed, 0, MAX_SEED)
     size = config.latent_size(image.resolution)
     return ImageRequest(

@@ -1,4 +1,4 @@
-"""The options of sampling: one list for Python's keywords, the command line and the request."""
+"""Options of sampling, shared by Python keywords, the command line and requests."""
 
 import difflib
 import inspect
@@ -18,8 +18,8 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 class SamplingOptions:
     """Options that videos and images share. None is the model's own value.
 
-    Values are checked by the call that they are given to, not here. A sampler asked for by name
-    gets its timestep spacing from `SamplerConfig.renamed`; a `SamplerConfig` is taken as it is.
+    Values are checked by the call that takes them, not here. A sampler selected by name has the
+    timestep spacing of `SamplerConfig.renamed`; a `SamplerConfig` is used unchanged.
 
     Attributes:
         seed: seed of all noise, an integer from 0 to 2³² − 1.
@@ -28,8 +28,7 @@ class SamplingOptions:
             stage and the refiner.
         guidance: classifier-free guidance scale, 1 for none: one number for all, or one each for
             the image model and every stage.
-        sampler: sampler of every diffusion model, at the timesteps that it has in diffusers by
-            default.
+        sampler: sampler of every diffusion model, at its default timesteps in diffusers.
     """
 
     seed: int = 0
@@ -40,11 +39,11 @@ class SamplingOptions:
 
     @classmethod
     def merge(cls, options: Self | None, overrides: Mapping[str, Any]) -> Self:
-        """Replaces some of the options, by default of `cls()`.
+        """Returns `options`, by default `cls()`, with some of them replaced.
 
         Raises:
-            TypeError: `options` is not of this class, or there is no option of a name; lists those
-                that there are, the most similar name first.
+            TypeError: `options` is not of this class, or an option name is unknown; lists the valid
+                names, most similar first.
         """
         options = cls() if options is None else options
         if not isinstance(options, cls):
@@ -64,18 +63,18 @@ class VideoOptions(SamplingOptions):
     """Options of a video, for `VideoGen`. None is the model's own value.
 
     Attributes:
-        fps: frames per second that the cascade is asked for (§3.2); each round of temporal
+        fps: frames per second that the cascade is conditioned on (§3.2); each round of temporal
             super-resolution doubles it.
         num_frames: frames N of the cascade's clip.
         stages: number of stages to run; the video has the last one's resolution.
         temporal_sr: rounds of temporal super-resolution, N → 2N − 1 frames each (§3.3); 0 with
             fewer stages than the model has.
-        use_reference: whether the stages see a reference image. Without it its latents are zero:
-            the ablation of Table 3, for stages that were trained so.
-        interpolation: how temporal super-resolution finds the frames between; "slerp" is the
+        use_reference: whether the stages are conditioned on a reference image. If not, its latents
+            are zero: the ablation of Table 3, for stages that were trained this way.
+        interpolation: how temporal super-resolution finds the middle frames; "slerp" is the
             ablation of Fig. 6.
         refine: whether the refiner of temporal super-resolution runs.
-        decoder: what decodes the latents; "image" is the ablation of Fig. 7.
+        decoder: decoder of the latents; "image" is the ablation of Fig. 7.
     """
 
     fps: float | None = None
@@ -103,7 +102,7 @@ class ImageOptions(SamplingOptions):
 
 
 def shows_options(options_class: type[SamplingOptions]) -> Callable[[Function], Function]:
-    """Decorator: `help` and `inspect.signature` show the options in place of `**overrides`."""
+    """Returns a decorator: `help` and `inspect.signature` show options, not `**overrides`."""
 
     def decorate(function: Function) -> Function:
         signature = inspect.signature(function)

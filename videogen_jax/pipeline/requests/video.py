@@ -1,4 +1,4 @@
-"""What one call of `VideoGen` asks for: checked, and the model's own values filled in."""
+"""Requests of `VideoGen`: checked options, completed with the model's own values."""
 
 import math
 from collections.abc import Sequence
@@ -14,15 +14,15 @@ from videogen_jax.pipeline.requests.options import VideoOptions
 from videogen_jax.pipeline.temporal_sr import Interpolation
 
 MAX_SEED = 2**32 - 1
-_FPS_RANGE = (0.01, 1000.0)  # that a video file can have
+_FPS_RANGE = (0.01, 1000.0)  # of a video file
 
 
 @dataclass(frozen=True)
 class Request:
-    """A call of `VideoGen`: its options, each in its range, and the model's own values."""
+    """The checked options of a call of `VideoGen`, completed with the model's own values."""
 
     prompts: tuple[str, ...]
-    options: VideoOptions  # as given: for what may be None in it, take the values below
+    options: VideoOptions  # as passed; for fields that may be None, use the values below
     samplers: tuple[SamplerConfig, ...]  # of the image model, each stage, the refiner
     steps: tuple[int, ...]  # of the image model, each stage, the refiner
     guidance: tuple[float, ...]  # of the image model and each stage
@@ -42,7 +42,7 @@ class Request:
         return self.fps * 2.0**self.rounds
 
     def sampling(self, part: int) -> Sampling:
-        """How the image model, 0, or a stage, counted from 1, is sampled."""
+        """Returns the sampling arguments of the image model (`part` 0) or a stage (from 1)."""
         return Sampling(
             steps=self.steps[part],
             guidance_scale=self.guidance[part],
@@ -50,7 +50,7 @@ class Request:
         )
 
     def components(self, generates_reference: bool) -> dict[str, str]:
-        """The components that the call needs, and what each is for."""
+        """Returns the components that the call needs, with the reason for each."""
         needed = {"text_encoder": "every call", "autoencoder": "every call"}
         if generates_reference and self.options.use_reference:
             needed["image_unet"] = "a call without a reference image"
@@ -70,22 +70,22 @@ def make_request(
     options: VideoOptions | None = None,
     **overrides: Any,
 ) -> Request:
-    """Checks the prompts and the options, and fills in what is None from `config`.
+    """Checks the prompts and the options, and replaces None by the values of `config`.
 
     Args:
         config: the model's configuration.
         prompt: one text or several.
         options: by default `VideoOptions()`.
-        **overrides: of the options, by name.
+        **overrides: options by name, which take precedence over `options`.
 
     Raises:
-        TypeError: there is no option of a name.
+        TypeError: an option name is unknown.
         UserError: an argument is out of its range; names it, its value and the range.
     """
     options = VideoOptions.merge(options, overrides)
     num_stages = len(config.stages)
-    given = num_stages if options.stages is None else options.stages
-    stages = check_count("stages", given, 1, num_stages)
+    requested = num_stages if options.stages is None else options.stages
+    stages = check_count("stages", requested, 1, num_stages)
     num_frames = config.num_frames if options.num_frames is None else options.num_frames
     check_count("seed", options.seed, 0, MAX_SEED)
     _choice("interpolation", options.interpolation, Interpolation)
@@ -106,7 +106,7 @@ def make_request(
         rounds=_rounds(config, options.temporal_sr, stages),
     )
     if request.rounds and request.num_frames == 1:
-        raise UserError("num_frames is 1, and temporal_sr needs 2 frames at least or to be 0")
+        raise UserError("num_frames is 1, expected at least 2 with temporal_sr, or temporal_sr=0")
     if not (is_finite(request.fps) and _FPS_RANGE[0] <= request.fps):
         raise UserError(f"fps is {request.fps}, expected a number from {_FPS_RANGE[0]}")
     if request.final_fps > _FPS_RANGE[1]:
@@ -118,10 +118,10 @@ def make_request(
 
 
 def check_prompts(prompt: str | Sequence[str]) -> tuple[str, ...]:
-    """One text or several as a tuple. Raises UserError for none, or for what is no text."""
+    """Returns the texts as a tuple. Raises UserError if there are none or one is not a string."""
     prompts = (prompt,) if isinstance(prompt, str) else tuple(prompt)
     if not prompts:
-        raise UserError("the list of prompts is empty, at least one prompt expected")
+        raise UserError("the list of prompts is empty, expected at least one prompt")
     if wrong := [one for one in prompts if not isinstance(one, str)]:
         raise UserError(f"prompt is {wrong[0]!r}, expected a string or a list of strings")
     return prompts
@@ -130,10 +130,10 @@ def check_prompts(prompt: str | Sequence[str]) -> tuple[str, ...]:
 def with_sampler(
     part: DenoiserConfig, sampler: SamplerName | SamplerConfig | None
 ) -> DenoiserConfig:
-    """The diffusion model with another sampler; None keeps its own.
+    """Returns the diffusion model's config with another sampler; None keeps its own.
 
     Raises:
-        ValueError: there is no sampler of that name.
+        UserError: there is no sampler of that name.
     """
     if sampler is None:
         return part
@@ -147,7 +147,7 @@ def _steps(parts: tuple[DenoiserConfig, ...], steps: int | Sequence[int] | None)
     values = _per_part("steps", steps, default, "the image model, each stage and the refiner")
     for part, value in zip(parts, values, strict=True):
         check_count("steps", value, 1)
-        sampling_plan(part, value)  # which knows what its sampler cannot take
+        sampling_plan(part, value)  # raises for a number it cannot take
     return values
 
 
@@ -161,21 +161,21 @@ def _guidance(config: ModelConfig, guidance: float | Sequence[float] | None) -> 
 
 
 def _rounds(config: ModelConfig, temporal_sr: int | None, stages: int) -> int:
-    """Temporal super-resolution works on the last stage's latents and on no others."""
+    """Returns the rounds of temporal super-resolution, which needs the last stage's latents."""
     all_stages = stages == len(config.stages)
     if temporal_sr is None:
         return config.temporal_sr_rounds if all_stages else 0
     rounds = check_count("temporal_sr", temporal_sr, 0)
     if rounds and not all_stages:
         raise UserError(
-            f"temporal_sr is {rounds} but stages is {stages}: it follows stage "
-            f"{len(config.stages)}, expected 0"
+            f"temporal_sr is {rounds} but stages is {stages}: expected 0, because it needs "
+            f"the latents of stage {len(config.stages)}"
         )
     return rounds
 
 
 def _per_part(name: str, value: Any, default: tuple, parts: str) -> tuple:
-    """A number for every part, or one number for all of them."""
+    """Returns a number for each part, from one for all parts or one for each."""
     if value is None:
         return default
     if not isinstance(value, Sequence):
@@ -188,7 +188,7 @@ def _per_part(name: str, value: Any, default: tuple, parts: str) -> tuple:
 
 
 def check_count(name: str, value: int, lowest: int, highest: int | None = None) -> int:
-    """`value`. Raises UserError unless it is an integer in the range; names it."""
+    """Returns `value`. Raises UserError, which names it, unless it is an integer in the range."""
     if not isinstance(value, int) or value < lowest or (highest is not None and value > highest):
         wanted = f"of at least {lowest}" if highest is None else f"from {lowest} to {highest}"
         raise UserError(f"{name} is {value!r}, expected an integer {wanted}")
