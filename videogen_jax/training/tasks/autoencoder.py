@@ -93,7 +93,7 @@ class AutoencoderTask(Task):
         return pixels
 
     def samples(self, params: Params, seed: int) -> Samples:
-        """Returns a row of images and one of reconstructions per resolution, in the largest size."""
+        """Returns rows of images and reconstructions per resolution, enlarged to the largest."""
         rows = []
         images = self._images(SAMPLE_IMAGES)
         largest = max(self.config.resolutions)
