@@ -25,7 +25,7 @@ _GEOMETRY_PATCH_SIZE = 3
 
 @dataclasses.dataclass(frozen=True)
 class FlowLossConfig:
-    """Weights of the loss; the defaults are IFRNet's, except `census_grey`, which it enables.
+    """Weights of the loss; the defaults are IFRNet's, except `census_grey`, which IFRNet enables.
 
     Raises UserError if `census_patch_size` is even or below 3.
     """

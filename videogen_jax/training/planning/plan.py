@@ -54,7 +54,7 @@ class StepPlan:
 
     @property
     def fits(self) -> bool:
-        """True if the peak is within the device's memory, or if that is not known."""
+        """True if the peak is within the device's memory, or if that memory is not known."""
         limit = self.topology.chip.hbm_bytes
         return self.peak is not None and (limit is None or self.peak <= limit)
 

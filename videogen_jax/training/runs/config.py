@@ -16,7 +16,7 @@ from videogen_jax.weights import config_file
 
 @dataclasses.dataclass(frozen=True)
 class RunConfig:
-    """Everything that determines what a run computes; saved as its `config.json`."""
+    """Everything that determines what a run computes; saved as `config.json` in its directory."""
 
     model: ModelConfig
     task: TaskConfig
