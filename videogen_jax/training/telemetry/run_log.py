@@ -80,7 +80,8 @@ class RunLog:
         if in_a_row >= self._max_skipped:
             raise Diverged(
                 f"loss or gradient not finite in {in_a_row} steps in a row, up to step {step}; "
-                f"the last checkpoint is from before them (loop.max_skipped is {self._max_skipped})"
+                "the last checkpoint has the parameters from before them (loop.max_skipped is "
+                f"{self._max_skipped})"
             )
         if skipped > self._skipped:
             self._say(f"step {step}: {skipped} updates skipped so far, loss or gradient not finite")
