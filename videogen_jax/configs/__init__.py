@@ -1,6 +1,6 @@
-"""The models that come with the library and their runs of training, by name: `<model>-<part>`.
+"""The library's models, by name, and their training runs, by name `<model>-<part>`.
 
-A file for each model has every value that it sets: `paper`, `small`, `shapes`, `tiny`.
+The file of each model has every value that it sets: `paper`, `small`, `shapes`, `tiny`.
 """
 
 from videogen_jax.config import ModelConfig
@@ -18,9 +18,9 @@ MODELS: dict[str, ModelConfig] = {
 }
 
 RUNS: dict[str, RunConfig] = shapes.RUNS | tiny.RUNS | small.RUNS | paper.RUNS
-"""Every run by name, those of one model in the order in which they train, then its ablations."""
+"""All runs by name: for each model, in the order in which they train, then its ablations."""
 
 
 def runs_of(command: str) -> dict[str, RunConfig]:
-    """The runs that a training command offers, such as "cascade", by name."""
+    """Returns the runs that a training command offers, such as "cascade", by name."""
     return {name: config for name, config in RUNS.items() if config.task.command == command}

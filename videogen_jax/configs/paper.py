@@ -1,13 +1,13 @@
-r"""The paper's model: Stable Diffusion 1.5's networks under the cascade of §3.2, and its runs.
+r"""The paper's model: the cascade of §3.2 on Stable Diffusion 1.5's networks, and its runs.
 
 Model: text encoder, autoencoder and image UNet are Stable Diffusion's, converted and not trained
     (§3.5). Three stages make 16 frames of 128, 256 and 512 pixels, with 1.06 billion parameters
     each; temporal super-resolution makes 121 frames of them. Parameters of every part are in
     docs/design.md, section 1.
-Result: none. Nobody has trained this model here; its parts were checked by shape alone (README.md).
+Result: none. This model has not been trained; only its parts' shapes were checked (README.md).
 Hours: not measured.
-Hardware: not measured. The paper had 64 A100 of 80 GB (§4.1). What the compiler says of the stages
-    on 64 TPU v5p is in docs/training.md, "The paper's stages on 64 × v5p".
+Hardware: not measured. The paper used 64 A100 of 80 GB (§4.1). The compiler's figures for the
+    stages on 64 TPU v5p are in docs/training.md, "The paper's stages on 64 × v5p".
 
 Training takes a model directory MODEL of Stable Diffusion and clips CLIPS (docs/data.md):
 
@@ -20,7 +20,7 @@ The other parts follow in the order of `RUNS`, each exported before the next one
 `train.cascade` for the stages, `train.temporal_sr` for flow (without `--data.dataset`) and refiner,
 `train.video_decoder` for the video decoder.
 
-Comments mark where the paper has something else, or does not say. Fields that are not set have the
+Comments mark where the paper differs or does not give a value. Fields that are not set have the
 defaults of their classes.
 """
 
@@ -43,9 +43,9 @@ from videogen_jax.training.tasks.flow import FlowTaskConfig
 from videogen_jax.training.tasks.refiner import RefinerTaskConfig
 from videogen_jax.training.tasks.video_decoder import VideoDecoderTaskConfig
 
-# "Our other basic settings follow the open-sourced Stable Diffusion code" (§4.1): the noise
-# schedule, the sampler and its guidance, the optimizer's rule and rate, the dropout of the text and
-# the average of the weights are Stable Diffusion's.
+# "Our other basic settings follow the open-sourced Stable Diffusion code" (§4.1): noise schedule,
+# sampler, guidance, optimizer, learning rate, text dropout and average of the weights are Stable
+# Diffusion's.
 SCHEDULE = ScheduleConfig(
     num_train_timesteps=1000,
     beta_schedule="scaled_linear",
@@ -65,17 +65,17 @@ IMAGE_UNET = UNetConfig(
     cross_attention_dim=768,
     norm_groups=32,
 )
-# Of the first stage, whose input is the noisy latent and the reference's (§3.2).
+# UNet of the first stage. Its input is the noisy latent and the reference's latent (§3.2).
 FIRST_UNET = dataclasses.replace(
     IMAGE_UNET,
     in_channels=8,
     temporal=True,
-    # Not in the paper: the time embedding has the frame's index, scaled by the text. A prototype
-    # without a sense of which frame it is ignored the reference after the first frame.
+    # Not in the paper: the frame's index, scaled by the text, is added to the time embedding. A
+    # prototype without frame positions ignored the reference after the first frame.
     frame_embedding=True,
 )
-# Of the other stages and the refiner, which also see a clip of low resolution, or a warped one.
-# The paper does not noise that clip; `low_res_noise` stays off.
+# UNet of the other stages and the refiner. Its input also has a low-resolution or a warped clip.
+# The paper does not add noise to that clip; `low_res_noise` stays off.
 LATER_UNET = dataclasses.replace(FIRST_UNET, in_channels=12, low_res_noise=False)
 
 PAPER = ModelConfig(
@@ -136,8 +136,8 @@ PAPER = ModelConfig(
         side_channels=32,
         stem_stride=2,
     ),
-    # The paper does not say what text the refiner gets: ours gets the empty prompt, so there is
-    # nothing to guide it by.
+    # The paper does not say which text conditions the refiner. Ours is conditioned on the empty
+    # prompt, so there is no guidance.
     refiner=DenoiserConfig(
         unet=LATER_UNET,
         schedule=SCHEDULE,
@@ -164,13 +164,13 @@ OPTIM = OptimConfig(
 LOOP = LoopConfig(ema_decay=0.9999, sample_every=1000, checkpoint_every=1000)
 COMPUTE = ComputeConfig(dtype="bfloat16", remat="blocks")
 
-# Every parameter of a stage but the temporal layers and the first convolution, whose input channels
-# for the reference are new too.
+# All parameters of a stage, except the temporal layers and the first convolution, whose input
+# channels for the reference are new too.
 SPATIAL = r"(?!(.*/)?temporal_|conv_in/).*"
 
-# All runs: the paper gives neither steps nor batch size. It has WebVid-10M for the stages and
-# 40,000 clips from YouTube for the rest (§4.1); a dataset is named by `--data.dataset`, and without
-# one the procedural shapes take its place.
+# For all runs, the paper gives neither steps nor batch size. It trains the stages on WebVid-10M and
+# the other parts on 40,000 clips from YouTube (§4.1). `--data.dataset` sets the dataset; without
+# it, the procedural shapes take its place.
 _PARTS = {
     "paper-stage-1": RunConfig(
         model=PAPER,
@@ -202,8 +202,8 @@ _PARTS = {
         loop=LOOP,
         compute=COMPUTE,
     ),
-    # The paper's true flows are those of a pixel-space IFRNet on real clips (§3.5). Ours are those
-    # of the procedural shapes, which are known; the task takes no other clips.
+    # The paper's target flows are those of a pixel-space IFRNet on real clips (§3.5). Ours are the
+    # known flows of the procedural shapes; the task accepts no other clips.
     "paper-flow": RunConfig(
         model=PAPER,
         task=FlowTaskConfig(),
@@ -218,15 +218,15 @@ _PARTS = {
     "paper-refiner": RunConfig(
         model=PAPER,
         task=RefinerTaskConfig(warm_start="stage_3", interpolation="flow"),
-        data=DataConfig(num_frames=17, resolution=512),  # every second frame is to be made
+        data=DataConfig(num_frames=17, resolution=512),  # every second frame is interpolated
         steps=100_000,
         batch_size=256,
         optim=OPTIM,
         loop=LOOP,
         compute=COMPUTE,
     ),
-    # The paper does not give the loss. Ours is L1; `adversarial_weight` adds a discriminator, as
-    # Stable Diffusion's autoencoder has it.
+    # The paper does not give the loss. Ours is L1; `adversarial_weight` adds a discriminator, as in
+    # Stable Diffusion's autoencoder.
     "paper-video-decoder": RunConfig(
         model=PAPER,
         task=VideoDecoderTaskConfig(adversarial_weight=0.0),
@@ -240,9 +240,9 @@ _PARTS = {
 }
 
 RUNS: dict[str, RunConfig] = _PARTS | {
-    # Not in the paper: stage 1, of which only what the image model has not is trained.
+    # Not in the paper: stage 1, training only the parameters that the image model does not have.
     "paper-stage-1-temporal": dataclasses.replace(
         _PARTS["paper-stage-1"], optim=dataclasses.replace(OPTIM, freeze=(SPATIAL,))
     ),
 }
-"""In the order in which the parts need each other, then stage 1 without its spatial layers."""
+"""In the order in which the parts depend on each other, then stage 1 with frozen spatial layers."""

@@ -3,22 +3,22 @@
 Model: two stages make 16 frames of 32 and 64 pixels, with 3.1 million parameters each; one round of
     temporal super-resolution makes 31 frames of them. Parameters of every part are in
     docs/design.md, section 1.
-Result: of 256 held-out prompts the final video has the colour of 100 %, the motion of 100 %, the
-    shape of 97 % and, where the prompt names them, the size of 99 % and the background of 100 %
+Result: for 256 held-out prompts, the final video has the right colour for 100 %, motion for 100 %,
+    shape for 97 % and, where the prompt names them, size for 99 % and background for 100 %
     (docs/results.md).
-Hours: 6.8 of one core in all. The minutes of each part are beside its run, and what ran at the same
-    time is in docs/results.md, "How it was trained".
+Hours: 6.8 of one core in total. The comment of each run gives its minutes; docs/results.md, "How it
+    was trained", lists what ran at the same time.
 Hardware: 2 CPU cores (Intel Xeon with AMX; the video decoder on one core of an AMD EPYC).
 
     make train-shapes       # every part in order, with gates and latent caches
-    make train-ablations    # what Table 3 and Fig. 6 train anew
+    make train-ablations    # the parts that are retrained for Table 3 and Fig. 6
 
-A single part trains in the same way as of the other models:
+A single part trains as for the other models:
 
     python -m train.cascade shapes-stage-1 --run-dir RUNS/stage-1 --model-dir MODEL
 
-How these values came to be, one change at a time, is in docs/shapes.md. Comments mark where the
-paper has something else; fields that are not set have the defaults of their classes.
+docs/shapes.md describes how these values were chosen, one change at a time. Comments mark where the
+paper differs. Fields that are not set have the defaults of their classes.
 """
 
 import dataclasses
@@ -42,9 +42,9 @@ from videogen_jax.training.tasks.text_encoder import TextEncoderTaskConfig
 from videogen_jax.training.tasks.text_to_image import TextToImageTaskConfig
 from videogen_jax.training.tasks.video_decoder import VideoDecoderTaskConfig
 
-# The paper has Stable Diffusion's schedule, and so eps (§4.1). Here v, on a cosine schedule moved
-# towards noise: a latent of few, large pixels loses its layout late, and the layout (which shape,
-# moving where) is what there is to learn.
+# The paper uses Stable Diffusion's schedule and so eps prediction (§4.1). This model predicts v on
+# a cosine schedule that is shifted towards noise: a latent of few, large pixels loses its layout
+# late, and the layout (which shape, moving where) is what the model has to learn.
 SCHEDULE = ScheduleConfig(
     num_train_timesteps=1000, beta_schedule="cosine", shift=3.0, prediction="v"
 )
@@ -59,20 +59,21 @@ IMAGE_UNET = UNetConfig(
     cross_attention_dim=128,
     norm_groups=8,
 )
-# Of the first stage, whose input is the noisy latent and the reference's (§3.2).
+# UNet of the first stage. Its input is the noisy latent and the reference's latent (§3.2).
 FIRST_UNET = dataclasses.replace(
     IMAGE_UNET,
     in_channels=8,
     temporal=True,
     frame_embedding=True,  # not in the paper, see `paper.py`
 )
-# Of the second stage and the refiner, which also see a clip of low resolution, or a warped one.
-# Not in the paper: the second stage is given the first one's clip noised, and by how much.
+# UNet of the second stage and the refiner. Its input also has a low-resolution or a warped clip.
+# Not in the paper: the second stage is conditioned on the noised clip of the first stage, and on
+# its noise level.
 LATER_UNET = dataclasses.replace(FIRST_UNET, in_channels=12, low_res_noise=True)
 
 SHAPES = ModelConfig(
     name="shapes",
-    # Trained here (`shapes-text-encoder`), where the paper has CLIP's (§3.2).
+    # Trained by `shapes-text-encoder`; the paper uses CLIP's (§3.2).
     text_encoder=TextEncoderConfig(
         vocab_size=727,
         max_length=24,
@@ -82,15 +83,15 @@ SHAPES = ModelConfig(
         num_heads=4,
         eos_token_id=726,
     ),
-    # ×4, where the paper has ×8 (§3.4): of true clips of 32 pixels the analyser finds 58 % of the
+    # ×4; the paper: ×8 (§3.4). In true clips of 32 pixels, the analyser recognises 58 % of the
     # shapes after ×8 and 70 % after ×4 (docs/shapes.md, "Log").
     autoencoder=AutoencoderConfig(
         latent_channels=4,
         block_out_channels=(16, 32, 64),
         layers_per_block=1,
         norm_groups=4,
-        mid_attention=False,  # the paper's has it
-        scaling_factor=1.0,  # its export standardises the latents instead
+        mid_attention=False,  # the paper: True
+        scaling_factor=1.0,  # the export standardises the latents instead
     ),
     image=DenoiserConfig(
         unet=IMAGE_UNET,
@@ -99,7 +100,7 @@ SHAPES = ModelConfig(
         resolution=64,
         guidance_scale=3.0,
     ),
-    # Two stages, of 8×8 and 16×16 latents; the paper has three, to 64×64 (§3.2).
+    # Two stages, of 8×8 and 16×16 latents; the paper: three, up to 64×64 (§3.2).
     stages=(
         DenoiserConfig(
             unet=FIRST_UNET,
@@ -124,8 +125,8 @@ SHAPES = ModelConfig(
         schedule=SCHEDULE,
         sampler=SamplerConfig(name="dpmpp_2m", num_steps=8, timestep_spacing="linspace"),
         resolution=64,
-        guidance_scale=1.0,  # it gets the empty prompt
-        low_res_noise=100,  # of the UNet it starts from; the warped clip is not noised
+        guidance_scale=1.0,  # it is conditioned on the empty prompt
+        low_res_noise=100,  # as in the UNet that it starts from; the warped clip is not noised
     ),
     num_frames=16,
     fps=8.0,
@@ -135,11 +136,11 @@ SHAPES = ModelConfig(
 
 LOOP = LoopConfig(ema_decay=0.998, sample_every=500, checkpoint_every=250)
 
-# Every run is on the procedural shapes and has a high rate, a cosine to zero and a short average,
-# where the paper has Stable Diffusion's settings (§4.1). Muon helps the denoisers and harms the
-# video decoder (docs/shapes.md, "Log").
+# Every run trains on the procedural shapes, with a high learning rate, a cosine to zero and a short
+# average; the paper uses Stable Diffusion's settings (§4.1). Muon improves the denoisers and harms
+# the video decoder (docs/shapes.md, "Log").
 _PARTS = {
-    # The image side, which the paper takes over from Stable Diffusion (§3.5). 49 minutes.
+    # The image parts, which the paper takes from Stable Diffusion (§3.5). 49 minutes.
     "shapes-autoencoder": RunConfig(
         model=SHAPES,
         task=AutoencoderTaskConfig(resolutions=(64, 32), kl_weight=1e-5, squared_weight=4.0),
@@ -149,7 +150,8 @@ _PARTS = {
         optim=OptimConfig(name="adamw", learning_rate=1.5e-3, schedule="cosine", warmup_steps=100),
         loop=LOOP,
     ),
-    # 61 minutes. Shorter looks finished but cannot tell a circle from a square (docs/shapes.md).
+    # 61 minutes. After a shorter run, the text encoder cannot distinguish a circle from a square,
+    # although the run looks finished (docs/shapes.md).
     "shapes-text-encoder": RunConfig(
         model=SHAPES,
         task=TextEncoderTaskConfig(
@@ -185,7 +187,8 @@ _PARTS = {
         optim=OptimConfig(name="muon", learning_rate=3e-3, schedule="cosine", warmup_steps=100),
         loop=LOOP,
     ),
-    # 39 minutes. Noised further than in sampling (100), so that sampling's level is well inside.
+    # 39 minutes. With more noise than in sampling (100), so that the level in sampling is well
+    # within the range.
     "shapes-stage-2": RunConfig(
         model=SHAPES,
         task=CascadeTaskConfig(stage=2, warm_start="stage_1", text_dropout=0.1, low_res_noise=200),
@@ -195,7 +198,7 @@ _PARTS = {
         optim=OptimConfig(name="muon", learning_rate=3e-3, schedule="cosine", warmup_steps=100),
         loop=LOOP,
     ),
-    # 5 minutes. The true flows are known; the paper's are those of a pixel-space IFRNet (§3.5).
+    # 5 minutes. The true flows are known; the paper uses those of a pixel-space IFRNet (§3.5).
     "shapes-flow": RunConfig(
         model=SHAPES,
         task=FlowTaskConfig(),
@@ -209,13 +212,13 @@ _PARTS = {
     "shapes-refiner": RunConfig(
         model=SHAPES,
         task=RefinerTaskConfig(warm_start="stage_2", interpolation="flow"),
-        data=DataConfig(num_frames=17, resolution=64),  # every second frame is to be made
+        data=DataConfig(num_frames=17, resolution=64),  # every second frame is interpolated
         steps=400,
         batch_size=8,
         optim=OptimConfig(name="muon", learning_rate=2e-3, schedule="cosine", warmup_steps=100),
         loop=LOOP,
     ),
-    # 43 minutes. L1 alone. BSRGAN's kernels suit frames of 256 pixels: 64 / 256 of their size.
+    # 43 minutes. L1 only. BSRGAN's kernels suit frames of 256 pixels: 64 / 256 of their size.
     "shapes-video-decoder": RunConfig(
         model=SHAPES,
         task=VideoDecoderTaskConfig(adversarial_weight=0.0),
@@ -227,7 +230,7 @@ _PARTS = {
     ),
 }
 
-# The paper's ablations that are trained: the same runs, with the same budget, but for the task.
+# The paper's ablations that need training: the same runs with the same budget, but another task.
 _ABLATED = {
     "shapes-stage-1-no-reference": dataclasses.replace(
         _PARTS["shapes-stage-1"],

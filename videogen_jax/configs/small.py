@@ -3,12 +3,12 @@ r"""A model of half the paper's resolution and about a third of its width, and i
 Model: the paper's parts, smaller, for one machine with a few chips: three stages make 16 frames of
     64, 128 and 256 pixels, with 111 million parameters each; temporal super-resolution makes 121
     frames of them. Parameters of every part are in docs/design.md, section 1.
-Result: none. Nobody has trained this model here; its parts were checked by shape alone (README.md).
+Result: none. This model has not been trained; only its parts' shapes were checked (README.md).
 Hours: not measured.
 Hardware: not measured.
 
-The runs are those of the video side. They take a model directory MODEL that has a text encoder, an
-autoencoder and an image UNet, for which there are no runs here, and clips CLIPS (docs/data.md):
+The runs train the video parts. They need clips CLIPS (docs/data.md) and a model directory MODEL
+with a text encoder, an autoencoder and an image UNet, for which there are no runs here:
 
     python -m train.cascade small-stage-1 --run-dir RUNS/stage-1 --model-dir MODEL \
         --data.dataset CLIPS --data.fps 8
@@ -18,8 +18,8 @@ The other parts follow in the order of `RUNS`, each exported before the next one
 `train.cascade` for the stages, `train.temporal_sr` for flow (without `--data.*`) and refiner,
 `train.video_decoder` for the video decoder.
 
-Comments mark where the paper has something else; where it does not say, `paper.py` says so. Fields
-that are not set have the defaults of their classes.
+Comments mark where the paper differs; `paper.py` marks where it does not give a value. Fields that
+are not set have the defaults of their classes.
 """
 
 import dataclasses
@@ -62,14 +62,14 @@ IMAGE_UNET = UNetConfig(
     cross_attention_dim=512,
     norm_groups=32,
 )
-# Of the first stage, whose input is the noisy latent and the reference's (§3.2).
+# UNet of the first stage. Its input is the noisy latent and the reference's latent (§3.2).
 FIRST_UNET = dataclasses.replace(
     IMAGE_UNET,
     in_channels=8,
     temporal=True,
     frame_embedding=True,  # not in the paper, see `paper.py`
 )
-# Of the other stages and the refiner, which also see a clip of low resolution, or a warped one.
+# UNet of the other stages and the refiner. Its input also has a low-resolution or a warped clip.
 LATER_UNET = dataclasses.replace(FIRST_UNET, in_channels=12, low_res_noise=False)
 
 SMALL = ModelConfig(
@@ -122,7 +122,7 @@ SMALL = ModelConfig(
             guidance_scale=7.5,
         ),
     ),
-    # IFRNet-S on latents. The paper has IFRNet.
+    # IFRNet-S on latents; the paper: IFRNet.
     flow=FlowConfig(
         in_channels=4,
         encoder_channels=(24, 36, 54, 72),
@@ -134,7 +134,7 @@ SMALL = ModelConfig(
         schedule=SCHEDULE,
         sampler=SAMPLER,
         resolution=256,
-        guidance_scale=1.0,  # it gets the empty prompt
+        guidance_scale=1.0,  # it is conditioned on the empty prompt
     ),
     num_frames=16,
     fps=8.0,
@@ -155,7 +155,7 @@ OPTIM = OptimConfig(
 LOOP = LoopConfig(ema_decay=0.9999, sample_every=1000, checkpoint_every=1000)
 COMPUTE = ComputeConfig(dtype="bfloat16", remat="blocks")
 
-# All runs: a dataset is named by `--data.dataset`; without one they train on the procedural shapes.
+# For all runs, `--data.dataset` sets the dataset; without it, they train on the procedural shapes.
 _PARTS = {
     "small-stage-1": RunConfig(
         model=SMALL,
@@ -187,8 +187,8 @@ _PARTS = {
         loop=LOOP,
         compute=COMPUTE,
     ),
-    # On the procedural shapes alone, whose true flows are known; the paper's are those of a
-    # pixel-space IFRNet on real clips (§3.5).
+    # On the procedural shapes only, whose true flows are known; the paper's target flows are those
+    # of a pixel-space IFRNet on real clips (§3.5).
     "small-flow": RunConfig(
         model=SMALL,
         task=FlowTaskConfig(),
@@ -202,7 +202,7 @@ _PARTS = {
     "small-refiner": RunConfig(
         model=SMALL,
         task=RefinerTaskConfig(warm_start="stage_3", interpolation="flow"),
-        data=DataConfig(num_frames=17, resolution=256),  # every second frame is to be made
+        data=DataConfig(num_frames=17, resolution=256),  # every second frame is interpolated
         steps=100_000,
         batch_size=256,
         optim=OPTIM,
@@ -222,9 +222,9 @@ _PARTS = {
 }
 
 RUNS: dict[str, RunConfig] = _PARTS | {
-    # Not in the paper: stage 1, of which only what the image model has not is trained.
+    # Not in the paper: stage 1, training only the parameters that the image model does not have.
     "small-stage-1-temporal": dataclasses.replace(
         _PARTS["small-stage-1"], optim=dataclasses.replace(OPTIM, freeze=(SPATIAL,))
     ),
 }
-"""In the order in which the parts need each other, then stage 1 without its spatial layers."""
+"""In the order in which the parts depend on each other, then stage 1 with frozen spatial layers."""

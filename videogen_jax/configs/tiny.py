@@ -1,14 +1,14 @@
-"""Every part as small as it gets, and its runs: what the tests run.
+"""The smallest model, with every part, and its runs; the tests use it.
 
 Model: three stages make 4 frames of 8, 16 and 32 pixels, with 0.3 million parameters each; one
     round of temporal super-resolution makes 7 frames of them. Parameters of every part are in
     docs/design.md, section 1.
-Result: none. The runs are four steps long and train nothing that is worth looking at.
+Result: none. The runs are four steps long and do not train a useful model.
 Hours: not measured; the tests train parts of it on a CPU.
 Hardware: any.
 
-A part trains, on the procedural shapes, in a model directory that has the tokenizer of the shapes
-and the parts before:
+A part trains on the procedural shapes, with a model directory that contains the tokenizer of the
+shapes and the parts before it:
 
     python -m train.text_to_image tiny-autoencoder --run-dir RUNS/autoencoder --model-dir MODEL
     python -m train.export RUNS/autoencoder MODEL
@@ -55,9 +55,9 @@ IMAGE_UNET = UNetConfig(
     cross_attention_dim=16,
     norm_groups=8,
 )
-# Of the first stage, whose input is the noisy latent and the reference's.
+# UNet of the first stage. Its input is the noisy latent and the reference's latent.
 FIRST_UNET = dataclasses.replace(IMAGE_UNET, in_channels=8, temporal=True, frame_embedding=True)
-# Of the other stages and the refiner, which also see a clip of low resolution, or a warped one.
+# UNet of the other stages and the refiner. Its input also has a low-resolution or a warped clip.
 LATER_UNET = dataclasses.replace(FIRST_UNET, in_channels=12, low_res_noise=True)
 
 TINY = ModelConfig(

@@ -1,1 +1,1 @@
-"""Training: one loop, one step, one task per part of the model."""
+"""Training: the loop, the step, and one task for each part of the model."""

@@ -1,4 +1,4 @@
-"""What a run starts from: its newest checkpoint, another run's weights, or a fresh initialisation."""
+"""The first state of a run: its newest checkpoint, another run's weights, or fresh parameters."""
 
 import logging
 from pathlib import Path
@@ -26,13 +26,14 @@ def begin(
     seed: int,
     init_from: Path | None,
 ) -> TrainState:
-    """The newest checkpoint's state, or a fresh one; either way created sharded.
+    """Returns the newest checkpoint's state, or a fresh one. Both are created sharded.
 
     Args:
-        task, optimizer: what trains and how.
-        shapes: of the state, with their shardings, see `step.state_shapes`.
-        checkpoints: of the run.
-        data: moves to where the checkpoint was written.
+        task: the task that trains.
+        optimizer: its optimizer.
+        shapes: shapes of the state, with shardings; see `step.state_shapes`.
+        checkpoints: checkpoints of the run.
+        data: batches of the run, which are moved to the position in the checkpoint.
         seed: of a fresh initialisation.
         init_from: a run directory or checkpoint whose averaged parameters a new run starts from.
     """
@@ -45,7 +46,7 @@ def begin(
     if init_from is not None:
         source = find_checkpoint(init_from)
         if is_main():
-            _log.info("beginning with the averaged weights of %s", source)
+            _log.info("starting from the averaged weights of %s", source)
         params = read_weights(source, "ema", shapes.params)
     else:
         params_init = jax.jit(task.init, out_shardings=shardings.params)

@@ -1,6 +1,6 @@
-"""What a run sets of its optimizer and its loop.
+"""Configuration of a run's optimizer and training loop.
 
-Beside `optim.py` and `loop.py`, not in them, so that presets load without optax and Orbax.
+It is not in `optim.py` and `loop.py`, so that presets load without optax and Orbax.
 """
 
 import dataclasses
@@ -13,32 +13,32 @@ OptimizerName = Literal["adamw", "adafactor", "lion", "muon", "sgd"]
 
 @dataclasses.dataclass(frozen=True)
 class OptimConfig:
-    """The defaults are Stable Diffusion's AdamW with a warm-up and clipping added.
+    """Optimizer settings. The defaults are Stable Diffusion's AdamW, plus warm-up and clipping.
 
-    `lion` (Chen et al. 2023) wants a rate 3 to 10 times smaller, a weight decay as many times
-    larger, and `b2` 0.99. `adafactor` (Shazeer & Stern 2018) keeps no momentum and factored second
-    moments, about 4 bytes less of memory per parameter and moment; its rate is absolute as the
-    others'.
-    `muon` (Jordan 2024) orthogonalises the momentum of kernels, as matrices of all inputs by output
-    channels, scaled so that AdamW's rates serve it; all else is AdamW's. `sgd` has momentum `b1`.
+    `lion` (Chen et al. 2023) needs a learning rate 3 to 10 times smaller, a weight decay larger by
+    the same factor, and `b2` 0.99. `adafactor` (Shazeer & Stern 2018) has no momentum and factored
+    second moments, about 4 bytes less memory per parameter and moment. Its learning rate is
+    absolute, as with the other rules. `muon` (Jordan 2024) orthogonalises the momentum of kernels,
+    as matrices of all inputs by output channels. Its updates are scaled so that AdamW's learning
+    rates apply; all other parameters use AdamW. `sgd` has momentum `b1`.
 
     Raises:
-        UserError: a value out of its range; names the field.
+        UserError: a value is out of range; the message names the field.
     """
 
     name: OptimizerName = "adamw"
     learning_rate: float = 1e-4  # peak
     schedule: Literal["constant", "cosine", "linear"] = "constant"  # after the warm-up
-    final_fraction: float = 0.0  # cosine, linear: of the peak, at the last step
+    final_fraction: float = 0.0  # cosine, linear: last learning rate as a fraction of the peak
     warmup_steps: int = 1000  # linear from 0
     b1: float = 0.9
     b2: float = 0.999
     epsilon: float = 1e-8  # adamw
     weight_decay: float = 1e-2  # decoupled: times the learning rate
     decay: tuple[str, ...] = ("(.*/)?kernel",)  # what decays: no norms, biases or embeddings
-    clip_norm: float = 1.0  # of the whole gradient; 0: no clipping
-    multipliers: tuple[tuple[str, float], ...] = ()  # of the learning rate; the first match counts
-    freeze: tuple[str, ...] = ()  # no gradient, no optimizer state, no update
+    clip_norm: float = 1.0  # global norm of the gradient; 0: no clipping
+    multipliers: tuple[tuple[str, float], ...] = ()  # of the learning rate; first match
+    freeze: tuple[str, ...] = ()  # parameters without gradient, optimizer state and update
 
     def __post_init__(self):
         if self.learning_rate <= 0:
@@ -58,19 +58,19 @@ class OptimConfig:
 
 @dataclasses.dataclass(frozen=True)
 class LoopConfig:
-    """How long a run is and how often it tells of itself; all counts are in steps."""
+    """Intervals, checkpoints and averaging of the training loop; intervals are in steps."""
 
     ema_decay: float = 0.9999
     log_every: int = 50
     sample_every: int = 1000  # 0: never
     checkpoint_every: int = 1000
-    # Steps that may be taken while a checkpoint is written; 0: none, so that a kill loses at most
-    # an interval; None: until the next one is due.
+    # Steps that may run while a checkpoint is written. 0: none, so a kill loses at most one
+    # interval. None: no limit until the next checkpoint is due.
     steps_during_save: int | None = None
     keep_checkpoints: int = 2  # the newest
-    keep_best: int = 1  # and those with the lowest mean of best_metric since the one before
-    best_metric: str = "loss"  # of those in metrics.jsonl
-    max_skipped: int = 10  # steps in a row with a loss or gradient that is not finite: then stop
+    keep_best: int = 1  # also those with the lowest mean of best_metric since the previous one
+    best_metric: str = "loss"  # a metric in metrics.jsonl
+    max_skipped: int = 10  # consecutive steps with a non-finite loss or gradient: then stop
 
     def __post_init__(self):
         if self.steps_during_save is not None and self.steps_during_save < 0:

@@ -1,8 +1,9 @@
-"""The frozen networks of a model directory, as the tasks use them: text states and clip latents.
+"""The outputs of the frozen networks that tasks use: text states and clip latents.
 
-A batch of a latent cache has their results in place of pixels and tokens: `latents_<resolution>` and
-`latents_std_<resolution>`, float32 `[B, F, H, W, Z]`, `text_states` `[B, T, D]` and `text_pooled`
-`[B, D]`; the empty prompt's, without B, are then in `frozen["null_text"]`.
+A batch from a latent cache contains these outputs in place of pixels and tokens:
+`latents_<resolution>` and `latents_std_<resolution>`, float32 `[B, F, H, W, Z]`, `text_states`
+`[B, T, D]` and `text_pooled` `[B, D]`. The text outputs of the empty prompt, without B, are then in
+`frozen["null_text"]`.
 
 Letters: B clips, F frames, H height, W width, C channels, Z latent channels, T tokens, D text
 channels.
@@ -22,14 +23,14 @@ from videogen_jax.training.task import Batch, Params
 
 
 def encode_text(model: ModelConfig, frozen: Params, tokens_BT: jax.Array) -> TextStates:
-    """Token ids → text states and pooled text, without gradient."""
+    """Returns the text states and pooled text of token ids, without gradient."""
     network = TextEncoder(model.text_encoder)
     states: Any = network.apply({"params": frozen["text_encoder"]}, tokens_BT)
     return jax.lax.stop_gradient(states)
 
 
 def null_text(model: ModelConfig, frozen: Params, null_tokens_T: jax.Array) -> TextStates:
-    """The empty prompt's states and pooled text, as a batch of one."""
+    """Returns the empty prompt's states and pooled text, as a batch of one."""
     cached = frozen.get("null_text")
     if cached is None:
         return encode_text(model, frozen, null_tokens_T[None])
@@ -44,15 +45,15 @@ def batch_text(
     dropout: float,
     keys_B: jax.Array,
 ) -> TextStates:
-    """The batch's text, some of it replaced by the empty prompt; see `drop_text`.
+    """Returns the batch's text, with some prompts replaced by the empty prompt; see `drop_text`.
 
     Args:
-        model: the whole model's configuration.
-        frozen: has `text_encoder`, or `null_text` with cached text.
-        batch: has `tokens`, or cached text.
-        null_tokens_T: the empty prompt's tokens.
-        dropout: the chance that a prompt is replaced.
-        keys_B: each sample's, for that.
+        model: configuration of the whole model.
+        frozen: contains `text_encoder` or, if the text is cached, `null_text`.
+        batch: contains `tokens` or cached text.
+        null_tokens_T: tokens of the empty prompt.
+        dropout: probability that a prompt is replaced.
+        keys_B: one key per sample, for the replacement.
     """
     if "text_states" not in batch:
         tokens_BT = drop_text(batch["tokens"], null_tokens_T, dropout, keys_B)
@@ -71,17 +72,17 @@ def clip_latents(
     resolution: int,
     keys_B: jax.Array | None,
 ) -> jax.Array:
-    """The batch's scaled latents at `resolution` pixels, `[B, F, H, W, Z]` float32 (§3.5).
+    """Returns the batch's scaled latents at `resolution` pixels, `[B, F, H, W, Z]` float32 (§3.5).
 
-    From the latent cache if the batch has them; else its frames are resized (antialiased) and encoded
-    one by one.
+    They come from the latent cache if the batch has them. Otherwise the frames are resized
+    (antialiased) and encoded one by one.
 
     Args:
-        model: the whole model's configuration.
-        frozen: has `autoencoder`, unless the batch has latents.
-        batch: has `video`, uint8 `[B, F, height, width, 3]`, or latents.
+        model: configuration of the whole model.
+        frozen: contains `autoencoder`, unless the batch has latents.
+        batch: contains `video`, uint8 `[B, F, height, width, 3]`, or latents.
         resolution: in pixels.
-        keys_B: each sample's, for a draw of the posterior; None for its mean.
+        keys_B: one key per sample, to draw from the posterior; None for its mean.
     """
     mean = batch.get(f"latents_{resolution}")
     if mean is None:

@@ -1,4 +1,4 @@
-"""The one training loop: restore or begin, step, log, sample, checkpoint."""
+"""The training loop: restore or initialise, then step, log, sample and checkpoint."""
 
 import contextlib
 import dataclasses
@@ -48,22 +48,22 @@ def train(
     init_from: Path | None = None,
     about: Mapping[str, Any] | None = None,
 ) -> TrainState:
-    """Trains up to `steps` steps in all, continuing from the run directory's newest checkpoint.
+    """Trains up to `steps` steps in total, continuing from the run directory's newest checkpoint.
 
     The same call on the same directory resumes: parameters, average, optimizer, data order and
-    randomness go on as if uninterrupted. Every process of a run on several makes this call; one of
-    them writes. `mesh_config` says where parameters go on `mesh`, `profile` are the first and last
-    step to trace.
+    randomness continue as if uninterrupted. In a run on several processes, every process makes this
+    call and one of them writes. `mesh_config` decides how parameters are placed on `mesh`.
+    `profile` contains the first and last step to trace.
 
-    A new run starts from the averaged parameters of `init_from`, a run directory or a checkpoint, if
-    given. `about` goes into every checkpoint.
+    A new run starts from the averaged parameters of `init_from`, a run directory or a checkpoint,
+    unless it is None. `about` is saved in every checkpoint.
 
     Raises:
-        Preempted: after a SIGTERM, once a checkpoint is written; a program ends with status 0.
+        Preempted: after a SIGTERM, once a checkpoint is written; the program exits with status 0.
         UserError: no checkpoint is intact, or the last one could not be written.
-        Diverged: `config.max_skipped` steps in a row had a loss or gradient that is not
-            finite. It is found out at the next step logged or checkpointed; until then nothing
-            changes any more, and no checkpoint is written.
+        Diverged: `config.max_skipped` consecutive steps had a loss or gradient that is not finite.
+            This is detected at the next step that is logged or checkpointed. Until then no step
+            changes the parameters, and no checkpoint is written.
     """
     options = dataclasses.replace(options, max_skipped=config.max_skipped)
     meter, main = Meter(), is_main()
@@ -90,7 +90,7 @@ def train(
                 if step == first:
                     log.costs(_cost(step_fn.trace(state, frozen, batch, key), batch, mesh))
                 state, metrics = step_fn(state, frozen, batch, key)
-            # The metrics logged are those of the step before: this step is already under way.
+            # This logs metrics of an earlier step: the devices are still computing this one.
             log.step(done, metrics, every=config.log_every)
             results.write(done, state)
     if main:
@@ -114,7 +114,7 @@ class _Results:
     notice: preemption.Notice
 
     def write(self, done: int, state: TrainState) -> None:
-        """Writes what is due after `done` steps. Raises Preempted once it was asked to stop."""
+        """Writes what is due after `done` steps. Raises Preempted if a SIGTERM has arrived."""
         config, last = self.config, done == self.steps
         if config.sample_every and (done % config.sample_every == 0 or last):
             self.log.flush()

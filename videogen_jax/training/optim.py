@@ -1,7 +1,7 @@
-"""The optimizer by configuration: clipping, one of five rules, schedule, and patterns over parameters.
+"""The optimizer of a configuration: clipping, one of five update rules, schedule and patterns.
 
-Patterns are the regular expressions of `videogen_jax.trees`: full match, and one that matches nothing
-is an error.
+Patterns are regular expressions over parameter paths as in `videogen_jax.trees`. They match the
+whole path, and a pattern that matches nothing is an error.
 """
 
 import math
@@ -15,13 +15,13 @@ from videogen_jax import trees
 from videogen_jax.errors import UserError
 from videogen_jax.training.config import OptimConfig
 
-_ADAFACTOR_CLIP = 1.0  # of the update's RMS, per tensor (Shazeer & Stern 2018, section 6)
+_ADAFACTOR_CLIP = 1.0  # RMS of the update, per tensor (Shazeer & Stern 2018, section 6)
 _MUON_MOMENTUM = 0.95  # Jordan 2024
-_MUON_RMS = 0.2  # of an update's elements, about what Adam's have (Liu et al. 2025, section 2.2)
+_MUON_RMS = 0.2  # of an update's elements, about as in Adam (Liu et al. 2025, section 2.2)
 
 
 def learning_rate(config: OptimConfig, steps: int) -> optax.Schedule:
-    """Updates done → learning rate, for a run of `steps` steps."""
+    """Returns the schedule, from updates done to learning rate, of a run of `steps` steps."""
     peak, warmup = config.learning_rate, config.warmup_steps
     left = max(steps - warmup, 1)
     match config.schedule:
@@ -35,13 +35,14 @@ def learning_rate(config: OptimConfig, steps: int) -> optax.Schedule:
 
 
 def make_optimizer(config: OptimConfig, steps: int) -> optax.GradientTransformation:
-    """Clip by global norm, the rule, decoupled weight decay, learning rate and its multipliers.
+    """Chains clipping by global norm, update rule, weight decay, learning rate and multipliers.
 
-    `init` takes all parameters and has no state for those that `config.freeze` matches; `update`
-    takes trees without them, see `trainable`.
+    Weight decay is decoupled. `init` takes all parameters and creates no state for those that
+    `config.freeze` matches. `update` takes trees without them; see `trainable`.
 
     Raises, from `init`:
-        UserError: a pattern matches no parameter that trains, or all are frozen; names the field.
+        UserError: a pattern matches no parameter that trains, or all are frozen; the message names
+            the field.
     """
 
     def decays(params: Any) -> Any:
@@ -62,14 +63,14 @@ def make_optimizer(config: OptimConfig, steps: int) -> optax.GradientTransformat
 
     def init(params: Any) -> optax.OptState:
         trained = trainable(config.freeze, params)
-        multiply(trained, trained)  # so that a wrong pattern shows before the first step
+        multiply(trained, trained)  # a wrong pattern raises here, before the first step
         return chain.init(trained)
 
     return optax.GradientTransformation(init, chain.update)
 
 
 def trainable(freeze: tuple[str, ...], params: Any) -> Any:
-    """`params` with an empty node, `optax.MaskedNode()`, in place of every frozen leaf.
+    """Returns `params` with `optax.MaskedNode()`, an empty node, in place of every frozen leaf.
 
     Raises:
         UserError: a pattern matches no parameter, or all are frozen.
@@ -81,7 +82,7 @@ def trainable(freeze: tuple[str, ...], params: Any) -> Any:
 
 
 def with_frozen(trained: Any, params: Any) -> Any:
-    """The whole tree again: the leaves of `trained`, and those of `params` where it has none."""
+    """Returns the whole tree: leaves of `trained`, and those of `params` where they are masked."""
     return jax.tree.map(
         lambda new, old: old if isinstance(new, optax.MaskedNode) else new,
         trained,
@@ -108,7 +109,7 @@ def _rule(config: OptimConfig) -> optax.GradientTransformation:
 
 def _muon() -> optax.GradientTransformation:
     def scale(update: jax.Array) -> jax.Array:
-        """An orthogonal matrix to a constant RMS, whatever its shape."""
+        """Scales an orthogonal matrix to a constant RMS, whatever its shape."""
         outputs = update.shape[-1]
         return update * _MUON_RMS * math.sqrt(max(outputs, update.size // outputs))
 
@@ -117,14 +118,14 @@ def _muon() -> optax.GradientTransformation:
 
 
 def _inputs_by_outputs(kernels: Any) -> Any:
-    """How each kernel `[..., in, out]` is one matrix: all axes but the last by the last."""
+    """Describes each kernel `[..., in, out]` as one matrix: all axes but the last by the last."""
     return jax.tree.map(
         lambda x: contrib.MuonDimensionNumbers(tuple(range(x.ndim - 1)), x.ndim - 1), kernels
     )
 
 
 def _muon_or_adamw(params: Any) -> Any:
-    """The rule of each parameter. Embeddings are tables of vectors and no matrices."""
+    """Labels each parameter with its rule. Embeddings are tables of vectors, not matrices."""
 
     def label(path: tuple[Any, ...], x: Any) -> str:
         return "muon" if x.ndim >= 2 and path[-1].key == "kernel" else "adamw"

@@ -1,4 +1,4 @@
-"""What the samples of several tasks need to call the pipeline.
+"""Inputs of the pipeline for the preview samples of several tasks.
 
 Letters: B clips, F frames, H height, W width, C channels.
 """
@@ -20,7 +20,7 @@ from videogen_jax.training.task import Params, TaskContext
 def validation_prompts(
     context: TaskContext, cascade: Cascade, examples: Sequence[Mapping[str, Any]]
 ) -> PromptStates:
-    """The encoded captions of examples, with the empty prompt for guidance."""
+    """Encodes the captions of examples, and the empty prompt for guidance."""
     tokens_BT = context.tokenize([example["caption"] for example in examples])
     empty_BT = context.tokenize([""] * len(examples))
     return cascade.encode_prompts(context.components, jnp.asarray(tokens_BT), jnp.asarray(empty_BT))
@@ -30,5 +30,5 @@ def validation_prompts(
 def encode_clips(
     model: ModelConfig, components: Params, video_BFHWC: np.ndarray, resolution: int
 ) -> jax.Array:
-    """The scaled latents of uint8 clips at `resolution` pixels; see `encode_frames`."""
+    """Returns the scaled latents of uint8 clips at `resolution` pixels; see `encode_frames`."""
     return encode_frames(model, components, to_float(jnp.asarray(video_BFHWC)), resolution)

@@ -1,4 +1,4 @@
-"""The train state and the one train step."""
+"""The train state and the train step."""
 
 import dataclasses
 from collections.abc import Callable
@@ -17,28 +17,28 @@ from videogen_jax.training.task import Batch, Mean, Metrics, Params, Task
 
 
 class TrainState(NamedTuple):
-    """All that training changes. `ema` is the running average of `params` that is sampled from."""
+    """All that training changes. `ema` is the running average of `params`; samples use it."""
 
-    step: jax.Array  # int32 scalar: steps done, skipped ones too
+    step: jax.Array  # int32 scalar: steps done, including skipped ones
     params: Params
     ema: Params
     opt_state: optax.OptState
-    skipped: jax.Array  # int32 scalar: updates left out because loss or gradient was not finite
-    skipped_in_a_row: jax.Array  # int32 scalar: how many of them up to now without one between
+    skipped: jax.Array  # int32 scalar: updates skipped because loss or gradient was not finite
+    skipped_in_a_row: jax.Array  # int32 scalar: consecutive skipped updates up to now
 
 
 @dataclasses.dataclass(frozen=True)
 class StepOptions:
-    """What a step does beyond one batch, one gradient, one update."""
+    """Options of a train step: accumulation, frozen parameters, the reported rate, skipping."""
 
-    accumulate: int = 1  # micro-batches that a batch is taken in, one after the other
-    freeze: tuple[str, ...] = ()  # patterns of parameters that do not train, as the optimizer's
+    accumulate: int = 1  # micro-batches that a batch is split into, one after the other
+    freeze: tuple[str, ...] = ()  # patterns of parameters that do not train, as in the optimizer
     learning_rate: optax.Schedule | None = None  # the optimizer's, to be reported
-    max_skipped: int = 10  # after so many skipped steps in a row nothing changes any more
+    max_skipped: int = 10  # after this many consecutive skipped steps, all steps are skipped
 
 
 def init_state(optimizer: optax.GradientTransformation, params: Params) -> TrainState:
-    """A fresh state around `params`."""
+    """Returns the state of a new run with parameters `params`."""
     ema = jax.tree.map(jnp.copy, params)
     zero = jnp.zeros((), jnp.int32)
     return TrainState(zero, params, ema, optimizer.init(params), zero, zero)
@@ -50,19 +50,19 @@ def make_step(
     ema_decay: float,
     options: StepOptions = StepOptions(),
 ) -> Callable[[TrainState, Params, Batch, jax.Array], tuple[TrainState, dict[str, jax.Array]]]:
-    """The step function `(state, frozen, batch, key) -> (state, metrics)`, to be jitted.
+    """Returns the step function `(state, frozen, batch, key) -> (state, metrics)`, to be jitted.
 
-    `key` is the run's. Every sample of the batch gets its own, folded from it, the step and the
-    sample's place in the batch: a resumed run draws what an uninterrupted one does, and one batch
-    in micro-batches what it does as a whole.
+    `key` is the key of the run. The key of each sample is folded from it, the step and the sample's
+    position in the batch. So a resumed run draws the same numbers as an uninterrupted one, and a
+    batch in micro-batches the same as the whole batch.
 
-    A step whose loss, gradient or new parameters are not finite changes nothing but the step counter
-    and the counts of skipped steps. Once `options.max_skipped` come in a row, all later steps are
-    skipped too, so that whoever looks at `skipped_in_a_row` later finds the state from before the
-    first of them.
+    A step whose loss, gradient or new parameters are not finite changes only the step counter and
+    the counts of skipped steps. After `options.max_skipped` consecutive skipped steps, all later
+    steps are skipped too. So the state remains that from before the first of them, even if
+    `skipped_in_a_row` is checked later.
 
     Raises:
-        UserError: `options.accumulate` is below 1, or above it with a task whose loss couples the
+        UserError: `options.accumulate` is below 1, or above 1 with a task whose loss couples the
             samples of a batch.
     """
     _check_accumulation(task, options.accumulate)
@@ -107,7 +107,7 @@ def _check_accumulation(task: Task, accumulate: int) -> None:
 def _next_state(
     state: TrainState, old: "_Trained", new: "_Trained", taken: jax.Array
 ) -> TrainState:
-    """The state after a step: `new` if the step is `taken`, else `old`."""
+    """Returns the state after a step: `new` if the step is `taken`, otherwise `old`."""
     kept = jax.tree.map(lambda new, old: jnp.where(taken, new, old), new, old)
     return TrainState(
         step=state.step + 1,
@@ -122,7 +122,7 @@ def _next_state(
 def state_shapes(
     task: Task, optimizer: optax.GradientTransformation, mesh: Mesh, config: MeshConfig
 ) -> TrainState:
-    """A fresh state as shapes, each with the sharding that it is created with on `mesh`."""
+    """Returns the shapes of a fresh state, each with its sharding on `mesh`."""
 
     shapes = jax.eval_shape(lambda: init_state(optimizer, task.init(jax.random.key(0))))
     shardings = sharding.state_shardings(mesh, shapes, shapes.params, config)
@@ -130,7 +130,7 @@ def state_shapes(
 
 
 def with_shardings(shapes: Any, shardings: Any) -> Any:
-    """A tree of shapes that say where their arrays lie."""
+    """Returns a tree of shapes with the shardings of a second tree."""
     return jax.tree.map(
         lambda leaf, where: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=where),
         shapes,
@@ -146,7 +146,7 @@ def jit_step(
     mesh: Mesh,
     shapes: TrainState,
 ) -> Any:
-    """`make_step`, jitted for a state that lies as `state_shapes` says; takes the state's memory."""
+    """Returns the step of `make_step`, jitted for the shardings of `shapes`; donates the state."""
     shardings = jax.tree.map(lambda leaf: leaf.sharding, shapes)
     return jax.jit(
         make_step(task, optimizer, ema_decay, options),
@@ -156,12 +156,12 @@ def jit_step(
 
 
 def as_scalar(metric: jax.Array | Mean) -> jax.Array:
-    """A metric of a task as one number; NaN for a mean over no sample."""
+    """Returns a task's metric as one number; NaN for a mean over no samples."""
     return metric.total / metric.count if isinstance(metric, Mean) else metric
 
 
 class _Trained(NamedTuple):
-    """What an update changes, without what is frozen."""
+    """The part of the state that an update changes, without frozen parameters."""
 
     params: Params
     ema: Params
@@ -177,7 +177,7 @@ def _updated(
 ) -> _Trained:
     updates, opt_state = optimizer.update(grads, old.opt_state, old.params)
     params = optax.apply_updates(old.params, updates)
-    # A young average would remember the initial weights: it starts short and grows.
+    # The average covers few steps at first, to forget the initial weights; later it covers more.
     decay = jnp.minimum(ema_decay, (1.0 + step) / (10.0 + step))
     ema = jax.tree.map(lambda old, new: decay * old + (1.0 - decay) * new, old.ema, params)
     return _Trained(params, ema, opt_state)
@@ -196,7 +196,7 @@ def _gradient(
     keys_B: jax.Array,
     accumulate: int,
 ) -> tuple[jax.Array, Metrics, Params]:
-    """Loss, metrics and gradient of a batch, as the means over equal micro-batches."""
+    """Returns loss, metrics and gradient of a batch, as means over equal micro-batches."""
     grad_fn = jax.value_and_grad(loss_fn, has_aux=True)
     if accumulate == 1:
         (loss, metrics), grads = grad_fn(trained, batch, keys_B)
@@ -207,8 +207,8 @@ def _gradient(
             raise UserError(
                 f"a batch of {x.shape[0]} is not divisible by accumulate, which is {accumulate}"
             )
-        # Every accumulate-th sample: each device takes its share of a micro-batch from its own
-        # share of the batch, and nothing moves between devices.
+        # A micro-batch contains every accumulate-th sample. Each device takes its share of it from
+        # its own share of the batch, so nothing moves between devices.
         return x.reshape(-1, accumulate, *x.shape[1:]).swapaxes(0, 1)
 
     def add(sums: Params, inputs: tuple[Batch, jax.Array]) -> tuple[Params, Any]:
@@ -223,7 +223,7 @@ def _gradient(
 
 
 def _over_micro_batches(metric: jax.Array | Mean) -> jax.Array | Mean:
-    """A metric of every micro-batch, stacked, as that of the batch."""
+    """Combines a metric that is stacked over micro-batches into that of the batch."""
     if isinstance(metric, Mean):
         return Mean(metric.total.sum(axis=0), metric.count.sum(axis=0))
     return metric.mean(axis=0)

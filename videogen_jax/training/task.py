@@ -1,7 +1,7 @@
-"""A task: all that training one part of the model is, to the loop and to a run.
+"""The interface of a task, through which the loop and a run train one part of the model.
 
-Everything that differs between the parts of VideoGen is behind `TaskConfig` and `Task`; nothing
-outside `training/tasks/` asks which task it has.
+Everything that differs between the parts of VideoGen is behind `TaskConfig` and `Task`. Nothing
+outside `training/tasks/` depends on the type of a task.
 """
 
 import abc
@@ -29,14 +29,14 @@ Batch = Mapping[str, jax.Array]
 
 
 class Samples(NamedTuple):
-    """What a part makes now: rows of frames or, without fps, of stills."""
+    """Preview samples of a part: rows of frames or, without fps, of still images."""
 
     rows_RFHWC: np.ndarray  # uint8 [rows, frames, height, width, 3]
-    fps: float | None = None  # frames a second of the first row, at which all are shown
+    fps: float | None = None  # frames per second of the first row; all rows are shown at this rate
 
 
 class Mean(NamedTuple):
-    """A metric that is a mean over some samples of a batch: totals and counts add up over batches."""
+    """A mean over some samples of a batch; totals and counts can be summed over batches."""
 
     total: jax.Array
     count: jax.Array
@@ -49,18 +49,21 @@ Merge = Callable[[Params, Params], tuple[Params, Report]]
 
 @dataclasses.dataclass(frozen=True)
 class ComputeConfig:
-    """How the network that trains computes. Its parameters, their gradients and average and the loss
-    are float32 in any case, and so are the frozen networks."""
+    """Compute dtype and rematerialisation of the network that trains.
+
+    Its parameters, their gradients and average, the loss and the frozen networks are always
+    float32.
+    """
 
     dtype: Literal["float32", "bfloat16"] = "float32"  # of activations and products
-    remat: Remat = "none"  # see `models.remat`; UNets and the video decoder have it
+    remat: Remat = "none"  # see `models.remat`; UNets and the video decoder support it
 
 
 def without_remat(compute: ComputeConfig, network: str) -> ComputeConfig:
-    """`compute` as it is, for a network that recomputes nothing.
+    """Returns `compute` unchanged, for a network that does not support rematerialisation.
 
     Raises:
-        UserError: it asks for recomputation.
+        UserError: `compute.remat` is not "none".
     """
     if compute.remat != "none":
         raise UserError(
@@ -71,10 +74,12 @@ def without_remat(compute: ComputeConfig, network: str) -> ComputeConfig:
 
 
 def begin_from(params: Params, source: Params | None, merge: Merge) -> Params:
-    """Fresh `params` warm-started from `source` (§3.5); prints the report. As they are for None.
+    """Returns fresh `params` warm-started from `source` (§3.5), and prints the report.
+
+    If `source` is None, `params` are returned unchanged.
 
     Raises:
-        UserError: a name or shape that `merge` does not explain; lists every key.
+        UserError: `merge` does not expect a name or shape; the message lists every such key.
     """
     if source is None:
         return params
@@ -85,30 +90,30 @@ def begin_from(params: Params, source: Params | None, merge: Merge) -> Params:
 
 
 class CachedLatents(NamedTuple):
-    """What a task reads from a latent cache in place of pixels and captions."""
+    """The arrays that a task reads from a latent cache in place of pixels and captions."""
 
     resolutions: tuple[int, ...]  # in pixels, from low to high
-    deviation: bool  # the posterior's standard deviation too, to draw latents
-    captions: bool  # text states too
+    deviation: bool  # also the posterior's standard deviation, to draw latents
+    captions: bool  # also text states
 
 
 @dataclasses.dataclass(frozen=True)
 class TaskContext:
-    """What a task is built from besides its own configuration.
+    """The inputs from which a task is built, besides its own configuration.
 
-    A run reads the arrays from a model directory. A plan of a run has `jax.ShapeDtypeStruct` in
-    their place, and neither a warm start nor examples.
+    A run reads the arrays from a model directory. A plan of a run uses `jax.ShapeDtypeStruct` in
+    their place, and has neither a warm start nor examples.
 
     Attributes:
         model: configuration of the whole model.
-        data: where the run's examples come from.
-        compute: how the network that trains computes.
+        data: configuration of the run's examples.
+        compute: compute dtype and rematerialisation of the network that trains.
         components: parameters of the components that `TaskConfig.frozen_components` names.
         null_text: the empty prompt's cached `text_states` and `text_pooled` if the run trains from
-            a latent cache, else None.
-        warm_start: reads the parameters of a component by name; None for the empty name.
-        tokenize: texts to token ids, int32 `[B, T]`.
-        validation: the first validation examples, so many, as the task trains on.
+            a latent cache, otherwise None.
+        warm_start: returns the parameters of a component by name; None for the empty name.
+        tokenize: returns the token ids of texts, int32 `[B, T]`.
+        validation: returns the first N validation examples, as the task trains on them.
     """
 
     model: ModelConfig
@@ -122,7 +127,7 @@ class TaskContext:
 
     @property
     def frozen(self) -> Params:
-        """The components that the step needs: a latent cache replaces two of them."""
+        """The frozen arrays that the step needs. A latent cache replaces two of the components."""
         if self.null_text is None:
             return self.components
         cached = ("text_encoder", "autoencoder")
@@ -132,10 +137,11 @@ class TaskContext:
 
 @dataclasses.dataclass(frozen=True)
 class TaskConfig(abc.ABC):
-    """A task's part of a run's configuration, and what the run has to know before it has the task.
+    """A task's part of a run's configuration, with what the run needs before the task is built.
 
-    A subclass is a frozen dataclass; its fields are what a user sets. Configuration files name it
-    by its class. A new task is a file in `training/tasks/`, a line in `tasks.TASKS` and a preset.
+    A subclass is a frozen dataclass whose fields are the user's settings. Configuration files
+    contain the name of the class. To add a task, add a file in `training/tasks/`, a line in
+    `tasks.TASKS` and a preset.
     """
 
     command: ClassVar[str]
@@ -143,40 +149,40 @@ class TaskConfig(abc.ABC):
 
     @abc.abstractmethod
     def component(self) -> str:
-        """The component of a model directory that the task trains."""
+        """Returns the name of the component of a model directory that the task trains."""
 
     @abc.abstractmethod
     def build(self, context: TaskContext) -> "Task":
-        """The task itself. Raises UserError if a field does not fit the model."""
+        """Builds the task. Raises UserError if a field does not fit the model."""
 
     def frozen_components(self) -> tuple[str, ...]:
-        """Components that the loss or the samples need and that do not train."""
+        """Returns the components that the loss or the samples need and that do not train."""
         return ()
 
     def cached_latents(self, model: ModelConfig) -> CachedLatents | None:
-        """What it reads from a latent cache; None if it trains on pixels."""
+        """Returns what the task reads from a latent cache; None if it trains on pixels."""
         return None
 
     def split_frames(self, num_frames: int) -> int:
-        """Frames of a clip of `num_frames` that a mesh's `frames` axis divides; 0 for none."""
+        """Returns how many frames of a clip a mesh's `frames` axis must divide; 0 for none."""
         return 0
 
     def shapes_source(self, data: DataConfig, split: str, size: int) -> Source:
-        """Procedural examples to train on, `size` of them."""
+        """Returns `size` procedural examples to train on."""
         return shapes_clips(split, size, data.resolution, data.num_frames)
 
     def clips_source(self, data: DataConfig, clips: Source) -> Source:
-        """Examples to train on, made from captioned real clips.
+        """Returns examples to train on, made from captioned real clips.
 
         Raises:
-            UserError: real clips lack what the task learns from.
+            UserError: the task needs something that real clips do not have.
         """
         return clips
 
     def example_shapes(
         self, model: ModelConfig, data: DataConfig
     ) -> dict[str, jax.ShapeDtypeStruct]:
-        """The arrays of an example from pixels, besides `fps`, `index` and `tokens`."""
+        """Returns the arrays of an example from pixels, besides `fps`, `index` and `tokens`."""
         shape = (data.num_frames, data.resolution, data.resolution, 3)
         return {"video": jax.ShapeDtypeStruct(shape, np.uint8)}
 
@@ -184,38 +190,38 @@ class TaskConfig(abc.ABC):
 class Task(Protocol):
     """One part of the model in training.
 
-    `frozen` is a tree of arrays that the loss needs and that does not train (text encoder,
-    autoencoder): it goes through the step as an argument, sharded like the parameters, because a
-    constant in the program would be copied to every device and compiled in.
+    `frozen` is a tree of arrays that the loss needs and that do not train (text encoder,
+    autoencoder). It is an argument of the step and sharded like the parameters. As a constant it
+    would be compiled into the program and copied to every device.
 
-    The loss is a mean over samples, each drawing from its own key, so that a batch may be taken in
-    micro-batches. A task for which that is not so gives the reason in an attribute
-    `couples_samples`.
+    The loss is a mean over samples, and each sample draws from its own key, so a batch may be split
+    into micro-batches. If the loss of a task is not such a mean, the attribute `couples_samples`
+    gives the reason.
     """
 
     frozen: Params
 
     def init(self, key: jax.Array) -> Params:
-        """Fresh parameters; traced under jit, so that they are created sharded."""
+        """Returns fresh parameters; traced under jit, so that they are created sharded."""
         ...
 
     def warm_start(self, params: Params) -> Params:
-        """The parameters that training starts from, given those of `init`; prints what it copied.
+        """Returns the parameters that training starts from, and prints what it copied.
 
-        By default they stay as they are.
+        `params` are those of `init`. By default they are returned unchanged.
         """
         return params
 
     def loss(
         self, params: Params, frozen: Params, batch: Batch, keys_B: jax.Array
     ) -> tuple[jax.Array, Metrics]:
-        """Scalar loss and metrics of one batch; all randomness of a sample comes from its key."""
+        """Returns scalar loss and metrics of a batch. All randomness comes from samples' keys."""
         ...
 
     def samples(self, params: Params, seed: int, /) -> Samples | None:
-        """What the part makes now of a few validation examples; by default nothing."""
+        """Returns the part's outputs for a few validation examples; by default None."""
         return None
 
     def components(self, params: Params) -> dict[str, Params]:
-        """The files of a model directory that these (averaged) parameters become, by name."""
+        """Returns the model directory's components made of these (averaged) parameters, by name."""
         ...

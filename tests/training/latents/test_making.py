@@ -98,7 +98,9 @@ def test_the_shapes_go_the_same_way(folder: Path, tmp_path: Path, monkeypatch: p
 )
 def test_a_run_with_other_windows_is_refused(folder: Path, data: dict[str, Any], line: str):
     config = cached_training.run_of(STAGE_1, folder, folder / "cache", **data)
-    with pytest.raises(ValueError, match=rf"not one of this run; differing fields:[^$]*\n  {line}"):
+    with pytest.raises(
+        ValueError, match=rf"does not match this run; differing fields:[^$]*\n  {line}"
+    ):
         open_cache(config, folder / "model")
 
 

@@ -63,7 +63,7 @@ def test_a_runtime_that_does_not_start_is_a_clear_error(monkeypatch: pytest.Monk
         (
             {"initialize": True, "coordinator_address": ADDRESS}
             | {"num_processes": 2, "process_id": 0},
-            "give one of them",
+            "use only one of them",
         ),
         ({"heartbeat_timeout_seconds": 0}, "heartbeat_timeout_seconds is 0, expected 1 or more"),
     ],

@@ -1,1 +1,1 @@
-"""Checkpoints: saving, checking, finding and reading them."""
+"""Checkpoints: saving, verifying, finding and reading them."""

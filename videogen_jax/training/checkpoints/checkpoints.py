@@ -1,8 +1,9 @@
-"""Checkpoints of a run with Orbax: written while training goes on, and checked before they are used.
+"""Checkpoints of a run with Orbax: written while training continues, and verified before use.
 
 A checkpoint is a folder `<step>` with the sharded `state`, `meta` (data position, configuration,
-code version, metrics) and `manifest.json`, which is written before Orbax renames the folder to its
-name: what has that name is whole. It is restored in the shardings asked for, on any devices.
+code version, metrics) and `manifest.json`. The manifest is written before Orbax renames the folder
+to `<step>`, so a folder with this name is complete. The state is restored in the requested
+shardings, on any devices.
 """
 
 import math
@@ -24,24 +25,25 @@ from videogen_jax.training.processes.distributed import is_main
 from videogen_jax.training.processes.peers import is_lost_peer
 from videogen_jax.training.step import TrainState
 
-_WRITE_ERRORS = (OSError, ValueError, RuntimeError)  # a full disk is any of them in Orbax
+_WRITE_ERRORS = (OSError, ValueError, RuntimeError)  # Orbax raises any of them for a full disk
 
 
 class Checkpoints:
     """The checkpoints of one run directory; a context manager that waits for the last write.
 
-    Making one checks what is there: damaged checkpoints newer than the newest intact one are set
-    aside as `<step>.damaged`, with a message that names the damaged file.
+    The constructor verifies existing checkpoints. It renames damaged ones that are newer than the
+    newest intact one to `<step>.damaged`, with a message that names the damaged file.
 
     Args:
         directory: the run's `checkpoints` folder, created if missing.
-        keep: how many of the newest stay on disk.
-        keep_best: how many of those with the lowest `best_metric` stay besides.
-        best_metric: of the metrics given to `save`.
-        about: goes into each checkpoint's `meta`: JSON values.
+        keep: number of the newest checkpoints that stay on disk.
+        keep_best: number of checkpoints with the lowest `best_metric` that stay in addition.
+        best_metric: name of a metric that is passed to `save`.
+        about: JSON values that are saved in each checkpoint's `meta`.
 
     Raises:
-        UserError: there are checkpoints, but none is intact; says what is wrong with each.
+        UserError: there are checkpoints, but none is intact; the message says what is wrong with
+            each.
     """
 
     def __init__(
@@ -87,7 +89,7 @@ class Checkpoints:
             self._raise_last_error()
 
     def latest_step(self) -> int | None:
-        """The step of the newest intact checkpoint, or None."""
+        """Returns the step of the newest intact checkpoint, or None."""
         return self._newest
 
     def save(
@@ -97,14 +99,14 @@ class Checkpoints:
         data: Batches,
         metrics: Mapping[str, float] | None = None,
     ) -> None:
-        """Starts writing; returns once the arrays are copied to the host.
+        """Starts writing a checkpoint; returns once the arrays are copied to the host.
 
-        A write that fails, as on a full disk, is reported and counted in `failures`, here or in the
-        call after; the checkpoints before it stay and the run goes on. If it is the last, leaving the
-        context raises.
+        If the write fails, for example on a full disk, this call or a later one reports it and
+        counts it in `failures`. Earlier checkpoints stay and the run continues. If the last write
+        failed, leaving the context raises.
 
         Raises:
-            UserError: a write failed in one of several processes, which cannot go on without it.
+            UserError: a write failed in one of several processes, which cannot continue without it.
         """
         self._wait()
         if step in self._manager.all_steps():
@@ -121,9 +123,10 @@ class Checkpoints:
             self._report(error)
 
     def hold(self, step: int, steps_during_save: int | None) -> None:
-        """Waits, after `step`, for a write that began `steps_during_save` steps ago or more.
+        """Waits, after `step`, for a write that began `steps_during_save` or more steps ago.
 
-        Every process waits after the same step, however far its own part is. None never waits.
+        Every process waits after the same step, however far its own write is. With None, it does
+        not wait.
         """
         if self._writing is None:
             return
@@ -141,10 +144,12 @@ class Checkpoints:
         self._raise_last_error()
 
     def restore(self, step: int, abstract_state: Any, data: Batches) -> TrainState:
-        """The state of `step` in the shapes and shardings of `abstract_state`; moves `data` there.
+        """Restores the state of `step` in the shapes and shardings of `abstract_state`.
+
+        It also moves `data` to the position in the checkpoint.
 
         Raises:
-            UserError: the checkpoint's state is another one.
+            UserError: the state in the checkpoint does not match `abstract_state`.
         """
         items = ocp.args.Composite(
             state=ocp.args.StandardRestore(abstract_state), meta=ocp.args.JsonRestore()
@@ -153,12 +158,12 @@ class Checkpoints:
             restored = self._manager.restore(step, args=items)
         except (ValueError, KeyError) as error:
             where = self._directory / str(step)
-            raise UserError(f"{where} has another state than this run: {error}") from error
+            raise UserError(f"{where} does not match the state of this run: {error}") from error
         data.set_state(restored["meta"]["data"])
         return restored["state"]
 
     def _before_commit(self) -> None:
-        """Called by Orbax in process 0 when all is written, before the folder gets its name."""
+        """Writes the manifest. Orbax calls it in process 0 after all writes, before the rename."""
         (folder,) = self._directory.glob(f"{self._writing}.orbax-checkpoint-tmp*")
         write_manifest(folder)
 
@@ -182,18 +187,18 @@ class Checkpoints:
         )
         if jax.process_count() > 1:  # the others wait for this process's part
             raise UserError(
-                f"checkpoint of step {step} could not be written here ({last}; the same command line "
-                f"continues): {_first_line(error)}"
+                f"checkpoint of step {step} could not be written here ({last}; the same command "
+                f"line continues): {_first_line(error)}"
             ) from error
         self.failures += 1
         if is_main():
-            # What was written of it would take the room that the next one needs.
+            # The incomplete checkpoint would take the space that the next one needs.
             for part in self._directory.glob(f"{step}.orbax-checkpoint-tmp*"):
                 shutil.rmtree(part, ignore_errors=True)
         self._manager.reload()
         warn(
-            f"checkpoint of step {step} could not be written ({self.failures} failed so far; {last}): "
-            f"{_first_line(error)}"
+            f"checkpoint of step {step} could not be written ({self.failures} failed so far; "
+            f"{last}): {_first_line(error)}"
         )
 
     def _raise_last_error(self) -> None:

@@ -1,4 +1,4 @@
-"""Which checkpoints of a run can be used, and reading parts of one, as export and a new run do."""
+"""Finding the intact checkpoints of a run, and reading parts of a checkpoint."""
 
 import json
 import logging
@@ -18,20 +18,21 @@ from videogen_jax.weights.model_dir import check_against
 
 _log = logging.getLogger(__name__)
 
-FOLDER = "checkpoints"  # of a run directory
-_NOTHING, _NOT_INTACT = -1, -2  # in place of a step, for all processes
+FOLDER = "checkpoints"  # in a run directory
+_NOTHING, _NOT_INTACT = -1, -2  # sent to all processes in place of a step
 
 
 def find_checkpoint(path: Path, step: int | None = None) -> Path:
-    """The checkpoint that `path` names: itself, or of a run directory the newest intact one.
+    """Returns the folder of a checkpoint: `path` itself, or the newest intact one of a run.
 
     Args:
         path: a run directory or one of its `checkpoints/<step>`.
-        step: of a run directory, the checkpoint of this step.
+        step: if `path` is a run directory, the step of the checkpoint; None for the newest.
 
     Raises:
         MissingFile: there is no such checkpoint.
-        UserError: it, or each there is, is damaged; names the damaged file.
+        UserError: the checkpoint, or every checkpoint of the run, is damaged; the message names the
+            damaged file.
     """
     if path.name.isdigit() and path.parent.name == FOLDER:
         folder, step = path.parent, int(path.name)
@@ -52,15 +53,15 @@ def find_checkpoint(path: Path, step: int | None = None) -> Path:
 
 
 def read_weights(checkpoint: Path, which: Literal["params", "ema"], abstract: Any) -> Any:
-    """The parameters, or their average, of a checkpoint that `find_checkpoint` gave.
+    """Reads the parameters, or their average, from a checkpoint that `find_checkpoint` returned.
 
     Args:
         checkpoint: the folder of one step.
         which: "ema" is the average.
-        abstract: their shapes, with shardings, or without to get them on the first device.
+        abstract: their shapes. Arrays without a sharding are placed on the first device.
 
     Raises:
-        UserError: their names or shapes are others; lists them all.
+        UserError: names or shapes in the checkpoint differ; the message lists them all.
     """
     here = jax.sharding.SingleDeviceSharding(jax.devices()[0])
     wanted = jax.tree.map(
@@ -80,12 +81,12 @@ def read_weights(checkpoint: Path, which: Literal["params", "ema"], abstract: An
 
 
 def read_about(checkpoint: Path) -> dict[str, Any]:
-    """The `meta` of a checkpoint: step, data position, metrics, configuration, code version."""
+    """Reads the `meta` of a checkpoint: step, data position, metrics, configuration, version."""
     return json.loads((checkpoint / "meta" / "metadata").read_text())
 
 
 def agree_on_newest(directory: Path) -> int | None:
-    """The newest intact step as process 0 sees it, which sets the damaged ones aside."""
+    """Returns the newest intact step that process 0 finds; process 0 renames damaged ones."""
     number, error = _NOTHING, None
     if is_main():
         directory.mkdir(parents=True, exist_ok=True)
@@ -99,12 +100,12 @@ def agree_on_newest(directory: Path) -> int | None:
     if jax.process_count() > 1:
         number = int(multihost_utils.broadcast_one_to_all(np.int32(number)))
     if number == _NOT_INTACT:
-        raise error or UserError(f"{directory}: no checkpoint is intact, says process 0")
+        raise error or UserError(f"{directory}: process 0 found no intact checkpoint")
     return None if number == _NOTHING else number
 
 
 def _newest_intact(directory: Path) -> tuple[int | None, dict[int, str]]:
-    """The newest intact step, and what is wrong with each newer one."""
+    """Returns the newest intact step, and what is wrong with each newer one."""
     damaged: dict[int, str] = {}
     for step in _steps(directory):
         damage = find_damage(directory / str(step))
@@ -113,13 +114,13 @@ def _newest_intact(directory: Path) -> tuple[int | None, dict[int, str]]:
         damaged[step] = damage
     if damaged:
         lines = [f"  step {step}: {damage}" for step, damage in damaged.items()]
-        message = f"{directory}: none of the checkpoints is intact; to begin anew, remove them:"
+        message = f"{directory}: none of the checkpoints is intact; to start over, remove them:"
         raise UserError("\n".join([message, *lines]))
     return None, damaged
 
 
 def _steps(directory: Path) -> list[int]:
-    """The steps there are folders of, newest first."""
+    """Returns the steps that have a folder, newest first."""
     if not directory.is_dir():
         return []
     numbers = [int(path.name) for path in directory.iterdir() if path.name.isdigit()]
@@ -137,6 +138,6 @@ def _set_aside(checkpoint: Path, damage: str, used: int | None) -> None:
 
 
 def warn(message: str) -> None:
-    """Logs a warning, in the one process that reports on the run."""
+    """Logs a warning in the main process only."""
     if is_main():
         _log.warning("%s", message)

@@ -1,4 +1,4 @@
-"""Checksums of a checkpoint's files: Orbax restores a file with flipped bytes without a word."""
+"""Checksums of a checkpoint's files: Orbax restores a file with flipped bytes without an error."""
 
 import hashlib
 import json
@@ -9,7 +9,7 @@ from typing import Any
 
 NAME = "manifest.json"
 
-# Orbax writes these at its commit, after the manifest; restoring reads neither.
+# Orbax writes these files when it commits, after the manifest; they are not read in a restore.
 _NOT_COVERED = {NAME, "_CHECKPOINT_METADATA", "commit_success.txt"}
 
 
@@ -19,13 +19,13 @@ def write_manifest(directory: Path) -> None:
 
 
 def find_damage(directory: Path) -> str | None:
-    """What is wrong with the files of `directory`, naming the first such file; None if nothing is.
+    """Reads all files of `directory` and returns what is wrong with the first damaged one, or None.
 
-    Every file must be there as it was when the manifest was written, and no other; reads them all.
+    The files must be exactly those that the manifest lists, with the same contents.
     """
     path = directory / NAME
     if not path.is_file():
-        return f"{path} is missing, so that it is incomplete"
+        return f"{path} is missing: the checkpoint is incomplete"
     try:
         text = path.read_text(encoding="utf-8")
         recorded = json.loads(text)
@@ -39,7 +39,7 @@ def find_damage(directory: Path) -> str | None:
         if name not in present:
             return f"{directory / name} is missing"
         if name not in recorded:
-            return f"{directory / name} was not saved with it"
+            return f"{directory / name} was not saved with the checkpoint"
         size, expected = present[name].stat().st_size, recorded[name]["bytes"]
         if size != expected:
             return f"{directory / name} has {size} bytes, saved were {expected}"
@@ -61,7 +61,7 @@ def _files(directory: Path) -> dict[str, Path]:
 
 def _describe(directory: Path) -> dict[str, dict[str, Any]]:
     files = _files(directory)
-    with ThreadPoolExecutor() as pool:  # hashing and reading leave other threads running
+    with ThreadPoolExecutor() as pool:  # hashing and reading release the GIL
         return dict(zip(files, pool.map(_entry, files.values()), strict=True))
 
 
@@ -72,5 +72,5 @@ def _entry(path: Path) -> dict[str, Any]:
 
 
 def _text(manifest: Mapping[str, Any]) -> str:
-    """The one way to write it, so that any change of the file can be seen."""
+    """Formats the manifest in a single way, so that any change of the file is detected."""
     return json.dumps(manifest, indent=1, sort_keys=True) + "\n"

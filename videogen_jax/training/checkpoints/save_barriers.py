@@ -1,8 +1,9 @@
-"""Where the processes of a run meet while a checkpoint is written.
+"""Barriers between the processes of a run while a checkpoint is written.
 
-Orbax has every process write its part and then meet the others twice: before and after process 0
-commits the checkpoint. One that cannot write its part, as on a full disk, does not come, and where it
-goes next the others are not: all would wait for Orbax's timeout of 20 minutes. Here it is told apart.
+In Orbax, every process writes its part and then waits for the others at two barriers, before and
+after process 0 commits the checkpoint. A process that cannot write its part, for example on a full
+disk, never reaches them, and it waits at its next barrier without the others. All processes would
+wait for Orbax's timeout of 20 minutes. This module detects the failure instead.
 """
 
 import sys
@@ -16,8 +17,9 @@ _COMMITTED = "async_commit_complete"
 class SaveBarriers:
     """The barriers of one process, for `AsyncOptions.barrier_sync_fn`.
 
-    `failed` is True once a save ended here without having been committed. The error is raised again in
-    place of waiting for the other processes, which do not come; then this process has to end.
+    `failed` is True after a save has ended in this process without a commit. The error is then
+    raised again, instead of waiting for other processes that will not come. This process has to
+    exit.
     """
 
     def __init__(self):

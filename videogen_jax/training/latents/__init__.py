@@ -1,1 +1,1 @@
-"""Latent caches: filling one, and opening it for a run."""
+"""Latent caches: creating one, and opening it for a run."""

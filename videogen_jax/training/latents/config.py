@@ -1,4 +1,4 @@
-"""What a latent cache is made of, and so what a run has to share with it."""
+"""The configuration of a latent cache, which a run that trains from it must match."""
 
 import dataclasses
 from pathlib import Path
@@ -17,13 +17,13 @@ SHAPES = "shapes"
 
 @dataclasses.dataclass(frozen=True)
 class CachedWindows:
-    """Everything that the frames and captions of a run are a function of."""
+    """Everything that determines the frames and captions of a run."""
 
     dataset: str  # "shapes", or the SHA-256 of a dataset's description
     num_frames: int
     resolution: int  # pixels of a window, before it is resized for each denoiser
-    examples: int | None = None  # of the shapes; a dataset has the clips it has
-    # Of a dataset; the shapes have but one window a clip.
+    examples: int | None = None  # number of procedural clips; None for a dataset
+    # For a dataset only: procedural clips have one window each.
     fps: float | None = None
     random_crop: bool | None = None
     held_back: int | None = None
@@ -32,7 +32,7 @@ class CachedWindows:
 
 @dataclasses.dataclass(frozen=True)
 class FrozenNetworks:
-    """What made latents and text states: sizes, and the checksums of weights and vocabulary."""
+    """The networks behind latents and text states: sizes, checksums of weights and vocabulary."""
 
     autoencoder: AutoencoderConfig
     text_encoder: TextEncoderConfig
@@ -43,22 +43,22 @@ class FrozenNetworks:
 
 @dataclasses.dataclass(frozen=True)
 class CacheConfig:
-    """Everything that decides what a cache holds; a run shares `windows` and `networks`."""
+    """Everything that determines a cache's contents; runs must match `windows` and `networks`."""
 
     windows: CachedWindows
     networks: FrozenNetworks
-    resolutions: tuple[int, ...]  # pixels, of the denoisers
+    resolutions: tuple[int, ...]  # in pixels, of the denoisers
     epochs: int
     dtype: CacheDType
     clips_per_shard: int
 
 
 def windows_of(data: DataConfig, seed: int) -> CachedWindows:
-    """The windows that a run draws.
+    """Returns the windows that a run draws.
 
     Raises:
         MissingFile: there is no such dataset.
-        UserError: its description cannot be read.
+        UserError: the description of the dataset cannot be read.
     """
     if not data.dataset:
         return CachedWindows(SHAPES, data.num_frames, data.resolution, examples=data.examples)
@@ -74,11 +74,11 @@ def windows_of(data: DataConfig, seed: int) -> CachedWindows:
 
 
 def networks_of(model: ModelConfig, directory: Path) -> FrozenNetworks:
-    """The frozen networks of a model directory.
+    """Returns the frozen networks of a model directory.
 
     Raises:
-        MissingFile: it lacks one of them.
-        UserError: one has no checksum.
+        MissingFile: the directory lacks one of them.
+        UserError: one of them has no checksum.
     """
     return FrozenNetworks(
         model.autoencoder,

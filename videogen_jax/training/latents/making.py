@@ -1,4 +1,4 @@
-"""Fills a latent cache with what the frozen networks of a model directory make of clips.
+"""Creating a latent cache: clips and captions encoded by a model directory's frozen networks.
 
 Letters: B windows, F frames, H height, W width, T tokens; a trailing 3 are RGB channels.
 """
@@ -42,18 +42,18 @@ from videogen_jax.training.runs.examples import clip_windows
 from videogen_jax.training.task import Params
 from videogen_jax.weights import config_file, model_dir
 
-_DEVICE_PIXELS = 2**22  # encoded at once by a device, unless told otherwise
+_DEVICE_PIXELS = 2**22  # that a device encodes together by default
 _MOST_WINDOWS = 32
 _POLL_SECONDS = 0.5
 
 
 @dataclasses.dataclass(frozen=True)
 class CacheOptions:
-    """What is cached; windows are those of runs with the same `data.*` and `seed`."""
+    """Options of a latent cache. Its windows match those of runs with equal `data.*` and `seed`."""
 
     num_frames: int | None = None  # of a window; None: the model's
     resolution: int | None = None  # pixels of a window; None: the highest of `resolutions`
-    resolutions: tuple[int, ...] = ()  # to encode at; none: where the model has a denoiser
+    resolutions: tuple[int, ...] = ()  # pixels to encode at; empty: those of the model's denoisers
     epochs: int = 1  # windows of each clip
     dtype: CacheDType = "float32"  # on disk
     seed: int = 0
@@ -63,8 +63,8 @@ class CacheOptions:
     max_damaged: float = DataConfig.max_damaged
     examples: int = DataConfig.examples  # clips of the procedural shapes
     clips_per_shard: int = 256
-    batch_size: int | None = None  # windows for each device at once
-    num_threads: int = 2  # that decode
+    batch_size: int | None = None  # windows that a device encodes together; None: by their size
+    num_threads: int = 2  # threads that decode
 
     def __post_init__(self):
         for name in ("num_frames", "resolution", "epochs", "clips_per_shard", "batch_size"):
@@ -80,25 +80,25 @@ def make_cache(
     options: CacheOptions = CacheOptions(),
     devices: Sequence[Any] | None = None,
 ) -> dict[str, Any]:
-    """Encodes the clips of `dataset` into `out`, or what is still missing there.
+    """Encodes the clips of `dataset` into `out`, or those still missing there.
 
-    Every process of a run on several makes this call, and each makes its own shards.
+    With several processes, every process makes this call and writes its own shards.
 
     Args:
         dataset: folder of `train.ingest`, or "shapes" for the procedural clips.
-        model_directory: has `config.json`, tokenizer, autoencoder and text encoder.
+        model_directory: contains `config.json`, tokenizer, autoencoder and text encoder.
         out: the cache, which `LatentCache` reads.
-        options: what is cached.
-        devices: of this process, to encode on; all by default.
+        options: options of the cache.
+        devices: devices of this process to encode on, by default all.
 
     Returns:
-        what `info.json` says.
+        The content of `info.json`.
 
     Raises:
-        MissingFile: no such dataset, or the model directory lacks something.
-        UserError: `out` was begun with another configuration (lists the fields that differ) or has
-            other files, options do not fit the model, too many clips are damaged, or a latent is not
-            finite in the type on disk.
+        MissingFile: there is no such dataset, or the model directory lacks a file.
+        UserError: `out` was begun with another configuration (the message lists the fields that
+            differ) or has other files, options do not fit the model, too many clips are damaged, or
+            a latent is not finite in the dtype on disk.
     """
     model = config_file.load_config(model_directory / "config.json", ModelConfig)
     data, resolutions = _data_of(dataset, model, options)
@@ -112,7 +112,7 @@ def make_cache(
         options.dtype,
         options.clips_per_shard,
     )
-    source = _source(data, options.seed)  # first: what it refuses leaves nothing behind
+    source = _source(data, options.seed)  # first, so that an error leaves no files behind
     _begin(out, config)
     if not (out / INFO_FILE).is_file():
         layout = _layout(model, config, len(source))
@@ -130,22 +130,22 @@ def make_cache(
 def _data_of(
     dataset: str, model: ModelConfig, options: CacheOptions
 ) -> tuple[DataConfig, tuple[int, ...]]:
-    """What a run that shares the windows has as `data`, and where latents are taken."""
+    """Returns the `data` of a run with these windows, and the resolutions of the latents."""
     num_frames = options.num_frames or model.num_frames
     denoisers = (model.image,) if num_frames == 1 else (model.image, *model.stages, model.refiner)
     there = sorted({denoiser.resolution for denoiser in denoisers})
     wanted = sorted(set(options.resolutions))
     if unknown := [resolution for resolution in wanted if resolution not in there]:
         raise UserError(
-            f"resolutions has {unknown[0]}, but the model {model.name!r} has denoisers for clips of "
-            f"{num_frames} frames at {', '.join(map(str, there))} pixels"
+            f"resolutions has {unknown[0]}, but the model {model.name!r} has denoisers for clips "
+            f"of {num_frames} frames at {', '.join(map(str, there))} pixels"
         )
     pixels = options.resolution or max(wanted or there)
     resolutions = wanted or [resolution for resolution in there if resolution <= pixels]
     if not resolutions or max(resolutions) > pixels:
         raise UserError(
             f"resolution is {pixels}, but latents are to be taken at "
-            f"{', '.join(map(str, resolutions or there))} pixels: windows must be as large"
+            f"{', '.join(map(str, resolutions or there))} pixels: windows must be at least as large"
         )
     data = DataConfig(
         dataset="" if dataset == SHAPES else dataset,
@@ -179,16 +179,16 @@ def _layout(model: ModelConfig, config: CacheConfig, clips: int) -> CacheLayout:
 
 
 def _begin(out: Path, config: CacheConfig) -> None:
-    """Writes down what the cache is made of, or checks that it is the same as before."""
+    """Writes the configuration of the cache, or checks that it is the same as before."""
     path = out / BEGUN_FILE
     there = os.listdir(out) if out.is_dir() else []
     if BEGUN_FILE not in there:
-        if strangers := sorted(name for name in there if not name.startswith(".")):
+        if unexpected := sorted(name for name in there if not name.startswith(".")):
             raise UserError(
-                f"{out} has files that are not of a latent cache of this version ({strangers[0]}); "
-                "give the name of a new directory"
+                f"{out} has files that are not of a latent cache of this version "
+                f"({unexpected[0]}); choose a new directory"
             )
-        config_file.save_config(path, config)  # by each process, the same
+        config_file.save_config(path, config)  # every process writes the same
         return
     begun = config_file.load_config(path, CacheConfig)
     if lines := list(differing_fields(there=begun, now=config).values()):
@@ -205,7 +205,7 @@ def _windows_per_device(config: CacheConfig, layout: CacheLayout) -> int:
 def _encoders(
     model: ModelConfig, directory: Path, layout: CacheLayout, mesh: jax.sharding.Mesh, batch: int
 ) -> Encoders:
-    """The frozen networks over the mesh; each device always has the same number of windows."""
+    """Returns the frozen networks on the mesh; each device always has equally many windows."""
     tokenizer = load_tokenizer(directory / "tokenizer")
     names = ("autoencoder", "text_encoder")
     frozen = {name: model_dir.load_component(directory, name) for name in names}
@@ -237,7 +237,7 @@ def _finish(out: Path, layout: CacheLayout, config: CacheConfig) -> None:
         shards = [out / layout.shard_name(number) for number in range(layout.num_shards)]
         _wait_for(lambda: all(shard.is_dir() for shard in shards))
         write_info(out, layout, config_file.to_dict(config))
-    # The others stay until it is done: a process that ends before would be missed by the rest.
+    # The other processes wait for it: one that exits earlier would count as lost.
     _wait_for((out / INFO_FILE).is_file)
 
 

@@ -1,4 +1,4 @@
-"""Training from a latent cache: whether it fits the run, and what its batches are."""
+"""Opening a latent cache for a run: whether it matches the run, and the shapes of its batches."""
 
 import dataclasses
 import logging
@@ -22,14 +22,14 @@ _log = logging.getLogger(__name__)
 
 
 def open_cache(config: RunConfig, model_directory: Path) -> LatentCache | None:
-    """The cache that a run reads in place of pixels and captions, None if it reads those.
+    """Opens the cache that a run reads in place of pixels and captions; None if it reads those.
 
-    Says if its windows will repeat.
+    It prints a warning if the windows of the cache will repeat.
 
     Raises:
-        MissingFile: no such cache, dataset or component.
-        UserError: the task trains on pixels, the cache is not finished, or it was made of other
-            windows or by other networks than the run's; lists the fields that differ.
+        MissingFile: there is no such cache, dataset or component.
+        UserError: the task trains on pixels, the cache is not finished, or its windows or networks
+            are not those of the run; the message lists the fields that differ.
     """
     if not config.data.latent_cache:
         return None
@@ -45,18 +45,18 @@ def open_cache(config: RunConfig, model_directory: Path) -> LatentCache | None:
     if not set(needed.resolutions) <= set(there.resolutions):
         lines.append(f"  resolutions: {there.resolutions} there, {needed.resolutions} now")
     if lines:
-        message = f"{directory}: this latent cache is not one of this run; differing fields:"
+        message = f"{directory}: this latent cache does not match this run; differing fields:"
         raise UserError("\n".join([message, *lines]))
     cache = LatentCache(
         directory, needed.resolutions, deviation=needed.deviation, text=needed.captions
     )
     if config.data.dataset:
         check_batch(config, [str(directory)], len(cache))
-        _tell_epochs(config, cache)
+        _warn_of_repeats(config, cache)
     return cache
 
 
-def _tell_epochs(config: RunConfig, cache: LatentCache) -> None:
+def _warn_of_repeats(config: RunConfig, cache: LatentCache) -> None:
     drawn = -(-config.steps * config.batch_size // len(cache))
     if is_main() and drawn > cache.layout.epochs:
         text = f"has windows of {cache.layout.epochs} epochs for a run of {drawn}: they repeat"
@@ -64,7 +64,7 @@ def _tell_epochs(config: RunConfig, cache: LatentCache) -> None:
 
 
 def cached_latents(config: RunConfig) -> CachedLatents:
-    """What the run's task reads from a latent cache. Raises UserError if it trains on pixels."""
+    """Returns what the run's task reads from a cache. Raises UserError if it trains on pixels."""
     latents = config.task.cached_latents(config.model)
     if latents is None:
         name = type(config.task).__name__.removesuffix("TaskConfig")
@@ -76,7 +76,7 @@ def cached_latents(config: RunConfig) -> CachedLatents:
 
 
 def cached_shapes(config: RunConfig) -> dict[str, jax.ShapeDtypeStruct]:
-    """The arrays of an example of a latent cache, besides `fps` and `index`."""
+    """Returns the arrays of an example of a latent cache, besides `fps` and `index`."""
     model, needed = config.model, cached_latents(config)
     shapes: dict[str, tuple[int, ...]] = {}
     for resolution in needed.resolutions:
@@ -90,12 +90,12 @@ def cached_shapes(config: RunConfig) -> dict[str, jax.ShapeDtypeStruct]:
 
 
 def latent_shape(model: ModelConfig, num_frames: int, resolution: int) -> tuple[int, int, int, int]:
-    """(frames, height, width, channels) of a clip's latents."""
+    """Returns (frames, height, width, channels) of a clip's latents."""
     side = model.latent_size(resolution)
     return num_frames, side, side, model.autoencoder.latent_channels
 
 
 def text_shapes(model: ModelConfig) -> dict[str, tuple[int, ...]]:
-    """Of what is cached of one text."""
+    """Returns the shapes of the cached arrays of one text."""
     length, width = model.text_encoder.max_length, model.text_encoder.hidden_size
     return {"text_states": (length, width), "text_pooled": (width,)}

@@ -1,4 +1,4 @@
-"""The denoising loss that all diffusion models share, and the dropping of conditions.
+"""The denoising loss of all diffusion models, and the dropout of conditions.
 
 Letters: B batch; `x0` is `[B, ...]`.
 """
@@ -13,7 +13,7 @@ from videogen_jax.diffusion.schedule import ScheduleConfig
 from videogen_jax.pipeline import noise
 from videogen_jax.training.task import Mean, Metrics
 
-# What a sample draws from its key.
+# Folded into a sample's key, for its timestep and its noise.
 _TIME, _NOISE = 0, 1
 
 Predict = Callable[[jax.Array, jax.Array], jax.Array]
@@ -32,11 +32,12 @@ def denoising_loss(
         schedule: noise levels and what the network predicts (eps, x0 or v).
         predict: `(x_t, timesteps_B) -> output` of x0's shape.
         x0: clean latents.
-        keys_B: a key per sample, which draws its timestep and its noise.
-        min_snr_gamma: min-SNR weighting (Hang et al. 2023), None for none.
+        keys_B: a key per sample, for its timestep and its noise.
+        min_snr_gamma: γ of min-SNR weighting (Hang et al. 2023); None for no weighting.
 
     Returns:
-        The loss, and the unweighted error by quarter of the timesteps (quarter 0 is least noise).
+        The loss, and the unweighted error per quarter of the timesteps (quarter 0 has the least
+        noise).
     """
     tables = process.noise_tables(schedule)
     timesteps_B = integers(noise.fold_in(keys_B, _TIME), schedule.num_train_timesteps)
@@ -57,23 +58,23 @@ def drop_text(text: jax.Array, null: jax.Array, probability: float, keys_B: jax.
     Args:
         text: tokens or states of prompts, `[B, ...]`.
         null: those of the empty prompt, without B.
-        probability: that one is replaced.
-        keys_B: each sample's; the same keys replace the same prompts' tokens or states.
+        probability: that a prompt is replaced.
+        keys_B: a key per sample; the same keys replace the same prompts, in tokens and states.
     """
     dropped_B = chance(keys_B, probability)
     return jnp.where(dropped_B.reshape(-1, *(1,) * null.ndim), null, text)
 
 
 def chance(keys_B: jax.Array, probability: float) -> jax.Array:
-    """True with `probability`, `[B]`, each sample from its own key."""
+    """Draws booleans `[B]` that are True with `probability`, each from its own key."""
     return jax.vmap(lambda key: jax.random.bernoulli(key, probability))(keys_B)
 
 
 def integers(keys_B: jax.Array, stop: int) -> jax.Array:
-    """Uniform in [0, stop), int32 `[B]`, each sample from its own key."""
+    """Draws uniform integers in [0, stop), int32 `[B]`, each from its own key."""
     return jax.vmap(lambda key: jax.random.randint(key, (), 0, stop))(keys_B)
 
 
 def _mean_where(values_B: jax.Array, mask_B: jax.Array) -> Mean:
-    """The mean over the chosen samples."""
+    """Returns the mean over the samples that the mask selects."""
     return Mean(jnp.where(mask_B, values_B, 0.0).sum(), mask_B.sum())

@@ -1,9 +1,9 @@
 """The losses of IFRNet (Kong et al., CVPR 2022), for LatentFlow on pixels or latents.
 
-Reconstruction of the middle frame (Charbonnier + census), feature space geometry consistency, and
-task-oriented flow distillation from given flows: on latents, the resized flows of a pixel-space
-IFRNet (VideoGen §3.5). Constants without a name in the paper are those of the reference
-implementation (github.com/ltkong218/IFRNet).
+The parts are reconstruction of the middle frame (Charbonnier + census), feature space geometry
+consistency, and task-oriented flow distillation from target flows. On latents, the paper's target
+flows are the resized ones of a pixel-space IFRNet (VideoGen §3.5). Constants without a name in the
+IFRNet paper are those of its reference implementation (github.com/ltkong218/IFRNet).
 
 Letters: B batch, H height, W width, C channels.
 """
@@ -25,7 +25,7 @@ _GEOMETRY_PATCH_SIZE = 3
 
 @dataclasses.dataclass(frozen=True)
 class FlowLossConfig:
-    """Weights of the loss; the defaults are IFRNet's, but for `census_grey`, which it has on.
+    """Weights of the loss; the defaults are IFRNet's, except `census_grey`, which IFRNet enables.
 
     Raises UserError if `census_patch_size` is even or below 3.
     """
@@ -35,8 +35,8 @@ class FlowLossConfig:
     geometry_weight: float = 0.01
     distillation_weight: float = 0.01
     census_patch_size: int = 7
-    census_grey: bool = False  # compare channel means: for pixels; those of latents mean nothing
-    robustness: float = 0.3  # β: how fast trust in a target falls with its distance, per pixel
+    census_grey: bool = False  # compare channel means: for pixels, not for latents
+    robustness: float = 0.3  # β: how fast a target's weight falls with its distance, per pixel
 
     def __post_init__(self) -> None:
         if self.census_patch_size < 3 or self.census_patch_size % 2 == 0:
@@ -46,12 +46,12 @@ class FlowLossConfig:
 
 
 def charbonnier_loss(difference: jax.Array) -> jax.Array:
-    """Mean of `sqrt(difference² + ε²)`: L1 that is smooth at zero. Any shape; gives a scalar."""
+    """Returns the mean of `sqrt(difference² + ε²)`, an L1 that is smooth at zero; any shape."""
     return jnp.sqrt(jnp.square(difference) + _CHARBONNIER_EPSILON**2).mean()
 
 
 def census_loss(x_BHWC: jax.Array, y_BHWC: jax.Array, patch_size: int) -> jax.Array:
-    """Soft census (ternary) distance, in [0, 1): compares structure, not brightness.
+    """Returns the soft census (ternary) distance, in [0, 1): it compares structure, not brightness.
 
     Each pixel is described by its differences to the pixels around it, channel by channel
     (Meister et al. 2018, UnFlow). Pixels whose patch leaves the image count as 0, and the mean is
@@ -71,10 +71,11 @@ def census_loss(x_BHWC: jax.Array, y_BHWC: jax.Array, patch_size: int) -> jax.Ar
 
 
 def geometry_loss(features: Sequence[jax.Array], target_features: Sequence[jax.Array]) -> jax.Array:
-    """Feature space geometry consistency: a census loss of intermediate features, 3×3 patches.
+    """Returns the feature space geometry loss: a census loss of features with 3×3 patches.
 
-    Sums over levels; the sequences pair `FlowOutput.features` with `LatentFlow.target_features`.
-    The gradient reaches both sides, as in the reference implementation.
+    It is summed over levels. The sequences pair `FlowOutput.features` with
+    `LatentFlow.target_features`. The gradient reaches both sides, as in the reference
+    implementation.
     """
     pairs = zip(features, target_features, strict=True)
     return jnp.stack([census_loss(x, y, _GEOMETRY_PATCH_SIZE) for x, y in pairs]).sum()
@@ -83,9 +84,10 @@ def geometry_loss(features: Sequence[jax.Array], target_features: Sequence[jax.A
 def robust_weight(
     flow_BHW2: jax.Array, target_flow_BHW2: jax.Array, robustness: float
 ) -> jax.Array:
-    """Trust in each target flow, `exp(−β · end-point error)` in (0, 1], `[B, H, W, 1]`.
+    """Returns the weight of each target flow, `exp(−β · end-point error)`, `[B, H, W, 1]`.
 
-    A target far from what interpolates best is likely wrong. No gradient flows through it.
+    It is in (0, 1]: a target far from the flow that interpolates best is likely wrong. It has no
+    gradient.
     """
     error_BHW1 = _end_point_error(flow_BHW2, target_flow_BHW2)[..., None]
     return jnp.exp(-robustness * error_BHW1)
@@ -94,10 +96,10 @@ def robust_weight(
 def distillation_loss(
     flow_BHW2: jax.Array, target_flow_BHW2: jax.Array, weight_BHW1: jax.Array
 ) -> jax.Array:
-    """Generalised Charbonnier `(difference² + ε²)^α` that `robust_weight` adapts.
+    """Returns the generalised Charbonnier loss `(difference² + ε²)^α`, adapted by a weight `w`.
 
-    `α = w/2`, `ε = 10^(−(10w − 1)/3)`: near L1 at trusted pixels, and flat, so without a
-    gradient, at others.
+    `w` comes from `robust_weight`; `α = w/2` and `ε = 10^(−(10w − 1)/3)`. The loss is near L1 at
+    pixels with a high weight, and flat, so without a gradient, at others.
     """
     epsilon = 10 ** (-(10 * weight_BHW1 - 1) / 3)
     squared = jnp.square(flow_BHW2 - target_flow_BHW2) + jnp.square(epsilon)
@@ -112,12 +114,12 @@ def flow_loss(
     target_flow_b_BHW2: jax.Array,
     config: FlowLossConfig,
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
-    """The loss to train LatentFlow with, and its unweighted parts as metrics.
+    """Returns the training loss of LatentFlow, and its unweighted parts as metrics.
 
-    `target_BHWC` is the true frame between, `target_features` those that
-    `LatentFlow.target_features` finds in it, and the target flows lead from it to frames a and b,
-    in its pixels. Metrics: `charbonnier`, `census`, `geometry`, `distillation`, and the mean
-    `end_point_error` of the final flows in pixels.
+    `target_BHWC` is the true middle frame, and `target_features` are its features from
+    `LatentFlow.target_features`. The target flows lead from it to frames a and b, in its pixels.
+    Metrics: `charbonnier`, `census`, `geometry`, `distillation`, and the mean `end_point_error` of
+    the final flows in pixels.
     """
     merged_BHWC = output.merged_BHWC
     target_BHWC = target_BHWC.astype(merged_BHWC.dtype)
@@ -153,7 +155,7 @@ def flow_loss(
 
 
 def _census(x_BHWC: jax.Array, patch_size: int) -> jax.Array:
-    """Softly signed differences of each inner pixel to its patch: `[B, H', W', C, p, p]`."""
+    """Returns soft signs of inner pixels' differences to their patch, `[B, H', W', C, p, p]`."""
     x_BHWC = x_BHWC.astype(jnp.float32)
     patches = _windows(_windows(x_BHWC, patch_size, axis=1), patch_size, axis=2)
     radius = patch_size // 2
@@ -162,13 +164,13 @@ def _census(x_BHWC: jax.Array, patch_size: int) -> jax.Array:
 
 
 def _windows(x: jax.Array, size: int, axis: int) -> jax.Array:
-    """All windows of `size` along an axis, as a new last axis."""
+    """Returns all windows of `size` along an axis, as a new last axis."""
     length = x.shape[axis] - size + 1
     windows = [jax.lax.slice_in_dim(x, i, i + length, axis=axis) for i in range(size)]
     return jnp.stack(windows, axis=-1)
 
 
 def _end_point_error(flow_BHW2: jax.Array, target_flow_BHW2: jax.Array) -> jax.Array:
-    """Euclidean distance of two flows, `[B, H, W]` in pixels, without a gradient."""
+    """Returns the Euclidean distance of two flows, `[B, H, W]` in pixels, without a gradient."""
     difference_BHW2 = jax.lax.stop_gradient(flow_BHW2 - target_flow_BHW2)
     return jnp.linalg.norm(difference_BHW2, axis=-1)

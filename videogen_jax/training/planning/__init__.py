@@ -1,1 +1,1 @@
-"""Will it fit: a step compiled for devices that are not there."""
+"""Planning a run: its train step compiled for devices that are not present."""

@@ -1,4 +1,4 @@
-"""The largest batch that fits a device's memory, found by trying."""
+"""A search for the largest batch that fits a device's memory."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -6,14 +6,14 @@ from typing import Protocol, TypeVar
 
 
 class Tried(Protocol):
-    """What a search for the largest batch learns of one try, such as a `StepPlan`."""
+    """The result of one try in a search for the largest batch, such as a `StepPlan`."""
 
     @property
     def fits(self) -> bool: ...
 
     @property
     def total(self) -> float:
-        """Bytes that it needs; NaN if that is not known."""
+        """Bytes that the try needs; NaN if that is not known."""
         ...
 
 
@@ -23,13 +23,15 @@ Try = TypeVar("Try", bound=Tried)
 def search_batch(
     attempt: Callable[[int], Try], first: int, limit: float, *, max_tries: int = 6
 ) -> tuple[Try | None, Try | None]:
-    """The largest number that fits into `limit` bytes, and the smallest tried that does not.
+    """Returns the largest try that fits in `limit` bytes, and the smallest that does not.
+
+    Each is None if there was no such try.
 
     Args:
-        attempt: tries a number, from 1.
-        first: the number to begin with.
-        limit: bytes.
-        max_tries: after so many the search ends with what it knows.
+        attempt: tries a number, 1 or more.
+        first: the number to try first.
+        limit: in bytes.
+        max_tries: number of tries after which the search ends.
     """
     fitting: dict[int, Try] = {}
     refused: dict[int, Try] = {}
@@ -48,10 +50,11 @@ def search_batch(
 
 
 def _crossing(totals: Mapping[int, float], limit: float) -> int:
-    """Where the line through the two totals nearest to `limit` reaches it; 0 if they do not tell.
+    """Returns where the line through the two totals nearest to `limit` reaches it; 0 if unknown.
 
-    One total alone is taken to be proportional: as something of it does not grow, a guess above errs
-    to the side that fits, and one below is halved.
+    A single total below the limit is taken to be proportional to its number. A part of it does not
+    grow, so the guess is more likely to fit. If a single total is above the limit, its number is
+    halved.
     """
     nearest = sorted(totals, key=lambda n: abs(totals[n] - limit))[:2]
     if not nearest:

@@ -1,8 +1,8 @@
-"""What a compiled program sends between devices, read from its HLO text.
+"""The traffic of a compiled program between devices, read from its HLO text.
 
-Loops count as often as they run where the text says that, once elsewhere. Bytes are those that one
-device sends if every collective is a ring, with `n` devices in a group and a result of `r` bytes:
-`r (n−1)/n` for an all-gather or all-to-all, twice that for an all-reduce, `r (n−1)` for a
+A loop counts as often as it runs if the text states that, otherwise once. Bytes are those that one
+device sends if every collective is a ring. For `n` devices in a group and a result of `r` bytes,
+they are `r (n−1)/n` for an all-gather or all-to-all, twice that for an all-reduce, `r (n−1)` for a
 reduce-scatter, whose result is a share, and `r` for a permutation.
 """
 
@@ -29,13 +29,13 @@ _CALLED = re.compile(
     r"\b(?:body|condition|calls|to_apply|branch_computations)=(?:\{([^}]*)\}|(%?[\w.-]+))"
 )
 _TRIPS = re.compile(r'"known_trip_count":\{"n":"(\d+)"')
-# A reduce-scatter that a TPU's compiler writes as an all-reduce and a slice of it, in one fusion.
+# A TPU's compiler may write a reduce-scatter as an all-reduce and a slice of it, in one fusion.
 _FUSED_REDUCE_SCATTER = "all-reduce-scatter"
 
 
 @dataclasses.dataclass(frozen=True)
 class Traffic:
-    """Of one kind of collective in one run of the program, per device."""
+    """Number and bytes of one kind of collective in one run of the program, per device."""
 
     count: int = 0
     sent: float = 0.0  # bytes
@@ -53,11 +53,11 @@ class _Instruction:
 
 
 def collectives(text: str, devices: int) -> dict[str, Traffic]:
-    """Traffic by kind of collective, of `COLLECTIVES` those that the program has.
+    """Returns the traffic of each kind of collective in `COLLECTIVES` that the program contains.
 
     Args:
         text: HLO of a compiled program, `compiled.as_text()`.
-        devices: that it runs on; the size of a group that lists none.
+        devices: number of devices that it runs on, also the size of groups that list no devices.
 
     Raises:
         ValueError: the text has no entry computation.
@@ -85,7 +85,7 @@ def _parse(text: str) -> tuple[dict[str, list[_Instruction]], str | None]:
 
 
 def _times_run(computations: dict[str, list[_Instruction]], entry: str) -> Counter[str]:
-    """How often each computation runs in one run of the program; a branch counts as taken."""
+    """Counts how often each computation runs in one run of the program, with all branches taken."""
     times: Counter[str] = Counter()
 
     def visit(name: str, count: int) -> None:
@@ -102,7 +102,10 @@ def _times_run(computations: dict[str, list[_Instruction]], entry: str) -> Count
 
 
 def _trips(computations: dict[str, list[_Instruction]], loop: _Instruction) -> int:
-    """As the compiler says; else what the counter, which goes from 0 in ones, is compared with."""
+    """Returns how often a loop runs: as the compiler states, or else the bound of its counter.
+
+    The counter starts at 0 and increases by 1. If neither is known, it is 1.
+    """
     if found := _TRIPS.search(loop.rest):
         return int(found[1])
     condition = re.search(r"\bcondition=%?([\w.-]+)", loop.rest)
@@ -122,7 +125,7 @@ def _called(instruction: _Instruction) -> Iterator[str]:
 def _collectives_of(
     computations: dict[str, list[_Instruction]], name: str, devices: int
 ) -> Iterator[tuple[str, float]]:
-    """Kind and bytes sent of every collective in one computation itself."""
+    """Yields kind and bytes sent of every collective in one computation, without those it calls."""
     for instruction in computations.get(name, []):
         if instruction.name.startswith(_FUSED_REDUCE_SCATTER) and instruction.opcode == "fusion":
             inner = [i for called in _called(instruction) for i in computations.get(called, [])]
@@ -148,9 +151,9 @@ def _sent(kind: str, result: float, group: int) -> float:
 
 
 def _result_bytes(instruction: _Instruction, kind: str) -> float:
-    """Bytes of the result; the start of an asynchronous one shows its operands too."""
+    """Returns the bytes of the result, without the operands that an asynchronous start also has."""
     shape = instruction.shape
-    if instruction.opcode == kind or kind == "all-reduce":  # which has its result alone
+    if instruction.opcode == kind or kind == "all-reduce":  # these have only their result
         return _bytes(shape)
     # (operand, result, …), ((operands), result, …) or ((operands), (results), …)
     if not shape.startswith("(("):
@@ -177,9 +180,9 @@ def _item_bits(kind: str) -> int:
 
 
 def _group(rest: str, devices: int) -> int:
-    """How many devices take part together; all where no group is listed.
+    """Returns the number of devices in a group; all devices if no group is listed.
 
-    Groups are written `{{0,1},{2,3}}`, `[2,4]<=[8]` (two of four) or, by the axes of a mesh,
+    Groups are written `{{0,1},{2,3}}`, `[2,4]<=[8]` (two groups of four) or, by the axes of a mesh,
     `mesh['x'=4,'y'=2], device_ids=(…) {'x'}`, where `'x':(1)2` is a part of an axis.
     """
     if found := re.search(r"replica_groups=\[(\d+),(\d+)\]", rest):

@@ -1,7 +1,7 @@
-"""Will it fit? A run's own training step, compiled for devices that are not there.
+"""Memory, operations and traffic of a run's train step, compiled for devices that are not present.
 
-Nothing is computed: parameters, frozen networks and batch are shapes, so neither weights nor data nor a
-model directory are needed.
+Nothing is computed. Parameters, frozen networks and batch are shapes, so weights, data and a model
+directory are not needed.
 """
 
 import dataclasses
@@ -33,10 +33,10 @@ _UNITS = {"": 1.0, "K": 2.0**10, "M": 2.0**20, "G": 2.0**30, "T": 2.0**40}
 
 @dataclasses.dataclass(frozen=True)
 class StepPlan:
-    """What the compiler says of a step. Bytes are those of one device; nothing has run.
+    """The compiler's figures of a step. Bytes are those of one device; nothing has run.
 
-    Of a step that the compiler refuses for its memory there are `needed`, what holds for its
-    arguments and its operations, and nothing of a compiled program: `peak` is None.
+    If the compiler rejects the step for lack of memory, there is no compiled program: `peak` is
+    None, and only `needed` and the figures of arguments and operations are set.
     """
 
     topology: Topology
@@ -46,21 +46,21 @@ class StepPlan:
     arguments: Mapping[str, float]  # bytes of parameters, average, optimizer, frozen, batch
     flops: FlopCount  # over all devices
     seconds: float  # of compiling
-    peak: float | None = None  # bytes of arguments, results and everything between at once
-    needed: float | None = None  # bytes, if the compiler refuses
+    peak: float | None = None  # bytes of arguments, results and temporaries at the same time
+    needed: float | None = None  # bytes, if the compiler rejects the step
     traffic: Mapping[str, hlo.Traffic] = dataclasses.field(default_factory=dict)
-    unread: str = ""  # why the compiled program, and with it its traffic, could not be read
+    unread: str = ""  # why the compiled program, and so its traffic, could not be read
     accessed: float | None = None  # bytes read and written by XLA's estimate, loops counted once
 
     @property
     def fits(self) -> bool:
-        """True if the peak is within the device's memory, or if that is not known."""
+        """True if the peak is within the device's memory, or if that memory is not known."""
         limit = self.topology.chip.hbm_bytes
         return self.peak is not None and (limit is None or self.peak <= limit)
 
     @property
     def total(self) -> float:
-        """Bytes that a device needs, as far as the compiler tells."""
+        """Bytes that a device needs; NaN if the compiler does not report them."""
         return self.peak if self.peak is not None else self.needed or math.nan
 
 
@@ -68,8 +68,8 @@ def plan_step(config: RunConfig, topology: Topology) -> StepPlan:
     """Compiles the training step of a run for the devices of `topology`.
 
     Raises:
-        UserError: the mesh does not divide devices, batch, frames or parameters; the devices cannot
-            be compiled for.
+        UserError: the mesh does not divide devices, batch, frames or parameters, or the compiler of
+            the devices is not available.
     """
     mesh = sharding.make_mesh(config.mesh, absent_devices(topology))
     check_frames(config, mesh)
@@ -111,22 +111,22 @@ def plan_step(config: RunConfig, topology: Topology) -> StepPlan:
 
 
 def _measures(compiled: Any, mesh: Mesh) -> dict[str, Any]:
-    """What the compiled program tells of itself, by field of `StepPlan`."""
+    """Returns the figures of a compiled program, by field of `StepPlan`."""
     costs = compiled.cost_analysis() or {}
     peak = peak_bytes(compiled, mesh.devices.flat[0].platform)
     measures = {"peak": peak, "accessed": costs.get("bytes accessed")}
     try:
         text = compiled.as_text()
-    except jax.errors.JaxRuntimeError as error:  # libtpu may know instructions that jaxlib does not
+    except jax.errors.JaxRuntimeError as error:  # libtpu may have instructions unknown to jaxlib
         return {**measures, "unread": str(error).splitlines()[0]}
     return {**measures, "traffic": hlo.collectives(text, mesh.size)}
 
 
 def peak_bytes(compiled: Any, platform: str) -> float:
-    """Bytes of a device that a compiled program holds at once: arguments, results and all between."""
+    """Returns a compiled program's peak bytes on a device: arguments, results and temporaries."""
     memory = compiled.memory_analysis()
     peak = memory.peak_memory_in_bytes
-    if platform != "tpu":  # there alone the compiler's peak has everything
+    if platform != "tpu":  # only on TPUs the compiler's peak includes everything
         results = memory.output_size_in_bytes - memory.alias_size_in_bytes
         peak = max(peak, memory.argument_size_in_bytes + results + memory.temp_size_in_bytes)
     return float(peak)
@@ -139,19 +139,21 @@ def find_batch(
     max_compilations: int = 6,
     plan: Callable[[RunConfig, Topology], StepPlan] = plan_step,
 ) -> tuple[StepPlan | None, StepPlan | None]:
-    """The largest batch that fits, by compiling for several.
+    """Finds the largest batch that fits, by compiling the step for several batch sizes.
 
-    It begins with the run's own batch, or the next below that mesh and `config.accumulate` divide.
-    Memory grows nearly linearly with the batch, so any two, also refused ones, say where to look next.
+    The search starts with the batch size of the run, rounded down to a multiple that mesh and
+    `config.accumulate` divide. Memory grows nearly linearly with the batch, so two results, also
+    rejected ones, predict the next size to try.
 
     Args:
-        config: whose batch size is the first guess.
+        config: the run; its batch size is the first guess.
         topology: the devices.
-        max_compilations: after so many the search ends with what it knows.
-        plan: what compiles for one batch.
+        max_compilations: number of compilations after which the search ends.
+        plan: compiles the step for one batch size.
 
     Returns:
-        the largest found that fits, and the smallest found that does not; None where there is none.
+        The plans of the largest batch found that fits, and of the smallest found that does not;
+        None if no such batch was found.
 
     Raises:
         UserError: as `plan_step`; or the memory of the devices is not known.
@@ -179,7 +181,7 @@ def _on_all(mesh: Mesh, shape: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
 
 
 def bytes_per_device(tree: Any) -> float:
-    """Bytes of one device's part of a tree of shapes with shardings."""
+    """Returns the bytes of one device's part of a tree of shapes with shardings."""
     return float(
         sum(
             math.prod(leaf.sharding.shard_shape(leaf.shape)) * leaf.dtype.itemsize
@@ -189,7 +191,7 @@ def bytes_per_device(tree: Any) -> float:
 
 
 def _needed(error: Exception) -> float:
-    """Bytes that the compiler asks for in vain; any other error is raised again."""
+    """Returns the bytes that an out-of-memory error reports; raises any other error again."""
     if "RESOURCE_EXHAUSTED" not in str(error):
         raise error
     found = _OUT_OF_MEMORY.search(str(error))

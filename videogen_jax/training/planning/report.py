@@ -1,4 +1,4 @@
-"""A plan of a step in words and numbers, and a line that moves while a compiler works."""
+"""Text reports of a step's plan, and a progress line for the time of compiling."""
 
 import contextlib
 import sys
@@ -10,11 +10,11 @@ from typing import TextIO
 from videogen_jax.training.planning.plan import StepPlan
 
 _GIB = 2.0**30
-_QUIET_SECONDS = 30.0  # between lines where they cannot be overwritten
+_QUIET_SECONDS = 30.0  # between progress lines that cannot be overwritten
 
 
 def describe(plan: StepPlan) -> str:
-    """Memory, operations, traffic and the floor of a step, several lines."""
+    """Reports memory, operations, traffic and least time of a step, in several lines."""
     topology = plan.topology
     return "\n".join(
         [
@@ -30,23 +30,23 @@ def describe(plan: StepPlan) -> str:
 
 
 def verdict(plan: StepPlan) -> str:
-    """One line: whether it fits."""
+    """Reports in one line whether the step fits in a device's memory."""
     limit = plan.topology.chip.hbm_bytes
     if limit is None:
         return f"needs {_gib(plan.total)}"
     word = "fits" if plan.fits else "does not fit"
     if plan.total != plan.total:  # the compiler gave no number
-        return f"{word}: the compiler refuses it for memory, of which there is {_gib(limit)}"
+        return f"{word}: the compiler rejects it for lack of memory (a device has {_gib(limit)})"
     return f"{word}: needs {_gib(plan.total)} of {_gib(limit)} ({plan.total / limit:.0%})"
 
 
 def brief(plan: StepPlan) -> str:
-    """One line of a search for the largest batch."""
+    """Reports one try of a search for the largest batch, in one line."""
     return f"batch {plan.batch_size}: {verdict(plan)}; compiled in {plan.seconds:.0f} s"
 
 
 def found(largest: StepPlan | None, refused: StepPlan | None) -> str:
-    """What a search for the largest batch came to."""
+    """Reports the result of a search for the largest batch."""
     if largest is None:
         return "no batch fits"
     border = "not reached"
@@ -57,7 +57,7 @@ def found(largest: StepPlan | None, refused: StepPlan | None) -> str:
 
 @contextlib.contextmanager
 def ticking(what: str, stream: TextIO = sys.stderr) -> Iterator[None]:
-    """Shows how long the block has been at work: one line that moves, or one now and then in a file."""
+    """Shows how long the block has been running: in one line, or in occasional lines of a file."""
     started, done = time.monotonic(), threading.Event()
     moves = stream.isatty()
 
@@ -113,7 +113,7 @@ def _traffic(plan: StepPlan) -> Sequence[str]:
 
 
 def _floor(plan: StepPlan) -> Sequence[str]:
-    """The least time of a step by each of the makers' figures, and by all of them together."""
+    """Reports a step's least time by each of the manufacturers' figures, and by all of them."""
     chip, devices = plan.topology.chip, plan.topology.size
     sent = sum(traffic.sent for traffic in plan.traffic.values())
     rows: list[tuple[str, float, str]] = []

@@ -1,6 +1,7 @@
-"""Devices that are not there, to compile for: TPU slices by libtpu, NVIDIA GPUs by the CUDA plugin.
+"""Absent devices to compile for: TPU slices with libtpu, NVIDIA GPUs with the CUDA plugin.
 
-`v5p:4x4x4` is a slice of 64 chips, `h100:8` a machine with 8 GPUs, `cpu:8` this machine as 8 devices.
+`v5p:4x4x4` is a slice of 64 chips, `h100:8` a machine with 8 GPUs, and `cpu:8` this machine as 8
+devices.
 """
 
 import dataclasses
@@ -22,14 +23,14 @@ GPUS_PER_HOST = 8
 
 @dataclasses.dataclass(frozen=True)
 class Chip:
-    """What the makers say of one device; bytes and bytes a second. Nothing here is measured.
+    """The manufacturer's figures of a device, in bytes and bytes per second. None is measured here.
 
-    `link_bandwidth` is what a device can send to the others of its slice or machine at once: half of
-    what makers give as the bandwidth of both directions. None where there is no figure.
+    `link_bandwidth` is what a device can send in total to the others of its slice or machine: half
+    of the figure for both directions. It is None if there is no figure.
     """
 
     platform: Literal["tpu", "cuda", "cpu"]
-    kind: str  # what `Device.device_kind` starts with
+    kind: str  # prefix of `Device.device_kind`
     dimensions: int  # of a topology
     hbm_bytes: float | None = None
     hbm_bandwidth: float | None = None
@@ -39,16 +40,17 @@ class Chip:
 
     @property
     def peak(self) -> float | None:
-        """Operations of dense bfloat16 products a second."""
+        """Operations of dense bfloat16 products per second."""
         return peak_flops(self.kind)
 
 
 _GIB = 2.0**30
-# XLA finds the tiles of its own matrix products by trying them on the GPU, and without one it gives up
-# on some; cuBLAS does those instead.
+# XLA finds the tiles of its own matrix products by trying them on the GPU. Without a GPU it fails
+# on some products; cuBLAS computes them instead.
 _WITHOUT_GPU = {"xla_gpu_enable_triton_gemm": False}
 _TPU_DOCS = "cloud.google.com/tpu/docs/"
-# Memory of TPUs is what libtpu 0.0.52 says is left for a program, a little less than in the pages.
+# Memory of TPUs is what libtpu 0.0.52 reports as available to a program, slightly less than in the
+# documentation.
 CHIPS = {
     "v4": Chip("tpu", "TPU v4", 3, 30.75 * _GIB, 1200e9, 300e9, _TPU_DOCS + "v4"),
     "v5e": Chip("tpu", "TPU v5 lite", 2, 15.75 * _GIB, 819e9, 200e9, _TPU_DOCS + "v5e"),
@@ -67,8 +69,8 @@ CHIPS = {
     "cpu": Chip("cpu", "cpu", 1),
 }
 
-# How libtpu is kept from asking a machine that is no TPU host for its chips, for minutes, and from
-# allowing one process at a time, which only those chips ask for.
+# These keep libtpu from querying a machine without TPUs for its chips, which takes minutes, and
+# from allowing only one process at a time, which is needed for real chips only.
 _ABSENT_TPU = {
     "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",
     "TPU_SKIP_MDS_QUERY": "1",
@@ -76,7 +78,7 @@ _ABSENT_TPU = {
     "TPU_WORKER_HOSTNAMES": "localhost",
 }
 
-# GpuTargetConfigProto as text, from the data sheet: what XLA would otherwise ask the device.
+# GpuTargetConfigProto as text, from the data sheet; XLA would otherwise query the device for it.
 _H100 = """
 gpu_device_info {
   threads_per_block_limit: 1024 threads_per_warp: 32 shared_memory_per_block: 49152
@@ -94,7 +96,7 @@ device_description_str: "NVIDIA H100 80GB HBM3"
 
 @dataclasses.dataclass(frozen=True)
 class Topology:
-    """A chip's name and how many of it, by dimension."""
+    """The name of a chip and the number of chips in each dimension."""
 
     name: str
     shape: tuple[int, ...]
@@ -112,31 +114,31 @@ class Topology:
 
 
 def parse_topology(text: str) -> Topology:
-    """`CHIP:SHAPE`.
+    """Parses `CHIP:SHAPE`.
 
     Raises:
-        UserError: no such chip, or its topologies have another number of dimensions.
+        UserError: the chip is unknown, or its topologies have another number of dimensions.
     """
     name, _, shape = text.partition(":")
     if name not in CHIPS:
         raise UserError(
-            f"--topology {text!r}: unknown chip {name!r}, expected one of {', '.join(CHIPS)}, then "
-            "':' and their number, such as v5p:4x4x4"
+            f"--topology {text!r}: unknown chip {name!r}, expected one of {', '.join(CHIPS)}, "
+            "then ':' and their number, such as v5p:4x4x4"
         )
     dimensions = CHIPS[name].dimensions
     if not re.fullmatch(r"[1-9]\d*(x[1-9]\d*){%d}" % (dimensions - 1), shape):  # noqa: UP031
         example = "x".join("4" * dimensions)
         raise UserError(
-            f"--topology {text!r}: expected {dimensions} number{'s' * (dimensions > 1)} for {name}, "
-            f"such as {name}:{example}"
+            f"--topology {text!r}: expected {dimensions} number{'s' * (dimensions > 1)} for "
+            f"{name}, such as {name}:{example}"
         )
     return Topology(name, tuple(int(size) for size in shape.split("x")))
 
 
 def prepare(topology: Topology) -> None:
-    """Readies this process for `absent_devices`; to be called before JAX looks for devices.
+    """Prepares this process for `absent_devices`; call it before JAX looks for devices.
 
-    Sets environment variables of libtpu for this process, and keeps JAX itself on the CPU.
+    It sets environment variables of libtpu for this process, and keeps JAX itself on the CPU.
     """
     jax.config.update("jax_platforms", "cpu")
     if topology.chip.platform == "cpu":
@@ -145,10 +147,12 @@ def prepare(topology: Topology) -> None:
 
 
 def absent_devices(topology: Topology) -> Sequence[Any]:
-    """Its devices: JAX compiles for them and can run nothing on them. CPUs are really there.
+    """Returns the devices of a topology. JAX compiles for them but runs nothing on them.
+
+    CPU devices are real.
 
     Raises:
-        UserError: what compiles for these devices is not installed, or refuses the shape; there are
+        UserError: the compiler of these devices is not installed or rejects the shape, or there are
             fewer CPU devices.
     """
     match topology.chip.platform:
@@ -167,24 +171,24 @@ def absent_devices(topology: Topology) -> Sequence[Any]:
             hosts, rest = divmod(topology.size, GPUS_PER_HOST)
             if hosts and rest:
                 raise UserError(
-                    f"--topology {topology}: more than {GPUS_PER_HOST} GPUs are whole machines of "
-                    f"{GPUS_PER_HOST}, but {topology.size} is not a multiple of it"
+                    f"--topology {topology}: more than {GPUS_PER_HOST} GPUs must be whole machines "
+                    f"of {GPUS_PER_HOST}, but {topology.size} is not a multiple of it"
                 )
             shape = f"1x{hosts}x{GPUS_PER_HOST}" if hosts else f"1x1x{topology.size}"
             return _describe(topology, "", "cuda", topology=shape, target_config=_H100)
 
 
-def _describe(asked: Topology, name: str, platform: str, **options: Any) -> Sequence[Any]:
+def _describe(requested: Topology, name: str, platform: str, **options: Any) -> Sequence[Any]:
     try:
         return topologies.get_topology_desc(name, platform, **options).devices
     except (jax.errors.JaxRuntimeError, NotImplementedError) as error:
-        raise UserError(f"--topology {asked}: {error}") from error
+        raise UserError(f"--topology {requested}: {error}") from error
 
 
 def _require(module: str, topology: Topology) -> None:
     try:
         found = importlib.util.find_spec(module)
-    except ModuleNotFoundError:  # the package around it
+    except ModuleNotFoundError:  # its parent package is missing
         found = None
     if found is None:
         raise UserError(f"--topology {topology}: {missing_package(module.partition('.')[0])}")

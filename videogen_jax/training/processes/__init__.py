@@ -1,1 +1,1 @@
-"""Several processes: starting, losing and stopping them."""
+"""Runs on several processes: connecting them, losing one, and stopping at a SIGTERM."""

@@ -1,4 +1,4 @@
-"""Several processes, one for each host or GPU, as one run: JAX's own distributed runtime."""
+"""A run on several processes, one per host or GPU, with JAX's distributed runtime."""
 
 import dataclasses
 
@@ -11,21 +11,21 @@ from videogen_jax.errors import UserError
 class DistributedConfig:
     """How the processes of a run find each other; by default a process runs alone.
 
-    No part of a run's configuration: a run may continue on another number of processes.
+    It is not part of a run's configuration: a run may continue on another number of processes.
     """
 
-    initialize: bool = False  # ask the cluster: TPU pod, SLURM, Open MPI, Kubernetes
-    coordinator_address: str = ""  # or say where process 0 is, host:port,
-    num_processes: int | None = None  # how many there are
-    process_id: int | None = None  # and which this one is, from 0
-    heartbeat_timeout_seconds: int = 50  # after which a lost process ends the others
+    initialize: bool = False  # detect the cluster: TPU pod, SLURM, Open MPI, Kubernetes
+    coordinator_address: str = ""  # without a cluster: host:port of process 0
+    num_processes: int | None = None  # without a cluster: number of processes
+    process_id: int | None = None  # without a cluster: number of this process, from 0
+    heartbeat_timeout_seconds: int = 50  # a process lost for this long ends the others
 
     def __post_init__(self):
         count, number = self.num_processes, self.process_id
         if self.coordinator_address and (count is None or number is None):
             raise UserError(
                 "distributed.coordinator_address needs distributed.num_processes and "
-                "distributed.process_id beside it"
+                "distributed.process_id"
             )
         if not self.coordinator_address and (count, number) != (None, None):
             raise UserError(
@@ -34,8 +34,8 @@ class DistributedConfig:
             )
         if self.initialize and self.coordinator_address:
             raise UserError(
-                "distributed.initialize asks the cluster what distributed.coordinator_address says: "
-                "give one of them"
+                "distributed.initialize detects what distributed.coordinator_address sets: use "
+                "only one of them"
             )
         if count is not None and number is not None and not 0 <= number < count:
             raise UserError(
@@ -50,10 +50,10 @@ class DistributedConfig:
 
 
 def connect(config: DistributedConfig) -> None:
-    """Joins the other processes; call it before anything else asks JAX for its devices.
+    """Joins the other processes; call it before anything else uses JAX's devices.
 
     Raises:
-        UserError: no cluster was recognised, or the other processes do not answer.
+        UserError: no cluster was detected, or the other processes do not answer.
     """
     if not (config.initialize or config.coordinator_address):
         return
@@ -74,5 +74,5 @@ def connect(config: DistributedConfig) -> None:
 
 
 def is_main() -> bool:
-    """True in the one process that writes logs, samples and `config.json`."""
+    """Returns True in the one process that writes logs, samples and `config.json`."""
     return jax.process_index() == 0

@@ -1,4 +1,4 @@
-"""The end of a run on several processes when one of them ends: no process waits for a dead one."""
+"""Ending a run on several processes when one of them ends, so that none waits for a dead one."""
 
 import contextlib
 import os
@@ -12,7 +12,7 @@ import jax
 from videogen_jax.cli import traceback_wanted
 from videogen_jax.errors import user_message
 
-LOST_PEER = 75  # exit status: a temporary failure (sysexits.h), the same line again continues
+LOST_PEER = 75  # exit status: a temporary failure (sysexits.h); the same command line continues
 
 _CONNECTION = re.compile(
     r"gloo|nccl|connection (reset|refused|closed)|socket closed|broken pipe|heartbeat"
@@ -22,17 +22,17 @@ _CONNECTION = re.compile(
 
 
 def is_lost_peer(error: BaseException | None) -> bool:
-    """Whether an error is that a connection to another process broke."""
+    """Returns whether an error means that a connection to another process broke."""
     return isinstance(error, ValueError | RuntimeError) and bool(_CONNECTION.search(str(error)))
 
 
 @contextlib.contextmanager
 def ending_at_once() -> Iterator[None]:
-    """In a run on several processes, ends this one as soon as the block raises, with a message.
+    """Ends this process with a message as soon as the block raises, in a run on several processes.
 
-    Unwinding as usual would wait at JAX's shutdown for the process that is gone. Status 75 if the
-    error is that a connection to another process broke, else 1. Where nothing raises, as with a
-    process that hangs, JAX's runtime aborts all others after its heartbeat timeout.
+    Normal unwinding would wait in JAX's shutdown for the lost process. The exit status is 75 if a
+    connection to another process broke, otherwise 1. If nothing raises, for example because a
+    process hangs, JAX's runtime aborts the others after its heartbeat timeout.
     """
     try:
         yield

@@ -1,4 +1,4 @@
-"""Being told to stop: SIGTERM, which clusters send before they take a machine away."""
+"""Stopping at a SIGTERM, which clusters send before they take a machine away."""
 
 import contextlib
 import logging
@@ -17,7 +17,7 @@ _log = logging.getLogger(__name__)
 
 
 class Preempted(SystemExit):
-    """Training stopped with a checkpoint because it was told to; ends a program with status 0."""
+    """Training stopped at a SIGTERM, with a checkpoint; the program exits with status 0."""
 
     def __init__(self, step: int):
         super().__init__(0)
@@ -25,18 +25,18 @@ class Preempted(SystemExit):
 
 
 class Notice:
-    """Whether a notice has come, for all processes at the same step."""
+    """Whether a SIGTERM has arrived; all processes agree on the step at which they stop."""
 
     def __init__(self):
         self._came = False
 
     def take(self, *_: object) -> None:
-        """The signal handler of a process on its own."""
+        """Handles the signal in a run on one process."""
         self._came = True
 
     def reached(self, step: int) -> bool:
-        """True once training has to stop after `step`; every process asks at every step."""
-        # JAX's runtime for several processes has a handler of its own, which this one would replace.
+        """Returns True if training has to stop after `step`; every process calls it every step."""
+        # JAX's runtime for several processes has its own handler, which `take` would replace.
         if jax.distributed.is_initialized():
             return multihost_utils.reached_preemption_sync_point(step)
         return self._came
@@ -44,7 +44,7 @@ class Notice:
 
 @contextlib.contextmanager
 def listening() -> Iterator[Notice]:
-    """Turns SIGTERM into a notice within the block."""
+    """Records a SIGTERM within the block in a `Notice`."""
     notice = Notice()
     alone = not jax.distributed.is_initialized()
     if not alone or threading.current_thread() is not threading.main_thread():
@@ -58,11 +58,11 @@ def listening() -> Iterator[Notice]:
 
 
 def say_how_to_continue(step: int, steps: int) -> None:
-    """Prints, in process 0, what the run was started with."""
+    """Prints the command line that continues the run, in the main process."""
     if is_main():
         _log.info(
-            "told to stop: the checkpoint of step %d of %d is written; the same command line "
-            "continues: %s",
+            "stopped by SIGTERM: the checkpoint of step %d of %d is written; the same command "
+            "line continues: %s",
             step,
             steps,
             shlex.join(sys.orig_argv),

@@ -1,1 +1,1 @@
-"""Runs: what one sets, its directory, its examples, and the recipe of the shipped model."""
+"""Runs: their configuration, directory and examples, and the recipe of the shipped model."""

@@ -21,10 +21,10 @@ from videogen_jax.weights import model_dir
 def build_task(
     config: RunConfig, directory: Path, tokenizer: Tokenizer, cache: LatentCache | None = None
 ) -> Task:
-    """The run's task, with its frozen and warm-start components loaded.
+    """Builds the run's task, and loads its frozen and warm-start components.
 
     Raises:
-        MissingFile: the model directory lacks one of them.
+        MissingFile: the model directory lacks a component.
         UserError: a file is damaged, or the task does not fit the model.
     """
 
@@ -42,10 +42,10 @@ def build_task(
 
 
 def abstract_task(config: RunConfig) -> Task:
-    """The run's task around shapes: it can be traced, and neither warm-started nor sampled."""
+    """Builds the run's task from shapes: it can be traced, but not warm-started or sampled."""
 
     def no_examples(number: int) -> list[Any]:
-        raise RuntimeError("a task around shapes has no examples to make samples of")
+        raise RuntimeError("a task that is built from shapes has no examples for samples")
 
     length = config.model.text_encoder.max_length
     null_text = None
@@ -71,7 +71,7 @@ def _build(config: RunConfig, load: Callable[[str], Params], **rest: Any) -> Tas
 
 
 def batch_shapes(config: RunConfig) -> dict[str, jax.ShapeDtypeStruct]:
-    """A batch of the run, as its loader makes it, as shapes."""
+    """Returns the shapes of a batch as the run's loader makes it."""
     data, size = config.data, config.batch_size
     shapes = {"fps": ((), np.float32), "index": ((), np.int32)}
     example = {name: jax.ShapeDtypeStruct(*shape) for name, shape in shapes.items()}

@@ -1,4 +1,4 @@
-"""What a run of training sets."""
+"""The configuration of a training run."""
 
 import dataclasses
 import os
@@ -16,13 +16,13 @@ from videogen_jax.weights import config_file
 
 @dataclasses.dataclass(frozen=True)
 class RunConfig:
-    """Everything that decides what a run computes; saved in the run directory as `config.json`."""
+    """Everything that determines what a run computes; saved as `config.json` in its directory."""
 
     model: ModelConfig
     task: TaskConfig
     steps: int
     batch_size: int
-    accumulate: int = 1  # micro-batches of batch_size / accumulate, for one update
+    accumulate: int = 1  # micro-batches per update, each of batch_size / accumulate examples
     seed: int = 0
     init_from: str = ""  # run directory or checkpoint whose weights a new run starts from
     data: DataConfig = DataConfig()
@@ -42,18 +42,19 @@ class RunConfig:
 
 
 def load_run(path: str | os.PathLike[str], base: RunConfig | None = None) -> RunConfig:
-    """Reads a run's `config.json`, or a part of one over another run.
+    """Reads a run's `config.json`, or a part of one that replaces fields of another run.
 
     Args:
         path: a JSON file of fields as `save_config` writes them.
-        base: what the fields replace, one by one; a tuple is replaced whole, and so is the task if
-            the file has another `task.type`. By default the file has to be whole, but for fields
-            that have defaults.
+        base: the run whose fields are replaced one by one. A tuple is replaced as a whole, and so
+            is the task if the file has another `task.type`. Without `base`, the file must contain
+            every field that has no default.
 
     Raises:
         MissingFile: there is no such file.
-        UserError: not JSON, an unknown or repeated field, a value of the wrong type, or a field
-            without a default missing; names the file, the field and what was expected.
+        UserError: the file is not JSON, has an unknown or repeated field or a value of the wrong
+            type, or lacks a field that has no default. The message names the file, the field and
+            what was expected.
     """
     changes = config_file.read_json(path)
     data = changes if base is None else _merged(config_file.to_dict(base), changes)
@@ -61,7 +62,7 @@ def load_run(path: str | os.PathLike[str], base: RunConfig | None = None) -> Run
 
 
 def _merged(base: Any, changes: Any) -> Any:
-    """`changes` over `base`, field by field where both have fields of the same dataclass."""
+    """Merges `changes` into `base`, by field where both have fields of the same dataclass."""
     if not isinstance(base, dict) or not isinstance(changes, dict):
         return changes
     kind = base.get(config_file.TYPE)

@@ -1,4 +1,4 @@
-"""A run directory belongs to one configuration; a run that continues there must have the same."""
+"""The configuration of a run directory; a run that continues there must have the same one."""
 
 import re
 from pathlib import Path
@@ -19,10 +19,11 @@ MAY_CHANGE = re.compile(
 
 
 def open_run_directory(run_dir: Path, config: RunConfig) -> None:
-    """Writes the run's configuration, or checks that the run directory has the same.
+    """Writes the run's configuration, or checks that the run directory has the same one.
 
     Raises:
-        UserError: it has another; lists the fields that differ and may not (see `MAY_CHANGE`).
+        UserError: the directory has another one; the message lists the fields that differ and must
+            not (see `MAY_CHANGE`).
     """
     path = run_dir / "config.json"
     there = _begun_with(run_dir)
@@ -41,7 +42,7 @@ def open_run_directory(run_dir: Path, config: RunConfig) -> None:
 
 
 def _begun_with(run_dir: Path) -> RunConfig | None:
-    """The configuration of the run in `run_dir`, from a checkpoint if its file is gone."""
+    """Returns the configuration of the run in `run_dir`; without its file, from a checkpoint."""
     path = run_dir / "config.json"
     if path.exists():
         return config_file.load_config(path, RunConfig)
@@ -52,7 +53,7 @@ def _begun_with(run_dir: Path) -> RunConfig | None:
 
 
 def differing_fields(*, there: object, now: object) -> dict[str, str]:
-    """For each field that two configurations of one type do not share, a line that says so."""
+    """Returns a line for each field in which two configurations of one type differ."""
     old, new = (trees.flatten(config_file.to_dict(config)) for config in (there, now))
     return {
         field: f"  {field}: {old.get(field)!r} there, {new.get(field)!r} now"

@@ -15,9 +15,9 @@ _log = logging.getLogger(__name__)
 
 
 def make_source(config: RunConfig, part: Part, examples: int | None = None) -> Source | Mixture:
-    """The examples that a run's task trains on, from pixels.
+    """Returns the examples that a run's task trains on, from pixels.
 
-    Of a dataset it prints how many clips there are to train on, and how many are left out.
+    For a dataset, it prints the number of clips to train on and of those that are left out.
 
     Args:
         config: the run.
@@ -25,8 +25,8 @@ def make_source(config: RunConfig, part: Part, examples: int | None = None) -> S
         examples: number of procedural examples, by default `data.examples`.
 
     Raises:
-        MissingFile: no such dataset.
-        UserError: the task cannot learn from real clips, no clip is left, or fewer than a batch.
+        MissingFile: there is no such dataset.
+        UserError: the task cannot train on real clips, or no clip or fewer than a batch are left.
     """
     data = config.data
     if not (data.dataset or data.mixture):
@@ -42,12 +42,18 @@ def make_source(config: RunConfig, part: Part, examples: int | None = None) -> S
 
 
 def validation_examples(config: RunConfig, number: int) -> list[dict[str, Any]]:
-    """The first validation examples as the task trains on them. Errors as for `make_source`."""
+    """Returns the first validation examples, as the task trains on them.
+
+    Raises the errors of `make_source`.
+    """
     return first_examples(make_source(config, "validation", number), number)
 
 
 def first_examples(source: Source | Mixture, number: int) -> list[dict[str, Any]]:
-    """Examples in the source's order, of a mixture's parts in turn; once through, other windows."""
+    """Returns the first examples in the source's order; the parts of a mixture take turns.
+
+    After the last example of a part, it starts again with the windows of the next epoch.
+    """
     parts = source.sources if isinstance(source, Mixture) else (source,)
     examples = []
     for place in range(number):
@@ -58,7 +64,7 @@ def first_examples(source: Source | Mixture, number: int) -> list[dict[str, Any]
 
 
 def clip_windows(data: DataConfig, name: str, part: Part, seed: int) -> ClipWindows:
-    """The windows of a dataset's clips; says how many clips there are to train on."""
+    """Returns the windows of a dataset's clips; prints the number of clips to train on."""
     clips = ClipWindows(
         open_clips(name),
         data.num_frames,

@@ -1,4 +1,4 @@
-"""Adding the result of a run to a model directory."""
+"""Exporting the result of a run to a model directory."""
 
 import shutil
 from pathlib import Path
@@ -27,17 +27,18 @@ def export_run(
 
     Args:
         run_dir: a run directory of `train_run`.
-        model_directory: the one the run was started with; gets the components, and `config.json`.
-        dtype: of the files; None is float32.
-        ema: the averaged parameters; False takes those of the last step.
-        step: of the checkpoint, by default the newest that is intact.
+        model_directory: the one the run was started with; the components and `config.json` are
+            written there.
+        dtype: dtype of the files; None is float32.
+        ema: write the averaged parameters; if False, those of the last step.
+        step: step of the checkpoint, by default the newest intact one.
 
     Returns:
         The names of the components written.
 
     Raises:
-        UserError: the model directory is another model's, or the checkpoint is damaged.
-        MissingFile: no run, or no checkpoint in it.
+        UserError: the model directory has another model, or the checkpoint is damaged.
+        MissingFile: there is no run, or it has no checkpoint.
     """
     config = config_file.load_config(run_dir / "config.json", RunConfig)
     checkpoint = find_checkpoint(run_dir, step)
@@ -61,5 +62,5 @@ def _write_model_config(directory: Path, model: ModelConfig) -> None:
 
 
 def copy_tokenizer(source: Path, model_directory: Path) -> None:
-    """Gives a new model directory its tokenizer files."""
+    """Copies tokenizer files to a model directory."""
     shutil.copytree(source, model_directory / "tokenizer", dirs_exist_ok=True)

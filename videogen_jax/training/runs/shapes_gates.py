@@ -1,8 +1,8 @@
-"""What each part of the shipped model has to reach before the next one trains on it.
+"""Minimum scores of each part of the shipped model, checked before the next part trains on it.
 
-Read by the analyser from 64 held-out clips or prompts, unless it says otherwise. The limits are a
-little below what the weights that ship reach: a run below them went wrong, and hours of training on
-top of it would be lost.
+Scores are measured on 64 held-out clips or prompts, or are the run's last metrics. The limits are
+slightly below the scores of the shipped weights. If a run is below them, something went wrong, and
+hours of training on top of it would be lost.
 """
 
 import logging
@@ -39,19 +39,19 @@ LEAST: dict[str, Numbers] = {
     "shapes-refiner": {"shape": 0.9},
     "shapes-video-decoder": {"psnr": 32.5, "colour": 0.97},
 }
-"""By run, the least of each number: shares in 0..1, PSNR in dB."""
+"""Lower limits of the scores of each run: shares in 0..1, PSNR in dB."""
 
 
 def check_gate(name: str, run_dir: Path, model_dir: Path) -> None:
-    """Prints what a finished part reaches.
+    """Prints the scores of a finished part, and compares them with their limits.
 
     Args:
-        name: of the run, in `LEAST`.
-        run_dir: its directory.
-        model_dir: which has the part and those before it.
+        name: name of the run, a key of `LEAST`.
+        run_dir: directory of the run.
+        model_dir: model directory with the part and those before it.
 
     Raises:
-        UserError: a number is below its limit; names it, its value and the limit.
+        UserError: a score is below its limit; the message names it, its value and the limit.
     """
     reached = {**_last_metrics(run_dir), **_measure(name, VideoGen.load(model_dir))}
     limits = LEAST[name]
@@ -59,8 +59,8 @@ def check_gate(name: str, run_dir: Path, model_dir: Path) -> None:
     for key, least in limits.items():
         if not reached[key] >= least:  # also of NaN
             raise UserError(
-                f"{run_dir}: {key} is {reached[key]:.3g}, at least {least:g} expected; nothing is "
-                "trained on this part (metrics.jsonl and samples/ show its training)"
+                f"{run_dir}: {key} is {reached[key]:.3g}, at least {least:g} expected; the next "
+                "parts are not trained (metrics.jsonl and samples/ show the training of this one)"
             )
 
 
@@ -79,7 +79,7 @@ def _measure(name: str, model: VideoGen) -> Numbers:
 
 
 def _decoded(decoder: DecoderName) -> Callable[[VideoGen, HeldOut], Numbers]:
-    """True clips through the autoencoder's encoder and a decoder."""
+    """Scores true clips after the autoencoder's encoder and a decoder."""
 
     def measure(model: VideoGen, data: HeldOut) -> Numbers:
         found = decode_clips(model, encode_clips(model, data.clips), decoder)
@@ -90,7 +90,7 @@ def _decoded(decoder: DecoderName) -> Callable[[VideoGen, HeldOut], Numbers]:
 
 
 def _images(model: VideoGen, data: HeldOut) -> Numbers:
-    """Pictures that the image model makes of the captions."""
+    """Scores the images that the image model makes for the captions."""
     pictures = [
         picture
         for start in range(0, len(data.captions), BATCH)
@@ -100,7 +100,7 @@ def _images(model: VideoGen, data: HeldOut) -> Numbers:
 
 
 def _videos(options: VideoOptions) -> Callable[[VideoGen, HeldOut], Numbers]:
-    """Videos from the true first frames."""
+    """Scores videos made from the true first frames."""
 
     def measure(model: VideoGen, data: HeldOut) -> Numbers:
         firsts = [clip[0] for clip in data.clips]
@@ -111,7 +111,7 @@ def _videos(options: VideoOptions) -> Callable[[VideoGen, HeldOut], Numbers]:
 
 
 def _last_metrics(run_dir: Path) -> Numbers:
-    """Means of the last five rows that a run wrote; `gain` is of the flow over the plain average."""
+    """Returns means of a run's last five logged rows; `gain` is the flow's over a plain average."""
     path = run_dir / "metrics.jsonl"
     lines = enumerate(path.read_bytes().splitlines(), start=1)
     written = [parse_json(text, f"{path}, line {line}") for line, text in lines]

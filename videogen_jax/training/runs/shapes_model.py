@@ -1,8 +1,8 @@
-"""All parts of the shipped model, one after the other: what `make train-shapes` runs; its ablations.
+"""Training all parts of the shipped model in order (`make train-shapes`), and its ablations.
 
-Each part is a run of `configs/shapes.py`, in a folder of its own, exported to the model directory
-when done and then held against its gate. A part whose run directory says that it passed is skipped,
-an unfinished one continues.
+Each part is a run of `configs/shapes.py` in a folder of its own. When it is done, it is exported to
+the model directory and compared with its gate. A part that has passed is skipped, and an unfinished
+one continues.
 """
 
 import dataclasses
@@ -25,8 +25,8 @@ from videogen_jax.weights.model_dir import component_sha256, list_components
 
 _log = logging.getLogger(__name__)
 
-# By component, the latent cache that it trains from, and how many clips are in it. They take about
-# 1.3 GB in float16, with the text states.
+# By component: the latent cache that it trains from and the number of clips in it. The caches take
+# about 1.3 GB in float16, including the text states.
 CACHES = {
     "image_unet": ("latents-images", 48_000),
     "stage_1": ("latents-clips", 6_000),
@@ -41,11 +41,11 @@ PARTS = tuple(
 
 
 def train_shapes(directory: Path, tokenizer: Path) -> Path:
-    """Trains what is not trained yet.
+    """Trains the parts that are not trained yet.
 
     Args:
-        directory: gets a run directory per part, the latent caches, and `model/`.
-        tokenizer: the folder of tokenizer files to give the model.
+        directory: receives a run directory per part, the latent caches, and `model/`.
+        tokenizer: folder of the tokenizer files of the model.
 
     Returns:
         The model directory.
@@ -67,16 +67,17 @@ def train_shapes(directory: Path, tokenizer: Path) -> Path:
 
 
 def train_ablations(model: str | Path, directory: Path) -> None:
-    """Trains what the ablations of Table 3 and Fig. 6 train anew.
+    """Retrains the parts that differ in the ablations of Table 3 and Fig. 6.
 
     Args:
-        model: what they are ablations of: a shipped name or a model directory.
-        directory: gets a run directory per part, the latent caches of those parts, and the models
-            `no-reference/` and `slerp/`: copies of `model` with the parts trained anew in place.
+        model: the model of the ablations: a shipped name or a model directory.
+        directory: receives a run directory per part, the latent caches of those parts, and the
+            models `no-reference/` and `slerp/`: copies of `model` with the retrained parts.
 
     Raises:
         MissingFile: there is no such model.
-        UserError: `directory` has ablations of another model; names the component that differs.
+        UserError: `directory` has ablations of another model; the message names the component that
+            differs.
     """
     source = find_model(model)
     for ablation, names in ABLATIONS.items():
@@ -94,8 +95,8 @@ def _check_copy(copy: Path, source: Path, retrained: set[str]) -> None:
     for name in sorted(set(list_components(source)) - retrained):
         if component_sha256(copy, name) != component_sha256(source, name):
             raise UserError(
-                f"{copy}: its {name} is not that of {source}; these are ablations of another model, "
-                "expected a directory without them"
+                f"{copy}: its {name} is not that of {source}; these are ablations of another "
+                "model, expected a directory without them"
             )
 
 
@@ -110,7 +111,7 @@ def _train_part(name: str, directory: Path, model: Path) -> None:
 
 
 def _with_cache(config: RunConfig, directory: Path, model: Path) -> RunConfig:
-    """The same run from cached latents, where the task can take them; makes what is missing of it."""
+    """Returns the run with cached latents, if its part has a cache; makes missing parts of it."""
     if config.task.component() not in CACHES:
         return config
     name, clips = CACHES[config.task.component()]

@@ -1,7 +1,7 @@
 """Training a run from its configuration.
 
-A run reads the frozen and warm-start components of a model directory, and `export_run` adds its
-result there: so the parts of a model train one after the other.
+A run reads the frozen and warm-start components from a model directory, and `export_run` adds its
+result there. In this way, the parts of a model train one after the other.
 """
 
 import dataclasses
@@ -40,17 +40,19 @@ def train_run(
 
     Args:
         config: the run.
-        run_dir: gets `config.json`, `metrics.jsonl`, `tensorboard/`, `samples/`, `checkpoints/`.
-        model_directory: where tokenizer, frozen and warm-start components are; see `with_model_of`.
-        devices: to train on, all by default.
+        run_dir: receives `config.json`, `metrics.jsonl`, `tensorboard/`, `samples/` and
+            `checkpoints/`.
+        model_directory: contains the tokenizer, the frozen and the warm-start components; see
+            `with_model_of`.
+        devices: devices to train on, by default all.
         profile: the first and last step to trace into `profile/`, counted from 1.
 
     Raises:
-        UserError: `run_dir` belongs to another configuration (`directory.MAY_CHANGE` says what may
-            change) or none of its checkpoints is intact, `config` changes a model that
-            `model_directory` has otherwise, the latent cache is not one of this run, or the mesh
-            does not divide devices, batch, frames or parameters.
-        MissingFile: the model directory lacks what the task needs.
+        UserError: `run_dir` belongs to another configuration (`directory.MAY_CHANGE` lists what may
+            change) or none of its checkpoints is intact, the model of `config` is neither a preset
+            nor that of `model_directory`, the latent cache does not match the run, or the mesh does
+            not divide devices, batch, frames or parameters.
+        MissingFile: the model directory lacks a component that the task needs.
     """
     config = with_model_of(config, model_directory)
     tokenizer = load_tokenizer(model_directory / "tokenizer")
@@ -89,7 +91,7 @@ def train_run(
 
 
 def step_options(config: RunConfig) -> StepOptions:
-    """What the run's step does beyond one batch, one gradient, one update."""
+    """Returns the options of the run's train step."""
     return StepOptions(
         accumulate=config.accumulate,
         freeze=config.optim.freeze,
@@ -99,10 +101,10 @@ def step_options(config: RunConfig) -> StepOptions:
 
 
 def check_micro_batch(config: RunConfig, mesh: Mesh) -> None:
-    """That every device has the same share of a micro-batch.
+    """Checks that every device has the same share of a micro-batch.
 
     Raises:
-        UserError: it has not.
+        UserError: the devices that share a batch do not divide a micro-batch.
     """
     sharing = mesh.shape["data"] * mesh.shape["fsdp"]
     micro_batch = config.batch_size // config.accumulate
@@ -114,18 +116,18 @@ def check_micro_batch(config: RunConfig, mesh: Mesh) -> None:
 
 
 def check_frames(config: RunConfig, mesh: Mesh) -> None:
-    """Raises UserError if the mesh does not divide the frames of a clip as the task takes it."""
+    """Raises UserError if the mesh does not divide the frames of a clip that the task splits."""
     sharding.check_frames(mesh, config.task.split_frames(config.data.num_frames))
 
 
 def with_model_of(config: RunConfig, model_directory: Path) -> RunConfig:
-    """The run with the model of the directory it trains for, if that has a configuration.
+    """Returns the run with the model of `model_directory`, if that has a configuration.
 
-    So a preset's task and settings train on whatever was converted, such as Stable Diffusion 2.
+    So a preset's task and settings can also train a converted model, such as Stable Diffusion 2.
 
     Raises:
-        UserError: `config.model` is no preset but changed by hand, and the directory has another;
-            names the fields that differ.
+        UserError: `config.model` is not a preset, and the directory has another model; the message
+            lists the fields that differ.
     """
     path = model_directory / "config.json"
     if not path.exists():
@@ -133,6 +135,6 @@ def with_model_of(config: RunConfig, model_directory: Path) -> RunConfig:
     model = config_file.load_config(path, ModelConfig)
     if model != config.model and config.model not in MODELS.values():
         differing = differing_fields(there=model, now=config.model)
-        message = f"{path}: the model there is not the one asked for; differing fields:"
+        message = f"{path}: the model there is not that of this run; differing fields:"
         raise UserError("\n".join([message, *differing.values()]))
     return dataclasses.replace(config, model=model)

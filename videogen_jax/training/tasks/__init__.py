@@ -1,4 +1,4 @@
-"""The tasks: what differs between the parts of the model in training, one file each.
+"""The training tasks, one file for each part of the model.
 
 A new task is a file here, a line in `TASKS` and a preset in `configs/`.
 """

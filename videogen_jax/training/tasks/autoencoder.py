@@ -1,7 +1,8 @@
-"""Training the autoencoder (Rombach et al. 2022): L1 reconstruction and a light KL, at several sizes.
+"""Training the autoencoder (Rombach et al. 2022) with L1 and a small KL weight, at several sizes.
 
-The paper takes Stable Diffusion's; a small model that ships has none to download and trains its own.
-Every stage of the cascade encodes clips resized to its resolution, so it trains at all of them.
+The paper uses Stable Diffusion's autoencoder. A small model that ships cannot download one and
+trains its own. Every stage of the cascade encodes clips resized to its resolution, so the
+autoencoder trains at all of these resolutions.
 
 Letters: B batch, F frames, H height, W width, C channels.
 """
@@ -30,18 +31,18 @@ from videogen_jax.training.task import (
 )
 
 SAMPLE_IMAGES = 12
-STANDARDISED_IMAGES = 256  # whose latents get mean 0 and standard deviation 1
+STANDARDISED_IMAGES = 256  # their latents have mean 0 and standard deviation 1 after export
 
 
 @dataclasses.dataclass(frozen=True)
 class AutoencoderTaskConfig(TaskConfig):
-    """What the autoencoder's loss weighs."""
+    """Resolutions and loss weights of the autoencoder task."""
 
     command = "text_to_image"
 
-    resolutions: tuple[int, ...] = (64, 32)  # pixels; every batch is seen at each
+    resolutions: tuple[int, ...] = (64, 32)  # pixels; every batch is encoded at each
     kl_weight: float = 1e-6
-    # Of the squared error: L1 alone first learns to ignore small objects.
+    # Weight of the squared error: with L1 alone, training first learns to ignore small objects.
     squared_weight: float = 4.0
 
     def component(self) -> str:
@@ -92,7 +93,7 @@ class AutoencoderTask(Task):
         return pixels
 
     def samples(self, params: Params, seed: int) -> Samples:
-        """For each resolution a row of images and one of what comes back, enlarged to the largest."""
+        """Returns rows of images and reconstructions per resolution, enlarged to the largest."""
         rows = []
         images = self._images(SAMPLE_IMAGES)
         largest = max(self.config.resolutions)
@@ -107,7 +108,7 @@ class AutoencoderTask(Task):
         return Samples(to_uint8(jnp.stack(rows)))
 
     def _images(self, number: int) -> jax.Array:
-        """First frames of validation clips, float `[N, H, W, 3]`."""
+        """Returns the first frames of validation clips, float `[N, H, W, 3]`."""
         frames = [example["video"][0] for example in self._context.validation(number)]
         return to_float(jnp.asarray(np.stack(frames)))
 
@@ -119,14 +120,15 @@ class AutoencoderTask(Task):
 
 
 def psnr(x: jax.Array, y: jax.Array) -> jax.Array:
-    """Peak signal-to-noise ratio in dB of images in [-1, 1] (peak 2), over the whole batch."""
+    """Returns the peak signal-to-noise ratio in dB of a batch of images in [-1, 1] (peak 2)."""
     return 10.0 * jnp.log10(4.0 / jnp.square(jnp.clip(x, -1, 1) - y).mean())
 
 
 def standardise(params: Params, mean: jax.Array, std: jax.Array) -> Params:
-    """The same autoencoder with latents `(z − mean) / std`, mean and std per latent channel.
+    """Returns the same autoencoder with latents `(z − mean) / std`, per latent channel.
 
-    Absorbed into the two 1×1 convolutions at the latents: what it decodes to stays the same.
+    Mean and std are absorbed into the two 1×1 convolutions at the latents, so the decoded images
+    stay the same.
     """
     channels = mean.shape[0]
     quant, post = params["quant_conv"], params["post_quant_conv"]

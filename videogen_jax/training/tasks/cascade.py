@@ -40,18 +40,18 @@ SAMPLE_CLIPS = 8
 
 @dataclasses.dataclass(frozen=True)
 class CascadeTaskConfig(TaskConfig):
-    """Which stage trains, what it starts from, and what its loss drops and weighs."""
+    """Stage, warm start, condition dropout and loss weights of a cascade stage's task."""
 
     command = "cascade"
 
     stage: int = 1  # counted from 1
     warm_start: str = "image_unet"  # the component to start from; "" for none
     text_dropout: float = 0.1
-    reference_dropout: float = 0.0  # Table 3's ablation: 1 trains without reference
+    reference_dropout: float = 0.0  # 1 trains without reference, the ablation of Table 3
     low_res_noise: int = 0  # noise augmentation of the low-res latent up to this timestep
     min_snr_gamma: float | None = None
     posterior_noise: bool = True  # latents are draws of the autoencoder's posterior, not its mean
-    image_weight: float = 0.0  # joint training (Ho et al. 2022): of the loss on single frames
+    image_weight: float = 0.0  # joint training (Ho et al. 2022): weight of the single-frame loss
 
     def __post_init__(self):
         if self.image_weight < 0:
@@ -76,7 +76,7 @@ class CascadeTaskConfig(TaskConfig):
 
 
 class CascadeTask(Task):
-    """One stage's `SpaceTimeUNet`, from clips with captions and fps."""
+    """One stage's `SpaceTimeUNet`, trained on clips with captions and fps."""
 
     def __init__(self, config: CascadeTaskConfig, context: TaskContext):
         model, compute = context.model, context.compute
@@ -134,8 +134,8 @@ class CascadeTask(Task):
         loss, metrics = denoise(x0, reference, low_res, loss_keys)
         if not config.image_weight:
             return loss, metrics
-        # The first frame again, as an image: a clip of one frame. It has no reference, which would
-        # be the image itself.
+        # The first frame is also an image, a clip of one frame. It has no reference, which would be
+        # the image itself.
         image, low_res = x0[:, :1], None if low_res is None else low_res[:, :1]
         image_loss, _ = denoise(image, jnp.zeros_like(image), low_res, image_keys)
         return loss + config.image_weight * image_loss, {**metrics, "image_loss": image_loss}
@@ -143,7 +143,10 @@ class CascadeTask(Task):
     def _low_res(
         self, frozen: Params, batch: Batch, keys_B: jax.Array
     ) -> tuple[jax.Array | None, jax.Array | None]:
-        """The clip one stage below, upsampled and noised, with its noise level; None at stage 1."""
+        """Returns the clip of the stage below, upsampled and noised, and its noise level.
+
+        Both are None for stage 1.
+        """
         if self._config.stage == 1:
             return None, None
         below = self._model.stages[self._config.stage - 2]
@@ -154,20 +157,20 @@ class CascadeTask(Task):
         return augment(noise_tables(self._stage.schedule), latents, levels_B, eps), levels_B
 
     def samples(self, params: Params, seed: int) -> Samples:
-        """A row of frames per validation clip: true reference, true low-res clip, own motion."""
+        """Samples a row of frames per validation clip, from its true reference and low-res clip."""
         examples = self._context.validation(SAMPLE_CLIPS)
         video_BFHWC = np.stack([example["video"] for example in examples])
         fps_B = jnp.stack([example["fps"] for example in examples])
-        stage, given = (
+        stage, components = (
             self._config.stage,
             {**self._context.components, self._config.component(): params},
         )
         low_res = None
         if stage > 1:
             below = self._model.stages[stage - 2].resolution
-            low_res = encode_clips(self._model, given, video_BFHWC, below)
+            low_res = encode_clips(self._model, components, video_BFHWC, below)
         latents = self._cascade.sample_stage(
-            given,
+            components,
             stage,
             validation_prompts(self._context, self._cascade, examples),
             jnp.asarray(video_BFHWC[:, 0]),
@@ -176,7 +179,7 @@ class CascadeTask(Task):
             noise.sample_keys(np.uint32(seed), np.arange(len(examples))),
             video_BFHWC.shape[1],
         )
-        return Samples(self._decoder(given, latents, "image"), float(fps_B[0]))
+        return Samples(self._decoder(components, latents, "image"), float(fps_B[0]))
 
     def components(self, params: Params) -> dict[str, Params]:
         return {self._config.component(): params}

@@ -1,6 +1,6 @@
 """Training the latent flow network of temporal super-resolution (§3.3, §3.5).
 
-It learns from frames whose flows are known.
+It trains on frames with known flows.
 
 Letters: B triplets, H height, W width, Z latent channels; `2` is a flow's (x, y).
 """
@@ -42,7 +42,7 @@ _HALF_WAY = 0.5
 
 @dataclasses.dataclass(frozen=True)
 class FlowTaskConfig(TaskConfig):
-    """How the flow's losses are weighted."""
+    """Loss weights of the flow task."""
 
     command = "temporal_sr"
 
@@ -62,7 +62,7 @@ class FlowTaskConfig(TaskConfig):
 
     def clips_source(self, data: DataConfig, clips: Source) -> Source:
         raise UserError(
-            "the flow learns from the true flows of procedural shapes, which real clips have not: "
+            "the flow trains on the true flows of procedural shapes, which real clips do not have: "
             "leave data.dataset and data.mixture empty for this run"
         )
 
@@ -76,12 +76,12 @@ class FlowTaskConfig(TaskConfig):
 
 
 class FlowTask(Task):
-    """`LatentFlow` from triplets of frames with their true flows, as `ShapesHighFps` makes them.
+    """`LatentFlow`, trained on triplets of frames with true flows, as `ShapesHighFps` makes them.
 
     A batch has `a`, `mid` and `b`, uint8 `[B, H, W, 3]`, with mid half-way in time, and `flow_a`
-    and `flow_b`, float32 `[B, H, W, 2]`, from mid to a and to b in pixels. The paper takes the
-    flows from a pixel-space IFRNet; either kind is resized and rescaled to the latents (§3.5),
-    which are those of the refiner's resolution.
+    and `flow_b`, float32 `[B, H, W, 2]`, from mid to a and to b in pixels. The flows are resized
+    and rescaled to the latents (§3.5), which are those of the refiner's resolution. The paper takes
+    the flows from a pixel-space IFRNet instead.
     """
 
     def __init__(self, config: FlowTaskConfig, context: TaskContext):
@@ -104,22 +104,22 @@ class FlowTask(Task):
         features: Any = self._network.apply({"params": params}, a, b, mid, method="target_features")
         flow_a, flow_b = (resize_flow(batch[name], mid.shape[1:3]) for name in ("flow_a", "flow_b"))
         loss, metrics = flow_loss(output, mid, features, flow_a, flow_b, self._config.loss)
-        # What one gets without any flow: the number that `charbonnier` has to beat.
+        # The loss without any flow; `charbonnier` should be lower.
         return loss, {**metrics, "charbonnier_of_average": charbonnier_loss((a + b) / 2 - mid)}
 
     def _latents(self, frozen: Params, batch: Batch) -> jax.Array:
-        """Scaled latents of a, mid and b, `[B, 3, H, W, Z]`."""
+        """Returns the scaled latents of a, mid and b, `[B, 3, H, W, Z]`."""
         frames = to_float(jnp.stack([batch["a"], batch["mid"], batch["b"]], axis=1))
         return encode_frames(self._model, frozen, frames, self._model.refiner.resolution)
 
     def samples(self, params: Params, seed: int) -> Samples:
-        """Rows: a, the frame found between, the true one, b; all but the true one decoded."""
+        """Returns the rows a, interpolated, true middle, b; all but the true one are decoded."""
         examples = self._context.validation(SAMPLE_TRIPLETS)
         batch = {name: np.stack([e[name] for e in examples]) for name in ("a", "mid", "b")}
         return Samples(to_uint8(self._draw(params, self.frozen, batch)))
 
     def _pictures(self, params: Params, frozen: Params, batch: Batch) -> jax.Array:
-        """`[4, B, H, W, 3]`."""
+        """Returns the rows of the samples, float `[4, B, H, W, 3]`."""
         ends = self._latents(frozen, batch)[:, ::2]
         clip = interleave(ends, flow_midpoints(self._model.flow, params, ends))
         pixels = decode_frames(self._model.autoencoder, frozen["autoencoder"], clip)

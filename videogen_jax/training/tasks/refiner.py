@@ -1,6 +1,6 @@
 """Training the refiner of temporal super-resolution (§3.3, §3.5), after the flow.
 
-It learns from clips of high frame rate, in which the frames to be interpolated are known.
+It trains on clips of high frame rate, in which the frames to be interpolated are known.
 
 Letters: B clips, F frames, N frames of the low-fps clip, H height, W width, Z latent channels.
 """
@@ -46,7 +46,7 @@ _LATENTS = 2  # what a sample draws from its key, after `denoising_loss`
 
 @dataclasses.dataclass(frozen=True)
 class RefinerTaskConfig(TaskConfig):
-    """What the refiner starts from and how its loss weighs timesteps."""
+    """Warm start, interpolation and loss weighting of the refiner task."""
 
     command = "temporal_sr"
 
@@ -66,7 +66,7 @@ class RefinerTaskConfig(TaskConfig):
         return "text_encoder", "autoencoder", *flow
 
     def cached_latents(self, model: ModelConfig) -> CachedLatents:
-        # It has the empty prompt alone.
+        # It is conditioned on the empty prompt only.
         return CachedLatents((model.refiner.resolution,), self.posterior_noise, captions=False)
 
     def split_frames(self, num_frames: int) -> int:
@@ -74,13 +74,13 @@ class RefinerTaskConfig(TaskConfig):
 
 
 class RefinerTask(Task):
-    """The `SpaceTimeUNet` that refines warped latents, from clips of high frame rate.
+    """The `SpaceTimeUNet` that refines warped latents, trained on clips of high frame rate.
 
-    A batch has `video`, uint8 `[B, 2N − 1, H, W, 3]`, or its cached latents, and `fps` `[B]`, that
-    of these 2N − 1 frames; `ShapesClips` with `num_frames=2 * N - 1` gives them. The even frames
-    are the low-fps clip; the odd ones are to be denoised, as one clip of N − 1 frames, given their
-    warped latents in the place of a stage's low-res latents and the empty prompt. There is no
-    reference: its channels are zero.
+    A batch has `video`, uint8 `[B, 2N − 1, H, W, 3]`, or its cached latents, and `fps` `[B]`, the
+    rate of these 2N − 1 frames; `ShapesClips` with `num_frames=2 * N - 1` makes such clips. The
+    even frames are the low-fps clip. The odd frames are denoised as one clip of N − 1 frames,
+    conditioned on their warped latents, in place of a stage's low-res latents, and on the empty
+    prompt. The channels of the reference are zero.
     """
 
     def __init__(self, config: RefinerTaskConfig, context: TaskContext):
@@ -124,26 +124,26 @@ class RefinerTask(Task):
 
         gamma = self._config.min_snr_gamma
         loss, metrics = denoising_loss(refiner.schedule, predict, x0, keys_B, gamma)
-        # How far the refiner's condition is from its target, in the latents' units.
+        # The mean squared distance of the refiner's condition from its target.
         return loss, {**metrics, "warp_error": jnp.square(warped - x0).mean()}
 
     def samples(self, params: Params, seed: int) -> Samples:
-        """A row of frames per clip of 2N − 1: the even ones true, the odd ones found and refined."""
+        """Returns rows of 2N − 1 frames: even ones true, odd ones interpolated and refined."""
         examples = self._context.validation(SAMPLE_CLIPS)
         video_BFHWC = np.stack([example["video"] for example in examples])
         fps_B = jnp.stack([example["fps"] for example in examples])
-        given = {**self._context.components, "refiner": params}
-        latents = encode_clips(self._model, given, video_BFHWC, self._model.refiner.resolution)
+        components = {**self._context.components, "refiner": params}
+        latents = encode_clips(self._model, components, video_BFHWC, self._model.refiner.resolution)
         shown = self._temporal_sr(
-            given,
+            components,
             latents[:, ::2],
             fps_B / 2,
-            _encode_text(self._model, given, self._context.tokenize([""] * len(examples))),
+            _encode_text(self._model, components, self._context.tokenize([""] * len(examples))),
             noise.sample_keys(np.uint32(seed), np.arange(len(examples))),
             rounds=1,
             interpolation=self._config.interpolation,
         )
-        return Samples(self._decoder(given, shown, "image"), float(fps_B[0]))
+        return Samples(self._decoder(components, shown, "image"), float(fps_B[0]))
 
     def components(self, params: Params) -> dict[str, Params]:
         return {"refiner": params}
@@ -155,9 +155,9 @@ _encode_text = jax.jit(encode_text, static_argnums=0)
 def missing_frames(
     model: ModelConfig, frozen: Params, latents_BNHWZ: jax.Array, interpolation: Interpolation
 ) -> jax.Array:
-    """What the refiner is conditioned on between neighbouring frames, `[B, N − 1, H, W, Z]`.
+    """Returns the interpolated frames that condition the refiner, `[B, N − 1, H, W, Z]`.
 
-    Without gradient: the flow is trained before.
+    They have no gradient, because the flow is already trained.
     """
     if interpolation == "slerp":
         return slerp_midpoints({}, latents_BNHWZ)

@@ -1,11 +1,13 @@
-"""Training the text encoder contrastively against clips (Radford et al. 2021, CLIP's symmetric loss).
+"""Training the text encoder contrastively against clips (CLIP's loss, Radford et al. 2021).
 
-In a random batch hardly two clips differ in one attribute alone, so that its words need not be told
-apart: where the data has wrong captions that do ("contrasts"), these are among the texts that a clip
-chooses from (Yuksekgonul et al. 2023).
+In a random batch, hardly any two clips differ in a single attribute, so the loss does not force the
+encoder to distinguish the words of that attribute. Where the data has wrong captions that differ in
+one attribute ("contrasts"), these are added to the texts that a clip is compared with (Yuksekgonul
+et al. 2023).
 
-The paper takes CLIP's; a small model that ships has none to download and trains its own. It learns
-from clips and not from images, so that words of motion mean something before the cascade trains.
+The paper uses CLIP's text encoder. A small model that ships cannot download one and trains its own.
+It trains on clips and not on images, so that words of motion have a meaning before the cascade
+trains.
 
 Letters: B batch, K contrasts, F frames, H height, W width, C channels, T tokens, D embedding.
 """
@@ -42,12 +44,12 @@ from videogen_jax.training.task import (
 
 @dataclasses.dataclass(frozen=True)
 class TextEncoderTaskConfig(TaskConfig):
-    """The clip tower that the text encoder is trained against, which is thrown away after."""
+    """The clip tower that the text encoder is trained against; it is discarded after training."""
 
     command = "text_to_image"
 
-    resolution: int = 32  # pixels that the clip tower sees
-    num_frames: int = 4  # spread over the clip
+    resolution: int = 32  # pixels of the clip tower's input
+    num_frames: int = 4  # frames of its input, evenly spaced over the clip
     tower_channels: tuple[int, ...] = (48, 96, 128)
     embedding_dim: int = 128
     initial_temperature: float = 0.07
@@ -59,7 +61,7 @@ class TextEncoderTaskConfig(TaskConfig):
         return TextEncoderTask(self, context)
 
     def shapes_source(self, data: DataConfig, split: str, size: int) -> Source:
-        """Procedural clips have wrong captions beside the right one; real clips have none."""
+        """Returns procedural clips with wrong captions as contrasts; real clips have none."""
         return ContrastedClips(shapes_clips(split, size, data.resolution, data.num_frames))
 
     def example_shapes(
@@ -73,7 +75,7 @@ class TextEncoderTaskConfig(TaskConfig):
 
 
 class ClipTower(nn.Module):
-    """A few frames, stacked as channels, to one embedding: a small residual network."""
+    """A small residual network from a few frames, stacked as channels, to one embedding."""
 
     channels: tuple[int, ...]
     embedding_dim: int
@@ -85,7 +87,8 @@ class ClipTower(nn.Module):
         for i, channels in enumerate(self.channels):
             x = Downsample(name=f"downsample_{i}")(x) if i else x
             x = ResnetBlock(channels, 8, UNET_NORM_EPS, name=f"resnet_{i}")(x)
-        # What there is, wherever it is, beside where it is: shapes are told by the first.
+        # Maximum and mean show what is in the clip, wherever it is; they distinguish the shapes.
+        # The flattened features also show where it is.
         parts = x.max((1, 2)), x.mean((1, 2)), x.reshape(x.shape[0], -1)
         return nn.Dense(self.embedding_dim, name="projection")(jnp.concatenate(parts, axis=1))
 
@@ -94,7 +97,7 @@ class TextEncoderTask(Task):
     """Text encoder, its projection and the clip tower, under the symmetric contrastive loss.
 
     A batch has `video`, uint8 `[B, F, H, W, 3]`, `tokens`, int32 `[B, T]`, and may have
-    `contrast_tokens`, `[B, K, T]`, of captions that are wrong of the clip.
+    `contrast_tokens`, `[B, K, T]`, of captions that do not describe the clip.
     """
 
     couples_samples = "the contrastive loss compares every sample with all of its batch"
@@ -124,8 +127,8 @@ class TextEncoderTask(Task):
         text, clips = self._embed(params, batch)
         # CLIP clips the temperature at 1/100, where training becomes unstable.
         logits = jnp.exp(jnp.minimum(params["log_scale"], jnp.log(100.0))) * text @ clips.T
-        # Prompts may say the same of several clips of a batch; these count as wrong, and the loss
-        # has a floor above zero. Rankings are not affected.
+        # A prompt may describe several clips of a batch. The other ones count as wrong, so the loss
+        # cannot reach zero. Rankings are not affected.
         labels = jnp.arange(len(clips))
         right, contrasts = logits[: len(clips)], logits[len(clips) :]
         to_clips = -jnp.mean(jax.nn.log_softmax(right, axis=1)[labels, labels])
@@ -137,7 +140,10 @@ class TextEncoderTask(Task):
         return 0.5 * (to_clips + to_text), metrics
 
     def _embed(self, params: Params, batch: Batch) -> tuple[jax.Array, jax.Array]:
-        """Unit embeddings of texts, `[B, D]`, with contrasts `[B + B K, D]`, and clips, `[B, D]`."""
+        """Returns unit embeddings of texts, `[B, D]`, and of clips, `[B, D]`.
+
+        With contrasts, those of texts are `[B + B K, D]`.
+        """
         config, video = self._config, batch["video"]
         picked = np.linspace(0, video.shape[1] - 1, config.num_frames).round().astype(int)
         frames = resize(to_float(video[:, picked]), config.resolution)

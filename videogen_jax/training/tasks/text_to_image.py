@@ -1,6 +1,7 @@
-"""Training the text-to-image model (§3.1): latents of single frames, given their captions.
+"""Training the text-to-image model (§3.1) on latents of single frames and their captions.
 
-The paper takes Stable Diffusion's; a small model that ships trains its own on first frames of clips.
+The paper uses Stable Diffusion's model. A small model that ships trains its own on the first frames
+of clips.
 """
 
 import dataclasses
@@ -37,11 +38,11 @@ SAMPLE_PROMPTS = 8
 
 @dataclasses.dataclass(frozen=True)
 class TextToImageTaskConfig(TaskConfig):
-    """What training starts from, and what its loss drops and weighs."""
+    """Warm start, text dropout and loss weighting of the text-to-image task."""
 
     command = "text_to_image"
 
-    warm_start: str = ""  # the component to go on from, such as image_unet; "" for none
+    warm_start: str = ""  # the component to start from, such as image_unet; "" for none
     text_dropout: float = 0.1
     min_snr_gamma: float | None = None
     posterior_noise: bool = True  # latents are draws of the autoencoder's posterior, not its mean
@@ -60,7 +61,7 @@ class TextToImageTaskConfig(TaskConfig):
 
 
 class TextToImageTask(Task):
-    """The image UNet on the first frame of each clip of the batch."""
+    """The image UNet, trained on the first frame of each clip of the batch."""
 
     def __init__(self, config: TextToImageTaskConfig, context: TaskContext):
         model, compute = context.model, context.compute
@@ -95,11 +96,11 @@ class TextToImageTask(Task):
         return denoising_loss(image.schedule, predict, x0, loss_keys, config.min_snr_gamma)
 
     def samples(self, params: Params, seed: int) -> Samples:
-        """A row of pictures of validation captions, as the pipeline makes them."""
+        """Samples a row of images of validation captions with the pipeline."""
         examples = self._context.validation(SAMPLE_PROMPTS)
-        given = {**self._context.components, "image_unet": params}
+        components = {**self._context.components, "image_unet": params}
         images = self._cascade.sample_image(
-            given,
+            components,
             validation_prompts(self._context, self._cascade, examples),
             noise.sample_keys(np.uint32(seed), np.arange(len(examples))),
         )

@@ -1,7 +1,8 @@
 """Training the video decoder (§3.4, §3.5): clean clips from the latents of degraded ones.
 
-L1 and, if wanted, the patch GAN of Stable Diffusion's autoencoder. Its third loss, LPIPS, is not
-here: it needs the weights of a VGG network, which this library does not convert.
+The losses are L1 and, optionally, the patch GAN of Stable Diffusion's autoencoder. Its third loss,
+LPIPS, is not implemented: it needs the weights of a VGG network, which this library does not
+convert.
 
 Letters: B clips, F frames, N images (B × F folded), H height, W width, C channels.
 """
@@ -50,10 +51,10 @@ _ADVERSARIAL_COUPLES = "the discriminator and its weight normalise over the whol
 
 @dataclasses.dataclass(frozen=True)
 class VideoDecoderTaskConfig(TaskConfig):
-    """What the video decoder's loss weighs.
+    """Adversarial weight and discriminator of the video decoder task.
 
-    Stable Diffusion's autoencoder has an `adversarial_weight` of 0.5, from step 50,000 on; a video
-    decoder starts where that training ended and needs no delay.
+    Stable Diffusion's autoencoder has an `adversarial_weight` of 0.5 from step 50,000. A video
+    decoder starts where that training ended, so it needs no delay.
     """
 
     command = "video_decoder"
@@ -87,11 +88,11 @@ class VideoDecoderTaskConfig(TaskConfig):
 
 
 class VideoDecoderTask(Task):
-    """`VideoDecoder`, from pairs of clean and degraded clips as `DegradedClips` gives them.
+    """`VideoDecoder`, trained on pairs of clean and degraded clips from `DegradedClips`.
 
-    A batch has `video` and `degraded`, both uint8 `[B, F, H, W, 3]`. The degraded clip is encoded
-    by the frozen image encoder at the last stage's resolution; what is decoded from it is compared
-    with the clean clip, so the decoder learns to take back what the degradations did.
+    A batch has `video` and `degraded`, both uint8 `[B, F, H, W, 3]`. The frozen image encoder
+    encodes the degraded clip at the last stage's resolution. The decoded clip is compared with the
+    clean clip, so the decoder learns to undo the degradations.
     """
 
     def __init__(self, config: VideoDecoderTaskConfig, context: TaskContext):
@@ -109,7 +110,7 @@ class VideoDecoderTask(Task):
         self._draw = jax.jit(self._pictures)
 
     def init(self, key: jax.Array) -> Params:
-        """`video_decoder` and, with an adversarial weight, `discriminator`."""
+        """Returns `video_decoder` and, with an adversarial weight, `discriminator`."""
         decoder_key, discriminator_key = jax.random.split(key)
         params = {"video_decoder": init_video_decoder(decoder_key, self._model.autoencoder)}
         if self._config.adversarial_weight:
@@ -119,10 +120,12 @@ class VideoDecoderTask(Task):
         return params
 
     def warm_start(self, params: Params) -> Params:
-        """The frozen autoencoder's decoder; only temporal layers are new. Prints what it copied.
+        """Copies the frozen autoencoder's decoder and prints what it copied.
+
+        Only the temporal layers keep their fresh parameters.
 
         Raises:
-            UserError: another name or shape differs; lists every key.
+            UserError: any other name or shape differs; the message lists every such key.
         """
         decoder = begin_from(
             params["video_decoder"], self.frozen["autoencoder"], warm_start_video_decoder
@@ -140,7 +143,7 @@ class VideoDecoderTask(Task):
         if not self._config.adversarial_weight:
             return reconstruction, metrics
         weight = self._adaptive_weight(params, latents, clean)
-        # One loss for both players: each sees the other through a stop_gradient.
+        # One loss trains both networks: each sees the other through a stop_gradient.
         fooling = self._fooling(jax.lax.stop_gradient(params["discriminator"]), decoded)
         judging = self._judging(params["discriminator"], clean, jax.lax.stop_gradient(decoded))
         loss = reconstruction + self._config.adversarial_weight * weight * fooling + judging
@@ -148,7 +151,7 @@ class VideoDecoderTask(Task):
         return loss, {**metrics, "adaptive_weight": weight}
 
     def _latents(self, frozen: Params, batch: Batch) -> jax.Array:
-        """Raw latents of the degraded clip."""
+        """Returns the unscaled latents of the degraded clip."""
         return unscale_latents(self._model.autoencoder, self._scaled_latents(frozen, batch))
 
     def _scaled_latents(self, frozen: Params, batch: Batch) -> jax.Array:
@@ -164,17 +167,20 @@ class VideoDecoderTask(Task):
         return logits
 
     def _fooling(self, params: Params, decoded_BFHWC: jax.Array) -> jax.Array:
-        """The decoder's side of the game: its patches should look real."""
+        """Returns the decoder's adversarial loss, which is low if its patches look real."""
         return -self._logits(params, decoded_BFHWC).mean()
 
     def _judging(self, params: Params, real: jax.Array, decoded: jax.Array) -> jax.Array:
-        """The discriminator's side: the hinge loss (Lim & Ye 2017)."""
+        """Returns the discriminator's hinge loss (Lim & Ye 2017)."""
         of_real = jax.nn.relu(1.0 - self._logits(params, real)).mean()
         of_decoded = jax.nn.relu(1.0 + self._logits(params, decoded)).mean()
         return 0.5 * (of_real + of_decoded)
 
     def _adaptive_weight(self, params: Params, latents: jax.Array, clean: jax.Array) -> jax.Array:
-        """Makes both losses pull equally hard at the last layer (VQGAN, Esser et al. 2021, eq. 7)."""
+        """Returns the weight that gives both losses equal gradient norms at the last layer.
+
+        It is eq. 7 of VQGAN (Esser et al. 2021).
+        """
         params = jax.lax.stop_gradient(params)
         leaves = trees.flatten(params["video_decoder"])
 
@@ -190,7 +196,7 @@ class VideoDecoderTask(Task):
         return jnp.clip(reconstruction / (fooling + _ADAPTIVE_EPSILON), 0.0, _MAX_ADAPTIVE_WEIGHT)
 
     def samples(self, params: Params, seed: int) -> Samples:
-        """For each clip, rows of frames: clean, degraded, image decoder, video decoder."""
+        """Returns rows of frames for each clip: clean, degraded, image decoder, video decoder."""
         examples = self._context.validation(SAMPLE_CLIPS)
         batch = {name: np.stack([e[name] for e in examples]) for name in ("video", "degraded")}
         rows = self._draw(params["video_decoder"], self.frozen, batch)
@@ -215,5 +221,5 @@ def _l1(x: jax.Array, y: jax.Array) -> jax.Array:
 
 
 def _change(video_BFHWC: jax.Array) -> jax.Array:
-    """From frame to frame."""
+    """Returns the differences between consecutive frames."""
     return jnp.diff(video_BFHWC, axis=1)

@@ -1,1 +1,1 @@
-"""What a run tells of itself: numbers, speed, memory, traces."""
+"""Telemetry of a run: metrics, speed, memory and traces."""

@@ -1,4 +1,4 @@
-"""Which code made a checkpoint."""
+"""The version of the code, as saved in checkpoints."""
 
 import importlib.metadata
 import subprocess
@@ -10,9 +10,9 @@ import videogen_jax
 
 
 def code_version() -> dict[str, str]:
-    """Versions of this package and of JAX, and the git commit if the package is a checkout's.
+    """Returns the versions of this package and of JAX, and the git commit if it is a checkout.
 
-    `-dirty` after the commit says that files differ from it.
+    `-dirty` after the commit means that files differ from it.
     """
     try:
         version = importlib.metadata.version("videogen-jax")
@@ -21,7 +21,7 @@ def code_version() -> dict[str, str]:
     found = {"videogen_jax": version, "jax": jax.__version__}
     package = Path(videogen_jax.__file__).parent
     try:
-        # A package installed within some other checkout is not one of its files.
+        # A package that is installed inside another checkout is not tracked there.
         _git(package, "ls-files", "--error-unmatch", "__init__.py")
         found["git"] = _git(package, "describe", "--always", "--dirty", "--abbrev=40")
     except (OSError, subprocess.CalledProcessError):

@@ -1,7 +1,8 @@
-"""Floating-point operations of a program, counted in its jaxpr, and what devices can do at most.
+"""Floating-point operations of a program, counted in its jaxpr, and peak rates of devices.
 
-XLA's own count takes the body of a loop once, however often it runs, so that a step that accumulates
-over micro-batches would seem as cheap as one micro-batch. Here a scan counts its length.
+XLA's own count includes the body of a loop once, however often it runs. So a step that accumulates
+over micro-batches would seem as cheap as one micro-batch. Here, the body of a scan counts once per
+iteration.
 """
 
 import dataclasses
@@ -12,8 +13,8 @@ from typing import Any
 import jax
 from jax.extend.core import ClosedJaxpr, Jaxpr
 
-# Peak of dense bfloat16 products per device, operations a second, from the makers' data sheets; by what
-# `Device.device_kind` starts with, the longer name first.
+# Peak of dense bfloat16 products per device, in operations per second, from the manufacturers' data
+# sheets. The keys are prefixes of `Device.device_kind`, longer ones first.
 _PEAK_FLOPS = (
     ("TPU v6 lite", 918e12),
     ("TPU v6e", 918e12),
@@ -28,15 +29,15 @@ _PEAK_FLOPS = (
 
 @dataclasses.dataclass(frozen=True)
 class FlopCount:
-    """Operations of one call, a multiplication and an addition being two; over all devices.
+    """Operations of one call over all devices; a multiplication and an addition are two operations.
 
-    Only matrix products and convolutions count, as is usual. What a remat policy computes again is
-    computed, so it counts.
+    As usual, only matrix products and convolutions count. Operations that a remat policy repeats
+    count each time.
     """
 
     products: float = 0.0
     convolutions: float = 0.0
-    uncounted: tuple[str, ...] = ()  # what has operations that are not known: loops, kernels
+    uncounted: tuple[str, ...] = ()  # primitives with unknown operations: loops, kernels
 
     @property
     def total(self) -> float:
@@ -54,20 +55,24 @@ class FlopCount:
 
 
 def peak_flops(device_kind: str) -> float | None:
-    """Peak of bfloat16 products a second of such a device; None if it is not known."""
+    """Returns a device's peak of bfloat16 products, in operations per second; None if unknown."""
     return next((peak for kind, peak in _PEAK_FLOPS if device_kind.startswith(kind)), None)
 
 
 def jaxpr_flops(fn: Callable[..., Any], *args: Any) -> FlopCount:
-    """The operations of `fn(*args)`; arrays may be `jax.ShapeDtypeStruct`. Nothing is computed."""
+    """Counts the operations of `fn(*args)` without computing anything.
+
+    Arrays may be `jax.ShapeDtypeStruct`.
+    """
     return count_flops(jax.make_jaxpr(fn)(*args).jaxpr)
 
 
 def count_flops(jaxpr: Jaxpr) -> FlopCount:
-    """The operations of a traced program, such as `jax.jit(f).trace(*args).jaxpr.jaxpr`.
+    """Counts the operations of a traced program, such as `jax.jit(f).trace(*args).jaxpr.jaxpr`.
 
-    The body of a scan counts as often as it runs, that of a `while` once and is named in
-    `uncounted`; of a `cond` the dearest branch counts; the body of a `shard_map` once per device.
+    The body of a `scan` counts once per iteration. The body of a `while` counts once, and
+    `uncounted` names it. The most expensive branch of a `cond` counts. The body of a `shard_map`
+    counts once per device.
     """
     total = FlopCount()
     for eqn in jaxpr.eqns:
@@ -100,7 +105,7 @@ def _of_equation(eqn: Any) -> FlopCount:
 
 
 def _of_inner(eqn: Any) -> FlopCount:
-    """Of all programs that an equation calls."""
+    """Counts the operations of all programs that an equation calls."""
     total = FlopCount()
     for value in eqn.params.values():
         for jaxpr in _jaxprs(value):
@@ -126,7 +131,7 @@ def _of_product(eqn: Any) -> float:
 
 
 def _of_convolution(eqn: Any) -> float:
-    """Padding counts as if it were data; zeros that `lhs_dilation` puts between data do not."""
+    """Counts padding as data, but not the zeros that `lhs_dilation` inserts between data."""
     kernel = eqn.invars[1].aval.shape
     _, in_features, *spatial = eqn.params["dimension_numbers"].rhs_spec
     taps = kernel[in_features] * math.prod(kernel[axis] for axis in spatial)

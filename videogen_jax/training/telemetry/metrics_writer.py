@@ -1,4 +1,4 @@
-"""Where a run's numbers and pictures go: `metrics.jsonl`, TensorBoard events, `samples/`."""
+"""Writing a run's metrics and samples: `metrics.jsonl`, TensorBoard events, `samples/`."""
 
 import json
 import logging
@@ -23,9 +23,9 @@ _MAX_GIF_FPS = 50.0
 
 
 class MetricsWriter:
-    """Appends scalars and pictures of one run; a context manager that flushes at the end.
+    """The writer of a run's scalars and pictures; a context manager that flushes at the end.
 
-    Without tensorboardX it says so, and writes all but the TensorBoard events.
+    If tensorboardX is not installed, it prints that and writes no TensorBoard events.
     """
 
     def __init__(self, run_dir: Path):
@@ -50,9 +50,10 @@ class MetricsWriter:
                 self._events.add_scalar(name, value, step)
 
     def samples(self, step: int, samples: Samples) -> None:
-        """Writes rows of pictures as `samples/step_00001000.png`, clips also as `.mp4` side by side.
+        """Writes rows of pictures as `samples/step_00001000.png`, and clips also as `.mp4`.
 
-        TensorBoard gets the picture as `samples` and the clips, animated, as `videos`.
+        The `.mp4` has the clips side by side. TensorBoard receives the picture as `samples` and the
+        animated clips as `videos`.
         """
         path = self._samples / f"step_{step:08d}.png"
         sheet_HWC = rearrange(samples.rows_RFHWC, "r f h w c -> (r h) (f w) c")
@@ -80,14 +81,14 @@ def _event_writer(folder: Path) -> "SummaryWriter | None":
 
 
 def _tiled(pictures_NHWC: np.ndarray, columns: int) -> np.ndarray:
-    """Pictures in rows as one; black where the last row has none."""
+    """Arranges pictures in rows, as one picture; it is black where the last row is not full."""
     missing = -len(pictures_NHWC) % columns
     padded = np.pad(pictures_NHWC, ((0, missing), (0, 0), (0, 0), (0, 0)))
     return rearrange(padded, "(r c) h w rgb -> (r h) (c w) rgb", c=columns)
 
 
 def _add_animation(events: "SummaryWriter", tag: str, video: Video, step: int) -> None:
-    """Adds a moving picture, as `add_video` does, which needs moviepy."""
+    """Adds an animated GIF, like `add_video`, which would need moviepy."""
     from tensorboardX.proto.summary_pb2 import Summary  # pyright: ignore[reportAttributeAccessIssue]
 
     height, width, colours = video.frames.shape[1:]
@@ -98,7 +99,7 @@ def _add_animation(events: "SummaryWriter", tag: str, video: Video, step: int) -
 
 
 class NoMetrics:
-    """In place of a `MetricsWriter` in processes that do not write."""
+    """A `MetricsWriter` that writes nothing, for all processes but the main one."""
 
     def __enter__(self) -> "NoMetrics":
         return self
@@ -107,7 +108,7 @@ class NoMetrics:
         pass
 
     def scalars(self, step: int, values: dict[str, float]) -> None:
-        """Nothing."""
+        """Does nothing."""
 
     def samples(self, step: int, samples: Samples) -> None:
-        """Nothing."""
+        """Does nothing."""

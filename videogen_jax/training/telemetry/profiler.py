@@ -13,10 +13,10 @@ _log = logging.getLogger(__name__)
 
 
 def parse_steps(text: str) -> tuple[int, int]:
-    """`START:STOP`, both included and counted from 1.
+    """Parses `START:STOP`, two steps that are both included and counted from 1.
 
     Raises:
-        UserError: it is something else, or STOP is before START.
+        UserError: the text has another form, or STOP is before START.
     """
     found = re.fullmatch(r"(\d+):(\d+)", text)
     first, last = (int(number) for number in found.groups()) if found else (0, 0)
@@ -28,10 +28,10 @@ def parse_steps(text: str) -> tuple[int, int]:
 
 
 class Profiler:
-    """Traces the steps `steps = (first, last)` into `directory`; None traces nothing.
+    """A trace of the steps `steps = (first, last)` in `directory`; None traces nothing.
 
-    A context manager: what is being traced when it is left is written too. Before and after it waits
-    for the device, so that the trace has these steps and no other.
+    Leaving this context manager writes an unfinished trace. It waits for the device before and
+    after the trace, so that the trace contains exactly these steps.
     """
 
     def __init__(self, directory: Path, steps: tuple[int, int] | None):
@@ -45,7 +45,10 @@ class Profiler:
         self._stop()
 
     def before(self, step: int, state: Any) -> None:
-        """To be called before each step, counted from 1, with the state that it starts from."""
+        """Starts or stops the trace before `step`, counted from 1, which starts from `state`.
+
+        Call it before each step.
+        """
         if self._steps is None:
             return
         first, last = self._steps

@@ -1,4 +1,4 @@
-"""What a running training tells: metrics, progress, speed; and when it has to stop."""
+"""The log of a run: metrics, progress and speed, and the error of a run that diverges."""
 
 import logging
 import math
@@ -17,14 +17,14 @@ _SKIPPED = ("skipped", "skipped_in_a_row")  # counts among a step's metrics
 
 
 class RunLog:
-    """Writes the metrics of one step in every `every`, fetched a step late to keep devices busy.
+    """The log of every `every`-th step's metrics, fetched a step late to keep devices busy.
 
     Args:
-        writer: of the run directory, in the one process that writes.
-        progress: the bar, which shows loss and speed.
-        meter: of the run's time.
+        writer: writes to the run directory, in the main process.
+        progress: the progress bar, which shows loss and speed.
+        meter: measures the run's time.
         first: steps done before this log begins.
-        max_skipped: skipped steps in a row that end the run.
+        max_skipped: number of consecutive skipped steps that ends the run.
     """
 
     def __init__(
@@ -45,12 +45,12 @@ class RunLog:
         self._since = meter.stepping(), first
 
     def costs(self, cost: StepCost) -> None:
-        """Tells what a step costs; speeds are reported by it from then on."""
+        """Prints and stores the cost of a step, from which later speeds are computed."""
         self._cost = cost
         self._report(logging.INFO, str(cost))
 
     def step(self, done: int, metrics: Scalars, every: int) -> None:
-        """Takes the metrics of step `done`; writes those of the last step that is to be logged.
+        """Takes the metrics of step `done`, and writes pending metrics of an earlier step.
 
         Raises:
             Diverged: as `flush`, at every step that is logged.
@@ -61,7 +61,7 @@ class RunLog:
             self._pending = done, metrics
 
     def flush(self) -> None:
-        """Writes what is pending and looks at the newest step; waits for its result.
+        """Writes pending metrics and checks the newest step, waiting for its result.
 
         Raises:
             Diverged: too many steps in a row were skipped.
@@ -71,7 +71,7 @@ class RunLog:
             self._check(*self._newest)
 
     def means(self) -> dict[str, float]:
-        """The mean of each metric over what was written since the last call."""
+        """Returns the mean of each metric over the rows written since the last call."""
         means = {name: sum(values) / len(values) for name, values in self._recent.items()}
         self._recent = {}
         return means
@@ -83,7 +83,8 @@ class RunLog:
         if in_a_row >= self._max_skipped:
             raise Diverged(
                 f"loss or gradient not finite in {in_a_row} steps in a row, up to step {step}; "
-                f"the last checkpoint has what was before (loop.max_skipped is {self._max_skipped})"
+                "the last checkpoint has the parameters from before them (loop.max_skipped is "
+                f"{self._max_skipped})"
             )
         if skipped > self._skipped:
             text = f"step {step}: {skipped} updates skipped so far, loss or gradient not finite"
@@ -96,7 +97,7 @@ class RunLog:
         (step, metrics), self._pending = self._pending, None
         self._check(step, metrics)
         values = {name: float(value) for name, value in jax.device_get(metrics).items()}
-        # A quarter of the timesteps that a small batch has no sample of has no error either.
+        # A small batch may have no sample in a quarter of the timesteps, and so no error there.
         values = {name: value for name, value in values.items() if math.isfinite(value)}
         now, (then, before) = self._meter.stepping(), self._since
         self._since = now, step

@@ -1,4 +1,4 @@
-"""What a run achieves: how fast it is, how much of its devices it uses, where its time goes."""
+"""Throughput of a run: its speed, the utilisation of its devices, and where its time goes."""
 
 import contextlib
 import time
@@ -11,17 +11,17 @@ from videogen_jax.training.telemetry.flops import FlopCount, peak_flops
 
 Item = TypeVar("Item")
 
-# What the loop does beside steps. Waiting for data is part of how fast steps go; the rest is not.
+# What the loop does besides steps. Only waiting for data counts towards the time of steps.
 BREAKS = ("start", "compile", "checkpoint", "samples")
 DATA = "data"
 
 
 class Meter:
-    """Wall time since it was made, by what it was spent on.
+    """Wall time since the creation of the meter, by what it was spent on.
 
-    Time that nobody accounts for is the steps': devices compute while the loop prepares the next
-    step, so it shows where the loop waits for a step's result. Likewise time spent on data is what
-    the loop waited for it, whether or not devices were still busy meanwhile.
+    Time that is not accounted for elsewhere counts for steps: devices compute while the loop
+    prepares the next step, so this is where the loop waits for a step's result. Likewise, time
+    spent on data is the time that the loop waited for it, even if devices were still busy.
     """
 
     def __init__(self, clock: Callable[[], float] = time.perf_counter):
@@ -31,7 +31,7 @@ class Meter:
 
     @contextlib.contextmanager
     def spend(self, what: str) -> Iterator[None]:
-        """Accounts for the block's time; `what` is one of `BREAKS` or `DATA`."""
+        """Counts the block's time for `what`, one of `BREAKS` or `DATA`."""
         began = self._clock()
         try:
             yield
@@ -39,7 +39,7 @@ class Meter:
             self._spent[what] += self._clock() - began
 
     def waiting(self, items: Iterable[Item]) -> Iterator[Item]:
-        """The items, with the time that each takes to come counted as waiting for data."""
+        """Yields the items, and counts the time until each arrives as waiting for data."""
         iterator = iter(items)
         while True:
             with self.spend(DATA):
@@ -50,11 +50,11 @@ class Meter:
             yield item
 
     def stepping(self) -> float:
-        """Seconds of steps, with the waiting for their data and without all else."""
+        """Returns the seconds spent on steps, including waiting for their data."""
         return self._clock() - self._began - sum(self._spent[what] for what in BREAKS)
 
     def shares(self) -> dict[str, float]:
-        """The share of all time by what it was spent on, `steps` first; they sum to 1."""
+        """Returns the share of the time by what it was spent on, `steps` first; they sum to 1."""
         total = max(self._clock() - self._began, 1e-9)
         shares = {what: seconds / total for what, seconds in self._spent.items()}
         return {"steps": 1.0 - sum(shares.values()), **shares}
@@ -67,14 +67,14 @@ class Meter:
 
 
 class StepCost(NamedTuple):
-    """What one step takes, over all devices. `peak` is None where devices are not known."""
+    """The cost of one step over all devices. `peak` is None if the devices are not known."""
 
     flops: FlopCount
     frames: int
-    peak: float | None  # operations a second
+    peak: float | None  # operations per second
 
     def rates(self, steps_per_second: float) -> dict[str, float]:
-        """Steps, frames and operations a second; and MFU, the operations' share of the peak."""
+        """Returns steps, frames and operations per second, and MFU, the share of the peak."""
         rates = {
             "steps_per_second": steps_per_second,
             "frames_per_second": self.frames * steps_per_second,
@@ -94,20 +94,20 @@ class StepCost(NamedTuple):
 
 
 def step_cost(flops: FlopCount, batch: Mapping[str, Any], devices: Sequence[Any]) -> StepCost:
-    """The cost of a step on `batch`, whose arrays are those of all processes."""
+    """Returns the cost of a step on `batch`, whose arrays span all processes."""
     peak = peak_flops(devices[0].device_kind)
     return StepCost(flops, count_frames(batch), None if peak is None else peak * len(devices))
 
 
 def count_frames(batch: Mapping[str, Any]) -> int:
-    """Frames that a batch shows: those of its clips, or its single images."""
+    """Counts the frames of a batch: those of its clips, or its single images."""
     clips = [x.shape[0] * x.shape[1] for x in batch.values() if x.ndim == 5]
     images = [x.shape[0] for name, x in batch.items() if x.ndim == 4 and "flow" not in name]
     return max(clips) if clips else sum(images)
 
 
 def peak_memory() -> dict[str, float]:
-    """The most that any local device has held, in GiB; nothing where devices do not tell."""
+    """Returns the peak memory of any local device, in GiB; empty if devices do not report it."""
     stats = [device.memory_stats() for device in jax.local_devices()]
     peaks = [s["peak_bytes_in_use"] for s in stats if s and "peak_bytes_in_use" in s]
     return {"memory_peak_gib": max(peaks) / 2**30} if peaks else {}
