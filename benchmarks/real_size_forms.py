@@ -1,4 +1,4 @@
-"""The other forms of a model of real size, and its networks in JAX against torch's outputs."""
+"""The other forms of a model of real size, and the comparison of its networks with torch."""
 
 import shutil
 from pathlib import Path
@@ -23,7 +23,7 @@ from videogen_jax.weights.tables.text_encoder import TEXT_ENCODER
 
 
 def write_pickles(source: Path, folder: Path) -> None:
-    """Writes a diffusers folder again with its weights as `.bin`."""
+    """Writes a copy of a diffusers folder with its weights as `.bin`."""
     shutil.copytree(source, folder, ignore=shutil.ignore_patterns("*.safetensors"))
     for file in source.glob("*/*.safetensors"):
         tensors = SafeTensors(file)
@@ -33,10 +33,9 @@ def write_pickles(source: Path, folder: Path) -> None:
 
 
 def write_single_file(model: Path, path: Path) -> None:
-    """Writes a converted model as a single file, by our tables backwards.
+    """Writes a converted model as a single file, by inverting this library's tables.
 
-    That the names in it are the real ones is shown by
-    `tests/weights/stable_diffusion/test_single_file.py`.
+    `tests/weights/stable_diffusion/test_single_file.py` tests that its names are the real ones.
     """
     config = load_config(model / "config.json", ModelConfig)
     unet, levels = config.image.unet, len(config.autoencoder.block_out_channels)
@@ -63,7 +62,7 @@ def write_single_file(model: Path, path: Path) -> None:
 
 
 def differing_weights(first: Path, second: Path) -> list[str]:
-    """The names of tensors that two safetensors files have not bit for bit the same."""
+    """Lists the tensors that are not equal bit for bit in two safetensors files."""
     ours, theirs = SafeTensors(first), SafeTensors(second)
     names = set(ours) ^ set(theirs)
     shared = set(ours) & set(theirs)
@@ -71,7 +70,7 @@ def differing_weights(first: Path, second: Path) -> list[str]:
 
 
 def compare(model: Path, reference: Path) -> None:
-    """Prints a line of a table for each output of torch: how far ours is from it."""
+    """Prints a table row for each output of torch: the difference of ours from it."""
     config = load_config(model / "config.json", ModelConfig)
     values = np.load(reference)
     _compare_text(config, model, values)

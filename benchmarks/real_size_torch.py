@@ -1,7 +1,7 @@
-"""Stable Diffusion 1.5 and 2.1 at their real sizes with random weights, and what torch makes of them.
+"""Stable Diffusion 1.5 and 2.1 at their real sizes with random weights, and torch's outputs.
 
-The files are those that diffusers writes; inputs and outputs of every network go to a npz file, so
-that torch and JAX need not be in memory together.
+diffusers writes the files. Inputs and outputs of every network go to an npz file, so torch and JAX
+need not be in memory together.
 """
 
 import json
@@ -50,16 +50,16 @@ FAMILIES: dict[str, dict[str, dict[str, Any]]] = {
         "scheduler": {"prediction_type": "v_prediction"},
     },
 }
-"""What the published configurations (2.1: the 768-v model) have beside the classes' defaults."""
+"""Fields in which the published configurations (2.1: 768-v) differ from the classes' defaults."""
 
 
 def write_source(family: str, folder: Path, reference: Path) -> None:
     """Writes a diffusers folder, one network in memory at a time, and the outputs of each.
 
     Args:
-        family: Of `FAMILIES`.
-        folder: To write.
-        reference: npz file to write: see `_text`, `_unet` and `_autoencoder` for its names.
+        family: A key of `FAMILIES`.
+        folder: The folder to write.
+        reference: The npz file to write; `_text`, `_unet` and `_autoencoder` define its names.
     """
     spec = FAMILIES[family]
     torch.manual_seed(0)
@@ -90,7 +90,7 @@ def write_source(family: str, folder: Path, reference: Path) -> None:
 
 
 def save_checkpoint(weights: dict[str, np.ndarray], path: Path) -> None:
-    """Writes a single-file checkpoint as the trainers of Stable Diffusion did."""
+    """Writes a single-file checkpoint like those published for Stable Diffusion."""
     tensors = {key: torch.from_numpy(value) for key, value in weights.items()}
     torch.save({"epoch": 0, "global_step": 1, "state_dict": tensors}, path)
 
@@ -101,7 +101,7 @@ def _build_text_encoder(spec: dict[str, dict[str, Any]]) -> torch.nn.Module:
             vocab_size=VOCAB_SIZE,
             max_position_embeddings=CONTEXT,
             bos_token_id=VOCAB_SIZE - 2,
-            eos_token_id=2,  # as in the published files: the highest id is meant
+            eos_token_id=2,  # as in the published files, where it stands for the highest id
             **spec["text_encoder"],
         )
     )
@@ -112,7 +112,7 @@ def _build_unet(spec: dict[str, dict[str, Any]]) -> torch.nn.Module:
 
 
 def _build_autoencoder(spec: dict[str, dict[str, Any]]) -> torch.nn.Module:
-    # Its signature says that there is one level only.
+    # The signature's types allow for one level only.
     levels: dict[str, Any] = {
         "down_block_types": ("DownEncoderBlock2D",) * 4,
         "up_block_types": ("UpDecoderBlock2D",) * 4,
@@ -122,7 +122,7 @@ def _build_autoencoder(spec: dict[str, dict[str, Any]]) -> torch.nn.Module:
 
 
 def _perturb(model: torch.nn.Module) -> None:
-    """Makes norms and biases matter, which start as ones and zeros; matrices keep their scale."""
+    """Perturbs norms and biases, which start as ones and zeros; matrices keep their scale."""
     for parameter in model.parameters():
         if parameter.ndim == 1:
             parameter.data += 0.1 * torch.randn_like(parameter)
@@ -158,6 +158,6 @@ def _autoencoder(model: Any, values: dict[str, np.ndarray]) -> None:
 
 
 def _write_tokenizer(folder: Path) -> None:
-    """A vocabulary of the right size without merges; nothing is tokenised."""
+    """Writes a vocabulary of the right size without merges; nothing is tokenised."""
     tokens = [*(f"token{i}" for i in range(VOCAB_SIZE - 2)), START_TOKEN, END_TOKEN]
     save_clip_format(folder, {token: i for i, token in enumerate(tokens)}, [], CONTEXT)

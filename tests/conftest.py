@@ -1,6 +1,6 @@
-"""Test set-up: 8 virtual CPU devices, full float32 products, quick compilation.
+"""Test set-up: 8 virtual CPU devices, full float32 precision, fast compilation.
 
-Without most of XLA's optimizations programs compile in half the time, which is most of the suite's.
+Compilation takes most of the suite's time. It is twice as fast without most of XLA's optimizations.
 """
 
 import jax
@@ -36,12 +36,12 @@ def pytest_configure(config):
 
 
 def pytest_collection_modifyitems(items):
-    """The file that takes longest goes first, or one process waits for it at the end."""
+    """Run the file that takes longest first, so no process waits for it at the end."""
     items.sort(key=lambda item: item.path.name != "test_run.py")
 
 
 def pytest_sessionfinish(session):
-    """With `--without-references`, fail if skips have left nothing of a file that was asked for."""
+    """With `--without-references`, fail if no test of a requested file has passed."""
     config = session.config
     terminal = config.pluginmanager.get_plugin("terminalreporter")
     if not references.skip_if_absent or terminal is None or session.exitstatus != 0:

@@ -59,8 +59,8 @@ def test_a_new_directory_may_be_there_if_it_is_empty(tmp_path):
             require_new_directory(taken)
 
 
-def test_what_a_killed_process_left_is_not_taken_up(tmp_path):
-    left = tmp_path / f".model.{os.getpid()}"  # in a container the id may come again
+def test_leftovers_of_a_killed_process_are_not_used(tmp_path):
+    left = tmp_path / f".model.{os.getpid()}"  # process ids recur in containers
     left.mkdir()
     (left / "half").touch()
     with replacing(tmp_path / "model") as temporary:

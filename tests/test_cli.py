@@ -1,4 +1,4 @@
-"""The `videogen` command: its table, its help, its errors."""
+"""The `videogen` command: its commands, its help, its errors."""
 
 import importlib
 import re
@@ -17,13 +17,13 @@ from videogen_jax.errors import EXTRAS, missing_package
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-# Not installed for the tests: what these extras install, by the packages that are imported.
+# Extras that are not installed for the tests: distributions by the packages that are imported.
 PLANNING = {"libtpu": "libtpu", "jax_plugins": "jax-cuda12-plugin"}
 
 
 @pytest.fixture
 def videogen(monkeypatch, capsys):
-    """Runs `videogen` in this process; gives its exit code, stdout and stderr."""
+    """Runs `videogen` in this process; returns its exit code, stdout and stderr."""
 
     monkeypatch.setenv("COLUMNS", "80")
 
@@ -41,7 +41,7 @@ def videogen(monkeypatch, capsys):
 
 @pytest.fixture
 def exported(monkeypatch) -> list[tuple[str, list[str]]]:
-    """What the command `export` is called with, in place of its work."""
+    """The arguments of calls of the command `export`, which are only recorded."""
     calls: list[tuple[str, list[str]]] = []
 
     def call(prog: str, arguments: Sequence[str]) -> None:
@@ -69,7 +69,7 @@ def test_the_help_of_a_group_lists_its_commands(videogen, group):
 
 
 def test_help_loads_no_library():
-    """So it takes a fraction of a second: what takes long is to import these."""
+    """Help therefore takes a fraction of a second: importing these libraries takes long."""
     heavy = {"jax", "flax", "numpy", "tyro", "transformers", "optax", "orbax", "av", "PIL"}
     code = (
         "import sys\nfrom videogen_jax.cli import main\nsys.argv = ['videogen', '--help']\n"
@@ -115,7 +115,7 @@ def test_an_unknown_command_is_wrong_usage(videogen, words, message):
 @pytest.mark.parametrize(
     "words", ["export run model", "--traceback export run model", "export run model --traceback"]
 )
-def test_a_command_gets_what_follows_its_name(videogen, exported, words):
+def test_a_command_receives_the_arguments_after_its_name(videogen, exported, words):
     assert videogen(*words.split()) == (None, "", "")
     assert exported == [("videogen export", ["run", "model"])]
 
@@ -160,7 +160,7 @@ def test_another_missing_module_keeps_its_traceback(monkeypatch):
 
 
 def test_a_command_without_its_packages_names_the_extra():
-    """In a process without optax, where training cannot even be imported."""
+    """Runs in a process without optax, where training cannot be imported."""
     code = "import sys; sys.modules['optax'] = None; from videogen_jax.cli import main; main()"
     done = subprocess.run(
         [sys.executable, "-c", code, "train", "cascade", "--help"],
@@ -180,7 +180,7 @@ def test_the_extra_has_the_package(package):
 
 
 def test_every_package_of_an_extra_is_in_the_table():
-    """But for those that JAX alone imports, and those of its extras."""
+    """Packages that only JAX imports, including those of its extras, are exempt."""
     by_jax = {"jax", "jax-cuda12-pjrt"}
     found = packages_distributions()
     listed = {normal(name) for p in EXTRAS for name in found.get(p) or [PLANNING[p]]}
@@ -189,11 +189,11 @@ def test_every_package_of_an_extra_is_in_the_table():
 
 
 def normal(requirement: str) -> str:
-    """The name of the distribution that a requirement is of."""
+    """Returns the normalised name of the distribution of a requirement."""
     return re.split(r"[\[><=~! ]", requirement)[0].replace("_", "-").lower()
 
 
 def test_every_folder_of_the_package_is_installed():
-    """setuptools leaves out a folder without `__init__.py`."""
+    """setuptools omits a folder without `__init__.py`."""
     folders = {path.parent for path in (ROOT / "videogen_jax").rglob("*.py")}
     assert [folder for folder in folders if not (folder / "__init__.py").is_file()] == []

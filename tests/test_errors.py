@@ -1,4 +1,4 @@
-"""What scripts make of an error: one line for a user's, a traceback for a bug."""
+"""Errors in scripts: one line for an error of the user, a traceback for a bug."""
 
 import ast
 import dataclasses
@@ -36,10 +36,10 @@ SCRIPTS = sorted(
 )
 LIBRARY = sorted([*(ROOT / "videogen_jax").rglob("*.py"), *SCRIPTS])
 
-# What only a program can cause, by functions that check arrays or the library's own constants: all
-# other checks are of what a user gives.
+# Functions that check arrays or the library's own constants, whose errors only a program can cause.
+# All other checks are of input from a user.
 ASSUMPTIONS = {
-    "pipeline/requests/options.py": {"merge"},  # a keyword that there is not, as Python has it
+    "pipeline/requests/options.py": {"merge"},  # Python's TypeError for an unknown keyword
     "data/clips/video.py": {"decode_window"},
     "data/degrade.py": {"degrade", "h264_round_trip"},
     "data/clips/ingest.py": {"_write_shard"},
@@ -58,7 +58,7 @@ ASSUMPTIONS = {
     "training/runs/build.py": {"no_examples"},
     "training/checkpoints/save_barriers.py": {"__call__"},
     "trees.py": {"unflatten"},
-    "weights/model_dir.py": {"write_tensors"},  # an OSError, which names what the system says
+    "weights/model_dir.py": {"write_tensors"},  # an OSError with the system's message
     "weights/rules.py": {"__post_init__"},
 }
 BUILT_IN = "ValueError TypeError OSError FileNotFoundError RuntimeError NotImplementedError".split()
@@ -85,11 +85,11 @@ def jax_bug() -> None:
 
 
 def library_os_error() -> None:
-    raise OSError("cannot identify image file")  # no errno: it is not the system's
+    raise OSError("cannot identify image file")  # no errno, so not an error of the system
 
 
 def status_of(body: Callable[[], object], monkeypatch, *arguments: str) -> int | str | None:
-    """The exit code of a script with this body."""
+    """Returns the exit code of a script with this body."""
 
     def main(name: str = "") -> None:
         """Runs the body."""
@@ -146,9 +146,9 @@ def test_what_follows_two_hyphens_is_of_another_program(monkeypatch):
     assert not cli.traceback_wanted()
 
 
-def test_help_tells_of_traceback(monkeypatch, capsys):
+def test_help_describes_traceback(monkeypatch, capsys):
     assert status_of(bad_input, monkeypatch, "--help") == 0
-    assert "Runs the body." in (told := capsys.readouterr().out) and "--traceback" in told
+    assert "Runs the body." in (output := capsys.readouterr().out) and "--traceback" in output
 
 
 def test_wrong_usage_and_interruption_have_their_codes(monkeypatch, capsys):
@@ -172,10 +172,10 @@ def test_one_of_several_processes(monkeypatch, capsys, error, traceback):
     monkeypatch.setattr(os, "_exit", leave)
     with pytest.raises(SystemExit) as stopped, peers.ending_at_once():
         raise error
-    told = capsys.readouterr().err
+    output = capsys.readouterr().err
     assert stopped.value.code == 1
-    assert told.endswith(f"error: process 0 of 2 stops: {error}\n")
-    assert ("Traceback" in told) == traceback
+    assert output.endswith(f"error: process 0 of 2 stops: {error}\n")
+    assert ("Traceback" in output) == traceback
 
 
 def test_the_family_is_caught_by_the_built_in_types():
@@ -232,7 +232,7 @@ def test_an_unknown_runner_of_beam_is_named():
 
 @pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_every_script_goes_through_cli(path):
-    """All it does, if it is started, is to call its command under its own name."""
+    """A script only calls its command under its own name."""
     *_, imported, block = ast.parse(path.read_text()).body
     assert ast.unparse(imported) == "from videogen_jax.cli import call"
     assert isinstance(block, ast.If) and ast.unparse(block.test) == "__name__ == '__main__'"
@@ -250,7 +250,7 @@ def test_every_command_has_a_script():
 
 @pytest.mark.parametrize("path", LIBRARY, ids=lambda path: str(path.relative_to(ROOT)))
 def test_checks_of_input_raise_user_errors(path):
-    """A new check raises `UserError`, or its function is listed among the assumptions."""
+    """A check raises `UserError`, or its function is listed in `ASSUMPTIONS`."""
     listed = ASSUMPTIONS.get(str(path.relative_to(ROOT)).removeprefix("videogen_jax/"), set())
     assert functions_raising_built_in_types(ast.parse(path.read_text())) == listed
 

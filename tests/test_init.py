@@ -1,4 +1,4 @@
-"""What `import videogen_jax` gives and loads."""
+"""The names that `import videogen_jax` provides, and the modules that it loads."""
 
 import ast
 import subprocess
@@ -22,7 +22,7 @@ def test_using_the_library_loads_jax_and_flax_and_no_heavy_module():
 
 
 def loaded_by(code: str, modules: list[str]) -> set[str]:
-    """Which of the modules are loaded after `code` in a fresh process."""
+    """Returns those of the modules that are loaded after `code` in a new process."""
     code += f"; import sys; print(*({set(modules)} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     return set(done.stdout.split())

@@ -1,4 +1,4 @@
-"""Networks on devices that share clips give what they give on one device."""
+"""Networks on devices that share clips return the same results as on one device."""
 
 from collections.abc import Callable
 from typing import Any
@@ -14,12 +14,12 @@ from videogen_jax.models.unet import SpaceTimeUNet
 from videogen_jax.models.video_decoder import VideoDecoder
 from videogen_jax.sharding import MeshConfig
 
-ATOL = 1e-4  # a network in float32
+ATOL = 1e-4  # one evaluation of a network in float32
 MODEL = micro_model.MICRO
 
 
 def assert_same_on_devices(network: Callable[..., Any], params: Any, *inputs: np.ndarray) -> None:
-    """On one device, and on 2 × 2 that share the batch and each clip."""
+    """Compares one device with 2 × 2 devices that share the batch and each clip."""
     expected = jax.jit(network)(params, *inputs)
     config = MeshConfig(data=2, frames=2, min_sharded_bytes=1)
     mesh = sharding.make_mesh(config, jax.devices()[:4])
@@ -37,7 +37,7 @@ def normal(*shape: int) -> np.ndarray:
 
 @pytest.mark.parametrize("frames", [4, 3])
 def test_a_stage(frames: int):
-    """Three frames are not shared by two devices: their rows are."""
+    """Two devices cannot share three frames, so they share rows."""
     network: Any = SpaceTimeUNet(MODEL.stages[0].unet)
 
     def apply(params: Any, x: Any, time: Any, text: Any, pooled: Any) -> Any:

@@ -1,4 +1,4 @@
-"""The tests that `make test-newest` runs, and how they do without torch and diffusers."""
+"""The tests of `make test-newest`, and how they run without torch and diffusers."""
 
 import ast
 import sys
@@ -19,7 +19,7 @@ LEFT_OUT = [line.removeprefix("--deselect=") for line in LINES if line.startswit
 
 
 def imported(path: Path) -> set[str]:
-    """The modules that a file imports when it is itself imported."""
+    """Returns the modules that a file imports when it is imported."""
     modules = set()
     for node in ast.parse(path.read_text()).body:
         match node:

@@ -1,4 +1,4 @@
-"""The mesh, where parameters go, the batch and the layout of activations, on 8 virtual CPU devices."""
+"""The mesh, and the layouts of parameters, batch and activations, on 8 virtual CPU devices."""
 
 import re
 from typing import Any
@@ -42,8 +42,8 @@ def test_one_axis_may_take_what_is_left():
 
 @pytest.mark.parametrize("sizes", [(3, 1, 1), (-1, 3, 1), (-1, -1, 1), (2, 2, 3), (-1, 0, 1)])
 def test_a_mesh_that_does_not_multiply_to_the_devices_is_refused(sizes: tuple[int, int, int]):
-    asked = "data={}, fsdp={}, frames={}".format(*sizes)
-    with pytest.raises(ValueError, match=f"mesh {asked} does not multiply to the 8 devices"):
+    requested = "data={}, fsdp={}, frames={}".format(*sizes)
+    with pytest.raises(ValueError, match=f"mesh {requested} does not multiply to the 8 devices"):
         mesh_of(*sizes)
 
 
@@ -98,7 +98,7 @@ def test_optimizer_state_and_average_lie_where_their_parameters_do():
 
 def test_a_tree_is_read_shard_by_shard():
     class Recording:
-        """Stands for a tensor in a file."""
+        """A replacement for a tensor in a file, which records the size of reads."""
 
         shape, dtype = (16, 4), np.dtype(np.float32)
         values = np.arange(64, dtype=np.float32).reshape(16, 4)
@@ -147,7 +147,9 @@ def test_activations_are_laid_out_by_name():
     clip = "batch frames rows . ."
     batch = ("data", "fsdp")
     assert layout_of(mesh, (4, 6, 8, 8, 3), clip) == P(batch, "frames")
-    assert layout_of(mesh, (4, 5, 8, 8, 3), clip) == P(batch, None, "frames")  # 5 frames: by rows
+    assert layout_of(mesh, (4, 5, 8, 8, 3), clip) == P(
+        batch, None, "frames"
+    )  # 5 frames are split by rows
     assert layout_of(mesh, (1, 6, 8, 8, 3), clip) == P(None, "frames")
     assert layout_of(mesh, (2, 6, 8, 8, 3), clip) == P("data", "frames")
     assert layout_of(mesh, (24, 8, 8, 3), "images rows . .") == P((*batch, "frames"))
@@ -192,7 +194,7 @@ def test_folding_moves_nothing_between_devices_and_unfolding_undoes_it():
 
 
 def test_time_is_seen_after_one_exchange_of_frames_for_pixels():
-    """Within a temporal layer no device holds a whole clip, nor is one gathered."""
+    """In a temporal layer no device contains a whole clip, and none is gathered."""
     layer = TemporalAttention(2)
     x = np.zeros((8 * 4, 4, 4, 16), np.float32)
     params = layer.init(jax.random.key(0), x, 4)

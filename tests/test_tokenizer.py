@@ -166,7 +166,7 @@ logging.getLogger("transformers").warning("a real warning")
 
 
 def test_loading_without_torch_says_nothing_about_it():
-    """transformers would advise to install it; its other warnings are still shown."""
+    """transformers would recommend installing it; its other warnings are still shown."""
     command = [sys.executable, "-c", _WITHOUT_TORCH, str(SHAPES_TOKENIZER)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     (line,) = (done.stdout + done.stderr).splitlines()

@@ -1,1 +1,1 @@
-"""Proves and measures this library on the accelerator at hand: `python -m benchmarks.accelerator`."""
+"""Tests and measures this library on an accelerator: `python -m benchmarks.accelerator`."""

@@ -1,6 +1,6 @@
-"""The command: `python -m benchmarks.accelerator [--parts …] [--minutes 8] [--out DIR] [--dry-run]`.
+"""The command `python -m benchmarks.accelerator [--parts …] [--minutes 8] [--out DIR] [--dry-run]`.
 
-Parses with argparse, because the machine may lack tyro.
+Uses argparse, because tyro may not be installed on the machine.
 """
 
 import argparse
@@ -13,27 +13,27 @@ from benchmarks.accelerator.parts import PARTS
 
 
 def main() -> None:
-    """Runs the parts asked for, and exits with 1 if one of them failed or found a fault."""
+    """Runs the requested parts. Exits with status 1 if one of them failed or found a fault."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.accelerator",
-        description="Proves and measures this library on the accelerator at hand.",
+        description="Tests and measures this library on an accelerator.",
         epilog="parts, in this order: "
         + "; ".join(f"{part.name} ({part.about})" for part in PARTS.values()),
     )
     parser.add_argument(
         "--parts", nargs="+", choices=list(PARTS), default=list(PARTS), metavar="PART",
-        help="only these, in the order of the list below (default: all)",
+        help="run only these parts, in the order of the list below (default: all)",
     )  # fmt: skip
     parser.add_argument(
-        "--minutes", type=float, default=8.0, help="for all parts together (default: 8)"
+        "--minutes", type=float, default=8.0, help="time for all parts together (default: 8)"
     )
     now = datetime.now().strftime("%Y%m%d-%H%M%S")
     parser.add_argument(
         "--out", type=Path, default=Path("outputs/accelerator") / now,
-        help="folder that gets results.json, log.txt and video.png "
+        help="folder for results.json, log.txt and video.png "
         "(default: outputs/accelerator/ and the time)",
     )  # fmt: skip
-    parser.add_argument("--dry-run", action="store_true", help="all parts at tiny sizes on the CPU")
+    parser.add_argument("--dry-run", action="store_true", help="run at tiny sizes on the CPU")
     options = parser.parse_args()
     if options.minutes <= 0:
         parser.error(f"--minutes is {options.minutes}, expected more than 0")

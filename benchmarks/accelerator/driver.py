@@ -1,7 +1,7 @@
-"""Runs each part in a process of its own, keeps the clock, and prints what each found.
+"""Runs each part in its own process within a time limit and prints its results.
 
-A part that crashes, hangs or runs out of memory takes no other with it, and each begins with all of the
-device's memory.
+A part that crashes, hangs or runs out of memory does not affect the others. Each part starts with
+all of the device's memory free.
 """
 
 import importlib.metadata
@@ -26,22 +26,23 @@ NEEDED = (
     "numpy", "safetensors", "tqdm", "pillow",
 )  # fmt: skip
 OPTIONAL = ("av", "grain", "tyro", "tensorboardX", "diffusers", "torch")
-# On the CPU, and compiled in half the time.
+# On the CPU; without most optimizations, compilation takes half the time.
 _DRY_RUN = {"JAX_PLATFORMS": "cpu", "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
-_GRACE = 10.0  # seconds past its time that a part may take to end by itself
+_GRACE = 10.0  # seconds that a part may exceed its limit before it is killed
 
 
 def run_parts(parts: Sequence[Part], out: Path, seconds: float, dry_run: bool) -> int:
     """Runs the parts one after the other and prints their tables.
 
     Args:
-        parts: in the order to run them.
-        out: gets the results, and must have none; nothing is written elsewhere.
-        seconds: for all of them. A part's share follows its weight, and what it leaves is the others'.
-        dry_run: tiny sizes on the CPU; the clock is not kept.
+        parts: the parts, in the order in which to run them.
+        out: folder for all output. It must not contain results yet.
+        seconds: time limit for all parts. Each part's share is proportional to its weight. Time
+            that it does not use goes to the later parts.
+        dry_run: use tiny sizes on the CPU, without a time limit.
 
     Returns:
-        The exit status: 0 if every part ended and found no fault, else 1.
+        The exit status: 0 if every part finished and found no fault, else 1.
     """
     out = out.resolve()
     if (out / results.FILE).exists():
@@ -57,8 +58,8 @@ def run_parts(parts: Sequence[Part], out: Path, seconds: float, dry_run: bool) -
         share = (deadline - time.monotonic()) * parts[number].weight / weights
         _run_part(parts[number], out, share, dry_run)
 
-    # A device is measured by one process at a time. A dry run measures nothing: as many parts at
-    # once as there are CPUs, the last ones first, since the very last takes longest.
+    # Only one process measures the device at a time. A dry run measures nothing: it runs one part
+    # per CPU in parallel, in reverse order, since the last part takes longest.
     with ThreadPoolExecutor(os.cpu_count() if dry_run else 1) as pool:
         order = range(len(parts))
         futures = {i: pool.submit(run, i) for i in (reversed(order) if dry_run else order)}
@@ -88,7 +89,7 @@ def _run_part(part: Part, out: Path, seconds: float, dry_run: bool) -> None:
 
 
 def _process(part: Part, out: Path, seconds: float, dry_run: bool) -> str:
-    """The status that the part's process ended with."""
+    """Runs the part's process and returns its status as text."""
     command = [sys.executable, "-m", "benchmarks.accelerator.part", part.name]
     command += ["--out", str(out), "--seconds", str(seconds), *(["--dry-run"] if dry_run else [])]
     with (out / "log.txt").open("a") as log:
@@ -108,18 +109,18 @@ def _process(part: Part, out: Path, seconds: float, dry_run: bool) -> str:
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
-    """Ends the process and whatever it has started."""
+    """Kills the process and its children."""
     try:
         os.killpg(process.pid, signal.SIGKILL)
     except ProcessLookupError:
-        return  # it and its children are gone already
+        return  # it and its children have already ended
     process.wait()
 
 
 def _environment(part: Part, out: Path, dry_run: bool) -> dict[str, str]:
-    """JAX's and PyTorch's settings of one part's process."""
+    """Returns the environment of a part's process, with settings of JAX and PyTorch."""
     scratch = out / "work" / "scratch"
-    # Where compiling is not what is measured, what was compiled once serves again.
+    # Parts that do not measure compilation use a compilation cache.
     cached = {
         "JAX_COMPILATION_CACHE_DIR": str(scratch / "compiled"),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.5",
@@ -161,7 +162,7 @@ def _print_about(about: dict[str, Any]) -> None:
     there = ", ".join(f"{name} {version}" for name, version in packages.items() if version)
     print(f"Python {about['python']}, {about['cpus']} CPUs; {there}")
     if missing := [name for name, version in packages.items() if not version]:
-        print(f"not here: {', '.join(missing)}; what needs them is left out and says so")
+        print(f"not installed: {', '.join(missing)}; comparisons with them are left out")
 
 
 def _print_part(part: Part, record: dict[str, Any]) -> None:

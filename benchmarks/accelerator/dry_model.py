@@ -1,4 +1,4 @@
-"""What a dry run computes with in place of `paper`."""
+"""The model that a dry run uses in place of `paper`."""
 
 import dataclasses
 
@@ -7,7 +7,7 @@ from videogen_jax.configs.tiny import TINY
 
 
 def dry_model() -> ModelConfig:
-    """`tiny` with one stage and networks of one or two levels: every part, little to compile."""
+    """Returns `tiny` with one stage and networks of one or two levels, which compile quickly."""
 
     def small(part: DenoiserConfig) -> DenoiserConfig:
         unet = dataclasses.replace(

@@ -1,4 +1,4 @@
-"""Timing, memory, random arrays and differences, for all parts."""
+"""Functions shared by all parts: timing, memory, random arrays and differences."""
 
 import math
 import statistics
@@ -14,14 +14,14 @@ from videogen_jax.training.planning.plan import peak_bytes
 from videogen_jax.training.telemetry.flops import count_flops
 from videogen_jax.training.telemetry.throughput import peak_memory
 
-Call = Callable[[], Any]  # returns arrays that are still being computed
+Call = Callable[[], Any]  # returns arrays without waiting for them to be computed
 _POOL = 2**22
 
 
 def median_seconds(call: Call, *, groups: int = 5, group_seconds: float = 0.05) -> float:
-    """Seconds of one call: the median over groups of calls that are queued together.
+    """Returns the seconds of one call: the median over groups of calls that are queued together.
 
-    The first two calls, which may compile and allocate, do not count.
+    The first two calls, which may compile and allocate, are not counted.
     """
     return alternate({"": call}, groups=groups, group_seconds=group_seconds)[""][0]
 
@@ -29,10 +29,10 @@ def median_seconds(call: Call, *, groups: int = 5, group_seconds: float = 0.05) 
 def alternate(
     calls: Mapping[str, Call], *, groups: int = 5, group_seconds: float = 0.05
 ) -> dict[str, list[float]]:
-    """Times several calls in turn, A B A B …, so that all meet the same state of the machine.
+    """Times several calls alternately (A B A B …), under the same conditions.
 
     Returns:
-        By name, seconds of one call: the median first, then every group's.
+        For each name, the seconds of one call: first the median, then the value of every group.
     """
     counts = {}
     for name, call in calls.items():
@@ -52,16 +52,16 @@ def alternate(
 
 
 class Compiled(NamedTuple):
-    """A program for this device."""
+    """A program compiled for this device."""
 
     run: Callable[..., Any]
     flops: float
-    seconds: float  # of compiling
-    peak: float  # bytes of arguments, results and all between, by the compiler
+    seconds: float  # time to compile
+    peak: float  # bytes of arguments, results and temporaries, as reported by the compiler
 
 
 def compiled(function: Callable[..., Any], *args: Any, **options: Any) -> Compiled:
-    """Compiles `function` for `args`; `options` are those of `jax.jit`."""
+    """Compiles `function` for `args`; `options` are passed to `jax.jit`."""
     began = time.perf_counter()
     traced = jax.jit(function, **options).trace(*args)
     program = traced.lower().compile()
@@ -73,10 +73,10 @@ def compiled(function: Callable[..., Any], *args: Any, **options: Any) -> Compil
 def chained_seconds(
     function: Callable[..., jax.Array], count: int, x: jax.Array, *operands: Any
 ) -> float:
-    """Seconds of one `x = function(x, *operands)`, which keeps the shape of `x`, of `count` in a row.
+    """Returns the seconds of one application `x = function(x, *operands)` in a chain of `count`.
 
-    They are one program, so that launching them does not count, and `operands` are its arguments:
-    as constants they would go through the compiler.
+    `function` must keep the shape of `x`. The chain is one program, which excludes the time of
+    launches. `operands` are arguments of that program: constants would slow down the compiler.
     """
 
     def chain(x: jax.Array, *operands: Any) -> jax.Array:
@@ -87,27 +87,27 @@ def chained_seconds(
 
 
 def process_peak_gib() -> float | None:
-    """The most that this process has held on the device at once; None on a CPU."""
+    """Returns the peak device memory of this process in GiB; None on a CPU."""
     return peak_memory().get("memory_peak_gib")
 
 
 def memory_limit() -> float | None:
-    """Bytes that JAX may use on the device; None on a CPU."""
+    """Returns the bytes that JAX may use on the device; None on a CPU."""
     stats = jax.devices()[0].memory_stats()
     return float(stats["bytes_limit"]) if stats else None
 
 
 def random_like(shapes: Any, dtype: Any = None, seed: int = 0) -> Any:
-    """Arrays of numpy for a tree of `jax.ShapeDtypeStruct`: parameters or a batch.
+    """Returns random numpy arrays for a tree of `jax.ShapeDtypeStruct`: parameters or a batch.
 
-    Kernels are normal with variance 1 / fan-in and none is zero, so that every condition has an effect;
-    biases are small, scales near 1, integers 0 to 255. Values repeat between tensors: all
-    are cut from one pool, which takes seconds for billions of them.
+    Kernels are normal with variance 1 / fan-in. None is zero, so every condition has an effect.
+    Biases are small, scales near 1, integers from 0 to 255. All tensors are cut from one pool, so
+    values repeat between tensors; billions of values take seconds.
 
     Args:
         shapes: the tree.
-        dtype: of the floating arrays, by default each shape's own.
-        seed: of the pool.
+        dtype: dtype of the floating arrays; by default that of each shape.
+        seed: seed of the pool.
     """
     rng = np.random.default_rng(seed)
     pool = rng.standard_normal(_POOL, np.float32)
@@ -133,15 +133,15 @@ def random_like(shapes: Any, dtype: Any = None, seed: int = 0) -> Any:
 
 
 class Difference(NamedTuple):
-    """How far arrays are from a reference."""
+    """The difference between arrays and their reference."""
 
-    largest: float  # absolute
-    relative: float  # norm of the difference over norm of the reference
+    largest: float  # largest absolute difference
+    relative: float  # norm of the difference divided by the norm of the reference
     finite: bool
 
 
 def difference(found: Any, expected: Any) -> Difference:
-    """Of two trees of the same structure, taken as one vector each."""
+    """Returns the difference of two trees of the same structure, each flattened to one vector."""
     a, b = (
         np.concatenate([np.asarray(x, np.float64).ravel() for x in jax.tree.leaves(tree)])
         for tree in (found, expected)

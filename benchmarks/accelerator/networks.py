@@ -1,6 +1,6 @@
-"""Every network of a model as a plain function with inputs of its real sizes.
+"""Every network of a model as a plain function, with inputs of its real sizes.
 
-Letters as in `models/`: B clips, F frames, H height, W width, C channels, T tokens, D text channels.
+Axes as in `models/`: B clips, F frames, H height, W width, C channels, T tokens, D text channels.
 """
 
 from collections.abc import Callable
@@ -21,7 +21,7 @@ from videogen_jax.models.video_decoder import VideoDecoder
 class Network(NamedTuple):
     """One network, to be called as `apply(params, *inputs)`."""
 
-    component: str  # of a model directory, whose parameters it takes
+    component: str  # name in a model directory
     apply: Callable[..., Any]
     inputs: tuple[np.ndarray, ...]  # float32 or int32
 
@@ -40,7 +40,7 @@ def unet(
     component: str, model: ModelConfig, part: DenoiserConfig, dtype: DTypeLike, *,
     batch: int = 1, frames: int | None = None, size: int | None = None,
 ) -> Network:  # fmt: skip
-    """The image model, a stage or the refiner; images are clips of one frame."""
+    """Returns the image model, a stage or the refiner; images are clips of one frame."""
     module: Any = SpaceTimeUNet(part.unet, dtype)
     size = size or model.latent_size(part.resolution)
     frames = frames or (model.num_frames if part.unet.temporal else 1)
@@ -69,7 +69,10 @@ def unet(
 def autoencoder(
     model: ModelConfig, dtype: DTypeLike, method: str, *, batch: int = 1, size: int | None = None
 ) -> Network:
-    """`method` is encode (to the posterior's mean) or decode; `size` is that of the latents."""
+    """Returns the encoder (to the posterior's mean) or the decoder; `size` is that of the latents.
+
+    `method` is "encode" or "decode".
+    """
     module: Any = Autoencoder(model.autoencoder, dtype)
     size = size or model.latent_size(model.image.resolution)
     rng, config = np.random.default_rng(2), model.autoencoder
@@ -111,7 +114,7 @@ def flow(model: ModelConfig, dtype: DTypeLike, *, size: int | None = None) -> Ne
 
 
 def names(model: ModelConfig) -> list[str]:
-    """What `named` knows: every network of a model, the autoencoder by its halves."""
+    """Lists the names for `named`: every network of a model, encoder and decoder separately."""
     stages = [f"stage_{i}" for i in range(1, len(model.stages) + 1)]
     return [
         "text_encoder", "image_unet", "encoder", "decoder", *stages, "flow", "refiner",
@@ -120,7 +123,7 @@ def names(model: ModelConfig) -> list[str]:
 
 
 def named(name: str, model: ModelConfig, dtype: DTypeLike) -> Network:
-    """One clip or image through a network of `names`."""
+    """Returns the network of a name of `names`, with an input of one clip or image."""
     match name:
         case "text_encoder":
             return text_encoder(model, dtype)

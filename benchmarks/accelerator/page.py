@@ -1,7 +1,7 @@
-"""Writes docs/accelerator.md from the results that are kept: `python -m benchmarks.accelerator.page`.
+"""Writes docs/accelerator.md from the stored results: `python -m benchmarks.accelerator.page`.
 
-The results of a run are kept by copying its `results.json` into `benchmarks/accelerator/kept/`, under a
-name that begins with the date; the page shows the newest first.
+To store the results of a run, copy its `results.json` to `benchmarks/accelerator/kept/` under a
+name that begins with the date. The page shows the newest results first.
 """
 
 import json
@@ -15,23 +15,23 @@ from benchmarks.accelerator.results import shown
 KEPT = Path(__file__).parent / "kept"
 PAGE = Path(__file__).parents[2] / "docs" / "accelerator.md"
 _INTRODUCTION = """\
-# On an accelerator
+# Accelerator results
 
-This page is written by `python -m benchmarks.accelerator.page` from the results that are kept in
-`benchmarks/accelerator/kept/`. What each part does, what it needs and how results are kept is in
-[benchmarks/accelerator](../benchmarks/accelerator/README.md).
+`python -m benchmarks.accelerator.page` writes this page from the results stored in
+`benchmarks/accelerator/kept/`.
+[benchmarks/accelerator](../benchmarks/accelerator/README.md) describes the parts of the benchmark,
+its requirements and how to store results.
 
     python -m benchmarks.accelerator --minutes 8 --out outputs/accelerator/first
 """
 _NO_RUN = """
-**No run was made so far**: nothing of this software has run on a GPU or a TPU. The command is
-ready; its dry run
-(`--dry-run`, all parts at tiny sizes on a CPU) is one of the tests.
+**No run was made so far**: this software has not yet run on a GPU or a TPU. The tests include the
+dry run of the command (`--dry-run`), which runs all parts at tiny sizes on a CPU.
 """
 
 
 def render(kept: Mapping[str, Mapping[str, Any]]) -> str:
-    """The page for results by file name."""
+    """Returns the text of the page for results by file name."""
     if not kept:
         return _INTRODUCTION + _NO_RUN
     runs = [_run(name, kept[name]) for name in sorted(kept, reverse=True)]
@@ -39,7 +39,7 @@ def render(kept: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def read_kept() -> dict[str, Any]:
-    """The kept results by file name."""
+    """Returns the stored results by file name."""
     return {path.stem: json.loads(path.read_text()) for path in sorted(KEPT.glob("*.json"))}
 
 
@@ -51,7 +51,7 @@ def _run(name: str, results: Mapping[str, Any]) -> str:
     lines = [
         f"## {name}",
         "",
-        f"`{about['command']}`, begun {about['began']}, {about['cpus']} CPUs, Python "
+        f"`{about['command']}`, started {about['began']}, {about['cpus']} CPUs, Python "
         f"{about['python']}: {versions}.",
         f"Not installed: {', '.join(missing) or 'nothing'}.",
     ]

@@ -1,4 +1,7 @@
-"""One part in this process; `driver.py` starts it: `python -m benchmarks.accelerator.part NAME …`."""
+"""Runs one part in this process: `python -m benchmarks.accelerator.part NAME …`.
+
+`driver.py` starts it.
+"""
 
 import argparse
 import importlib
@@ -9,7 +12,7 @@ from benchmarks.accelerator.results import Report
 
 
 def main() -> None:
-    """Imports the part's file and calls its `run`."""
+    """Imports the part's module and calls its `run`."""
     parser = argparse.ArgumentParser()
     parser.add_argument("part", choices=list(PARTS))
     parser.add_argument("--out", type=Path, required=True)

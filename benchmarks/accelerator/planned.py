@@ -1,9 +1,9 @@
-"""What `train.plan` foretells of the steps that part `training` runs; makes `planned.json`.
+"""Predicts the memory of the steps of part `training` by `train.plan`; creates `planned.json`.
 
     python -m benchmarks.accelerator.planned
 
-It needs requirements-plan-cuda.txt, no GPU, and about five minutes a figure on two CPU cores; figures
-that are there are kept, so the same line goes on where it was stopped.
+It needs requirements-plan-cuda.txt, no GPU, and about five minutes per figure on two CPU cores.
+Existing figures are kept, so the same command continues where it was stopped.
 """
 
 import dataclasses
@@ -18,8 +18,8 @@ from videogen_jax.training.planning.topology import parse_topology, prepare
 
 FILE = Path(__file__).parent / "planned.json"
 TOPOLOGY = "h100:1"
-# Two batches of each part. Memory grows by the same for every further clip once activations need
-# more than the update of the parameters, which takes 24 GiB at any batch.
+# Two batches of each part. Memory grows linearly with the number of clips once activations need
+# more memory than the update of the parameters, which takes 24 GiB at any batch size.
 BATCHES = {
     "refiner": (1, 2),
     "video-decoder": (1, 2),
@@ -30,12 +30,12 @@ BATCHES = {
 
 
 def read() -> dict[str, dict[str, float]]:
-    """Bytes by preset and batch."""
+    """Returns the predicted bytes by preset and batch."""
     return json.loads(FILE.read_text())["bytes"] if FILE.exists() else {}
 
 
 def line(preset: str) -> tuple[float, float] | None:
-    """Bytes without any clip and bytes of a clip, as far as a line tells; None without two figures."""
+    """Returns intercept and slope (bytes per clip) of the memory; None with under two figures."""
     figures = sorted((int(batch), size) for batch, size in read().get(preset, {}).items())
     if len(figures) < 2:
         return None

@@ -1,6 +1,6 @@
-"""The shipped model's video as a CPU makes it: `python -m benchmarks.accelerator.reference_video`.
+"""The shipped model's video, made on a CPU: `python -m benchmarks.accelerator.reference_video`.
 
-Frames are stored one below the other in a PNG file: comparing needs no video codec.
+Frames are stored one below the other in a PNG file, which needs no video codec.
 """
 
 from pathlib import Path
@@ -15,10 +15,10 @@ from videogen_jax.media.video import Video
 
 FOLDER = Path(__file__).parent / "reference"
 PROMPT = "a large red circle moving left over a navy background"
-# A reference image of a user's: red to the right, blue to the bottom.
+# A user's reference image: red increases to the right, blue to the bottom.
 _RAMP = np.linspace(0, 255, 64).astype(np.uint8)
 _PICTURE = np.stack(np.broadcast_arrays(_RAMP, np.uint8(128), _RAMP[:, None]), axis=-1)
-# By name: the options of the call. `quick` is what a dry run has the time for.
+# The options of each call by name. `quick` is for a dry run.
 CALLS: dict[str, dict[str, Any]] = {
     "full": {},
     "quick": {"reference": _PICTURE, "steps": 4, "stages": 1},
@@ -26,7 +26,7 @@ CALLS: dict[str, dict[str, Any]] = {
 
 
 def make(name: str) -> Video:
-    """The video of one of `CALLS`, with seed 0 and full float32 products, on JAX's first device."""
+    """Makes the video of one of `CALLS` with seed 0 and full float32 precision."""
     with jax.default_matmul_precision("highest"):
         return VideoGen.load("shapes")(PROMPT, seed=0, **CALLS[name])
 
@@ -37,13 +37,13 @@ def save_strip(path: Path, frames_FHWC: np.ndarray) -> None:
 
 
 def read_strip(path: Path) -> np.ndarray:
-    """What `save_strip` wrote, of square frames."""
+    """Reads the square frames that `save_strip` wrote."""
     strip = np.asarray(Image.open(path).convert("RGB"))
     return strip.reshape(-1, strip.shape[1], *strip.shape[1:])
 
 
 def frame_psnr(found_FHWC: np.ndarray, expected_FHWC: np.ndarray) -> np.ndarray:
-    """Peak signal-to-noise ratio of each frame in dB, at most 99 (where they are equal)."""
+    """Returns the peak signal-to-noise ratio of each frame in dB, at most 99 (equal frames)."""
     if found_FHWC.shape != expected_FHWC.shape:
         raise ValueError(f"frames of shape {found_FHWC.shape}, expected {expected_FHWC.shape}")
     error_F = np.square(found_FHWC.astype(float) - expected_FHWC).mean(axis=(1, 2, 3))

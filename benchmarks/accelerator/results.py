@@ -1,4 +1,4 @@
-"""`results.json`: what the parts found, written after every row so that a kill loses nothing.
+"""The results of the parts in `results.json`, which is written after every row.
 
 {"about": {...}, "parts": {part: {"status": str, "seconds": float, "tables": {table: [row]},
  "notes": [str], "failures": [str]}}}
@@ -18,13 +18,13 @@ Result = TypeVar("Result")
 
 
 def read(out: Path) -> dict[str, Any]:
-    """The results so far; of none, an empty record."""
+    """Returns the results so far; an empty record if there are none."""
     path = out / FILE
     return json.loads(path.read_text()) if path.exists() else {"about": {}, "parts": {}}
 
 
 def update(out: Path, change: Callable[[dict[str, Any]], None]) -> None:
-    """Reads, changes and replaces the results, one process at a time."""
+    """Reads, changes and replaces the results under a lock."""
     out.joinpath("work").mkdir(exist_ok=True)
     with (out / "work" / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -36,12 +36,12 @@ def update(out: Path, change: Callable[[dict[str, Any]], None]) -> None:
 
 
 class Report:
-    """Where a part puts what it finds.
+    """A part's access to its results and its remaining time.
 
     Args:
         out: the folder of the results.
         part: the part's name.
-        seconds: that the part may take from now on.
+        seconds: the time limit of the part, from now on.
         dry_run: whether sizes are tiny.
     """
 
@@ -51,19 +51,19 @@ class Report:
         self._part, self._deadline = part, time.monotonic() + seconds
 
     def left(self) -> float:
-        """Seconds until the part should have ended."""
+        """Returns the seconds that remain for the part."""
         return self._deadline - time.monotonic()
 
     def add(self, table: str, /, **row: Any) -> None:
-        """Adds a row; all rows of a table have the same columns, numbers unrounded."""
+        """Adds a row of unrounded numbers; all rows of a table have the same columns."""
         self._change(lambda record: record["tables"].setdefault(table, []).append(row))
 
     def note(self, text: str) -> None:
-        """Something to know when reading the tables."""
+        """Adds a remark on the tables."""
         self._change(lambda record: record["notes"].append(text))
 
     def fail(self, what: str, why: str) -> None:
-        """Something that is wrong: it makes the whole command fail."""
+        """Adds a failure, which makes the whole command fail."""
         self._change(lambda record: record["failures"].append(f"{what}: {why}"))
 
     def attempt(
@@ -71,18 +71,19 @@ class Report:
     ) -> Result | None:
         """Calls `work(*args)` if at least `needs` seconds are left.
 
-        An exception becomes a failure, with its traceback in the log; a lack of time a note.
+        An exception becomes a failure, with its traceback in the log. Without enough time, a note
+        is added instead.
         """
         if not self.dry_run and self.left() < needs:
             return self.note(f"{what}: left out, {max(self.left(), 0):.0f} s were left")
         try:
             return work(*args)
-        except Exception as error:  # whatever it is, the next attempt goes on
+        except Exception as error:  # other attempts continue after any error
             traceback.print_exc()
             return self.fail(what, first_lines(error))
 
     def ceiling(self, name: str) -> float | None:
-        """A ceiling that the part `devices` measured, if it ran: `tflops` or `bytes_per_second`."""
+        """Returns a ceiling measured by part `devices`, `tflops` or `bytes_per_second`, or None."""
         tables = read(self.out)["parts"].get("devices", {}).get("tables", {})
         values = [row[name] for rows in tables.values() for row in rows if row.get(name)]
         return max(values) if values else None
@@ -92,13 +93,13 @@ class Report:
 
 
 def first_lines(error: BaseException, length: int = 300) -> str:
-    """An exception in one line of bounded length."""
+    """Returns an exception as one line of bounded length."""
     text = " ".join(str(error).split())
     return f"{type(error).__name__}: {text[:length]}{'…' if len(text) > length else ''}"
 
 
 def table_lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Rows as an aligned text table, headings first."""
+    """Formats rows as the lines of an aligned text table with headings."""
     columns = list(dict.fromkeys(name for row in rows for name in row))
     cells = [columns, *([shown(row.get(name)) for name in columns] for row in rows)]
     widths = [max(len(line[i]) for line in cells) for i in range(len(columns))]
@@ -109,7 +110,7 @@ def table_lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def shown(value: Any) -> str:
-    """A cell of a table: three significant digits; nothing for None."""
+    """Formats a cell of a table: three significant digits; empty for None."""
     if value is None:
         return ""
     if isinstance(value, float) and not isinstance(value, bool):

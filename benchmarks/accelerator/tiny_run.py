@@ -1,6 +1,8 @@
-"""A run of `tiny`'s stage 1 on shapes: `python -m benchmarks.accelerator.tiny_run RUN_DIR STEPS [dry]`.
+"""A run of `tiny`'s stage 1 on shapes.
 
-Its frozen networks are random and its examples in order: it needs no model directory and no Grain.
+    python -m benchmarks.accelerator.tiny_run RUN_DIR STEPS [dry]
+
+Frozen networks are random and examples come in order, so it needs no model directory and no Grain.
 """
 
 import dataclasses
@@ -33,7 +35,7 @@ _DRY_CHECKPOINT_EVERY = 2
 
 
 def examples(config: Any) -> Batches:
-    """Captioned clips of the shapes, in order."""
+    """Returns batches of captioned clips of the shapes, in order."""
     source = make_source(config, "train", examples=1000)
     tokenizer = load_tokenizer(find_model("shapes") / "tokenizer")
     length = config.model.text_encoder.max_length
@@ -50,7 +52,7 @@ def examples(config: Any) -> Batches:
 
 
 class Begun:
-    """A task whose frozen networks and first parameters are random values made by numpy."""
+    """A task with random frozen networks and random initial parameters from numpy."""
 
     def __init__(self, task: Any):
         self.loss, self.components = task.loss, task.components
@@ -58,7 +60,7 @@ class Begun:
         self.frozen = random_like(task.frozen)
 
     def init(self, key: jax.Array) -> Any:
-        """Zeros, since compiling the generator for every tensor takes longer than the run."""
+        """Returns zeros: compiling a generator for every tensor takes longer than the run."""
         return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), self._shapes)
 
     def warm_start(self, params: Any) -> Any:
@@ -69,7 +71,7 @@ class Begun:
 
 
 def main(run_dir: Path, steps: int, dry_run: bool) -> None:
-    """Trains, or goes on training, and writes the last parameters as `params.npy`."""
+    """Trains or resumes the run and writes the final parameters to `params.npy`."""
     config = dataclasses.replace(RUNS["tiny-stage-1"], steps=steps)
     if dry_run:
         config = dataclasses.replace(config, model=dry_model(), optim=OptimConfig("sgd"))
@@ -78,7 +80,7 @@ def main(run_dir: Path, steps: int, dry_run: bool) -> None:
         log_every=1,
         sample_every=0,
         checkpoint_every=_DRY_CHECKPOINT_EVERY if dry_run else CHECKPOINT_EVERY,
-        steps_during_save=0,  # a step that is due has its checkpoint before the next is taken
+        steps_during_save=0,  # a checkpoint is complete before the next step
     )
     state = train(
         Begun(abstract_task(config)),

@@ -1,6 +1,6 @@
-"""What users would take instead, in PyTorch: attention, convolution, diffusers' UNet and decoder.
+"""PyTorch's counterparts: attention, convolution, diffusers' UNet and decoder.
 
-Calls here end with the device's result at hand, so that the same clock serves JAX and PyTorch.
+`jax.block_until_ready` waits for the results of calls, so JAX and PyTorch are timed alike.
 """
 
 import importlib.util
@@ -13,7 +13,7 @@ from videogen_jax.config import ModelConfig
 
 
 def missing() -> str:
-    """Why PyTorch cannot be compared; empty if it can."""
+    """Returns why PyTorch cannot be compared; empty if it can."""
     if not _installed("torch"):
         return "torch is not installed"
     import jax
@@ -25,7 +25,7 @@ def missing() -> str:
 
 
 def diffusers_missing() -> str:
-    """Why diffusers cannot be compared; empty if it can."""
+    """Returns why diffusers cannot be compared; empty if it can."""
     return missing() or ("" if _installed("diffusers") else "diffusers is not installed")
 
 
@@ -40,7 +40,7 @@ def _device() -> str:
 
 
 class _Queued:
-    """What a call has launched: `jax.block_until_ready` waits for it as for a JAX array."""
+    """Work queued by a call: `jax.block_until_ready` waits for it as for a JAX array."""
 
     def block_until_ready(self) -> None:
         import torch
@@ -50,7 +50,7 @@ class _Queued:
 
 
 def _queue(launch: Callable[[], Any]) -> Callable[[], _Queued]:
-    """`launch` as a call to be timed."""
+    """Returns `launch` as a call that can be timed."""
     import torch
 
     def call() -> _Queued:
@@ -71,7 +71,7 @@ def _result(launch: Callable[[], Any]) -> np.ndarray:
 def attention(
     q_BTND: np.ndarray, k_BSND: np.ndarray, v_BSND: np.ndarray
 ) -> tuple[Callable[[], Any], np.ndarray]:
-    """`scaled_dot_product_attention` in bfloat16: a call to time, and its result as float32."""
+    """Returns `scaled_dot_product_attention` in bfloat16 as a call, and its result in float32."""
     import torch
 
     q, k, v = (
@@ -85,7 +85,7 @@ def attention(
 def convolution(
     x_NHWC: np.ndarray, kernel_HWIO: np.ndarray
 ) -> tuple[Callable[[], Any], np.ndarray]:
-    """`conv2d` in bfloat16 with channels last in memory: a call to time, and its result."""
+    """Returns `conv2d` in bfloat16, channels last in memory, as a call, and its result."""
     import torch
 
     x = torch.from_numpy(x_NHWC).to(_device(), torch.bfloat16).permute(0, 3, 1, 2)
@@ -99,8 +99,8 @@ class Diffusers:
     """diffusers' UNet and autoencoder of a model's sizes, in bfloat16 with random weights.
 
     Args:
-        model: its image model and autoencoder are mirrored.
-        compile: by `torch.compile`; otherwise eager, channels last.
+        model: the model whose image model and autoencoder are built.
+        compile: whether `torch.compile` compiles the UNet. Memory is channels last in any case.
     """
 
     def __init__(self, model: ModelConfig, compile: bool = False):
@@ -121,7 +121,7 @@ class Diffusers:
             self._unet = torch.compile(self._unet)
 
     def unet(self, batch: int) -> Callable[[], Any]:
-        """A call of the UNet on so many images."""
+        """Returns a call of the UNet for a number of images."""
         import torch
 
         model, options = self._model, {"device": _device(), "dtype": torch.bfloat16}
@@ -135,7 +135,7 @@ class Diffusers:
         return _queue(lambda: self._unet(x, timesteps, encoder_hidden_states=text).sample)
 
     def decode(self, batch: int) -> Callable[[], Any]:
-        """A call of the decoder on so many latents."""
+        """Returns a call of the decoder for a number of latents."""
         import torch
 
         size = self._model.latent_size(self._model.image.resolution)
@@ -145,7 +145,7 @@ class Diffusers:
 
     @staticmethod
     def memory_peak() -> float | None:
-        """The most bytes that PyTorch has held on the GPU; None on a CPU."""
+        """Returns the peak GPU memory of PyTorch in bytes; None on a CPU."""
         import torch
 
         return float(torch.cuda.max_memory_allocated()) if torch.cuda.is_available() else None

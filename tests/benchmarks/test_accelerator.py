@@ -1,4 +1,4 @@
-"""The prepared command for an accelerator: its dry run, its clock, its page."""
+"""The accelerator benchmark: its dry run, its time limits, and its page of results."""
 
 import json
 import os
@@ -26,7 +26,7 @@ PathFinder.find_spec = classmethod(
     lambda cls, name, *rest: None if name in {ABSENT} else find(name, *rest)
 )
 """
-WHEELS_MIB = 7  # diffusers and what it needs, see the README
+WHEELS_MIB = 7  # diffusers and its requirement, see the README
 
 
 def report(out: Path, seconds: float = 60.0, dry_run: bool = False) -> Report:
@@ -36,7 +36,7 @@ def report(out: Path, seconds: float = 60.0, dry_run: bool = False) -> Report:
 
 
 def test_the_dry_run_does_every_part_without_optional_packages(tmp_path: Path):
-    """In a process where they cannot be imported, as on a machine that lacks them."""
+    """The process cannot import optional packages, as on a machine where they are not installed."""
     site, out = tmp_path / "site", tmp_path / "out"
     site.mkdir()
     (site / "sitecustomize.py").write_text(HIDING)
@@ -60,7 +60,7 @@ def test_the_dry_run_does_every_part_without_optional_packages(tmp_path: Path):
 
 
 def fake_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, body: str) -> Part:
-    """A part whose process runs `body`."""
+    """Returns a part whose process runs `body`."""
     script = tmp_path / "part.py"
     script.write_text(body)
     popen = subprocess.Popen
@@ -92,7 +92,7 @@ def test_a_part_that_takes_too_long_is_stopped_with_its_children(
     assert not state.exists() or " Z " in state.read_text()
 
 
-def test_a_part_that_crashes_leaves_the_others_theirs(
+def test_a_part_that_crashes_does_not_stop_the_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     part = fake_part(tmp_path, monkeypatch, "import os\nos.abort()\n")
@@ -145,10 +145,10 @@ def test_random_parameters_are_of_the_shapes_and_finite():
     assert abs(drawn["norm"]["scale"].mean() - 1) < 0.2
 
 
-def test_the_largest_batch_is_foretold_by_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_the_largest_batch_is_predicted_by_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(planned, "FILE", tmp_path / "planned.json")
     assert training.planned_batch("paper-stage-1", 100.0) == 1
-    figures = {"paper-stage-1": {"2": 24.0, "8": 30.0, "16": 46.0}}  # the first is flat still
+    figures = {"paper-stage-1": {"2": 24.0, "8": 30.0, "16": 46.0}}  # the first is off the line
     (tmp_path / "planned.json").write_text(json.dumps({"bytes": figures}))
     assert training.planned_bytes("paper-stage-1", 32) == 78.0
     assert training.planned_batch("paper-stage-1", 79.9) == 32
@@ -187,7 +187,7 @@ def test_the_page_shows_every_table_and_failure():
     assert "No run was made" not in text
 
 
-def test_tree_and_wheels_fit_what_can_travel():
+def test_tree_and_wheels_fit_the_size_limit():
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True)
     if listed.returncode:
         pytest.skip("not a git checkout, so what travels is not known")
@@ -196,6 +196,6 @@ def test_tree_and_wheels_fit_what_can_travel():
     assert total / 2**20 + WHEELS_MIB < 60
 
 
-def test_kept_results_are_whole():
+def test_stored_results_are_complete():
     for results_of_a_run in page.read_kept().values():
         assert json.dumps(results_of_a_run) and set(results_of_a_run) == {"about", "parts"}

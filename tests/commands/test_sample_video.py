@@ -14,7 +14,7 @@ from PIL import Image
 
 from tests.support import micro_model
 from videogen_jax import Video, VideoGen, VideoOptions
-from videogen_jax.commands.sample import video as door
+from videogen_jax.commands.sample import video as sample_video
 from videogen_jax.media.output import FORMATS, check_format, check_output
 
 ARGUMENTS = ["--model", "micro", "--stages", "1", "--steps", "2"]
@@ -22,16 +22,16 @@ ARGUMENTS = ["--model", "micro", "--stages", "1", "--steps", "2"]
 
 @pytest.fixture
 def caches(monkeypatch) -> list[Path]:
-    """The micro model under its name; the directories the compilation cache was set to."""
+    """Loads the micro model by name; lists the directories of the compilation cache."""
     directories: list[Path] = []
     models = {"micro": micro_model.model()}
     monkeypatch.setattr(VideoGen, "load", lambda name, *, mesh, dtype: models[name])
-    monkeypatch.setattr(door, "enable_compilation_cache", directories.append)
+    monkeypatch.setattr(sample_video, "enable_compilation_cache", directories.append)
     return directories
 
 
 def call(*arguments: str | Path) -> None:
-    door.call("videogen", [str(argument) for argument in arguments])
+    sample_video.call("videogen", [str(argument) for argument in arguments])
 
 
 def test_a_prompt_becomes_an_mp4_and_a_contact_sheet(caches, tmp_path, capfd):
@@ -48,7 +48,7 @@ def test_a_prompt_becomes_an_mp4_and_a_contact_sheet(caches, tmp_path, capfd):
 
 @pytest.fixture
 def seen(caches, monkeypatch) -> dict[str, Any]:
-    """What the door called the model with; the model gives black videos."""
+    """The arguments of the model's call; the model returns black videos."""
     seen: dict[str, Any] = {}
 
     def model(prompts: tuple[str, ...], **options: Any) -> list[Video]:
@@ -183,7 +183,7 @@ def test_wrong_usage_is_exit_code_2(caches, capfd, arguments):
 
 
 def test_the_script_runs_by_itself(tmp_path):
-    """An unknown model: the script gets as far as loading, and says which there are."""
+    """With an unknown model, the script starts, fails to load it and lists the models."""
     root = Path(__file__).parents[2]
     command = [sys.executable, "-m", "sample.video", "a ring", "--model", "no-such-model"]
     command += ["--out", str(tmp_path / "out.mp4"), "--cache-dir", str(tmp_path / "cache")]
@@ -201,7 +201,7 @@ def test_the_formats_are_those_that_a_video_can_be_saved_in(tmp_path):
         check_format(tmp_path / "out.avi")
 
 
-def test_what_stands_in_the_way_is_found(tmp_path):
+def test_an_existing_path_of_the_wrong_kind_is_refused(tmp_path):
     (tmp_path / "folder.mp4").mkdir()
     (tmp_path / "file").touch()
     with pytest.raises(ValueError, match="folder.mp4: there is a folder of that name"):

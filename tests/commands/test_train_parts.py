@@ -1,4 +1,4 @@
-"""The training commands: presets, configuration files and flags; a user's own model from a file."""
+"""The training commands: presets, configuration files, flags, and a user's model from a file."""
 
 import contextlib
 import dataclasses
@@ -25,7 +25,7 @@ from videogen_jax.weights.config_file import save_config, to_dict
 
 
 def videogen(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int | str | None:
-    """Runs a command in this process; gives its exit code."""
+    """Runs a command in this process; returns its exit code."""
     monkeypatch.setattr(sys, "argv", ["videogen", *map(str, arguments)])
     try:
         cli.main()
@@ -35,8 +35,8 @@ def videogen(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int | str |
 
 
 @pytest.fixture
-def asked(monkeypatch) -> list[RunConfig]:
-    """The runs that are asked for, in place of training."""
+def requested(monkeypatch) -> list[RunConfig]:
+    """The runs that the command would train."""
     runs: list[RunConfig] = []
     monkeypatch.setattr(parts, "train_run", lambda config, *_, **options: runs.append(config))
     monkeypatch.setattr(parts, "enable_compilation_cache", lambda: None)
@@ -60,54 +60,54 @@ FOLDERS = ("--run-dir", "run", "--model-dir", "model")
 
 
 @pytest.mark.parametrize("name", parts.PARTS)
-def test_each_command_has_the_presets_of_its_part(monkeypatch, asked, name):
+def test_each_command_has_the_presets_of_its_part(monkeypatch, requested, name):
     preset = next(iter(parts.PARTS[name].runs))
     assert videogen(monkeypatch, "train", name, preset, *FOLDERS, "--seed", "5") == 0
-    assert asked == [dataclasses.replace(RUNS[preset], seed=5)]
+    assert requested == [dataclasses.replace(RUNS[preset], seed=5)]
 
 
 def test_all_presets_belong_to_one_command():
     assert sorted(name for part in parts.PARTS.values() for name in part.runs) == sorted(RUNS)
 
 
-def test_a_whole_file_stands_for_a_preset(monkeypatch, asked, tmp_path):
+def test_a_whole_file_stands_for_a_preset(monkeypatch, requested, tmp_path):
     path = whole_file(tmp_path, "tiny-stage-2")
     flags = (*FOLDERS, "--steps", "9", "--model.fps", "3")
     assert videogen(monkeypatch, "train", "cascade", "--config", path, *flags) == 0
     run = RUNS["tiny-stage-2"]
     model = dataclasses.replace(run.model, fps=3.0)
-    assert asked == [dataclasses.replace(run, steps=9, model=model)]
+    assert requested == [dataclasses.replace(run, steps=9, model=model)]
 
 
 @pytest.mark.parametrize("first", [True, False])
-def test_flags_override_a_file_which_overrides_a_preset(monkeypatch, asked, part_file, first):
+def test_flags_override_a_file_which_overrides_a_preset(monkeypatch, requested, part_file, first):
     config = ("--config", part_file)
     words = (*config, "tiny-stage-2") if first else ("tiny-stage-2", *FOLDERS, *config)
     flags = ("--seed", "4", *(FOLDERS if first else ()))
     assert videogen(monkeypatch, "train", "cascade", *words, *flags) == 0
     run = RUNS["tiny-stage-2"]
     optim = dataclasses.replace(run.optim, learning_rate=0.5)
-    assert asked == [dataclasses.replace(run, steps=7, seed=4, optim=optim)]
+    assert requested == [dataclasses.replace(run, steps=7, seed=4, optim=optim)]
 
 
-def test_a_file_may_change_the_type_of_the_task(monkeypatch, asked, tmp_path):
+def test_a_file_may_change_the_type_of_the_task(monkeypatch, requested, tmp_path):
     path = tmp_path / "refiner.json"
     path.write_text(json.dumps({"task": to_dict(RUNS["tiny-refiner"])["task"]}))
     flags = ("--config", path, *FOLDERS, "--task.interpolation", "slerp")
     assert videogen(monkeypatch, "train", "temporal-sr", "tiny-flow", *flags) == 0
     task = dataclasses.replace(RUNS["tiny-refiner"].task, interpolation="slerp")
-    assert asked == [dataclasses.replace(RUNS["tiny-flow"], task=task)]
+    assert requested == [dataclasses.replace(RUNS["tiny-flow"], task=task)]
 
 
 @pytest.mark.parametrize("preset", [(), ("tiny-stage-1",)])
 def test_a_file_of_another_command_is_an_error_that_names_it(
-    monkeypatch, capsys, asked, tmp_path, preset
+    monkeypatch, capsys, requested, tmp_path, preset
 ):
     path = whole_file(tmp_path, "tiny-flow")
     line = ("train", "cascade", *preset, "--config", path, *FOLDERS)
     assert videogen(monkeypatch, *line) == 1
     expected = f"{path}: task.type is FlowTaskConfig, which `videogen train temporal-sr` trains"
-    assert capsys.readouterr().err == f"error: {expected}\n" and not asked
+    assert capsys.readouterr().err == f"error: {expected}\n" and not requested
 
 
 @pytest.mark.parametrize(
@@ -120,10 +120,10 @@ def test_a_file_of_another_command_is_an_error_that_names_it(
         (("--config", "PART", "--run-dir", "x", "tiny-stage-1"), 1, "missing model, task"),
     ],
 )
-def test_wrong_calls(monkeypatch, capsys, asked, part_file, words, code, message):
+def test_wrong_calls(monkeypatch, capsys, requested, part_file, words, code, message):
     line = [part_file if word == "PART" else word for word in words]
     assert videogen(monkeypatch, "train", "cascade", *FOLDERS, *line) == code
-    assert message in capsys.readouterr().err and not asked
+    assert message in capsys.readouterr().err and not requested
 
 
 @pytest.mark.parametrize("command", ["plan", "train cascade", "train cascade tiny-stage-1"])
@@ -144,7 +144,7 @@ def test_a_plan_takes_files_of_every_command(monkeypatch, tmp_path):
 
 
 def own_model() -> ModelConfig:
-    """A model of no preset: other widths, resolutions and frames."""
+    """Returns a model that is not a preset: other widths, resolutions and frames."""
 
     def changed(denoiser: Any, resolution: int) -> Any:
         unet = dataclasses.replace(
@@ -165,14 +165,14 @@ def own_model() -> ModelConfig:
 
 @pytest.fixture(scope="module")
 def compilation_cache(tmp_path_factory):
-    """Where this module's programs are kept, in place of the user's folder."""
+    """Sets a compilation cache for this module in place of the user's."""
     jax.config.update("jax_compilation_cache_dir", str(tmp_path_factory.mktemp("compilation")))
 
 
 def test_a_users_own_model_trains_resumes_exports_and_samples(
     monkeypatch, capsys, tmp_path, compilation_cache
 ):
-    on_one_device = functools.partial(train_run, devices=jax.devices()[:1])  # quicker to compile
+    on_one_device = functools.partial(train_run, devices=jax.devices()[:1])  # compiles faster
     monkeypatch.setattr(parts, "train_run", on_one_device)
     monkeypatch.setattr(parts, "enable_compilation_cache", lambda: None)
     monkeypatch.chdir(tmp_path)
@@ -208,7 +208,7 @@ def test_a_users_own_model_trains_resumes_exports_and_samples(
 
 
 def steps(run_dir: str) -> list[int]:
-    """The steps that a run has logged."""
+    """Returns the steps that a run has logged."""
     lines = (Path(run_dir) / "metrics.jsonl").read_text().splitlines()
     return [json.loads(line)["step"] for line in lines]
 

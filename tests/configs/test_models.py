@@ -1,4 +1,4 @@
-"""The presets: real sizes by shape alone, and that the parts of each model fit together."""
+"""The model presets: their real sizes, as shapes only, and that their parts fit together."""
 
 import math
 import re
@@ -23,14 +23,14 @@ from videogen_jax.models.video_decoder import VideoDecoder
 from videogen_jax.pipeline.conditioning import network_input, reference_video, upsample
 from videogen_jax.pipeline.temporal_sr import flow_midpoints
 
-# Beside it, the pipeline's tests run all of the tiny model.
+# The pipeline's tests also run the whole tiny model.
 MODELS_BY_SHAPE = pytest.mark.parametrize(
     "model", [PAPER, SMALL, SHAPES], ids=lambda model: model.name
 )
-# What a video model adds to the image model.
+# Parameters that a video model adds to the image model.
 ADDED = r".*temporal_.*|low_res_noise_embedding/.*"
 
-SHIPPED_BYTES = 30_000_000  # what the shipped model may weigh, at 2 bytes a parameter
+SHIPPED_BYTES = 30_000_000  # limit of the shipped model's size, at 2 bytes per parameter
 
 
 def count(tree) -> int:
@@ -38,7 +38,7 @@ def count(tree) -> int:
 
 
 def chain(model, params, tokens_BT):
-    """A whole sampling with one evaluation of each network, from tokens to pixels."""
+    """Evaluates each network once, from tokens to pixels, as in sampling."""
 
     def apply(network, name, *args, **kwargs):
         return network.apply({"params": params[name]}, *args, **kwargs)
@@ -51,9 +51,9 @@ def chain(model, params, tokens_BT):
     def denoise(denoiser, name, frames, reference=None, low_res=None):
         size = denoiser.resolution // factor
         noisy = jnp.zeros((batch, frames, size, size, z))
-        given = {"pooled_BD": text.pooled_BD, "fps_B": time, "low_res_noise_B": time}
+        conditions = {"pooled_BD": text.pooled_BD, "fps_B": time, "low_res_noise_B": time}
         x = network_input(noisy, reference, low_res)
-        output = apply(SpaceTimeUNet(denoiser.unet), name, x, time, text.states_BTD, **given)
+        output = apply(SpaceTimeUNet(denoiser.unet), name, x, time, text.states_BTD, **conditions)
         assert output.shape == noisy.shape
         sizes.append(size)
         return output
@@ -104,7 +104,7 @@ def test_the_parts_fit_together_at_their_real_sizes(model, shapes):
 
 @MODELS_BY_SHAPE
 def test_trees_nest_from_the_image_model_to_the_last_stage(model, shapes):
-    """Name by name, shape by shape; only the first convolution grows, and only in its input."""
+    """Names and shapes agree; only the first convolution grows, in its input channels."""
     stages = [f"stage_{number}" for number in range(1, len(model.stages) + 1)]
     parts = [shapes[model.name][name] for name in ("image_unet", *stages, "refiner")]
     for index, (smaller, larger) in enumerate(zip(parts, parts[1:], strict=False)):

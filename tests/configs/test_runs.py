@@ -1,4 +1,4 @@
-"""The runs by name: what there is for each model, and that each trains on clips it can use."""
+"""The run presets: the runs of each model, and that each suits its clips."""
 
 import contextlib
 import dataclasses
@@ -29,7 +29,7 @@ ABLATED = ["stage-1-no-reference", "stage-2-no-reference", "refiner-slerp"]
 @pytest.mark.parametrize("name", MODELS)
 def test_every_part_has_a_run_in_the_order_in_which_parts_need_each_other(name):
     stages = [f"stage-{number}" for number in range(1, len(MODELS[name].stages) + 1)]
-    # With Stable Diffusion's weights the image side is there already.
+    # Stable Diffusion's weights provide the image networks.
     first = OF_IMAGES if name in ("shapes", "tiny") else []
     last = [] if first else ["stage-1-temporal"]
     parts = [run.removeprefix(f"{name}-") for run in RUNS if run.startswith(f"{name}-")]
@@ -43,7 +43,7 @@ def test_a_run_is_of_the_model_that_its_name_says(name):
 
 
 def test_presets_load_without_the_packages_of_training():
-    """Converting needs a model's sizes, and may be done where only sampling is installed."""
+    """Conversion needs model sizes and must work with only the packages for sampling."""
     heavy = "optax orbax grain cv2 tensorboardX tyro torch".split()
     assert (
         output_of(f"import videogen_jax.configs; print(*({set(heavy)} & set(sys.modules)))") == ""
@@ -51,7 +51,7 @@ def test_presets_load_without_the_packages_of_training():
 
 
 def test_nothing_that_presets_import_imports_presets():
-    forbid = "sys.modules['videogen_jax.configs'] = None"  # an import of it is an ImportError
+    forbid = "sys.modules['videogen_jax.configs'] = None"  # importing it raises an ImportError
     assert output_of(f"{forbid}; import videogen_jax.training.runs.config; print('no')") == "no"
 
 
@@ -61,7 +61,7 @@ def output_of(code: str) -> str:
 
 
 def test_temporal_training_freezes_what_the_image_model_has():
-    """All of it but the first convolution, which takes the reference in."""
+    """Freezes all of it except the first convolution, which takes the reference as input."""
     model = MODELS["tiny"]
 
     def shapes(denoiser):
@@ -101,7 +101,7 @@ def test_accumulate_divides_the_batch():
 
 
 def test_the_configuration_of_a_run_from_before_a_field_was_there_still_loads(tmp_path):
-    """A new field has a default, so that a run that was begun before it can go on."""
+    """New fields have defaults, so runs started before them can be resumed."""
     run = RUNS["tiny-stage-1"]
     data = to_dict(run)
     for path in NEWER_FIELDS:

@@ -1,4 +1,4 @@
-"""IFRNet checkpoints through the conversion equal an independent torch definition."""
+"""Converted IFRNet checkpoints equal an independent definition in torch."""
 
 import os
 from pathlib import Path
@@ -56,7 +56,7 @@ def refused(source: Path, model_dir: Path) -> str:
     return str(caught.value)
 
 
-def test_wrong_weights_are_named_at_once(tmp_path):
+def test_wrong_weights_are_named_together(tmp_path):
     state = network(TINY).state_dict()
     del state["decoder3.convblock.2.bias"]
     state["decoder2.convblock.0.0.bias"] = torch.zeros(3)

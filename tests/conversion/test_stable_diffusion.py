@@ -1,4 +1,4 @@
-"""What is not a Stable Diffusion folder of a supported kind: one clear message, nothing written."""
+"""Folders that are not a supported Stable Diffusion: one clear message, nothing written."""
 
 import dataclasses
 import json
@@ -33,7 +33,7 @@ def source(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def broken(source, tmp_path) -> Path:
-    """A copy of the folder, to break."""
+    """A copy of the folder for a test to damage."""
     return Path(shutil.copytree(source, tmp_path / "broken"))
 
 
@@ -55,7 +55,7 @@ def edit_weights(path: Path, change: Callable[[dict[str, np.ndarray]], None]) ->
     save_file(weights, path)
 
 
-def test_all_wrong_weights_are_named_at_once(broken, tmp_path):
+def test_all_wrong_weights_are_named_together(broken, tmp_path):
     def change(weights):
         weights["class_embedding.weight"] = np.zeros(3, np.float32)
         weights["conv_in.weight"] = np.zeros((16, 3, 3, 3), np.float32)
@@ -112,7 +112,7 @@ def test_networks_of_another_kind_are_refused(broken, file, change, message):
     assert str(broken) in str(caught.value)
 
 
-def test_all_unsupported_fields_are_named_at_once(broken):
+def test_all_unsupported_fields_are_named_together(broken):
     edit_json(broken / "unet" / "config.json", {"act_fn": "mish", "norm_eps": 1e-3, "new": 1})
     with pytest.raises(ValueError, match=r"(?s)act_fn is.*norm_eps is.*new is 1"):
         stable_diffusion_configs(broken)
@@ -121,7 +121,7 @@ def test_all_unsupported_fields_are_named_at_once(broken):
 def test_fields_left_out_have_the_defaults_of_diffusers(broken):
     path = broken / "unet" / "config.json"
     config = json.loads(path.read_text()) | {"block_out_channels": [32, 64]}
-    # All that the first files say (diffusers 0.5).
+    # All fields of the first files (diffusers 0.5).
     first = ("attention_head_dim", "block_out_channels", "cross_attention_dim", "down_block_types")
     first += ("in_channels", "layers_per_block", "out_channels", "sample_size", "up_block_types")
     path.write_text(json.dumps({name: config[name] for name in first}))

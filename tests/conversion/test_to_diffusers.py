@@ -58,8 +58,8 @@ def test_pipeline_gives_the_same_image(tmp_path, spec):
     images = []
     for pipeline in (loaded, original):
         pipeline.set_progress_bar_config(disable=True)
-        given = {"latents": latents.clone(), "num_inference_steps": 3, "output_type": "np"}
-        images.append(pipeline("a red circle", **given).images)
+        options = {"latents": latents.clone(), "num_inference_steps": 3, "output_type": "np"}
+        images.append(pipeline("a red circle", **options).images)
     assert images[0].std() > 0
     np.testing.assert_array_equal(*images)
 
@@ -103,7 +103,7 @@ def test_imported_again_it_is_the_same_model(tmp_path, spec):
     files = {path.relative_to(first) for path in first.rglob("*") if path.is_file()}
     assert files == {path.relative_to(again) for path in again.rglob("*") if path.is_file()}
     assert len([path for path in files if path.suffix == ".safetensors"]) == 3
-    for path in files - {Path("conversion.json")}:  # which names the source
+    for path in files - {Path("conversion.json")}:  # it contains the source's name
         assert (first / path).read_bytes() == (again / path).read_bytes(), path
 
 

@@ -34,7 +34,7 @@ def test_a_sheet_has_two_rows_for_each_clip(tmp_path: Path):
     assert one == lines[:1]
     both, first = (np.asarray(Image.open(tmp_path / name)) for name in ("sheet.png", "one.png"))
     assert both.shape[0] > 1.5 * first.shape[0]
-    # The first clip's rows are those of the sheet of one clip, whatever else is on it.
+    # The rows of the first clip do not depend on the other clips.
     np.testing.assert_array_equal(both[: first.shape[0], : first.shape[1]], first)
 
 
@@ -52,12 +52,12 @@ def test_the_second_row_is_degraded_and_the_first_is_not(tmp_path: Path):
     assert changed_H[-90:-10].all()  # frames are 96 pixels high there, below their caption
 
 
-def test_a_recipe_is_told_in_its_order():
+def test_a_recipe_is_described_in_its_order():
     recipe = draw_recipe(NOISE_ONLY, np.random.default_rng(0))
-    told = describe(recipe)
+    description = describe(recipe)
     words = {"blur_1": "blur 3x3", "blur_2": "blur 3x3"}
     words["noise"] = "noise of 25.0 levels and the same in all frames"
-    assert told.split(", ") == [words[step] for step in recipe.steps]
+    assert description.split(", ") == [words[step] for step in recipe.steps]
     h264 = dataclasses.replace(recipe, codec="h264", quality=23)
     assert describe(h264).endswith(", h264 with rate factor 23")
 

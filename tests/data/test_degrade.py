@@ -9,7 +9,7 @@ import scipy.ndimage
 from videogen_jax.data import degrade as d
 from videogen_jax.data.shapes.world import clip_spec, render
 
-FILTER_TOLERANCE = 1e-3  # of 255, float32 sums over 49 pixels
+FILTER_TOLERANCE = 1e-3  # levels of 255: float32 sums over 49 pixels
 CONFIG = d.DegradeConfig(blur_scale=0.25)
 
 
@@ -59,7 +59,7 @@ def test_recipes_cover_what_the_config_allows():
         for kernel in r.kernels:
             np.testing.assert_allclose(kernel.sum(), 1, rtol=1e-5)
             assert 3 <= len(kernel) <= 7
-        # Root mean square over channels; correlated noise may reach the largest level.
+        # Root mean square over channels. Correlated noise may reach the largest level.
         assert np.sqrt((r.noise_mixing**2).sum() / 3) <= 25 + 1e-4
 
 

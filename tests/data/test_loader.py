@@ -70,7 +70,7 @@ def test_no_shuffle_keeps_the_order():
 
 
 def test_processes_share_every_batch_in_its_order():
-    """Also where a batch goes over the end of an epoch: 12 examples, batches of 9."""
+    """Also when a batch crosses the end of an epoch: 12 examples, batches of 9."""
     whole = indices(make_loader(SOURCE, 9, 0), 4)
     parts = [
         indices(make_loader(SOURCE, 9, 0, positions=range(start, start + 3)), 4)
@@ -92,8 +92,8 @@ def test_resume_is_byte_identical(tokenizer):
         assert_same(batch, other)
 
 
-def test_resume_on_another_number_of_processes_goes_on_at_the_same_example():
-    """From any batch on, also within an epoch: the order is the one of a single process."""
+def test_resume_on_another_number_of_processes_continues_at_the_same_example():
+    """Resumes at any batch, also within an epoch, in the order of a single process."""
     whole = indices(make_loader(SOURCE, 6, 0), 9)
     loader = make_loader(SOURCE, 6, 0, positions=range(2, 4))
     for done in range(1, 8):

@@ -1,4 +1,4 @@
-"""Mixtures of sources by weight: their order, for any readers and after resuming."""
+"""Mixtures of sources by weight: their order, with any number of readers and after resuming."""
 
 from itertools import islice
 
@@ -12,7 +12,7 @@ def indices(loader, batches: int) -> list[int]:
 
 
 class Numbers:
-    """A source of `index`: from `first` on, `size` of them, `epoch` beside."""
+    """A source of `size` numbers `index`, starting at `first`, with their `epoch`."""
 
     def __init__(self, first: int, size: int):
         self._first, self._size = first, size

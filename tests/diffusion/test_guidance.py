@@ -24,13 +24,13 @@ COND = {"text": TEXT, "fps": jnp.arange(6.0)}
 
 
 def model_fn(x: jax.Array, timesteps: jax.Array, cond: Any) -> jax.Array:
-    """A stand-in whose output depends on every input, sample by sample."""
+    """Replaces a network; its output depends on every input, sample by sample."""
     level = timesteps + cond["fps"]
     return jnp.sin(x * cond["text"][:, None, None, None, :] + level[:, None, None, None, None])
 
 
 def half(index: int) -> jax.Array:
-    """What the model says with the unconditional (0) or the conditional (1) half of COND."""
+    """Returns the model's output for the unconditional (0) or the conditional (1) half of COND."""
     cond = jax.tree.map(lambda leaf: leaf[3 * index : 3 * index + 3], COND)
     return model_fn(X, TIMESTEPS, cond)
 

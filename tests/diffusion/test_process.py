@@ -1,4 +1,4 @@
-"""Forward process and conversions: against diffusers, as round trips, and at zero SNR."""
+"""Forward process and conversions: comparison with diffusers, round trips, and zero SNR."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ diffusers = import_reference("diffusers")
 training_utils = import_reference("diffusers.training_utils")
 
 BLOCK_TOLERANCE = 1e-5
-# One float32 rounding in x_t is divided by α, which is 0.07 at the last timestep.
+# A float32 rounding error in x_t is divided by α, which is 0.07 at the last timestep.
 ROUND_TRIP_TOLERANCE = 1e-4
 
 TIMESTEPS = jnp.array([0, 1, 500, 998, 999])
@@ -26,7 +26,7 @@ SHAPES = [(5, 4), (5, 6, 6, 3), (5, 2, 4, 4, 3)]
 
 
 def pair(shape: tuple[int, ...]) -> tuple[jax.Array, jax.Array]:
-    """(x0, noise)."""
+    """Returns (x0, noise)."""
     keys = jax.random.split(jax.random.key(0))
     return jax.random.normal(keys[0], shape), jax.random.normal(keys[1], shape)
 
@@ -102,7 +102,7 @@ def test_min_snr_weight_is_clipped_snr_over_the_error_scale(prediction: Any) -> 
     error_scale = {"x0": 1.0, "eps": snr, "v": snr + 1.0}[prediction]
     alpha, sigma = process.noise_level(process.noise_tables(config), timesteps)
     ours = process.loss_weight(prediction, alpha, sigma, min_snr_gamma=5.0)
-    # diffusers takes 1 − ᾱ in float32, which costs digits at the clean end.
+    # diffusers computes 1 − ᾱ in float32, which loses digits at the clean end.
     np.testing.assert_allclose(ours, np.minimum(snr, 5.0) / error_scale, rtol=1e-3)
 
 

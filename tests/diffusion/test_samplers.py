@@ -1,4 +1,4 @@
-"""Samplers: each against the diffusers scheduler of its name, and as samplers."""
+"""Samplers: comparison with the diffusers schedulers of the same names, and statistics."""
 
 import importlib
 from collections.abc import Callable
@@ -20,12 +20,12 @@ from videogen_jax.diffusion.schedule import ScheduleConfig
 diffusers = import_reference("diffusers")
 torch = import_reference("torch")
 
-# diffusers' tensors answer numpy's `__array__` the old way.
+# diffusers' tensors use the old signature of numpy's `__array__`.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
-# A whole chain; both sides step in float32 and diffusers keeps its schedule in float32 too.
+# For a whole chain: both sides step in float32, and diffusers' schedule is float32 too.
 NETWORK_TOLERANCE = 1e-4
-# 20,000 draws give the standard deviation to 0.5 %; the rest is for 250 discrete steps.
+# 20,000 draws give the standard deviation to 0.5 %; the remainder allows for 250 discrete steps.
 STATISTICS_TOLERANCE = 0.02
 
 SHAPE = (2, 3, 4, 4)
@@ -39,7 +39,7 @@ SCHEDULERS = {
     "euler": "EulerDiscreteScheduler",
     "euler_ancestral": "EulerAncestralDiscreteScheduler",
 }
-# What Stable Diffusion's own configuration files change from diffusers' defaults.
+# Fields in which Stable Diffusion's configuration files differ from diffusers' defaults.
 STABLE_DIFFUSION_FIELDS = {
     "ddpm": {"clip_sample": False},
     "ddim": {"clip_sample": False, "set_alpha_to_one": False},
@@ -53,7 +53,7 @@ BETA_SCHEDULES = {"scaled_linear": "scaled_linear", "cosine": "squaredcos_cap_v2
 
 
 def network(x: Any, timesteps: Any, tanh: Callable[[Any], Any]) -> Any:
-    """A fixed bounded function in place of a network, of arrays or of tensors."""
+    """Replaces a network by a fixed bounded function of arrays or tensors."""
     return 0.8 * tanh(0.9 * x + 0.001 * timesteps - 0.4)
 
 
@@ -76,7 +76,7 @@ def run(
 def ours(schedule: ScheduleConfig, config: SamplerConfig) -> np.ndarray:
     plan = samplers.plan(schedule, config)
     state = samplers.init_state(jnp.asarray(NOISE[-1]), plan)
-    # Neither grid nor schedule are static: the tests share one compilation per sampler.
+    # Neither grid nor schedule is static, so the tests share one compilation per sampler.
     static = SamplerConfig(name=config.name, eta=config.eta)
     return np.asarray(run(static, state, plan, NOISE, jnp.int32(0), plan.num_steps).x)
 
@@ -84,7 +84,7 @@ def ours(schedule: ScheduleConfig, config: SamplerConfig) -> np.ndarray:
 def reference(
     schedule: ScheduleConfig, config: SamplerConfig, monkeypatch: pytest.MonkeyPatch
 ) -> tuple[np.ndarray, float]:
-    """The same chain by diffusers in its own coordinates, and the scale that it starts at."""
+    """Returns diffusers' chain in its own coordinates, and its initial scale."""
     scheduler_class = getattr(diffusers, SCHEDULERS[config.name])
     scheduler = scheduler_class(
         beta_start=schedule.beta_start,
@@ -111,9 +111,9 @@ def reference(
 def assert_parity(
     schedule: ScheduleConfig, config: SamplerConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Equal up to float32 rounding at the scale of the samples."""
+    """Asserts equality up to float32 rounding at the scale of the samples."""
     expected, first_scale = reference(schedule, config, monkeypatch)
-    # diffusers' Euler carries x/α, which begins at σ/α: 20,000 at the end of the cosine schedule.
+    # diffusers' Euler steps x/α, which starts at σ/α: 20,000 at the end of the cosine schedule.
     rounding = first_scale * float(np.finfo(np.float32).eps)
     tolerance = max(NETWORK_TOLERANCE * max(1.0, float(np.std(expected))), rounding)
     message = f"{schedule} {config}"
@@ -169,7 +169,7 @@ def test_timesteps_agree_with_diffusers_for_any_number_of_steps(name: Any) -> No
 
 
 def gaussian_v_model(schedule: ScheduleConfig, mean: float, std: float) -> samplers.ModelFn:
-    """The exact v-prediction for data from N(mean, std²)."""
+    """Returns the exact v-prediction for data from N(mean, std²)."""
     tables = process.noise_tables(schedule)
 
     def model_fn(x: jax.Array, timesteps_B: jax.Array) -> jax.Array:

@@ -1,4 +1,4 @@
-"""The noise schedules against diffusers, and their shift and zero-SNR properties."""
+"""The noise schedules: comparison with diffusers, shift, and zero terminal SNR."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from videogen_jax.diffusion.schedule import ScheduleConfig, alphas_cumprod
 
 diffusers = import_reference("diffusers")
 
-# diffusers accumulates the product of 1000 alphas in float32.
+# diffusers multiplies 1000 alphas in float32.
 DIFFUSERS_TOLERANCE = 2e-6
 EXACT_TOLERANCE = 1e-12
 
@@ -67,7 +67,7 @@ def test_shift_multiplies_sigma_over_alpha() -> None:
 def test_cosine_ratio_is_the_tangent_of_the_angle() -> None:
     alpha_bar = alphas_cumprod(ScheduleConfig(beta_schedule="cosine", shift=2.0))
     angle = (np.arange(1, 1001) / 1000 + 0.008) / 1.008 * np.pi / 2
-    first = np.cos(0.008 / 1.008 * np.pi / 2) ** 2  # the betas start from here, not from 1
+    first = np.cos(0.008 / 1.008 * np.pi / 2) ** 2  # the betas start here, not at 1
     alpha_bar_unshifted = np.cos(angle) ** 2 / first
     expected = 1 / (1 + 4 * (1 - alpha_bar_unshifted) / alpha_bar_unshifted)
     # The last beta is capped.

@@ -1,4 +1,4 @@
-"""The Fréchet distance where it is known."""
+"""The Fréchet distance of sets whose distance is known."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ def test_a_shift_and_a_scale_cost_what_they_should():
     features = RNG.normal(size=(200, 4))
     shift = np.array([1.0, -2.0, 0.5, 0.0])
     assert frechet_distance(features, features + shift) == pytest.approx(np.square(shift).sum())
-    # Of 3 x: mean 3 μ and deviation 3 σ in every direction, so 4 (|μ|² + tr Σ).
+    # 3 x has mean 3 μ and deviation 3 σ in every direction, so the distance is 4 (|μ|² + tr Σ).
     wanted = 4 * (np.square(features.mean(0)).sum() + np.trace(np.cov(features, rowvar=False)))
     assert frechet_distance(features, 3 * features) == pytest.approx(wanted)
 

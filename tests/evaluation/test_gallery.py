@@ -1,4 +1,4 @@
-"""The README's pictures: which files there are, and that a reference is what changes in Fig. 3."""
+"""The README's pictures: their files, and that only the reference changes as in Fig. 3."""
 
 from typing import Any, cast
 
@@ -13,16 +13,16 @@ PIXELS = 8
 
 
 class StandIn:
-    """Draws plain frames as gray as the seed, and remembers what it was asked for."""
+    """A model that draws plain frames, with the seed as grey level, and records its calls."""
 
     def __init__(self):
-        self.asked: list[tuple[Any, dict]] = []
+        self.calls: list[tuple[Any, dict]] = []
 
     def images(self, prompt: str, seed: int) -> np.ndarray:
         return np.full((1, PIXELS, PIXELS, 3), 100 + seed, np.uint8)
 
     def __call__(self, prompts: str | list[str], **options: Any) -> Video | list[Video]:
-        self.asked.append((prompts, options))
+        self.calls.append((prompts, options))
         frames = np.full((15 * 2 ** options.get("temporal_sr", 1) + 1, PIXELS, PIXELS, 3), 7)
         video = Video(frames.astype(np.uint8), 8.0, "a prompt", seed=options["seed"])
         return video if isinstance(prompts, str) else [video] * len(prompts)
@@ -38,9 +38,9 @@ def test_all_files_are_written(tmp_path):
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted(clips + sheets)
     with Image.open(tmp_path / "out" / "frames_61.webp") as clip:
         assert clip.size == (3 * PIXELS, 3 * PIXELS)
-    references = [options["reference"] for _, options in model.asked if "reference" in options]
+    references = [options["reference"] for _, options in model.calls if "reference" in options]
     assert [picture.mean() for picture in references[:3]] == [100, 101, 102]
-    assert {options["seed"] for _, options in model.asked} == {5}
+    assert {options["seed"] for _, options in model.calls} == {5}
     assert references[3] == tmp_path / "own.png"
 
 

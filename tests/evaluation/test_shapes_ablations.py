@@ -1,4 +1,4 @@
-"""The tables of the paper's ablations: what they ask the model for, and what their cells say."""
+"""The tables of the paper's ablations: the model's calls and the cells."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,15 +28,15 @@ DATA = held_out(12, resolution=64)
 
 
 class Copyist:
-    """Makes the true clip of each caption, or that of the caption before."""
+    """A model that returns the true clip of each caption, or the clip of another caption."""
 
     def __init__(self, shift: int = 0):
         clips = DATA.clips[-shift:] + DATA.clips[:-shift] if shift else DATA.clips
         self._clips = dict(zip(DATA.captions, clips, strict=True))
-        self.asked: list[dict[str, Any]] = []
+        self.calls: list[dict[str, Any]] = []
 
     def __call__(self, prompts: Sequence[str], **options: Any) -> list[Video]:
-        self.asked.append(options)
+        self.calls.append(options)
         return [Video(self._clips[prompt], 8.0, prompt) for prompt in prompts]
 
 
@@ -44,12 +44,12 @@ def test_a_row_of_true_clips_is_perfect():
     model = Copyist()
     cells = reference_row(cast(VideoGen, model), DATA, (1, 20), use_reference=False)
     assert cells == ["100.0 (100.0–100.0)"] * 5 + ["0.000 (0.000–0.000)"]
-    assert [options["seed"] for options in model.asked] == [1, 9, 20, 28]  # batches of eight
-    assert not any(options["options"].use_reference for options in model.asked)
+    assert [options["seed"] for options in model.calls] == [1, 9, 20, 28]  # batches of eight
+    assert not any(options["options"].use_reference for options in model.calls)
 
 
 def test_a_row_of_other_clips_is_not():
-    """The set of clips is the same, so only the shares fall."""
+    """The set of clips is the same, so only the shares decrease, not the distance."""
     *shares, distance = reference_row(cast(VideoGen, Copyist(1)), DATA, (1,), use_reference=True)
     assert max(float(cell.split()[0]) for cell in shares[:3]) < 60
     assert distance == "0.000 (0.000–0.000)"
@@ -103,7 +103,7 @@ def test_the_tables_of_figures_6_and_7_compare_row_with_row():
 
 
 def test_the_sheets_have_a_row_for_every_way(tmp_path, monkeypatch):
-    """With sizes that the test above compiled."""
+    """Uses the sizes that the test above has compiled."""
     monkeypatch.setattr(ablation_sheets, "_PROMPTS", 2)
     monkeypatch.setattr(ablation_sheets, "_CLIPS", 2)
     rows: dict[str, list[Video]] = {}

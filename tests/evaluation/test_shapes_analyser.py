@@ -1,4 +1,4 @@
-"""The analyser reads true clips, and degraded ones, without an error."""
+"""The analyser reads true and degraded clips without errors."""
 
 import cv2
 import numpy as np
@@ -99,9 +99,9 @@ def test_accuracy_counts_each_field():
 
 def test_accuracy_leaves_out_what_a_caption_does_not_name():
     read = Reading("red", "circle", "left", "small", "black")
-    asked = Reading(**captions.parse("a red square moving left"))
+    named = Reading(**captions.parse("a red square moving left"))
     blank = Reading(None, None, None, None, None)
-    shares = accuracy([read, read], [asked, blank])
+    shares = accuracy([read, read], [named, blank])
     assert (shares["colour"], shares["shape"], shares["motion"]) == (1.0, 0.0, 1.0)
     assert np.isnan(shares["size"]) and np.isnan(shares["background"])
 

@@ -1,4 +1,4 @@
-"""Measures of shapes clips: true clips hold together, spoilt ones do not."""
+"""Measures of shapes clips: true clips are consistent, spoilt ones are not."""
 
 import dataclasses
 import math
@@ -44,7 +44,7 @@ def test_what_changes_half_way_is_not_kept(change, kept):
     same = {"shape": "circle", "colour": "red", "radius": 10.0, "motion": "left", "travel": 28.0}
     clip = render(**same)
     clip[8:] = render(**same | change)[8:]
-    if "shape" in change:  # of the same area, so that its size is kept
+    if "shape" in change:  # has the same area and therefore the same size
         clip[8:] = render(**same | change | {"radius": 10.0 * math.sqrt(math.pi / 1.47)})[8:]
     assert steadiness(clip, "left") == Steadiness(*kept)
 
@@ -68,10 +68,10 @@ def test_flicker_is_that_of_the_background_alone():
     assert math.isnan(flicker(clip[:1]))
 
 
-def test_roughness_tells_steady_from_stuttering_motion():
+def test_roughness_distinguishes_steady_from_stuttering_motion():
     steady = np.arange(0, 60, 4, dtype=np.uint8)[:, None, None, None].repeat(3, axis=3)
     assert roughness(steady) == 0.0
-    # Every frame twice: half of the changes are 0, every second difference is a whole change.
+    # With every frame twice, half of the changes are 0 and each second difference is a full change.
     assert roughness(steady.repeat(2, axis=0)) == pytest.approx(2.0, abs=0.1)
 
 
@@ -79,7 +79,7 @@ def test_roughness_of_a_still_clip_is_zero():
     assert roughness(np.zeros((4, 2, 2, 3), np.uint8)) == 0.0
 
 
-def test_features_tell_true_clips_from_spoilt_ones():
+def test_features_distinguish_true_clips_from_spoilt_ones():
     clips = [shapes.render(spec, FRAMES) for spec in SPECS]
     true, others = (np.stack([features(c) for c in half]) for half in (clips[:30], clips[30:]))
     assert true.shape == (30, NUM_FEATURES)

@@ -1,4 +1,4 @@
-"""The report on shapes videos: true clips score as they should, and its tables."""
+"""The report on shapes videos: scores of true clips, and tables."""
 
 import math
 
@@ -25,13 +25,13 @@ def test_held_out_captions_name_what_their_clips_show():
 def test_clips_of_other_captions_score_less():
     scores = score(DATA.clips[1:] + DATA.clips[:1], DATA.asked)
     assert max(scores.colour, scores.shape, scores.motion) < 0.6
-    assert scores.keeps_shape == 1.0  # which no caption is needed for
+    assert scores.keeps_shape == 1.0  # needs no caption
 
 
 def test_the_worst_come_first(tmp_path):
     videos = [Video(clip, 8.0, text) for clip, text in zip(DATA.clips, DATA.captions, strict=True)]
-    videos[3] = Video(DATA.clips[4], 8.0, DATA.captions[3])  # another clip's
-    videos[7] = Video(DATA.clips[7][::-1].copy(), 8.0, DATA.captions[7])  # the other way
+    videos[3] = Video(DATA.clips[4], 8.0, DATA.captions[3])  # another clip
+    videos[7] = Video(DATA.clips[7][::-1].copy(), 8.0, DATA.captions[7])  # reversed
     first, second = worst_of(videos, DATA.asked, 2)
     assert (first, second) == (videos[3], videos[7])
     assert wrong_attributes(DATA.asked[3], DATA.asked[3]) == 0

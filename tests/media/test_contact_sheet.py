@@ -7,7 +7,7 @@ GAP = 4
 
 
 def clip(num_frames: int, size: int = 8) -> np.ndarray:
-    """Frame i is gray of level i."""
+    """Returns a clip whose frame i has grey level i."""
     levels = np.arange(num_frames, dtype=np.uint8)[:, None, None, None]
     return np.broadcast_to(levels, (num_frames, size, size, 3)).copy()
 
@@ -25,7 +25,7 @@ def test_reference_comes_first_whatever_its_size():
     reference = np.full((16, 32, 3), 100, np.uint8)
     with_reference = np.asarray(contact_sheet(clip(2), reference, scale=1))
     cell = with_reference[GAP : GAP + 8, GAP : GAP + 8]
-    np.testing.assert_array_equal(cell[2:6], 100)  # its shape is kept
+    np.testing.assert_array_equal(cell[2:6], 100)  # keeps its aspect ratio
     np.testing.assert_array_equal(cell[[0, -1]], 255)
     left = GAP + 8 + 3 * GAP
     np.testing.assert_array_equal(with_reference[GAP : GAP + 8, left : left + 8], 0)

@@ -8,7 +8,7 @@ RED, GREEN = (255, 0, 0), (0, 255, 0)
 
 
 def halves(height: int, width: int) -> np.ndarray:
-    """The left half red, the right half green."""
+    """Returns a picture whose left half is red and whose right half is green."""
     image = np.full((height, width, 3), GREEN, np.uint8)
     image[:, : width // 2] = RED
     return image
@@ -27,7 +27,7 @@ def test_crops_the_centre_to_the_aspect_then_resizes(tmp_path):
     Image.fromarray(wide).save(tmp_path / "a.png")
     image = load_image(tmp_path / "a.png", (40, 40))
     assert image.shape == (40, 40, 3)
-    # The filter sees a little of what lies beyond the crop.
+    # The filter reaches slightly beyond the crop.
     np.testing.assert_array_equal(image[:, 6:-6] - np.array(GREEN), 0)
     assert load_image(tmp_path / "a.png", (10, 30)).shape == (10, 30, 3)
 
@@ -42,7 +42,7 @@ def test_shrinking_is_antialiased(tmp_path):
 
 def test_turns_as_exif_says(tmp_path):
     exif = Image.Exif()
-    exif[0x0112] = 6  # shown rotated by 90 degrees clockwise
+    exif[0x0112] = 6  # rotated by 90 degrees clockwise for display
     Image.fromarray(halves(6, 8)).save(tmp_path / "a.png", exif=exif)
     np.testing.assert_array_equal(load_image(tmp_path / "a.png"), np.rot90(halves(6, 8), -1))
 

@@ -1,4 +1,4 @@
-"""Reference images that a user gives."""
+"""Reference images from a user."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from videogen_jax.media.references import load_references
 
 @pytest.fixture
 def picture() -> np.ndarray:
-    """Uint8 `[8, 8, 3]`."""
+    """Returns a uint8 picture `[8, 8, 3]`."""
     return np.random.default_rng(0).integers(0, 256, (8, 8, 3), np.uint8)
 
 

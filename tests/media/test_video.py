@@ -7,7 +7,7 @@ from PIL import Image, ImageSequence
 
 from videogen_jax.media.video import Video
 
-# Mean absolute error, in levels of 255, of smooth clips through the lossy formats.
+# Mean absolute error of smooth clips in the lossy formats, in levels of 255.
 LOSSY = 4.0
 
 
@@ -29,7 +29,7 @@ def read_video(path: Path) -> tuple[np.ndarray, float]:
 
 
 def read_animation(path: Path) -> tuple[np.ndarray, int]:
-    """Frames, and the total duration in ms."""
+    """Returns the frames and the total duration in ms."""
     frames, duration = [], 0
     with Image.open(path) as image:
         assert image.info["loop"] == 0

@@ -1,4 +1,4 @@
-"""Attention: against torch, in blocks, causal; and the transformer's sharing of a clip's text."""
+"""Attention: comparison with torch, blocks, causal masks, and text shared by a clip's frames."""
 
 import jax
 import jax.numpy as jnp
@@ -47,18 +47,18 @@ def test_blocks_change_neither_values_nor_gradients(causal, block, monkeypatch):
 
 
 def test_causal_by_gradient():
-    """The gradient of output t by key or value s is exactly zero for s > t, and only there."""
+    """The gradient of output t with respect to key or value s is zero exactly for s > t."""
     jacobian = jax.jit(jax.jacrev(lambda k, v: attention(Q, k, v, causal=True), argnums=(0, 1)))
     for gradient in jacobian(K, V):
         reach_TS = jnp.abs(gradient).max(axis=(0, 2, 3, 4, 6, 7))
         later = np.triu(np.ones((T, S), bool), k=1)
         assert (reach_TS[later] == 0).all()
-        # The first query sees one key only and is certain of it, whatever the key is.
+        # The first query sees only one key, so its weight is 1 for any key.
         assert (reach_TS[~later][1:] > 0).all()
 
 
 def sizes(jaxpr) -> list[int]:
-    """Elements of every intermediate of a program and of the programs inside it."""
+    """Returns the number of elements of every intermediate of a program and its sub-programs."""
     found = [variable.aval.size for equation in jaxpr.eqns for variable in equation.outvars]
     for equation in jaxpr.eqns:
         for inner in jaxprs_in_params(equation.params):
@@ -68,7 +68,7 @@ def sizes(jaxpr) -> list[int]:
 
 @pytest.mark.parametrize("backward", [False, True])
 def test_logits_are_bounded_at_the_papers_sizes(backward):
-    """Stage 3 at 64×64 latents, 16 frames, 8 heads of 40: the whole would be 2·10⁹ logits."""
+    """Stage 3 has 64×64 latents, 16 frames and 8 heads of 40: 2·10⁹ logits without blocks."""
     q = jax.ShapeDtypeStruct((16, 64 * 64, 8, 40), jnp.float32)
     function = attention
     if backward:

@@ -1,4 +1,4 @@
-"""The autoencoder by itself; that it equals Stable Diffusion's is in test_stable_diffusion_parity."""
+"""The autoencoder; weights/stable_diffusion/test_parity.py compares it with Stable Diffusion's."""
 
 import dataclasses
 import math
@@ -27,7 +27,7 @@ CONFIG = TINY.autoencoder
 RNG = np.random.default_rng(0)
 IMAGES_NHWC = RNG.uniform(-1, 1, (2, 8, 12, 3)).astype(np.float32)
 
-# The clipping of the log-variance, as in diffusers.
+# Limits of the log-variance, as in diffusers.
 LOWEST, HIGHEST = -30.0, 20.0
 
 

@@ -1,4 +1,4 @@
-"""The patch discriminator: parity with taming-transformers', written down in PyTorch."""
+"""The patch discriminator: parity with that of taming-transformers, rewritten in PyTorch."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SHAPE = (2, 40, 48, 3)
 
 
 def reference(channels: int, num_layers: int) -> nn.Sequential:
-    """`NLayerDiscriminator` of taming-transformers with its batch norm."""
+    """Builds `NLayerDiscriminator` of taming-transformers, with its batch norm."""
     layers = [nn.Conv2d(3, channels, 4, 2, 1), nn.LeakyReLU(0.2, True)]
     width = channels
     for i in range(1, num_layers + 1):

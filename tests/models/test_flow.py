@@ -42,7 +42,7 @@ def init(config: FlowConfig) -> Any:
 
 
 def random_frames(height: int, width: int, channels: int) -> np.ndarray:
-    """Three times two frames, `[3, B, H, W, C]`."""
+    """Returns three batches of frames, `[3, B, H, W, C]`."""
     shape = (3, 2, height, width, channels)
     return np.random.default_rng(1).normal(size=shape).astype(np.float32)
 
@@ -69,7 +69,7 @@ def assert_trees_close(ours: Any, theirs: Any) -> None:
 
 @pytest.fixture(scope="module")
 def latent_params() -> Any:
-    """Random, biases and slopes too; drawn by numpy, because compiling `init` takes long."""
+    """Random parameters, including biases and slopes, from numpy: `init` compiles slowly."""
     generator = np.random.default_rng(0)
     return jax.tree.map(
         lambda leaf: 0.07 * generator.normal(size=leaf.shape).astype(np.float32),
@@ -83,8 +83,8 @@ def test_equals_ifrnet(config: FlowConfig) -> None:
     reference: Any = reference_model(config).requires_grad_(False)
     for module in reference.modules():
         if isinstance(module, torch.nn.PReLU):
-            module.weight.uniform_(0.1, 0.4)  # all equal, they would hide a mix-up of channels
-    # Flows of pixels, not of fractions of one, so that the warps have something to do.
+            module.weight.uniform_(0.1, 0.4)  # equal slopes would hide an exchange of channels
+    # Flows of several pixels, so the warps have an effect.
     reference.decoder4.convblock[2].weight.mul_(20)
     params = as_params(reference.state_dict())
     a, b, target = random_frames(32, 48, 3)

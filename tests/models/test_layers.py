@@ -1,4 +1,4 @@
-"""Layers that all networks share: against torch and diffusers, and what they keep apart."""
+"""Layers that all networks share: comparison with torch and diffusers, and independence."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_sinusoidal_embedding_is_diffusers():
 @pytest.mark.parametrize("padding", [((1, 1), (1, 1)), ((0, 1), (0, 1))])
 @pytest.mark.parametrize("stride", [1, 2])
 def test_conv_is_torchs_on_grids_of_any_size(size, padding, stride):
-    """The smallest are computed as a matrix product."""
+    """The smallest grids are computed as a matrix product."""
     x_NHWC, kernel, bias = normal(2, *size, 3), normal(3, 3, 3, 5), normal(5)
     conv = Conv(5, stride=stride, padding=padding)
     ours = conv.apply({"params": {"kernel": kernel, "bias": bias}}, x_NHWC)

@@ -1,4 +1,4 @@
-"""The one place that initialises networks."""
+"""The initialisation of networks, which has one place in the library."""
 
 import ast
 from pathlib import Path
@@ -11,7 +11,7 @@ from videogen_jax.models import parameters
 from videogen_jax.models.components import component_shapes, init_components
 
 LIBRARY = Path(__file__).parents[2] / "videogen_jax"
-# What is part of a task, not of a model.
+# Networks of a task, not of a model.
 ELSEWHERE = {"training/tasks/text_encoder.py"}
 
 
@@ -25,7 +25,7 @@ def test_shapes_are_those_of_fresh_parameters():
     assert parameters.count(shapes) == sum(x.size for x in jax.tree.leaves(fresh))
 
 
-def test_components_can_be_asked_for_by_name():
+def test_components_can_be_selected_by_name():
     assert list(component_shapes(TINY, "flow")) == ["flow"]
     with pytest.raises(KeyError):
         component_shapes(TINY, "no such component")
@@ -34,7 +34,7 @@ def test_components_can_be_asked_for_by_name():
 
 
 def test_networks_are_initialised_here_alone():
-    """No other file calls `….init(…)["params"]`, as Linen modules are initialised."""
+    """No other file contains `….init(…)["params"]`, which initialises a Linen module."""
     found = set()
     for path in LIBRARY.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):

@@ -1,4 +1,4 @@
-"""Temporal layers: the identity at initialisation, and afterwards what mixes with what."""
+"""Temporal layers: the identity at initialisation, and which values they mix after training."""
 
 import jax
 import jax.numpy as jnp
@@ -42,7 +42,7 @@ def test_mixes_frames_of_one_pixel_of_one_clip(layer):
     changed_NHWC = X_NHWC.copy()
     changed_NHWC[1, 2, 0] *= -1.0  # frame 1 of clip 0, one pixel
     moved = (run(layer, params, changed_NHWC) != before).any(axis=-1)
-    assert moved[:3, 2, 0].all()  # the neighbours too
+    assert moved[:3, 2, 0].all()  # also the neighbours
     assert not moved[FRAMES:].any()
     moved[:, 2, 0] = False
     assert not moved.any()
@@ -84,7 +84,7 @@ def test_attention_reaches_all_frames_and_knows_their_order():
     assert np.abs(mirrored.reshape(before.shape) - before).max() > 0.01
 
 
-def test_frame_embedding_starts_at_zero_and_then_tells_frames_and_texts_apart():
+def test_frame_embedding_starts_at_zero_and_then_distinguishes_frames_and_texts():
     layer = FrameEmbedding(features=6, index_features=4)
     pooled_BD = RNG.standard_normal((2, 5), np.float32)
     init = lambda key: layer.init(key, pooled_BD, FRAMES)

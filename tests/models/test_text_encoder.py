@@ -1,4 +1,4 @@
-"""The text transformer by itself; that it equals CLIP's is in test_stable_diffusion_parity."""
+"""The text transformer; weights/stable_diffusion/test_parity.py compares it with CLIP's."""
 
 import dataclasses
 import math
@@ -66,7 +66,7 @@ def test_skipping_layers_is_a_shorter_encoder_for_the_states(params):
     skipping = dataclasses.replace(CONFIG, skip_last_layers=1)
     shorter = dataclasses.replace(CONFIG, num_layers=2)
     skipped = jax.jit(TextEncoder(skipping).apply)(params, TOKENS_BT)
-    # The shorter encoder takes its parameters by name and has no use for the last layer's.
+    # The shorter encoder takes parameters by name and ignores those of the last layer.
     expected = jax.jit(TextEncoder(shorter).apply)(params, TOKENS_BT)
     np.testing.assert_allclose(skipped.states_BTD, expected.states_BTD, atol=BLOCK_TOLERANCE)
     full = _apply(params, TOKENS_BT)

@@ -1,4 +1,4 @@
-"""`SpaceTimeUNet`: a video model starts as its image model, frame by frame, and what reaches what."""
+"""`SpaceTimeUNet`: a video model starts as its image model; which inputs affect which outputs."""
 
 import dataclasses
 import functools
@@ -17,7 +17,7 @@ from videogen_jax.models.warm_start import warm_start_unet
 NETWORK_TOLERANCE = 1e-4
 
 IMAGE = TINY.image.unet
-# The image model's channels, so that both do the same sums in the same order.
+# The same channels as the image model, so both add in the same order.
 VIDEO = dataclasses.replace(IMAGE, temporal=True, low_res_noise=True)
 STAGE = dataclasses.replace(VIDEO, in_channels=3 * IMAGE.in_channels)
 CLIPS, FRAMES, SIZE, TOKENS = 2, 3, 4, 5
@@ -30,7 +30,7 @@ def normal(*shape: int) -> np.ndarray:
 
 
 X_BFHWC = normal(CLIPS, FRAMES, SIZE, SIZE, IMAGE.in_channels)
-GIVEN = {
+INPUTS = {
     "timesteps_B": np.array([3, 700]),
     "text_BTD": normal(CLIPS, TOKENS, IMAGE.cross_attention_dim),
     "pooled_BD": normal(CLIPS, TINY.text_encoder.hidden_size),
@@ -40,16 +40,16 @@ GIVEN = {
 
 
 @jax.jit(static_argnums=0)
-def run(config: UNetConfig, params, x_BFHWC, given):
-    return SpaceTimeUNet(config).apply({"params": params}, x_BFHWC, **given)
+def run(config: UNetConfig, params, x_BFHWC, inputs):
+    return SpaceTimeUNet(config).apply({"params": params}, x_BFHWC, **inputs)
 
 
 def init(config: UNetConfig):
-    """A function of a key, for `eval_shape` or to be compiled."""
+    """Returns an initialisation function of a key, for `eval_shape` or `jit`."""
     x = jnp.zeros((CLIPS, 1, 8, 8, config.in_channels))
     text = jnp.zeros((CLIPS, TOKENS, config.cross_attention_dim))
-    given = {**GIVEN, "text_BTD": text, "pooled_BD": text[:, 0]}
-    return lambda key: SpaceTimeUNet(config).init(key, x, **given)["params"]
+    inputs = {**INPUTS, "text_BTD": text, "pooled_BD": text[:, 0]}
+    return lambda key: SpaceTimeUNet(config).init(key, x, **inputs)["params"]
 
 
 @functools.cache
@@ -65,7 +65,7 @@ def fresh():
 
 @pytest.fixture(scope="module")
 def image(fresh):
-    """The image model inside it."""
+    """The image model within the video model."""
     names = trees.paths(shapes(IMAGE))
     leaves = trees.flatten(fresh)
     return trees.unflatten({name: leaves[name] for name in names})
@@ -73,30 +73,30 @@ def image(fresh):
 
 @pytest.fixture(scope="module")
 def trained():
-    """A video model whose added layers do something."""
+    """A video model with random parameters, so its temporal layers have an effect."""
     return tiny_model.random_params(init(VIDEO))
 
 
 def test_video_model_starts_as_the_image_model_bit_for_bit(fresh, image):
-    expected = run(IMAGE, image, X_BFHWC, GIVEN)
+    expected = run(IMAGE, image, X_BFHWC, INPUTS)
     assert expected.dtype == jnp.float32 and jnp.abs(expected).max() > 0.1
-    np.testing.assert_array_equal(run(VIDEO, fresh, X_BFHWC, GIVEN), expected)
+    np.testing.assert_array_equal(run(VIDEO, fresh, X_BFHWC, INPUTS), expected)
 
 
 def test_image_model_takes_frames_for_independent_images(image):
-    expected = run(IMAGE, image, X_BFHWC, GIVEN)
+    expected = run(IMAGE, image, X_BFHWC, INPUTS)
     for frame in range(FRAMES):
-        alone = run(IMAGE, image, X_BFHWC[:, frame : frame + 1], GIVEN)
+        alone = run(IMAGE, image, X_BFHWC[:, frame : frame + 1], INPUTS)
         np.testing.assert_allclose(alone[:, 0], expected[:, frame], atol=NETWORK_TOLERANCE)
 
 
-def test_warm_started_stage_starts_as_the_image_model_whatever_it_is_told(fresh, image):
+def test_warm_started_stage_starts_as_the_image_model_whatever_its_conditions(fresh, image):
     kernel = normal(3, 3, STAGE.in_channels, STAGE.block_out_channels[0])
     stage = {**fresh, "conv_in": {**fresh["conv_in"], "kernel": kernel}}
     params, _ = warm_start_unet(stage, image)
     conditions = normal(*X_BFHWC.shape[:-1], STAGE.in_channels - IMAGE.in_channels)
-    output = run(STAGE, params, np.concatenate([X_BFHWC, conditions], axis=-1), GIVEN)
-    expected = run(IMAGE, image, X_BFHWC, GIVEN)
+    output = run(STAGE, params, np.concatenate([X_BFHWC, conditions], axis=-1), INPUTS)
+    expected = run(IMAGE, image, X_BFHWC, INPUTS)
     np.testing.assert_allclose(output, expected, atol=NETWORK_TOLERANCE)
 
 
@@ -114,7 +114,7 @@ def test_every_3x3_convolution_has_a_temporal_one_of_the_same_name():
 def test_other_frame_counts_and_sizes_run():
     for frames, size in ((1, 4), (7, 2), (16, 8)):
         x = jnp.zeros((CLIPS, frames, size, size, VIDEO.in_channels))
-        output = jax.eval_shape(lambda params: run(VIDEO, params, x, GIVEN), shapes(VIDEO))
+        output = jax.eval_shape(lambda params: run(VIDEO, params, x, INPUTS), shapes(VIDEO))
         assert output.shape == (CLIPS, frames, size, size, VIDEO.out_channels)
 
 
@@ -125,42 +125,42 @@ def changed(x: np.ndarray, index) -> np.ndarray:
 
 
 def test_without_temporal_layers_frames_are_independent(image):
-    before = run(IMAGE, image, X_BFHWC, GIVEN)
-    after = run(IMAGE, image, changed(X_BFHWC, (0, 1)), GIVEN)
+    before = run(IMAGE, image, X_BFHWC, INPUTS)
+    after = run(IMAGE, image, changed(X_BFHWC, (0, 1)), INPUTS)
     moved = np.asarray(before != after).any(axis=(2, 3, 4))
     np.testing.assert_array_equal(moved, [[False, True, False], [False] * 3])
 
 
 def test_with_temporal_layers_a_clips_frames_see_each_other(trained):
-    before = run(VIDEO, trained, X_BFHWC, GIVEN)
-    after = run(VIDEO, trained, changed(X_BFHWC, (0, 1)), GIVEN)
+    before = run(VIDEO, trained, X_BFHWC, INPUTS)
+    after = run(VIDEO, trained, changed(X_BFHWC, (0, 1)), INPUTS)
     moved = np.asarray(before != after).any(axis=(2, 3, 4))
     np.testing.assert_array_equal(moved, [[True] * 3, [False] * 3])
 
 
-@pytest.mark.parametrize("name", GIVEN)
+@pytest.mark.parametrize("name", INPUTS)
 def test_every_condition_reaches_every_frame_of_its_clip(trained, name):
-    before = run(VIDEO, trained, X_BFHWC, GIVEN)
-    other = GIVEN[name].copy()
+    before = run(VIDEO, trained, X_BFHWC, INPUTS)
+    other = INPUTS[name].copy()
     other[0] = other[0] / 2 + 1
-    after = run(VIDEO, trained, X_BFHWC, GIVEN | {name: other})
+    after = run(VIDEO, trained, X_BFHWC, INPUTS | {name: other})
     moved = np.asarray(before != after).any(axis=(2, 3, 4))
     np.testing.assert_array_equal(moved, [[True] * FRAMES, [False] * FRAMES])
 
 
 def test_frames_know_their_index(trained):
-    """Equal frames of an untold clip come out different, by index and not by neighbours alone."""
+    """Equal frames have different outputs, which depend on the index, not only on neighbours."""
     still = np.repeat(X_BFHWC[:, :1], FRAMES, axis=1)
-    output = run(VIDEO, trained, still, GIVEN)
+    output = run(VIDEO, trained, still, INPUTS)
     backwards = output[:, ::-1]
     assert jnp.abs(output - backwards).max() > 0.01
 
 
 @pytest.mark.parametrize("name", ["fps_B", "low_res_noise_B", "pooled_BD"])
 def test_a_condition_that_is_missing_is_an_error(name):
-    given = {key: value for key, value in GIVEN.items() if key != name}
+    inputs = {key: value for key, value in INPUTS.items() if key != name}
     with pytest.raises(ValueError, match=f"needs the condition {name}"):
-        jax.eval_shape(lambda params: run(VIDEO, params, X_BFHWC, given), shapes(VIDEO))
+        jax.eval_shape(lambda params: run(VIDEO, params, X_BFHWC, inputs), shapes(VIDEO))
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The video decoder: it starts as the image decoder, frame by frame, and then frames see each other."""
+"""The video decoder: the image decoder at initialisation, and frames that see each other later."""
 
 import jax
 import jax.numpy as jnp
@@ -36,7 +36,7 @@ def init(key):
 
 
 def image_shapes(config=CONFIG):
-    """The part of the autoencoder that decodes."""
+    """Returns the parameter shapes of the autoencoder's decoder."""
     x = jnp.zeros((1, config.factor, config.factor, 3))
     tree = jax.eval_shape(Autoencoder(config).init, tiny_model.key(), x)["params"]
     return {name: tree[name] for name in ("decoder", "post_quant_conv")}
@@ -50,7 +50,7 @@ def fresh():
 
 @pytest.fixture(scope="module")
 def trained():
-    """A video decoder whose temporal layers do something."""
+    """A video decoder with random parameters, so its temporal layers have an effect."""
     return tiny_model.random_params(init)
 
 

@@ -1,4 +1,4 @@
-"""The untrained video model around a converted Stable Diffusion, and model directories saved."""
+"""Warm starts of a video model from a converted Stable Diffusion, and saved model directories."""
 
 import dataclasses
 import functools
@@ -38,7 +38,7 @@ def normal(*shape: int) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def converted(tmp_path_factory) -> Path:
-    """The model directory of a tiny Stable Diffusion, with the tiny cascade around it."""
+    """The model directory of a tiny Stable Diffusion, configured with the tiny cascade."""
     root = tmp_path_factory.mktemp("stable_diffusion")
     sd.save_folder(sd.build_models(sd.SD1), sd.SD1, root / "source")
     convert_stable_diffusion(root / "source", root / "model", TINY)
@@ -47,7 +47,7 @@ def converted(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def started(converted) -> tuple[VideoGen, str]:
-    """The video model, and what was printed of it."""
+    """The video model and the printed report."""
     with pytest.MonkeyPatch.context() as patch:
         lines: list[str] = []
         patch.setattr("builtins.print", lambda *values: lines.append(" ".join(map(str, values))))
@@ -61,13 +61,13 @@ def model(started) -> VideoGen:
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def run(unet: SpaceTimeUNet, params: Any, x_BFHWC: Any, given: dict[str, Any]) -> Any:
-    arguments = x_BFHWC, given["timesteps_B"], given["text_BTD"]
-    rest = {name: given[name] for name in ("pooled_BD", "fps_B", "low_res_noise_B")}
-    return unet.apply({"params": params}, *arguments, **rest)
+def run(unet: SpaceTimeUNet, params: Any, x_BFHWC: Any, network_inputs: dict[str, Any]) -> Any:
+    arguments = x_BFHWC, network_inputs["timesteps_B"], network_inputs["text_BTD"]
+    others = {name: network_inputs[name] for name in ("pooled_BD", "fps_B", "low_res_noise_B")}
+    return unet.apply({"params": params}, *arguments, **others)
 
 
-def given() -> dict[str, np.ndarray]:
+def network_inputs() -> dict[str, np.ndarray]:
     return {
         "timesteps_B": np.array([7.0, 940.0], np.float32),
         "text_BTD": normal(CLIPS, TOKENS, WIDTH),
@@ -89,10 +89,10 @@ def test_video_networks_are_the_image_model_frame_by_frame_bit_for_bit(model, na
     part = config.refiner if name == "refiner" else config.stages[int(name[-1]) - 1]
     noisy = normal(CLIPS, FRAMES, SIZE, SIZE, 4)
     conditions = normal(CLIPS, FRAMES, SIZE, SIZE, part.unet.in_channels - 4)
-    told = given()
-    expected = run(SpaceTimeUNet(config.image.unet), model.params["image_unet"], noisy, told)
+    inputs = network_inputs()
+    expected = run(SpaceTimeUNet(config.image.unet), model.params["image_unet"], noisy, inputs)
     x = np.concatenate([noisy, conditions], axis=-1)
-    output = run(SpaceTimeUNet(part.unet), model.params[name], x, told)
+    output = run(SpaceTimeUNet(part.unet), model.params[name], x, inputs)
     assert np.std(expected) > 0.1
     np.testing.assert_array_equal(output, expected)
 
@@ -108,7 +108,7 @@ def test_the_video_decoder_is_the_image_decoder_frame_by_frame_bit_for_bit(model
     np.testing.assert_array_equal(output, unfold_frames(frames, FRAMES))
 
 
-def test_the_report_says_what_was_copied_new_and_unused(started):
+def test_the_report_lists_what_was_copied_new_and_unused(started):
     model, printed = started
     spatial = len(jax.tree.leaves(model.params["image_unet"]))
     video = len(jax.tree.leaves(model.params["stage_1"]))
@@ -125,7 +125,7 @@ def test_the_report_says_what_was_copied_new_and_unused(started):
 
 
 def test_what_is_new_is_drawn_from_the_seed(converted, model):
-    """The flow and temporal attention are fresh; text encoder and image model are untouched."""
+    """Flow and temporal attention are initialised; text encoder and image model are unchanged."""
     for name in ("text_encoder", "image_unet", "autoencoder"):
         kept = load_component(converted, name)
         jax.tree.map(np.testing.assert_array_equal, model.params[name], kept)
@@ -227,7 +227,7 @@ def test_saving_needs_the_tokenizer_s_files(tmp_path):
 
 
 def test_the_chain_of_warm_starts_of_the_small_model():
-    """§3.5's order, at real size: what each network takes from the one before it."""
+    """Each network takes parameters from the one before it, in §3.5's order and at real size."""
     shapes = component_shapes(SMALL)
     counts = {}
     for before, after in itertools.pairwise(("image_unet", "stage_1", "stage_2", "stage_3")):

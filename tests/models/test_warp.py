@@ -1,4 +1,4 @@
-"""Warping and resizing: against torch, and what the conventions mean."""
+"""Warping and resizing: comparison with torch, and the conventions."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ BLOCK_TOLERANCE = 1e-5
 
 KEYS = jax.random.split(jax.random.key(0), 3)
 IMAGE_BHWC = jax.random.normal(KEYS[0], (2, 7, 10, 3))
-# Large enough that many positions fall outside on each side.
+# Large enough for many positions outside of the image on each side.
 FLOW_BHW2 = 4 * jax.random.normal(KEYS[1], (2, 7, 10, 2))
 COTANGENT_BHWC = jax.random.normal(KEYS[2], IMAGE_BHWC.shape)
 
@@ -92,7 +92,7 @@ def test_resize_flow_rescales_each_axis_by_its_own_factor() -> None:
 
 
 def test_resize_flow_downwards_averages() -> None:
-    """A single moving pixel of a block still counts; picking the middle pixels would lose it."""
+    """A single moving pixel of a block still counts; sampling the middle pixels would lose it."""
     flow_BHW2 = jnp.zeros((1, 16, 16, 2)).at[:, 8, 8].set(1.0)
     assert (warp.resize_flow(flow_BHW2, (2, 2))[:, 1, 1] > 0).all()
 

@@ -1,4 +1,4 @@
-"""The image model and the stages: against the plain sampling loop, and what each condition does."""
+"""The image model and the stages: comparison with a plain sampling loop, effect of conditions."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ from videogen_jax.pipeline import noise
 from videogen_jax.pipeline.cascade import Cascade, PromptStates
 from videogen_jax.pipeline.conditioning import network_input, reference_video, upsample
 
-TOLERANCE = 1e-4  # a network, three times
+TOLERANCE = 1e-4  # for three evaluations of a network
 FRAMES, FPS = 4, 8.0
 
 
@@ -34,7 +34,7 @@ def keys() -> jax.Array:
 
 @pytest.fixture(scope="module")
 def reference() -> jax.Array:
-    """Uint8 `[1, 16, 16, 3]`."""
+    """A reference image, uint8 `[1, 16, 16, 3]`."""
     return jnp.asarray(np.random.default_rng(0).integers(0, 256, (1, 16, 16, 3), np.uint8))
 
 
@@ -55,7 +55,7 @@ def prompt_states(text: str = "a red circle", negative: str = "") -> PromptState
 
 @pytest.fixture(scope="module")
 def stage_2(cascade, keys, reference, low_res):
-    """Draws stage 2 with some of its arguments changed."""
+    """Samples stage 2 with some arguments changed."""
 
     def draw(**changed) -> np.ndarray:
         arguments = {
@@ -72,7 +72,7 @@ def stage_2(cascade, keys, reference, low_res):
 
 
 def plain_stage_2(keys: jax.Array, reference: jax.Array, low_res: jax.Array) -> np.ndarray:
-    """Stage 2 as the paper has it, written out: three ancestral steps, guidance in two calls."""
+    """Samples stage 2 by a plain loop: three ancestral steps, with two calls for guidance."""
     config, params = micro_model.MICRO.stages[1], micro_model.params()
     unet = jax.jit(SpaceTimeUNet(config.unet).apply)
     text_encoder: Any = TextEncoder(micro_model.MICRO.text_encoder)
@@ -144,10 +144,10 @@ def test_without_a_reference_its_latents_are_zero(stage_2, cascade, keys, refere
             params, prompt_states(), reference, low_res, fps, keys, stage=2, num_frames=FRAMES
         )
 
-    given, without = condition(reference), condition(None)
-    assert given.reference_BFHWZ.any() and not without.reference_BFHWZ.any()
-    assert without.reference_BFHWZ.shape == given.reference_BFHWZ.shape
-    np.testing.assert_array_equal(without.low_res_BFHWZ, given.low_res_BFHWZ)
+    with_reference, without = condition(reference), condition(None)
+    assert with_reference.reference_BFHWZ.any() and not without.reference_BFHWZ.any()
+    assert without.reference_BFHWZ.shape == with_reference.reference_BFHWZ.shape
+    np.testing.assert_array_equal(without.low_res_BFHWZ, with_reference.low_res_BFHWZ)
     assert np.abs(stage_2(reference_BHWC=None) - stage_2()).max() > 0.01
 
 
@@ -158,11 +158,11 @@ def test_guidance_of_1_leaves_the_negative_prompt_out(stage_2):
     np.testing.assert_allclose(one, other, atol=TOLERANCE * np.abs(one).max())
 
 
-def test_step_by_step_is_the_same_as_at_once(stage_2):
+def test_step_by_step_is_the_same_as_in_one_program(stage_2):
     ticks: list[int] = []
     stepwise = stage_2(steps=5, tick=ticks.append)
-    at_once = stage_2(steps=5)
-    np.testing.assert_allclose(stepwise, at_once, atol=TOLERANCE * np.abs(at_once).max())
+    whole = stage_2(steps=5)
+    np.testing.assert_allclose(stepwise, whole, atol=TOLERANCE * np.abs(whole).max())
     assert ticks == [1] * 5
 
 

@@ -1,4 +1,4 @@
-"""What a denoiser is told: reference, low-res latents, their noise, and the order of channels."""
+"""A denoiser's conditions: reference, low-res latents, their noise, the order of channels."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -16,7 +16,7 @@ TOLERANCE = 1e-5
 
 @pytest.fixture
 def latents() -> jnp.ndarray:
-    """`[2, 3, 4, 5, 6]`: all axes differ."""
+    """Latents `[2, 3, 4, 5, 6]`, whose axes all differ in length."""
     return jnp.asarray(np.random.default_rng(0).standard_normal((2, 3, 4, 5, 6)), jnp.float32)
 
 

@@ -15,7 +15,7 @@ WINDOW, OVERLAP, FRAMES = 6, 3, 14
 
 @pytest.fixture(scope="module")
 def latents() -> jax.Array:
-    """`[1, 14, 4, 4, 4]`, changing slowly from frame to frame."""
+    """Latents `[1, 14, 4, 4, 4]` that change slowly from frame to frame."""
     ends = np.random.default_rng(1).standard_normal((2, 1, 4, 4, 4))
     time_F = np.linspace(0, 1, FRAMES)[:, None, None, None]
     return jnp.asarray(((1 - time_F) * ends[0] + time_F * ends[1])[None], jnp.float32)
@@ -53,7 +53,7 @@ def test_image_decoding_does_not_depend_on_the_windows(windowed, whole, latents)
     in_windows = windowed(micro_model.params(), latents, "image")
     assert in_windows.shape == (1, FRAMES, 8, 8, 3) and in_windows.dtype == np.uint8
     difference = np.abs(in_windows.astype(int) - whole(micro_model.params(), latents, "image"))
-    assert difference.max() <= 1  # rounding of a sum of weights that is 1 but for float32
+    assert difference.max() <= 1  # the weights sum to 1 up to float32 rounding
 
 
 def test_video_decoding_in_windows_is_near_to_that_of_the_whole(windowed, whole, latents):

@@ -1,4 +1,4 @@
-"""Several prompts at once, on one device and on eight."""
+"""Several prompts in one call, on one device and on eight."""
 
 from typing import Any
 
@@ -13,10 +13,10 @@ from videogen_jax.sharding import MeshConfig, make_mesh
 
 COLOURS = ("red", "orange", "yellow", "green", "cyan", "blue", "purple", "pink")
 PROMPTS = [f"a {colour} circle" for colour in COLOURS]
-# Everything but the image model and the refiner, which are stages like those that run here.
+# All parts except the image model and the refiner, which run in the same way as the stages.
 OPTIONS: Any = {"reference": np.full((16, 16, 3), 200, np.uint8), "refine": False, "seed": 4}
 
-ROUNDING = 1  # of 255: sums in another order differ by 1e-6, which may round the other way
+ROUNDING = 1  # levels of 255: 1e-6 from the order of sums may change rounding
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,7 @@ def on_one() -> list[Video]:
 
 
 def worst(one: Video, other: Video) -> int:
-    """The largest difference of any value, of 255."""
+    """Returns the largest difference of any value, in levels of 255."""
     return int(np.abs(one.frames.astype(int) - other.frames).max())
 
 

@@ -1,7 +1,7 @@
 """Images of a prompt equal those of diffusers' `StableDiffusionPipeline`, with each scheduler.
 
 Tiny random torch pipelines are saved as folders, converted to model directories and loaded as a
-user would; both sides start from the same latents and, where a sampler draws noise, get the same.
+user would do. Both sides start from the same latents. If a sampler draws noise, both use the same.
 """
 
 import importlib
@@ -23,16 +23,16 @@ from videogen_jax.configs.paper import PAPER
 from videogen_jax.conversion.stable_diffusion import convert_stable_diffusion
 from videogen_jax.pipeline import noise
 
-# diffusers' tensors answer numpy's `__array__` the old way.
+# diffusers' tensors use the old signature of numpy's `__array__`.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
-IMAGE_TOLERANCE = 1e-4  # of images in [0, 1]
+IMAGE_TOLERANCE = 1e-4  # for images in [0, 1]
 STEPS, GUIDANCE, SEED = 6, 5.0, 3
 PROMPTS, NEGATIVE = ["a red circle", "", "è"], "square"
 SHAPE = (len(PROMPTS), 16, 16, 4)
 LATENTS = np.random.default_rng(0).standard_normal(SHAPE, np.float32)
 
-# As the hub's files of Stable Diffusion 1.5 and 2.1 have it, but for the class.
+# As in the hub's files of Stable Diffusion 1.5 and 2.1, except for the class.
 SCHEDULER_FILE = {
     "_class_name": "PNDMScheduler",
     "beta_end": 0.012,
@@ -49,7 +49,7 @@ SPECS = {
     "SD1": {**SD1, "scheduler": {}},
     "SD2": {**SD2, "scheduler": {"prediction_type": "v_prediction"}},
 }
-PADDING = {"SD1": "<|endoftext|>", "SD2": "!"}  # what the hub's tokenizers pad with
+PADDING = {"SD1": "<|endoftext|>", "SD2": "!"}  # padding tokens of the hub's tokenizers
 SCHEDULERS = {
     "ddim": "DDIMScheduler",
     "dpmpp_2m": "DPMSolverMultistepScheduler",
@@ -61,14 +61,14 @@ SCHEDULERS = {
 
 @dataclass(frozen=True)
 class Case:
-    """A torch pipeline and what became of its folder."""
+    """A torch pipeline, its scheduler's configuration, and the converted model."""
 
     pipeline: Any
     scheduler_file: dict[str, Any]
     model: VideoGen
 
     def diffusers_images(self, sampler: str, prompts: list[str]) -> np.ndarray:
-        """As one switches schedulers in diffusers."""
+        """Makes images after switching the scheduler as is usual in diffusers."""
         scheduler_class = getattr(diffusers, SCHEDULERS[sampler])
         self.pipeline.scheduler = scheduler_class.from_config(self.scheduler_file)
         return self.pipeline(
@@ -93,7 +93,7 @@ class Case:
 
 @pytest.fixture(scope="module", autouse=True)
 def one_torch_thread() -> Iterator[None]:
-    """Networks this small spend their time waiting for threads, the more so on a busy machine."""
+    """Uses one torch thread: such small networks mostly wait for threads, more so under load."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -106,8 +106,8 @@ def case(request, tmp_path_factory) -> Case:
     spec = SPECS[request.param]
     scheduler_file = SCHEDULER_FILE | spec["scheduler"]
     models = build_models(spec)
-    # As random as it is, the network amplifies rounding until torch's float32 is 3e-4 from its own
-    # float64. With a smaller output it follows its input more, as a trained one does.
+    # A random network amplifies rounding: torch's float32 differs from its own float64 by 3e-4.
+    # With a smaller output it depends more on its input, as a trained network does.
     models.unet.conv_out.weight.data *= 0.5
     save_folder(models, spec, root / "source")
     path = root / "source" / "scheduler" / "scheduler_config.json"
@@ -140,7 +140,7 @@ def to_torch(x_BHWC: np.ndarray) -> torch.Tensor:
 
 
 def noise_of_steps() -> Iterator[torch.Tensor]:
-    """What our image model draws at each step."""
+    """Yields the noise that our image model draws at each step."""
     keys_B = noise.fold_in(noise.sample_keys(np.uint32(SEED), np.arange(len(PROMPTS))), 0)
     for step in range(STEPS):
         draws = noise.normal(noise.fold_in(keys_B, noise.FIRST_STEP + step), SHAPE[1:])
@@ -148,7 +148,7 @@ def noise_of_steps() -> Iterator[torch.Tensor]:
 
 
 def share_noise(monkeypatch: pytest.MonkeyPatch, sampler: str) -> Iterator[torch.Tensor]:
-    """Gives the scheduler our noise; what is left of it afterwards was not drawn."""
+    """Makes the scheduler use our noise; the returned iterator yields what it has not drawn."""
     draws = noise_of_steps()
     module = importlib.import_module(getattr(diffusers, SCHEDULERS[sampler]).__module__)
     monkeypatch.setattr(module, "randn_tensor", lambda *args, **kwargs: next(draws))
@@ -170,8 +170,8 @@ def test_the_model_s_own_sampler_is_stable_diffusion_s_ddim(case):
     np.testing.assert_array_equal(case.images(PROMPTS), case.images(PROMPTS, sampler="ddim"))
 
 
-def test_all_that_is_given_shows_far_above_the_tolerance(case):
-    """So that parity says something about each of these."""
+def test_every_argument_changes_images_far_above_the_tolerance(case):
+    """Parity therefore tests each of these arguments."""
     images = case.images(PROMPTS)
     for prompts, changed in (
         (["a circle red", "", "è"], {}),

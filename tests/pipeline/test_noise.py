@@ -1,4 +1,4 @@
-"""Noise is a function of seed, sample and number, and of nothing else."""
+"""Noise is a function of seed, sample and number only."""
 
 import jax
 import numpy as np
@@ -21,7 +21,7 @@ def test_a_sample_does_not_depend_on_its_batch():
 
 
 def test_seed_sample_and_number_each_give_other_noise():
-    draws = [draw(*given)[0] for given in ((7, [0], 5), (8, [0], 5), (7, [1], 5), (7, [0], 6))]
+    draws = [draw(*args)[0] for args in ((7, [0], 5), (8, [0], 5), (7, [1], 5), (7, [0], 6))]
     for i, one in enumerate(draws):
         assert all(np.abs(one - other).max() > 0.1 for other in draws[:i])
 

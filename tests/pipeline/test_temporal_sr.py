@@ -1,4 +1,4 @@
-"""Temporal super-resolution: which frames are kept, and what the missing ones are made of."""
+"""Temporal super-resolution: the frames that are kept, and how missing ones are interpolated."""
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +13,7 @@ from videogen_jax.pipeline.denoise import Conditions, Denoiser
 from videogen_jax.pipeline.frequency import merge_frequencies, slerp
 from videogen_jax.pipeline.temporal_sr import TemporalSR
 
-TOLERANCE = 1e-4  # a network
+TOLERANCE = 1e-4  # for one evaluation of a network
 FRAMES, FPS = 4, 8.0
 
 
@@ -36,7 +36,7 @@ def keys() -> jax.Array:
 
 @pytest.fixture(scope="module")
 def double(latents, empty_text, keys):
-    """Temporal super-resolution of the latents."""
+    """Applies temporal super-resolution to the latents."""
     network: TemporalSR = micro_model.model().temporal_sr
     fps = jnp.full(1, FPS)
 
@@ -48,7 +48,7 @@ def double(latents, empty_text, keys):
 
 
 def by_flow(latents: jax.Array) -> np.ndarray:
-    """The frame halfway between each two, one pair at a time."""
+    """Interpolates the middle frame of each pair, one pair at a time."""
     flow = jax.jit(LatentFlow(micro_model.MICRO.flow).apply)
     variables = {"params": micro_model.params()["flow"]}
     pairs = zip(latents[0, :-1], latents[0, 1:], strict=True)
@@ -80,12 +80,12 @@ def test_slerp_interpolates_each_two_frames_on_the_sphere(double, latents):
         np.testing.assert_allclose(missing[:, frame], expected, atol=TOLERANCE)
 
 
-def test_the_refiner_is_told_the_warped_frames_the_empty_prompt_and_the_doubled_fps(
+def test_the_refiner_is_conditioned_on_warped_frames_empty_prompt_and_doubled_fps(
     double, latents, empty_text, keys
 ):
-    """§3.3, and that low frequencies stay the warped frames'."""
+    """§3.3; low frequencies stay those of the warped frames."""
     warped = jnp.asarray(by_flow(latents))
-    given = Conditions(
+    conditions = Conditions(
         text=empty_text,
         reference_BFHWZ=jnp.zeros_like(warped),
         low_res_BFHWZ=warped,
@@ -94,7 +94,7 @@ def test_the_refiner_is_told_the_warped_frames_the_empty_prompt_and_the_doubled_
     )
     piece_keys = noise.fold_in(noise.fold_in(keys, 0), 0)
     refiner = Denoiser(micro_model.MICRO.refiner, latent_size=8)
-    refined = refiner.sample(micro_model.params()["refiner"], given, piece_keys, FRAMES - 1)
+    refined = refiner.sample(micro_model.params()["refiner"], conditions, piece_keys, FRAMES - 1)
     expected = merge_frequencies(warped[0], refined[0], micro_model.MICRO.lowpass_factor)
     np.testing.assert_allclose(
         double(1)[0, 1::2], expected, atol=TOLERANCE * np.abs(expected).max()
@@ -104,7 +104,7 @@ def test_the_refiner_is_told_the_warped_frames_the_empty_prompt_and_the_doubled_
 def test_each_piece_of_each_round_draws_its_own_noise(latents, empty_text, keys, monkeypatch):
     drawn = []
 
-    def sample(params, given, keys_B, num_frames, **options) -> jax.Array:
+    def sample(params, conditions, keys_B, num_frames, **options) -> jax.Array:
         drawn.append(jax.random.key_data(keys_B).tobytes())
         return jnp.zeros((1, num_frames, 8, 8, 4))
 

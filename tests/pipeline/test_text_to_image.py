@@ -17,7 +17,7 @@ LATENTS = np.random.default_rng(0).standard_normal((1, 8, 8, 4), np.float32)
 
 @pytest.fixture(scope="module")
 def model() -> VideoGen:
-    """With the text-to-image components alone."""
+    """A model with only the text-to-image components."""
     names = ("text_encoder", "image_unet", "autoencoder")
     return VideoGen(
         micro_model.MICRO,

@@ -45,12 +45,12 @@ def saved(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def copy(saved, tmp_path) -> Path:
-    """A copy of the model directory, to break."""
+    """A copy of the model directory for a test to damage."""
     return Path(shutil.copytree(saved, tmp_path / "broken"))
 
 
 def test_a_prompt_becomes_a_video(video):
-    """4 frames at 8 fps, and one round of temporal super-resolution."""
+    """Makes 4 frames at 8 fps, with one round of temporal super-resolution."""
     assert video.frames.shape == (7, 16, 16, 3) and video.frames.dtype == np.uint8
     assert video.reference.shape == (16, 16, 3) and video.reference.dtype == np.uint8
     assert (video.fps, video.prompt, video.seed) == (16.0, PROMPT, 0)
@@ -65,7 +65,7 @@ def test_the_same_seed_is_the_same_video_and_another_is_another(model, video):
 def test_a_second_call_compiles_nothing(model, video):
     with micro_model.counting_compilations() as compilations:
         jax.jit(lambda x: x + 1)(0.5)
-        assert len(compilations) == 1  # it does count
+        assert len(compilations) == 1  # compilations are counted
         other = model(
             "a blue square",
             seed=5,
@@ -93,7 +93,7 @@ def test_progress_shows_every_part_and_changes_nothing(model, video, capfd):
         assert any(part in line and done in line for line in bars.splitlines()), part
 
 
-def test_a_generated_reference_given_back_gives_the_same_video(model, video, tmp_path):
+def test_a_generated_reference_passed_back_gives_the_same_video(model, video, tmp_path):
     path = tmp_path / "reference.png"
     Image.fromarray(video.reference).save(path)
     for reference in (video.reference, path):
@@ -148,9 +148,7 @@ def test_a_model_directory_is_loaded(saved):
         ("text_encoder", {"stages": 1, "decoder": "image"}, "every call"),
     ],
 )
-def test_a_component_that_is_not_there_is_missed_by_the_calls_that_need_it(
-    copy, component, options, needs
-):
+def test_a_missing_component_is_named_by_the_calls_that_need_it(copy, component, options, needs):
     (copy / f"{component}.safetensors").unlink()
     model = VideoGen.load(copy)
     with pytest.raises(FileNotFoundError) as caught:
@@ -163,7 +161,7 @@ def test_what_a_call_does_not_need_may_be_missing(model, video):
     names = ("text_encoder", "autoencoder", "stage_1")
     params = {name: model.params[name] for name in names}
     part = VideoGen(MICRO, params, micro_model.TOKENIZER)
-    part.cascade, part.decoder = model.cascade, model.decoder  # which are compiled
+    part.cascade, part.decoder = model.cascade, model.decoder  # already compiled
     short = part(PROMPT, reference=video.reference, stages=1, decoder="image")
     assert short.frames.shape == (4, 8, 8, 3)
     with pytest.raises(FileNotFoundError, match="there is no image_unet.safetensors"):
@@ -228,7 +226,7 @@ def test_bad_input_costs_no_sampling(model, prompt, options, message):
     assert not compilations
 
 
-def test_every_diffusion_model_takes_the_sampler_asked_for(model, video, monkeypatch):
+def test_every_diffusion_model_uses_the_requested_sampler(model, video, monkeypatch):
     used, sample = [], Denoiser.sample
 
     def recorded(*args, **kwargs) -> jax.Array:
@@ -259,13 +257,13 @@ def test_an_unknown_option_is_a_type_error(model):
 
 
 def test_an_untrained_model_has_every_parameter():
-    """By shape alone: to compile the initialisation takes half a minute."""
+    """Uses shapes only, because compiling the initialisation takes half a minute."""
     params = jax.eval_shape(lambda: VideoGen.untrained(MICRO, micro_model.TOKENIZER).params)
     assert jax.tree.map(np.shape, params) == jax.tree.map(np.shape, micro_model.params())
 
 
-def test_networks_compute_in_the_dtype_asked_for():
-    """By shape alone: sampling keeps its state in float32, whatever the networks compute in."""
+def test_networks_compute_in_the_requested_dtype():
+    """Uses shapes only. Sampling keeps its state in float32 for any dtype of the networks."""
 
     def sample() -> tuple[jax.Array, jax.Array]:
         model = VideoGen(MICRO, micro_model.params(), micro_model.TOKENIZER, dtype=jnp.bfloat16)

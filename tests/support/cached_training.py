@@ -1,7 +1,7 @@
-"""The micro model as a directory, and short trainings of it, from pixels or from a latent cache.
+"""The micro model as a directory, and short trainings of it, from pixels or a latent cache.
 
-As a script, `cached_training.py DATASET MODEL_DIR OUT ADDRESS PROCESSES ID`, it is one of several
-processes that make a cache.
+As a script, `cached_training.py DATASET MODEL_DIR OUT ADDRESS PROCESSES ID` is one of several
+processes that create a cache.
 """
 
 import sys
@@ -38,7 +38,7 @@ NAMES = ("text_encoder", "autoencoder", "image_unet", "stage_1", "stage_2", "flo
 
 
 def write_model(directory: Path) -> Path:
-    """A model directory of the micro model."""
+    """Writes a model directory of the micro model."""
     for name in NAMES:
         model_dir.save_component(directory, name, micro_model.params()[name])
     config_file.save_config(directory / "config.json", micro_model.MICRO)
@@ -47,16 +47,16 @@ def write_model(directory: Path) -> Path:
 
 
 def run_of(task: TaskConfig, folder: Path, cache: Path | str = "", **data: Any) -> RunConfig:
-    """A run on the clips of a folder that shares its windows with a cache of `OPTIONS`."""
+    """Returns a run on the clips of a folder, with the same windows as a cache of `OPTIONS`."""
     shared = {"num_frames": FRAMES, "resolution": PIXELS, "fps": 8.0, "num_threads": 0}
     fields = {"dataset": str(folder / "clips"), "latent_cache": str(cache), **shared, **data}
     return RunConfig(micro_model.MICRO, task, 8, BATCH, seed=1, data=DataConfig(**fields))
 
 
 def train(config: RunConfig, directory: Path, component: str, steps: int) -> tuple[np.ndarray, Any]:
-    """Losses of some steps of SGD that begin with a component as it is, and the parameters after.
+    """Trains a component by steps of SGD; returns the losses and the final parameters.
 
-    Only the last convolution trains: the rest of the gradient takes three times as long to compile.
+    Only the last convolution is trained: the full gradient takes three times as long to compile.
     """
     cache = open_cache(config, directory)
     task = build_task(config, directory, micro_model.TOKENIZER, cache)
@@ -79,7 +79,7 @@ def train(config: RunConfig, directory: Path, component: str, steps: int) -> tup
 
 
 def write_clips(directory: Path) -> str:
-    """A dataset of 12 clips, of which 11 are to be trained on."""
+    """Writes a dataset of 12 clips, of which 11 are for training."""
     records = [numbered_record(f"clip {i}", 20 + i) for i in range(12)]
     return str(write_dataset(directory, records))
 
@@ -87,7 +87,7 @@ def write_clips(directory: Path) -> str:
 def quick_encoders(
     model: Any, directory: Any, layout: CacheLayout, mesh: Any, batch: int
 ) -> Encoders:
-    """In place of networks, which take long to compile: latents are the mean of a frame's pixels."""
+    """Replaces the networks, which compile slowly: latents are the mean of a frame's pixels."""
 
     def latents(video_BFHW3: np.ndarray) -> dict[int, np.ndarray]:
         mean = video_BFHW3.mean(axis=(2, 3, 4)).reshape(batch, 1, -1, 1, 1, 1)

@@ -1,9 +1,9 @@
-"""What kills, damages, full disks and lost processes do to a run: `python tests/support/faults.py`.
+"""Tests runs under kills, damage, full disks and lost peers: `python -m tests.support.faults`.
 
-Runs `line_task.py` in processes of its own and prints a table; `--kills 20 --damages 100` take
-some minutes on two cores. Each line of the table is checked: the script fails where a promise of
-docs/training.md does not hold. The disk-full part mounts a small tmpfs and is left out without
-the right to.
+It runs `line_task.py` in other processes and prints a table. The defaults, `--kill 20` and
+`--damage 100`, take some minutes on two cores. Each row of the table is checked: the script fails
+if a statement of docs/training.md is wrong. The test of a full disk mounts a small tmpfs; without
+the permission to mount it is left out.
 """
 
 import contextlib
@@ -66,8 +66,8 @@ def kills(folder: Path, number: int, rng: random.Random, during_save: int | None
     os.environ["STEPS_DURING_SAVE"] = ""
     assert during_save is None or max(lost) <= EVERY + during_save, lost
     return (
-        f"{number} × kill -9, {in_save} of them in a save, steps_during_save {during_save}: each time "
-        f"resumed from the last complete checkpoint; steps lost, with an interval of {EVERY}: "
+        f"{number} × kill -9, {in_save} of them in a save, steps_during_save {during_save}: each "
+        f"time resumed from the last complete checkpoint; steps lost, with an interval of {EVERY}: "
         f"{sorted(lost)}"
     )
 
@@ -81,7 +81,7 @@ def damages(folder: Path, number: int, rng: random.Random) -> str:
         shutil.rmtree(run_dir / "checkpoints")
         shutil.copytree(kept, run_dir / "checkpoints")
         newest = run_dir / "checkpoints" / str(2 * EVERY)
-        top = ("_CHECKPOINT_METADATA", "commit_success.txt")  # which restoring does not read
+        top = ("_CHECKPOINT_METADATA", "commit_success.txt")  # not read when restoring
         files = [
             p
             for p in newest.rglob("*")
@@ -100,24 +100,24 @@ def damages(folder: Path, number: int, rng: random.Random) -> str:
         output = io.StringIO()
         with contextlib.redirect_stdout(output):
             used = agree_on_newest(run_dir / "checkpoints")
-        # A damaged manifest may be read as damage of a file that it describes.
+        # A damaged manifest may look like damage of a file that it describes.
         named = str(path) in output.getvalue() or path.name == NAME
         assert used == EVERY and named, (path, kind, used, output.getvalue())
         found[kind] += 1
     counts = ", ".join(f"{count} {kind}" for kind, count in sorted(found.items()))
     return (
-        f"{number} damages of the newest checkpoint ({counts}): all found and named, the one before "
-        "used"
+        f"{number} damages of the newest checkpoint ({counts}): all found and named, the one "
+        "before used"
     )
 
 
 def full_disk_of_one(folder: Path, victim: int) -> str:
-    """One of two processes can write no large file any more, as on a full disk of its own."""
+    """One of two processes can no longer write large files, as if its own disk were full."""
     run_dir, address = folder / "run", free_address()
     processes = [start(run_dir, address, 2, i) for i in range(2)]
     try:
         wait_until(lambda: complete(run_dir) >= EVERY, processes[victim], 240)
-        # Log and metrics stay below it, the process's share of the state does not.
+        # Log and metrics stay below the limit; the process's share of the state does not.
         resource.prlimit(processes[victim].pid, resource.RLIMIT_FSIZE, (2**18, 2**18))
         ends = ends_of(processes, [victim, 1 - victim])
         there, last = complete(run_dir), agree_on_newest(run_dir / "checkpoints")
@@ -137,18 +137,22 @@ def full_disk_of_one(folder: Path, victim: int) -> str:
 
 
 def hung_peer(folder: Path, victim: int) -> str:
-    run_dir, address, rest = folder / "run", free_address(), [i for i in range(3) if i != victim]
+    run_dir, address, survivors = (
+        folder / "run",
+        free_address(),
+        [i for i in range(3) if i != victim],
+    )
     os.environ["HEARTBEAT"] = str(DistributedConfig().heartbeat_timeout_seconds)
     processes = [start(run_dir, address, 3, i, width=48) for i in range(3)]
     try:
         wait_until(lambda: complete(run_dir) > 0, processes[victim], 240)
         processes[victim].send_signal(signal.SIGSTOP)
-        ends = ends_of(processes, rest)
+        ends = ends_of(processes, survivors)
     finally:
         os.environ.pop("HEARTBEAT")
         for process in processes:
             process.kill()
-    logs = [log_of(run_dir, i) for i in rest]
+    logs = [log_of(run_dir, i) for i in survivors]
     causes = [re.search(CAUSE, log, re.IGNORECASE) for log in logs]
     message = causes[0] and causes[0][0]
     assert all(causes), logs
@@ -180,8 +184,8 @@ def full_disk(folder: Path) -> str:
         process.terminate()
         assert process.wait(60) == 0 and before, log_of(run_dir)
         return (
-            f"disk full during a save: “{message[:140]}…”; the run goes on, the checkpoint of step "
-            f"{before} is intact, and with room again it saves"
+            f"disk full during a save: “{message[:140]}…”; the run continues, the checkpoint of "
+            f"step {before} is intact, and with free space the run saves again"
         )
     finally:
         process.kill()
@@ -194,9 +198,9 @@ def terminated(folder: Path) -> str:
     process = start(run_dir)
     wait_until(lambda: steps_done(run_dir) > 2, process)
     process.terminate()
-    told = time.monotonic()
+    began = time.monotonic()
     status = process.wait(60)
-    seconds, step = time.monotonic() - told, complete(run_dir)
+    seconds, step = time.monotonic() - began, complete(run_dir)
     assert status == 0 and step >= steps_done(run_dir) > 0, (status, step, log_of(run_dir))
     return (
         f"SIGTERM: status {status} after {seconds:.1f} s, checkpoint of step {step}, no step lost"
@@ -204,7 +208,7 @@ def terminated(folder: Path) -> str:
 
 
 def terminated_together(folder: Path) -> str:
-    """Also shows that the checkpoint of two processes is continued by one."""
+    """Terminates one of two processes; one process then resumes from their checkpoint."""
     run_dir = folder / "run"
     address = free_address()
     processes = [start(run_dir, address, 2, i) for i in range(2)]
@@ -223,28 +227,32 @@ def terminated_together(folder: Path) -> str:
 
 
 def lost_peer(folder: Path, victim: int) -> str:
-    run_dir, address, rest = folder / "run", free_address(), [i for i in range(3) if i != victim]
+    run_dir, address, survivors = (
+        folder / "run",
+        free_address(),
+        [i for i in range(3) if i != victim],
+    )
     processes = [start(run_dir, address, 3, i, width=48) for i in range(3)]
     try:
         wait_until(lambda: complete(run_dir) > 0, processes[victim], 240)
         processes[victim].kill()
-        ends = ends_of(processes, rest)
+        ends = ends_of(processes, survivors)
     finally:
         for process in processes:
             process.kill()
-    statuses = [processes[i].returncode for i in rest]
+    statuses = [processes[i].returncode for i in survivors]
     if victim:
-        assert LOST_PEER in statuses and "another one is lost" in log_of(run_dir, rest[0])
+        assert LOST_PEER in statuses and "another one is lost" in log_of(run_dir, survivors[0])
     return f"process {victim} of 3 killed: the others ended after {', '.join(ends)}"
 
 
 def main(kill: int = 20, damage: int = 100, seed: int = 0) -> None:
-    """Prints the table.
+    """Runs all tests and prints the table.
 
     Args:
-        kill: how often a run is killed.
-        damage: how often a checkpoint is damaged.
-        seed: of the moments and the damages.
+        kill: number of times to kill a run.
+        damage: number of times to damage a checkpoint.
+        seed: seed of the times of kills and of the damage.
     """
     rng, begun = random.Random(seed), time.monotonic()
     parts = [

@@ -1,4 +1,4 @@
-"""Runs of `line_task.py` in processes that `faults.py` does harm to, and what they leave."""
+"""Runs of `line_task.py` in processes that `faults.py` kills or disturbs, and their results."""
 
 import os
 import re
@@ -10,8 +10,8 @@ from pathlib import Path
 
 from tests.support import line_task
 
-STEPS, EVERY, WIDTH = 1_000_000, 5, 2**15  # checkpoints of 8 MB, so that many kills hit a save
-SECONDS = 0.002  # an example takes so long to read
+STEPS, EVERY, WIDTH = 1_000_000, 5, 2**15  # checkpoints of 8 MB, so many kills happen during a save
+SECONDS = 0.002  # time to read an example
 
 
 def start(run_dir: Path, *process: object, steps: int = STEPS, width: int = WIDTH):
@@ -28,7 +28,7 @@ def log_of(run_dir: Path, number: object = "") -> str:
 
 
 def steps_done(run_dir: Path) -> int:
-    """The last step that the run wrote of."""
+    """Returns the last step that the run has logged."""
     path = run_dir / "metrics.jsonl"
     found = re.findall(r'"step": (\d+)', path.read_text()) if path.exists() else []
     return int(found[-1]) if found else 0
@@ -47,17 +47,17 @@ def wait_until(condition, process: subprocess.Popen, seconds: float = 120) -> No
         time.sleep(0.01)
 
 
-def ends_of(processes: list[subprocess.Popen], rest: list[int]) -> list[str]:
-    """Waits until the processes `rest` have ended; when and how they did."""
-    told, ends = time.monotonic(), {}
-    while len(ends) < len(rest):
-        for i in rest:
+def ends_of(processes: list[subprocess.Popen], survivors: list[int]) -> list[str]:
+    """Waits until the processes `survivors` have ended; describes when and how each ended."""
+    began, ends = time.monotonic(), {}
+    while len(ends) < len(survivors):
+        for i in survivors:
             if i not in ends and processes[i].poll() is not None:
-                ends[i] = f"{time.monotonic() - told:.1f} s (status {processes[i].returncode})"
-        assert time.monotonic() - told < 60, "a process outlived the bound"
+                ends[i] = f"{time.monotonic() - began:.1f} s (status {processes[i].returncode})"
+        assert time.monotonic() - began < 60, "a process outlived the bound"
         time.sleep(0.02)
-    assert all(processes[i].returncode for i in rest), ends
-    return [ends[i] for i in rest]
+    assert all(processes[i].returncode for i in survivors), ends
+    return [ends[i] for i in survivors]
 
 
 def free_address() -> str:

@@ -1,7 +1,7 @@
-"""Kills the making of a latent cache at random moments: `python -m tests.support.kill_cache`.
+"""Kills the creation of a latent cache at random times: `python -m tests.support.kill_cache`.
 
-Ten times, by SIGKILL, in one process and then in two; what the last runs leave is byte for byte what an
-uninterrupted run makes.
+It sends SIGKILL ten times, first to one process, then to two. The caches at the end equal that of
+an uninterrupted run byte for byte.
 """
 
 import contextlib
@@ -44,12 +44,12 @@ def end(started: list[subprocess.Popen]) -> list[int]:
 
 
 def killed(folder: Path, out: Path, processes: int, kills: int, rng: random.Random) -> list[int]:
-    """Makes a cache with kills on the way; gives the shards that were there after each."""
+    """Creates a cache despite kills; returns the number of shards after each kill."""
     shards = []
     for _ in range(kills):
         started, begin = start(folder, out, processes), time.time()
         wanted = len(list(out.glob("shard-*"))) + rng.choice((0, 1))
-        # Until so many are there, and a folder is written by these processes, not by those before.
+        # Wait for the wanted number of shards and for a folder written by these processes.
         while len(list(out.glob("shard-*"))) < wanted or not any(
             _age(path) >= begin for path in out.glob(".shard-*")
         ):

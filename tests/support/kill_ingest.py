@@ -1,6 +1,6 @@
-"""Kills ingest at random moments and looks at what it leaves: `python -m tests.support.kill_ingest`.
+"""Kills ingest at random times and checks the result: `python -m tests.support.kill_ingest`.
 
-The suite does it once; this does it ten times.
+The suite kills it once, this script ten times.
 """
 
 import os
@@ -21,14 +21,14 @@ LONGEST_SECONDS = 120
 
 
 def ingest_killed(source: Path, out: Path, kills: int, longest_wait: float) -> list[int]:
-    """Runs `train.ingest` to the end after killing it; gives the shards there were at each kill.
+    """Kills `train.ingest` repeatedly, then lets it finish; returns the shards at each kill.
 
-    Each run is killed up to `longest_wait` seconds after its first clip, drawn at random.
+    Each run is killed at a random time, up to `longest_wait` seconds after its first clip.
     """
     command = [sys.executable, "-m", "train.ingest", str(source), str(out)]
     command += ["--short-side", str(H), "--min-side", "32", "--clips-per-shard", "3"]
     env, rng, shards = {**os.environ, "JAX_PLATFORMS": "cpu"}, random.Random(0), []
-    # To a file: workers that outlive their parent would hold a pipe.
+    # Log to a file: workers that outlive their parent would keep a pipe open.
     with tempfile.TemporaryFile("w+") as log:
         for _ in range(kills):
             process = subprocess.Popen(
@@ -47,7 +47,7 @@ def ingest_killed(source: Path, out: Path, kills: int, longest_wait: float) -> l
 
 
 def _wait_until_it_works(process: subprocess.Popen, out: Path) -> None:
-    """Until a clip has been done since the process began."""
+    """Waits until the process has finished a clip."""
     begin = time.time()
     while not _has_counted(out / ".partial" / "progress", begin):
         assert process.poll() is None and time.time() - begin < LONGEST_SECONDS
@@ -57,12 +57,12 @@ def _wait_until_it_works(process: subprocess.Popen, out: Path) -> None:
 def _has_counted(progress: Path, begin: float) -> bool:
     try:
         return any(f.stat().st_size and f.stat().st_mtime >= begin for f in progress.iterdir())
-    except FileNotFoundError:  # the process removes and makes the folder meanwhile
+    except FileNotFoundError:  # the process removes and recreates the folder
         return False
 
 
 def main() -> None:
-    """Ten kills over 90 clips in 30 shards."""
+    """Kills ingest ten times over 90 clips in 30 shards."""
     with tempfile.TemporaryDirectory() as folder:
         source, out = Path(folder) / "clips", Path(folder) / "out"
         source.mkdir()

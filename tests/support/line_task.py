@@ -1,8 +1,9 @@
-"""The smallest thing that trains through the production loop: a matrix that learns a matrix.
+"""The smallest task for the production training loop: a matrix that learns to double its input.
 
-As a script it is a run: `line_task.py RUN_DIR STEPS CHECKPOINT_EVERY WIDTH SECONDS`, where each example
-takes SECONDS to read; with `ADDRESS COUNT ID` after them, one of several processes, which share the
-matrix. The environment variables STEPS_DURING_SAVE and HEARTBEAT (in seconds) set these options.
+As a script, `line_task.py RUN_DIR STEPS CHECKPOINT_EVERY WIDTH SECONDS` trains it; each example
+takes SECONDS to read. With `ADDRESS COUNT ID` appended, it is one of several processes, which share
+the matrix. The environment variables STEPS_DURING_SAVE and HEARTBEAT (in seconds) set these
+options.
 """
 
 import dataclasses
@@ -27,12 +28,12 @@ from videogen_jax.training.processes.distributed import DistributedConfig, conne
 from videogen_jax.training.processes.peers import ending_at_once
 from videogen_jax.training.step import TrainState
 
-BATCH = 24  # which 3 processes and 8 devices divide
+BATCH = 24  # divisible by 3 processes and 8 devices
 LOOP = LoopConfig(log_every=1, sample_every=0, checkpoint_every=5, keep_checkpoints=3, keep_best=0)
 
 
 class Points:
-    """Vectors, each with its number."""
+    """A source of random vectors, each with its index."""
 
     def __init__(self, seconds: float = 0.0):
         self._seconds = seconds
@@ -47,7 +48,7 @@ class Points:
 
 
 class LineTask:
-    """Learns to double. The metric `order` tells one order of a batch's examples from another."""
+    """Learns to double vectors. The metric `order` depends on the order of a batch's examples."""
 
     def __init__(self, width: int = 16):
         self.frozen: Any = {}

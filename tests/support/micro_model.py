@@ -1,7 +1,7 @@
 """The smallest model with every part of the chain, for tests of the pipeline.
 
-Two stages of one-level UNets. Parameters are random, also those that training starts from zero, so
-that every condition has an effect.
+It has two stages of one-level UNets. All parameters are random, including those that are zero
+before training, so every condition has an effect.
 """
 
 import contextlib
@@ -69,7 +69,7 @@ MICRO = dataclasses.replace(
 
 @functools.cache
 def params(config: ModelConfig = MICRO) -> dict[str, Any]:
-    """Of every component of a small model, the same in every run."""
+    """Returns the parameters of every component, the same in every run."""
     rng = np.random.default_rng(0)
 
     def draw(path: tuple[Any, ...], leaf: jax.ShapeDtypeStruct) -> np.ndarray:
@@ -82,13 +82,13 @@ def params(config: ModelConfig = MICRO) -> dict[str, Any]:
 
 @functools.cache
 def model() -> VideoGen:
-    """One instance for all tests of a process, since each instance compiles for itself."""
+    """Returns one instance for all tests of a process, since each instance compiles anew."""
     return VideoGen(MICRO, params(), TOKENIZER)
 
 
 @contextlib.contextmanager
 def counting_compilations() -> Iterator[list[str]]:
-    """Lists the events of XLA compiling anything within the block."""
+    """Lists the compilations by XLA within the block."""
     events: list[str] = []
 
     def listen(event: str, duration_secs: float, **kwargs: str | int) -> None:

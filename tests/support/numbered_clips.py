@@ -1,4 +1,4 @@
-"""Video files whose pixels carry the number of each frame, in blocks that survive H.264."""
+"""Video files whose pixels encode the number of each frame, in blocks that survive H.264."""
 
 import io
 import json
@@ -20,12 +20,12 @@ from videogen_jax.data.clips.records import (
 )
 from videogen_jax.data.clips.video import encode
 
-BITS = np.arange(8).reshape(2, 4)  # over the frame, in two rows of four blocks
+BITS = np.arange(8).reshape(2, 4)  # in two rows of four blocks over the frame
 H, W = 48, 64
 
 
 def numbered_frame(number: int, h: int = H, w: int = W) -> np.ndarray:
-    """uint8 [h, w, 3]: a block for each bit of the number, white or black."""
+    """Returns a frame, uint8 [h, w, 3], with a white or black block for each bit of the number."""
     blocks = np.where((number >> BITS) & 1, 235, 20).astype(np.uint8)
     rows = np.minimum(np.arange(h) * 2 // h, 1)
     columns = np.minimum(np.arange(w) * 4 // w, 3)
@@ -33,7 +33,7 @@ def numbered_frame(number: int, h: int = H, w: int = W) -> np.ndarray:
 
 
 def read_number(frame: np.ndarray) -> int:
-    """The number in a frame of any size; -1 if a block is neither white nor black."""
+    """Reads the number in a frame of any size; -1 if a block is neither white nor black."""
     h, w = frame.shape[:2]
     middles = [
         frame[(2 * row + 1) * h // 4, (2 * column + 1) * w // 8].mean()
@@ -46,7 +46,7 @@ def read_number(frame: np.ndarray) -> int:
 
 
 def read_numbers(video: np.ndarray) -> list[int]:
-    """Of every frame of uint8 [f, h, w, 3]."""
+    """Reads the number of every frame of uint8 [f, h, w, 3]."""
     return [read_number(frame) for frame in video]
 
 
@@ -62,7 +62,7 @@ def write_frames(
     format: str | None = None,
     **options: str,
 ) -> None:
-    """Encodes frames, at a constant rate or shown at the given times."""
+    """Encodes frames at a constant rate or at given times."""
     with av.open(path, "w", format=format, options=container or {}) as file:
         stream = file.add_stream(codec, rate=rate, options={"crf": "12"} | options)
         stream.height, stream.width = frames[0].shape[:2]
@@ -80,13 +80,13 @@ def write_frames(
 
 
 def write_numbered(path: Path, count: int = 40, h: int = H, w: int = W, **options) -> Path:
-    """Frames 0 to count - 1."""
+    """Writes a video with frames 0 to count - 1."""
     write_frames(path, [numbered_frame(number, h, w) for number in range(count)], **options)
     return path
 
 
 def write_sound(path: Path) -> Path:
-    """A second of silence in mp4."""
+    """Writes an mp4 file with a second of silence."""
     with av.open(path, "w") as file:
         stream = file.add_stream("aac", rate=44100, layout="mono")
         for start in range(0, 44100, 1024):
@@ -100,7 +100,7 @@ def write_sound(path: Path) -> Path:
 
 
 def turn_clockwise(data: bytes) -> bytes:
-    """An mp4 file whose display matrix turns the picture by a quarter clockwise, as phones do.
+    """Sets the display matrix of an mp4 file to a quarter turn clockwise, as phones do.
 
     The matrix (QuickTime: x' = a x + c y + tx, y' = b x + d y + ty) is at a fixed place in the
     track's header box.
@@ -114,14 +114,14 @@ def turn_clockwise(data: bytes) -> bytes:
 def numbered_record(
     name: str, count: int = 40, fps: int = 24, h: int = 32, w: int = 32
 ) -> ClipRecord:
-    """A record with two captions and frames 0 to count - 1."""
+    """Returns a record with two captions and frames 0 to count - 1."""
     frames = (numbered_frame(number, h, w) for number in range(count))
     video, _ = encode(frames, Fraction(fps), 12, 12)
     return ClipRecord(name, video, (f"{name}, one", f"{name}, two"), float(fps), count, h, w, name)
 
 
 def write_dataset(folder: Path, *shards: Sequence[ClipRecord]) -> Path:
-    """A dataset of these records, without ingest."""
+    """Writes a dataset of these records, without ingest."""
     folder.mkdir(parents=True, exist_ok=True)
     for index, records in enumerate(shards):
         write_shard(folder / shard_name(index, len(shards)), list(map(pack_record, records)))

@@ -1,7 +1,7 @@
-"""A short training that is the same on any devices: one process of it, and what the tests share.
+"""A short training that gives the same results on any number of devices and processes.
 
-As a script, `parallel_training.py OUT DATA FSDP FRAMES ADDRESS PROCESSES ID`, it is one of several
-processes, each with the CPU devices that JAX_NUM_CPU_DEVICES says.
+As a script, `parallel_training.py OUT DATA FSDP FRAMES ADDRESS PROCESSES ID` is one of several
+processes. JAX_NUM_CPU_DEVICES sets the number of CPU devices of each.
 """
 
 import json
@@ -27,7 +27,7 @@ STEPS, BATCH, FRAMES = 20, 8, 4
 
 
 class Latents:
-    """Clips of a stage and of the one below as a latent cache gives them; the values are noise."""
+    """Random latents of a stage and the stage below, in the format of a latent cache."""
 
     def __len__(self) -> int:
         return 24
@@ -54,9 +54,9 @@ def task() -> CascadeTask:
 
 
 def train_on(mesh_config: MeshConfig, out: Path, devices: Any = None) -> None:
-    """Leaves `metrics.jsonl` and, by path, the parameters after `STEPS` steps in `params.npz`.
+    """Trains for `STEPS` steps; writes `metrics.jsonl` and the parameters by path in `params.npz`.
 
-    SGD: Adam makes as large a step of a gradient that is rounding alone as of any other.
+    It uses SGD, because Adam turns gradients that consist only of rounding errors into full steps.
     """
     mesh = sharding.make_mesh(mesh_config, devices)
     data = make_loader(Latents(), BATCH, seed=0, positions=sharding.batch_positions(mesh, BATCH))

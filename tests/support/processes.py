@@ -1,4 +1,4 @@
-"""Several processes of a script at once, as one run of JAX's distributed runtime."""
+"""Runs a script in several processes with JAX's distributed runtime."""
 
 import os
 import socket
@@ -8,15 +8,15 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-TIMEOUT = 900  # seconds; a failing peer must not hold up the others for ever
+TIMEOUT = 900  # seconds; limits the wait of the others for a failed process
 
 
 def run_processes(
     script: str, arguments: Sequence[object], logs: Path, *, processes: int, devices: int
 ) -> list[str]:
-    """Runs `script *arguments ADDRESS PROCESSES ID` for each ID and gives what each printed.
+    """Runs `script *arguments ADDRESS PROCESSES ID` for each ID and returns the output of each.
 
-    Every process has `devices` CPU devices. All have to end with status 0.
+    Every process has `devices` CPU devices. All must end with status 0.
     """
     with socket.socket() as free:
         free.bind(("localhost", 0))

@@ -1,7 +1,8 @@
-"""Packages that the library is compared with (torch, diffusers), for tests that can do without.
+"""Imports of packages that the library is compared with (torch, diffusers), which may be missing.
 
-`pytest --without-references` is for an environment that lacks them: a test that uses one is then
-skipped, with the package's name. Without that option a missing package is an import error.
+`pytest --without-references` is for an environment without them. It skips a test that uses a
+missing package and reports the package's name. Without that option a missing package is an import
+error.
 """
 
 import importlib
@@ -16,7 +17,7 @@ skip_if_absent = False
 
 
 class Absent:
-    """In place of a module that cannot be imported: each use of it skips the test."""
+    """A replacement for a module that cannot be imported: each use of it skips the test."""
 
     def __init__(self, package: str):
         self.package = package
@@ -30,8 +31,8 @@ class Absent:
 def import_reference(module: str) -> Any:
     """Import a module of `PACKAGES`, or a module of the tests' helpers that imports one of them.
 
-    Call it at the top of a test module, after the imports; from there on use only attributes of
-    the result (`torch.Tensor` in an annotation needs `from __future__ import annotations`).
+    Call it at the top of a test module, after the imports, and use only attributes of the result
+    (`torch.Tensor` in an annotation needs `from __future__ import annotations`).
     """
     try:
         return importlib.import_module(module)

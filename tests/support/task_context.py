@@ -1,4 +1,4 @@
-"""What tests build tasks from in place of a run: parameters and examples at hand."""
+"""Contexts from which tests build tasks without a run."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -22,7 +22,7 @@ def task_context(
     compute: ComputeConfig = ComputeConfig(),
     examples: Sequence[Mapping[str, Any]] = (),
 ) -> TaskContext:
-    """A context whose components, warm start and validation examples are as given."""
+    """Returns a context with given components, warm start and validation examples."""
     return TaskContext(
         model,
         DataConfig(),
@@ -36,6 +36,6 @@ def task_context(
 
 
 def examples_of(batch: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The examples that a batch is made of."""
+    """Returns the examples of a batch."""
     size = len(next(iter(batch.values())))
     return [{name: array[i] for name, array in batch.items()} for i in range(size)]

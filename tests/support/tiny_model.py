@@ -1,7 +1,7 @@
-"""The tiny model for tests of networks and tasks: parameters, batches, recordings, short trainings.
+"""The tiny model for tests of networks and tasks: parameters, batches, recordings, trainings.
 
-Compiling is what takes time here, so parameters come from numpy, keys are of the "rbg" kind, and
-the optimizer sees all parameters as one vector.
+To reduce the time for compilation, parameters come from numpy, keys use the "rbg" generator, and
+the optimizer treats all parameters as one vector.
 """
 
 import functools
@@ -33,7 +33,7 @@ TOKENIZER = load_tokenizer(
     Path(__file__).parents[2] / "videogen_jax" / "assets" / "shapes" / "tokenizer"
 )
 NULL_TOKENS_T = TOKENIZER([""], TINY.text_encoder.max_length)[0]
-NOISY = 7.0  # stands for the noisy latents where a task's network is recorded
+NOISY = 7.0  # the noisy latents, when the inputs of a task's network are recorded
 
 
 def key(seed: int = 0) -> jax.Array:
@@ -41,17 +41,17 @@ def key(seed: int = 0) -> jax.Array:
 
 
 def keys(key: jax.Array, batch: dict[str, np.ndarray]) -> jax.Array:
-    """A key for every sample of a batch."""
+    """Returns a key for every sample of a batch."""
     return jax.random.split(key, len(next(iter(batch.values()))))
 
 
 def compiled_init(init: Callable[[jax.Array], Any]) -> Any:
-    """The parameters that `init` gives, compiled the quick way: each tensor is drawn only once."""
+    """Returns the parameters of `init`, compiled fast with little optimization."""
     return jax.jit(init, compiler_options={"xla_backend_optimization_level": 0})(key())
 
 
 def random_params(init: Callable[[jax.Array], Any], seed: int = 0) -> Any:
-    """Parameters of the shapes of `init`, none of them zero but biases."""
+    """Returns parameters of the shapes of `init`, of which only biases are zero."""
     rng = np.random.default_rng(seed)
 
     def draw(path: Any, shape: jax.ShapeDtypeStruct) -> np.ndarray:
@@ -70,7 +70,7 @@ def random_params(init: Callable[[jax.Array], Any], seed: int = 0) -> Any:
 
 @functools.cache
 def frozen() -> dict[str, Any]:
-    """Untrained text encoder, autoencoder and flow: any function will do to learn around."""
+    """Returns an untrained text encoder, autoencoder and flow, which suffice for these tests."""
     frame = jnp.zeros((1, 8, 8, TINY.flow.in_channels))
     networks = {
         "text_encoder": (TextEncoder(TINY.text_encoder), NULL_TOKENS_T[None]),
@@ -84,7 +84,7 @@ def frozen() -> dict[str, Any]:
 
 
 def batch_of(source: Source, size: int) -> dict[str, np.ndarray]:
-    """The first examples of a source as the loader gives them."""
+    """Returns the first examples of a source as a batch of the loader."""
     examples = [source[i] for i in range(size)]
     captions = [example.pop("caption") for example in examples]
     batch = {name: np.stack([example[name] for example in examples]) for name in examples[0]}
@@ -93,7 +93,7 @@ def batch_of(source: Source, size: int) -> dict[str, np.ndarray]:
 
 @jax.jit(static_argnums=1)
 def encode(video_BFHWC: jax.Array, resolution: int) -> jax.Array:
-    """Scaled latents of a clip in [-1, 1] by the frozen autoencoder."""
+    """Encodes a clip in [-1, 1] to scaled latents by the frozen autoencoder."""
     return encode_frames(TINY, frozen(), video_BFHWC, resolution)
 
 
@@ -106,15 +106,17 @@ def recorded(
     make_task: Callable[[], Task],
     batch: dict[str, np.ndarray],
 ) -> dict[str, jax.Array]:
-    """What a diffusion task of `module` hands over: `x0` to the loss, the rest to the network.
+    """Records the inputs of a diffusion task of `module`: `x0` of the loss, others of the network.
 
-    The network sees `NOISY` everywhere in place of noisy latents, at timesteps 0, 1, 2, …
+    All noisy latents are `NOISY`; the timesteps are 0, 1, 2, …
     """
     seen: dict[str, Any] = {}
 
     class Network:
-        def apply(self, variables: Any, x: Any, timesteps: Any, text: Any, **given: Any) -> Any:
-            seen.update(x=x, timesteps=timesteps, text=text, **given)
+        def apply(
+            self, variables: Any, x: Any, timesteps: Any, text: Any, **conditions: Any
+        ) -> Any:
+            seen.update(x=x, timesteps=timesteps, text=text, **conditions)
 
     def loss(schedule: Any, predict: Any, x0: jax.Array, *_: Any) -> Any:
         seen["x0"] = x0
@@ -135,7 +137,7 @@ def recorded(
 def overfit(
     task: Task, params: Any, batch: dict[str, np.ndarray], steps: int, learning_rate: float
 ) -> tuple[Any, list[dict[str, float]]]:
-    """Trains on one batch with Adam; gives the parameters and every step's metrics."""
+    """Trains on one batch with Adam; returns the parameters and the metrics of every step."""
     vector, unravel = ravel_pytree(params)
     optimizer = optax.adam(learning_rate)
 
@@ -159,5 +161,5 @@ def overfit(
 
 
 def mean(metrics: list[dict[str, float]], name: str = "loss") -> float:
-    """Over the steps that have the value: a quarter of the timesteps may have had no sample."""
+    """Returns the mean over steps with a value: a quarter of the timesteps may have no sample."""
     return float(np.nanmean([values[name] for values in metrics]))

@@ -1,6 +1,6 @@
 """IFRNet and its losses in PyTorch, written from the paper, as the reference of the flow tests.
 
-Module names are those of the public checkpoints, so that the name mapping is tested too.
+Module names are those of the public checkpoints, so the mapping of names is tested too.
 """
 
 import re
@@ -12,7 +12,7 @@ from torch import nn
 
 
 def warp(x: torch.Tensor, flow: torch.Tensor) -> torch.Tensor:
-    """Backward warp of `b c h w` by a flow `b 2 h w`, by torch's own sampler."""
+    """Warps `b c h w` backward by a flow `b 2 h w` with torch's sampler."""
     height, width = x.shape[2:]
     rows, columns = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
     positions = torch.stack([columns, rows])[None] + flow
@@ -133,7 +133,7 @@ NAMES = (
 
 
 def flax_path(name: str) -> str:
-    """A parameter's path in LatentFlow, by the mapping in the docstring of `models.flow`."""
+    """Returns a parameter's path in LatentFlow, see the docstring of `models.flow`."""
     (path,) = (
         re.sub(source, target, name) for source, target in NAMES if re.fullmatch(source, name)
     )
@@ -145,7 +145,7 @@ def flax_layout(value: torch.Tensor) -> torch.Tensor:
 
 
 def census_distance(x: torch.Tensor, y: torch.Tensor, patch: int) -> torch.Tensor:
-    """Channel-wise soft census distance of `b c h w`, mean over all pixels, borders as zero."""
+    """Returns the channel-wise soft census distance of `b c h w`: a mean with borders as zero."""
 
     def transform(z: torch.Tensor) -> torch.Tensor:
         batch, channels, height, width = z.shape
@@ -169,7 +169,7 @@ def ifrnet_loss(
     flow_a: torch.Tensor,
     flow_b: torch.Tensor,
 ) -> torch.Tensor:
-    """The total training loss with the published weights."""
+    """Returns the total training loss with the published weights."""
 
     def weight(flow: torch.Tensor, target_flow: torch.Tensor) -> torch.Tensor:
         distance = torch.linalg.vector_norm(flow - target_flow, dim=1, keepdim=True)

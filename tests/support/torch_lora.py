@@ -1,7 +1,7 @@
-"""LoRA layers beside torch's own, their conversion, and LoRA files in every style.
+"""LoRA layers in torch models, their conversion, and LoRA files in every style.
 
-The reference does not merge: each layer's output gets that of down and up added, which is how a LoRA
-is defined.
+The reference does not merge weights. It adds the output of down and up to the output of each layer,
+as a LoRA is defined.
 """
 
 import json
@@ -57,7 +57,7 @@ LAYERS = {
 
 @dataclass(frozen=True)
 class Pair:
-    """What a LoRA adds to a layer: factor · up(mid(down(x)))."""
+    """The weights of a LoRA for one layer, which adds factor · up(mid(down(x))) to its output."""
 
     down: np.ndarray
     up: np.ndarray
@@ -84,7 +84,7 @@ Pairs = dict[str, dict[str, Pair]]
 
 
 class Models:
-    """Torch models with LoRA layers, and their conversion under one compiled function each."""
+    """Torch models with LoRA layers, and one compiled function for each converted network."""
 
     def __init__(self, case: Case) -> None:
         self.case = case
@@ -102,7 +102,7 @@ class Models:
         return self.case.root / "source"
 
     def pairs(self, seed: int, alpha: float | None, other_alpha: float | None = None) -> Pairs:
-        """For all `LAYERS`; the first of each network has `other_alpha`, if given."""
+        """Returns pairs for all `LAYERS`; the first of each network has `other_alpha`, if set."""
         rng = np.random.default_rng(seed)
         pairs: Pairs = {}
         for component, names in LAYERS.items():
@@ -156,7 +156,7 @@ def random(*shape: int) -> np.ndarray:
 
 
 def peft(pairs: Pairs, path: Path) -> None:
-    """As diffusers 0.42 writes it: `save_lora_weights` with the adapters' metadata."""
+    """Writes a file as diffusers 0.42 does: `save_lora_weights` with the adapters' metadata."""
     weights, fields = {}, {}
     for component, prefix in [("image_unet", "unet"), ("text_encoder", "text_encoder")]:
         alphas = {name: pair.alpha for name, pair in pairs[component].items()}
@@ -176,7 +176,7 @@ def peft(pairs: Pairs, path: Path) -> None:
 
 
 def old_diffusers(pairs: Pairs, path: Path) -> None:
-    """As diffusers wrote it before PEFT, from attention processors and monkey-patched layers."""
+    """Writes a file as diffusers did before PEFT: attention processors and patched layers."""
     weights = {}
     for name, pair in pairs["image_unet"].items():
         middle = f"unet.{name}.lora"

@@ -1,7 +1,7 @@
 """Tiny random Stable Diffusion folders, made with diffusers and transformers.
 
-`SD1` has Stable Diffusion 1's forms and `respell` gives it the oldest spellings of its files; `SD2`
-has Stable Diffusion 2's forms.
+`SD1` has the form of Stable Diffusion 1, and `respell` changes it to the oldest spellings of its
+files. `SD2` has the form of Stable Diffusion 2.
 """
 
 import json
@@ -79,7 +79,7 @@ def build_models(spec: dict[str, Any]) -> TorchModels:
         cross_attention_dim=20,
         **spec["unet"],
     )
-    # Its signature says that there is one level only.
+    # The signature's types allow for one level only.
     levels: dict[str, Any] = {
         "down_block_types": ("DownEncoderBlock2D",) * 2,
         "up_block_types": ("UpDecoderBlock2D",) * 2,
@@ -93,10 +93,10 @@ def build_models(spec: dict[str, Any]) -> TorchModels:
 
 
 def randomise(model: torch.nn.Module) -> None:
-    """Makes every parameter matter: norms and biases start as ones and zeros.
+    """Randomises every parameter: norms and biases start as ones and zeros.
 
-    Layers that write to the residual stream are scaled down, so that the stream's variance comes
-    near the norms' epsilons and a wrong one shows.
+    Layers that write to the residual stream are scaled down. The stream's variance then comes near
+    the norms' epsilons, so a wrong epsilon has an effect.
     """
     for name, parameter in model.named_parameters():
         parameter.data += 0.1 * torch.randn_like(parameter)
@@ -124,7 +124,7 @@ def save_folder(models: TorchModels, spec: dict[str, Any], folder: Path) -> None
 
 
 def respell(folder: Path) -> None:
-    """Renames and reshapes the weights to how Stable Diffusion 1's first files have them."""
+    """Renames and reshapes the weights as in the first files of Stable Diffusion 1."""
     text_file = folder / "text_encoder" / "model.safetensors"
     weights = {f"text_model.{key}": array for key, array in load_file(text_file).items()}
     weights["text_model.embeddings.position_ids"] = np.arange(MAX_LENGTH)[None]

@@ -1,4 +1,4 @@
-"""The loop around a toy task: steps that are not finite, what it logs, profiles, and its meter."""
+"""The loop with a toy task: non-finite steps, logs, profiles, and the meter."""
 
 import json
 from dataclasses import dataclass, replace
@@ -26,7 +26,7 @@ CONFIG = LoopConfig(log_every=2, sample_every=4, checkpoint_every=2, max_skipped
 
 
 class Pixels:
-    """Clips of one pixel; those of the examples in `bad` are not finite in the loss."""
+    """A source of one-pixel clips; the batches in `bad` are not finite."""
 
     def __init__(self, bad=()):
         self.bad = set(bad)
@@ -95,7 +95,7 @@ def test_a_run_reports_what_a_person_watches(finished: Path):
     expected |= {"steps_per_second", "frames_per_second", "tflops_per_second", "goodput"}
     expected |= {f"time_{what}" for what in ("start", "compile", "checkpoint", "samples", "data")}
     for line in logged:
-        assert expected <= line.keys() and "mfu" not in line  # of a CPU no peak is known
+        assert expected <= line.keys() and "mfu" not in line  # the peak of a CPU is unknown
         shares = [value for name, value in line.items() if name.startswith("time_")]
         np.testing.assert_allclose(line["goodput"] + sum(shares), 1.0)
         ratio = line["frames_per_second"] / line["steps_per_second"]
@@ -108,29 +108,29 @@ def test_a_run_reports_what_a_person_watches(finished: Path):
     }
 
 
-def test_a_profile_is_written_of_the_steps_asked_for(finished: Path):
+def test_the_requested_steps_are_profiled(finished: Path):
     (trace,) = (finished / "profile").rglob("*.xplane.pb")
     assert trace.stat().st_size > 0
 
 
-def test_costs_and_goodput_are_told(tmp_path: Path, capsys):
-    run(tmp_path / "told", 2)
+def test_costs_and_goodput_are_printed(tmp_path: Path, capsys):
+    run(tmp_path / "run", 2)
     out = capsys.readouterr()
     assert "MFU is not reported: the peak of these devices is not known" in out.out + out.err
-    assert "told: goodput" in out.out and "compile" in out.out and "data" in out.out
+    assert "run: goodput" in out.out and "compile" in out.out and "data" in out.out
 
 
 @pytest.mark.parametrize("log_every", [2, 100])
 def test_too_many_skipped_steps_in_a_row_end_the_run_and_spare_its_checkpoint(
     tmp_path: Path, log_every: int
 ):
-    # The third batch on is bad: the limit of three is met at step 5 and seen by step 7.
+    # Batches are bad from the third: the limit of three is reached at step 5 and seen by step 7.
     message = r"not finite in \d steps in a row, up to step [67].*loop.max_skipped is 3"
     with pytest.raises(FloatingPointError, match=message):
         run(tmp_path, 16, bad=range(2, 16), config=replace(CONFIG, log_every=log_every))
     assert max(int(path.name) for path in (tmp_path / "checkpoints").iterdir()) == 4
     good = run(tmp_path / "good", 2)
-    resumed = run(tmp_path, 4)  # has nothing left to do but to restore
+    resumed = run(tmp_path, 4)  # only restores the checkpoint
     assert int(resumed.step) == 4 and int(resumed.skipped) == 2
     np.testing.assert_array_equal(resumed.params["kernel"], good.params["kernel"])
 

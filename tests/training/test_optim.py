@@ -1,4 +1,4 @@
-"""The optimizer: its rules, its schedules, and what its patterns select."""
+"""The optimizer: its rules, its schedules, and the parameters that its patterns select."""
 
 import jax
 import jax.numpy as jnp
@@ -19,12 +19,12 @@ PLAIN = {"name": "sgd", "b1": 0.0, "learning_rate": 0.5, "warmup_steps": 0, "cli
 
 
 def changes(config: OptimConfig, steps: int = 1):
-    """What `steps` updates change."""
+    """Returns the change of parameters by `steps` updates of a configured optimizer."""
     return after(make_optimizer(config, 10), steps)
 
 
 def after(optimizer: optax.GradientTransformation, steps: int):
-    """What updates by gradients that grow change."""
+    """Returns the change of parameters by updates with growing gradients."""
     state, params = optimizer.init(PARAMS), PARAMS
     for step in range(steps):
         grads = jax.tree.map(lambda grad: 5.0**step * grad, GRADS)
@@ -59,7 +59,7 @@ def test_muon_turns_kernels_as_matrices_of_inputs_by_outputs():
     optimizer = make_optimizer(config, 10)
     updates, _ = optimizer.update(grads, optimizer.init(params), params)
     matrix = -np.asarray(updates["conv"]["kernel"]).reshape(24, 5)
-    # The nearest matrix with orthonormal columns, but for what five iterations leave; RMS 0.2.
+    # The nearest matrix with orthonormal columns, up to the error of five iterations; RMS 0.2.
     u, _, v = np.linalg.svd(np.asarray(kernel).reshape(24, 5), full_matrices=False)
     scaled = matrix / (0.2 * np.sqrt(24))
     np.testing.assert_allclose(np.linalg.svd(u.T @ scaled @ v.T)[1], 1.0, atol=0.35)

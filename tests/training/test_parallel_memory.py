@@ -1,7 +1,7 @@
-"""What a device holds when several share a clip: forward and backward of a small video UNet.
+"""Memory per device when several share a clip: forward and backward of a small video UNet.
 
-Compiled for 8 CPU devices, not run. Without the names in the models the compiler takes the easy way
-and gives every device the whole clip.
+The program is compiled for 8 CPU devices and not run. Without the axis names in the models the
+compiler gives every device the whole clip.
 """
 
 from typing import Any
@@ -24,7 +24,7 @@ NETWORK: Any = SpaceTimeUNet(micro_model.MICRO.stages[0].unet)
 
 
 def temporary_mib(sizes: tuple[int, int, int]) -> float:
-    """Of one gradient, on each device."""
+    """Returns the temporary memory of one gradient on each device, in MiB."""
     config = MeshConfig(*sizes, min_sharded_bytes=1)
     mesh = sharding.make_mesh(config)
     params = jax.eval_shape(lambda: micro_model.params()["stage_1"])

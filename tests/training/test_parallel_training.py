@@ -1,4 +1,4 @@
-"""The same training on 1 device, on 8 and on several processes."""
+"""The same training on 1 device, on 8 devices and on several processes."""
 
 from pathlib import Path
 
@@ -30,8 +30,8 @@ def assert_same_training(out: Path, expected: Path) -> None:
         np.testing.assert_allclose(found[path], value, rtol=0, atol=PARAMS_ATOL, err_msg=path)
 
 
-def test_training_goes_somewhere(on_one_device: Path):
-    """Else the others would agree for the wrong reason."""
+def test_training_changes_the_parameters(on_one_device: Path):
+    """The comparisons below need a training with an effect."""
     start = parallel_training.task()._warm_start_params
     moved = np.abs(
         parallel_training.params(on_one_device)["conv_in/kernel"] - start["conv_in"]["kernel"]
@@ -57,7 +57,7 @@ def test_two_processes_train_as_one(on_one_device: Path, tmp_path: Path):
 def test_four_processes_train_as_one(
     on_one_device: Path, tmp_path: Path, sizes: tuple[int, int, int]
 ):
-    """With one device each they share every clip, so that none reads a part of the batch alone, or all
+    """With one device each, they share every clip: none reads a part of the batch alone, or has all
     parameters."""
     train_on_processes(tmp_path, sizes, processes=4, devices=int(np.prod(sizes)) // 4)
     assert_same_training(tmp_path, on_one_device)

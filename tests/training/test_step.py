@@ -1,4 +1,4 @@
-"""The train step: accumulation, freezing, and steps that are skipped."""
+"""The train step: accumulation, freezing, and skipped steps."""
 
 import functools
 
@@ -27,7 +27,7 @@ KEY = jax.random.key(3)
 
 
 class Line:
-    """Fits y = a x + b + noise; not finite where x is."""
+    """Fits y = a x + b + noise; the loss is not finite if x is not."""
 
     frozen = None
 
@@ -51,7 +51,7 @@ def line_batch(value: float | None = None) -> dict[str, np.ndarray]:
 
 
 def run(optimizer, batches, options=StepOptions(), state=None):
-    """The states and metrics after each batch."""
+    """Returns the state and metrics after each batch."""
     task = Line()
     step = jax.jit(make_step(task, optimizer, 0.9, options))
     state, results = state or init_state(optimizer, task.init(KEY)), []
@@ -67,7 +67,7 @@ def assert_equal(a, b):
 
 @functools.cache
 def stage(compute: ComputeConfig = ComputeConfig()) -> tuple[CascadeTask, dict[str, np.ndarray]]:
-    """A stage with everything random that it can have, and a batch of cached latents."""
+    """Returns a stage with every source of randomness, and a batch of cached latents."""
     config = CascadeTaskConfig(2, text_dropout=0.5, reference_dropout=0.5, low_res_noise=500)
     frozen = {name: params()[name] for name in ("text_encoder", "autoencoder")}
     rng = np.random.default_rng(0)
@@ -85,7 +85,7 @@ def stage(compute: ComputeConfig = ComputeConfig()) -> tuple[CascadeTask, dict[s
 
 
 def stage_step(options: StepOptions, compute: ComputeConfig = ComputeConfig()):
-    """One step of SGD on the stage: the parameters after it, and the metrics."""
+    """Takes one step of SGD on the stage; returns the new parameters and the metrics."""
     task, batch = stage(compute)
     optimizer = optax.sgd(1e-2)
     state = init_state(optimizer, params()["stage_2"])
@@ -198,7 +198,7 @@ def test_a_step_that_is_not_finite_changes_nothing_and_is_counted(value):
 
 
 def test_an_update_that_is_not_finite_is_not_made():
-    """Of a finite gradient, but by a rate that no number can bear."""
+    """The gradient is finite, but the learning rate makes the update overflow."""
     ((state, metrics),) = run(optax.sgd(1e38), [line_batch(100.0)])
     assert np.isfinite(metrics["grad_norm"]) and int(state.skipped) == 1
     assert_equal(state.params, Line().init(KEY))
@@ -233,7 +233,7 @@ def test_frozen_parameters_have_no_state_and_no_update(freeze):
 
 
 def test_no_gradient_is_computed_of_frozen_parameters():
-    """Of y = x a + b without a, no product is left but the forward pass's."""
+    """With a frozen in y = x a + b, only the forward pass has a matrix product."""
 
     def products(freeze: tuple[str, ...]) -> int:
         optimizer = make_optimizer(OptimConfig(freeze=freeze, decay=(".*",)), 10)

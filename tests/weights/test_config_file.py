@@ -146,8 +146,8 @@ class Drawing:
     shape: Circle | Square
 
 
-def test_one_of_several_dataclasses_is_told_by_its_name(tmp_path):
-    # Both have the same fields: without a name the first would do for either.
+def test_one_of_several_dataclasses_is_identified_by_its_name(tmp_path):
+    # Both have the same fields, so without a name the first would match either.
     save_config(tmp_path / "config.json", Drawing(Square(2.0)))
     assert load_config(tmp_path / "config.json", Drawing) == Drawing(Square(2.0))
     assert json.loads((tmp_path / "config.json").read_text()) == {

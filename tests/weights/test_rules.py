@@ -1,4 +1,4 @@
-"""The conversion engine on a small table: strict both ways, and its own inverse."""
+"""The conversion engine with a small table: strict in both directions, and its own inverse."""
 
 import ml_dtypes
 import numpy as np
@@ -121,7 +121,7 @@ def test_all_problems_are_raised_together(source, expected):
     source["blocks.0.conv.weight"] = random(5, 3, 2)  # rank
     source["blocks.0.conv.bias"] = random(4)  # size
     del source["blocks.0.layers.12.weight"]
-    expected["head"] = {"bias": np.empty(1)}  # no rule gives it
+    expected["head"] = {"bias": np.empty(1)}  # no rule yields it
     assert sorted(problems(source, expected)) == [
         "! blocks.0.conv.bias has shape (4,), expected (5,)",
         "! blocks.0.conv.weight has shape (5, 3, 2), expected (5, 3, 2, 4)",

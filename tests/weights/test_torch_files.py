@@ -1,4 +1,4 @@
-"""PyTorch's pickles: what is read of them, and that nothing in them is run."""
+"""PyTorch's pickles: their tensors are read, and no code in them is run."""
 
 import os
 import sys
@@ -14,16 +14,16 @@ from videogen_jax.weights.torch_files import open_pickle
 
 
 class ModelCheckpoint:
-    """Its state is what is pickled."""
+    """An object whose state is pickled."""
 
 
 class AttributeDict(dict):
-    """A dict with a state of its own."""
+    """A dict with additional state."""
 
 
 @pytest.fixture
 def lightning(monkeypatch) -> dict:
-    """What PyTorch Lightning writes beside the weights, of classes that only the writer has."""
+    """A checkpoint with PyTorch Lightning's records, of classes that the reader does not have."""
     places = {
         "pytorch_lightning.callbacks.model_checkpoint": ModelCheckpoint,
         "pytorch_lightning.utilities.parsing": AttributeDict,
@@ -58,7 +58,7 @@ def lightning(monkeypatch) -> dict:
 
 
 def save(content, path: Path, legacy: bool, monkeypatch) -> None:
-    """Writes the file and takes the writer's modules away."""
+    """Writes the file and removes the writer's modules."""
     torch.save(content, path, _use_new_zipfile_serialization=not legacy)
     monkeypatch.undo()
     assert not any(name.startswith("pytorch_lightning") for name in sys.modules)
@@ -76,7 +76,7 @@ def test_training_records_are_passed_over(lightning, tmp_path, monkeypatch, lega
 
 
 class Exploit:
-    """Its pickle runs a command when it is loaded."""
+    """An object whose pickle runs a command when it is loaded."""
 
     def __init__(self, target: Path) -> None:
         self.target = target
@@ -133,7 +133,7 @@ def test_zip_files_are_not_held_in_memory(tmp_path):
     torch.save(tensors_of_all_kinds(), path)
     tensors = open_pickle(path)
     kept = tensors["whole"]
-    with path.open("r+b") as file:  # every number in it becomes 0
+    with path.open("r+b") as file:  # all numbers become 0
         file.write(bytes(path.stat().st_size))
     assert kept.any() and not tensors["whole"].any()
 

@@ -1,6 +1,6 @@
-"""The paper's chain from random weights in bfloat16: a prompt to 121 frames of 512 × 512 pixels.
+"""The paper's chain with random weights in bfloat16: a prompt to 121 frames of 512 × 512 pixels.
 
-Letters: B samples, F frames, H height, W width, Z latent channels, T tokens.
+Axes: B samples, F frames, H height, W width, Z latent channels, T tokens.
 """
 
 import time
@@ -26,12 +26,12 @@ ROUNDS = 3  # 16 → 31 → 61 → 121 frames
 
 
 def run(report: Report) -> None:
-    """Tables: `chain` (a row for each part), `rounds` (of temporal super-resolution)."""
+    """Adds the tables `chain` (a row for each part) and `rounds` (of temporal super-resolution)."""
     report.attempt("chain", Chain(report).run, needs=60)
 
 
 class Chain:
-    """Every part is called once with one step, which compiles it, and then as it is used."""
+    """Times every part of the chain: a call with one step, which compiles, then a full call."""
 
     def __init__(self, report: Report):
         self._report = report
@@ -84,7 +84,7 @@ class Chain:
             self._report.attempt("decoding the long clip", self._decode, long_BFHWZ)
 
     def _row(self, part: str, steps: int, call: Callable[[int], Any]) -> Any:
-        """Calls with one step, then with all of them, and adds the row of the two."""
+        """Calls the part with one step, then with all steps, and adds a row with both times."""
         began = time.perf_counter()
         jax.block_until_ready(call(1))
         first = time.perf_counter() - began
@@ -95,7 +95,7 @@ class Chain:
         return result
 
     def _rounds(self, clip_BFHWZ: Any, prompts: Any) -> Any:
-        """Three rounds, timed step by step; a round has as many pieces as frames were doubled."""
+        """Times three rounds step by step; each has twice as many pieces as the one before."""
         ticks: list[float] = []
 
         def call(steps: int, rounds: int) -> Any:
@@ -126,7 +126,7 @@ class Chain:
         frames = clip_BFHWZ.shape[1]
         call = lambda _: self._decoder(self._params, clip_BFHWZ)
         video = self._row(f"video decoder, {frames} frames", 1, call)
-        self._report.note(f"the decoder gave uint8 {video.shape}")
+        self._report.note(f"the decoder returned uint8 {video.shape}")
 
     def _add(self, part: str, first: float, seconds: float, steps: int) -> None:
         self._report.add(

@@ -1,4 +1,4 @@
-"""Networks, gradients and the shipped model's video: this device against its machine's CPU."""
+"""Compares networks, gradients and the shipped model's video with the CPU of the machine."""
 
 import functools
 from collections.abc import Callable, Sequence
@@ -18,8 +18,8 @@ from videogen_jax.configs.tiny import TINY
 from videogen_jax.models.components import component_shapes
 from videogen_jax.training.runs.build import abstract_task, batch_shapes
 
-# How a network computes on this device, and the relative difference above which it is wrong. Float32
-# by default rounds to TF32 on a GPU; bfloat16 has 8 bits, and errors add up over a network's depth.
+# Dtype, precision and the largest relative difference that is accepted. A GPU rounds float32
+# products to TF32 by default. Bfloat16 has 8 bits, and errors add up over a network's depth.
 VARIANTS = (
     ("float32", "highest", 1e-4),
     ("float32", "default", 3e-2),
@@ -29,7 +29,7 @@ _GRADIENT_LIMIT, _PSNR_LIMIT = 1e-3, 35.0
 
 
 def run(report: Report) -> None:
-    """Tables: `networks`, `gradients`, `video`."""
+    """Adds the tables `networks`, `gradients` and `video`."""
     names, variants = networks.names(TINY), VARIANTS
     if report.dry_run:
         names, variants = ("text_encoder", "flow"), VARIANTS[::2]
@@ -46,7 +46,7 @@ def run(report: Report) -> None:
 
 
 def stable_diffusion() -> dict[str, Callable[[Any], networks.Network]]:
-    """Networks of Stable Diffusion 1.5's sizes, on few pixels: the CPU has to compute them too."""
+    """Returns networks of Stable Diffusion 1.5's sizes, with few pixels for the sake of the CPU."""
     return {
         "SD text encoder": lambda dtype: networks.text_encoder(PAPER, dtype),
         "SD UNet": lambda dtype: networks.unet("image_unet", PAPER, PAPER.image, dtype, size=32),
@@ -62,7 +62,7 @@ def check_network(
     make: Callable[[Any], networks.Network],
     variants: Sequence[tuple[str, str, float]],
 ) -> None:
-    """Rows of `networks`: how far each variant on this device is from float32 on the CPU."""
+    """Adds rows to `networks`: the difference of each variant from float32 on the CPU."""
     network = make(jnp.float32)
     params = random_like(component_shapes(model, network.component)[network.component])
     expected = on(jax.devices("cpu")[0], "highest", network.apply, params, *network.inputs)
@@ -75,7 +75,7 @@ def check_network(
 
 
 def on(device: Any, precision: str, function: Callable[..., Any], *args: Any) -> Any:
-    """`function(*args)` compiled for one device, brought back to the host."""
+    """Returns `function(*args)` computed on one device and copied to the host."""
     args = jax.device_put(args, device)
     with jax.default_device(device), jax.default_matmul_precision(precision):
         return jax.device_get(jax.jit(function)(*args))
@@ -89,7 +89,7 @@ def judge(report: Report, what: str, gap: Difference, limit: float) -> None:
 
 
 def check_gradients(report: Report, preset: str) -> None:
-    """Rows of `gradients`: the loss and its gradient for one random batch of a run of `tiny`."""
+    """Adds a row to `gradients`: loss and gradient of a run of `tiny` for one random batch."""
     config = RUNS[preset]
     task = abstract_task(config)
     params = random_like(jax.eval_shape(task.init, jax.random.key(0)))
@@ -112,7 +112,7 @@ def check_gradients(report: Report, preset: str) -> None:
 
 
 def check_video(report: Report, call: str) -> None:
-    """A row of `video`: the shipped model's frames against those that a CPU made; saves them."""
+    """Saves the shipped model's video and adds a row to `video`: its PSNR to the CPU's frames."""
     video = reference_video.make(call)
     reference_video.save_strip(report.out / "video.png", video.frames)
     expected = reference_video.read_strip(reference_video.FOLDER / f"{call}.png")
@@ -120,5 +120,5 @@ def check_video(report: Report, call: str) -> None:
     mean, worst = float(psnr_F.mean()), float(psnr_F.min())
     report.add("video", call=call, frames=len(psnr_F), mean_psnr_db=mean, worst_frame_db=worst)
     if worst < _PSNR_LIMIT:
-        why = f"{worst:.1f} dB from the CPU's, expected {_PSNR_LIMIT:g} at least"
+        why = f"{worst:.1f} dB from the CPU's, expected at least {_PSNR_LIMIT:g}"
         report.fail("the shipped model's video", f"its worst frame is {why}")

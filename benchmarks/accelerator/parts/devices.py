@@ -1,4 +1,4 @@
-"""What is there: card, driver, versions, and its two ceilings, a bf16 product and a copy."""
+"""Card, driver and versions, and the two ceilings of the device: a bf16 product and a copy."""
 
 import subprocess
 
@@ -12,7 +12,7 @@ from videogen_jax.training.telemetry.flops import peak_flops
 
 
 def run(report: Report) -> None:
-    """Tables: `devices`, `bf16 product`, `copy`."""
+    """Adds the tables `devices`, `bf16 product` and `copy`."""
     report.attempt("devices", describe, report)
     report.attempt("bf16 product", product, report)
     report.attempt("copy", copy, report)
@@ -32,11 +32,11 @@ def describe(report: Report) -> None:
             **code_version(),
         )
     if not report.dry_run and jax.default_backend() == "cpu":
-        report.fail("devices", "JAX found no accelerator: all that follows is of the CPU")
+        report.fail("devices", "JAX found no accelerator: all results are those of the CPU")
 
 
 def nvidia_driver() -> str | None:
-    """The driver's version; None without NVIDIA's tool."""
+    """Returns the driver's version; None without `nvidia-smi`."""
     command = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=True)
@@ -46,7 +46,7 @@ def nvidia_driver() -> str | None:
 
 
 def product(report: Report) -> None:
-    """Square products of random matrices, one after the other in one program."""
+    """Times a chain of square products of random matrices in one program."""
     for size in (64,) if report.dry_run else (4096, 8192, 16384):
         matrix = jax.random.normal(jax.random.key(0), (size, size), jnp.bfloat16)
         matrix = matrix / jnp.asarray(size**0.5, jnp.bfloat16)
@@ -56,7 +56,7 @@ def product(report: Report) -> None:
 
 
 def copy(report: Report) -> None:
-    """An addition over a large array, which reads and writes each byte once."""
+    """Times an addition over a large array, which reads and writes each byte once."""
     for mib in (1,) if report.dry_run else (256, 1024, 4096):
         array = jnp.zeros(mib * 2**18, jnp.float32)
         add_one = jax.jit(lambda x: x + 1)

@@ -1,8 +1,8 @@
-"""Attention and convolutions at Stable Diffusion's sizes: ours, JAX's and PyTorch's.
+"""Attention and convolutions at Stable Diffusion's sizes: this library's, JAX's and PyTorch's.
 
-Each row is one application out of a chain in one program (`ours`, `xla`, `cudnn`) or of launches queued
-one after the other (`torch`). Errors are against the plain formula in float32, relative.
-Letters: B batch, T queries, S keys, N heads, D features of a head, H height, W width, C channels.
+Each row is the time of one application, in a chain within one program (`ours`, `xla`, `cudnn`) or
+in a queue of launches (`torch`). Errors are relative to the plain formula in float32.
+Axes: B batch, T queries, S keys, N heads, D features of a head, H height, W width, C channels.
 """
 
 from collections.abc import Callable
@@ -20,7 +20,7 @@ from videogen_jax.models.layers import Conv
 from videogen_jax.models.temporal import TemporalConv
 
 DTYPE = jnp.bfloat16
-# name: (batch, queries, keys, heads, features of a head); keys 0: those of the queries.
+# name: (batch, queries, keys, heads, features of a head); 0 keys means as many as queries.
 ATTENTION = {
     "64² pixels": (8, 4096, 0, 8, 40),
     "32² pixels": (8, 1024, 0, 8, 80),
@@ -43,11 +43,11 @@ TEMPORAL = {
     "16 × 32² × 640": (16, 32, 640),
     "16 × 8² × 1280": (16, 8, 1280),
 }
-_CHAIN_FLOPS = 4e12  # about 10 ms of an H100
+_CHAIN_FLOPS = 4e12  # about 10 ms on an H100
 
 
 def run(report: Report) -> None:
-    """Tables: `attention`, `convolution`, `temporal convolution`."""
+    """Adds the tables `attention`, `convolution` and `temporal convolution`."""
     if reason := torch_peers.missing():
         report.note(f"PyTorch is not compared: {reason}")
     attentions, convolutions, temporal = ATTENTION, CONVOLUTIONS, TEMPORAL
@@ -69,12 +69,12 @@ def normal(seed: int, *shape: int) -> jax.Array:
 def attend(
     report: Report, name: str, batch: int, queries: int, keys: int, heads: int, features: int
 ) -> None:
-    """Rows of `attention`; with self-attention keys and values are fixed too, as the chain needs."""
+    """Adds rows to `attention`. Keys and values are constant in a chain, also in self-attention."""
     q_BTND = normal(0, batch, queries, heads, features)
     k_BSND, v_BSND = (normal(i, batch, keys or queries, heads, features) for i in (1, 2))
     flops = 4.0 * batch * heads * queries * (keys or queries) * features
     expected = in_float32(plain_attention, q_BTND, k_BSND, v_BSND)
-    # JAX's function, given an implementation by name.
+    # JAX's function, which takes the name of an implementation.
     library = jax.nn.dot_product_attention
     forms: dict[str, Callable[..., jax.Array]] = {
         "ours": attention,
@@ -103,12 +103,12 @@ def backward(
     function: Callable[..., jax.Array],
     *qkv: Any,
 ) -> None:
-    """Rows of `attention` for forward and backward together; flops with one recomputed forward."""
+    """Adds a row for forward and backward together; FLOPs include one recomputed forward pass."""
 
     def all_gradients(q: jax.Array, k: jax.Array, v: jax.Array) -> jax.Array:
         loss = lambda q, k, v: function(q, k, v).astype(jnp.float32).sum()
         of_q, of_k, of_v = jax.grad(loss, argnums=(0, 1, 2))(q, k, v)
-        rest = (of_k.sum() + of_v.sum()).astype(q.dtype)  # so that the chain needs them all
+        rest = (of_k.sum() + of_v.sum()).astype(q.dtype)  # makes the chain depend on all gradients
         return q + 1e-3 * of_q + 1e-6 * rest
 
     table = "attention, forward and backward"
@@ -116,7 +116,7 @@ def backward(
 
 
 def convolve(report: Report, name: str, images: int, size: int, channels: int) -> None:
-    """Rows of `convolution`, 3×3 with as many channels out as in."""
+    """Adds rows to `convolution`: 3×3, with the same number of input and output channels."""
     x_NHWC = normal(0, images, size, size, channels)
     kernel = normal(1, 3, 3, channels, channels) / (9 * channels) ** 0.5
     params = {"kernel": kernel, "bias": jnp.zeros(channels, DTYPE)}
@@ -136,7 +136,7 @@ def convolve(report: Report, name: str, images: int, size: int, channels: int) -
 
 
 def over_frames(report: Report, name: str, frames: int, size: int, channels: int) -> None:
-    """Rows of `temporal convolution`: ours against three products added and a convolution of XLA."""
+    """Adds rows to `temporal convolution`: ours, a sum of three products and XLA's convolution."""
     x_FHWC = normal(0, frames, size, size, channels)
     kernel = normal(1, 3, channels, channels) / (3 * channels) ** 0.5
     params = {"kernel": kernel, "bias": jnp.zeros(channels, DTYPE)}
@@ -161,7 +161,7 @@ def over_frames(report: Report, name: str, frames: int, size: int, channels: int
         "convolution": lambda x, params: convolution(x, params["kernel"]),
     }
     for form, function in forms.items():
-        # Halved, or a chain of residuals would grow without bound.
+        # Halved, because a chain of residuals would grow without bound.
         halved = lambda x, params, f=function: f(x, params) / 2
         measured(
             report, "temporal convolution", name, form, flops, expected / 2, halved, x_FHWC, params
@@ -169,7 +169,7 @@ def over_frames(report: Report, name: str, frames: int, size: int, channels: int
 
 
 def in_float32(function: Callable[..., jax.Array], *args: jax.Array) -> np.ndarray:
-    """The function of the same values with full float32 products."""
+    """Evaluates the function on the same values in float32 with full precision."""
     with jax.default_matmul_precision("highest"):
         return np.asarray(jax.jit(function)(*(x.astype(jnp.float32) for x in args)))
 
@@ -178,7 +178,7 @@ def measured(
     report: Report, table: str, name: str, form: str, flops: float, expected: np.ndarray | None,
     function: Callable[..., jax.Array], x: jax.Array, *operands: Any,
 ) -> None:  # fmt: skip
-    """A row of one form, or what it said instead: a kernel may refuse sizes, which is no fault."""
+    """Adds a row for one form, or a note with the error of a kernel that rejects these sizes."""
     try:
         error = None
         if expected is not None:
@@ -199,7 +199,7 @@ def peer(
     report: Report, table: str, name: str, flops: float, expected: np.ndarray,
     call: Callable[[], Any], result: np.ndarray,
 ) -> None:  # fmt: skip
-    """A row of PyTorch's."""
+    """Adds the row of PyTorch."""
     seconds = median_seconds(call)
     report.add(
         table, sizes=name, form="torch", ms=seconds * 1e3, tflops=flops / seconds / 1e12,

@@ -27,8 +27,8 @@ from videogen_jax.training.task import Task
 
 PARTS = ("stage-1", "stage-2", "stage-3", "refiner", "video-decoder")
 _GIB = 2**30
-_TRIES, _MARGIN = 4, 0.97  # of the memory, the share above which a batch is not run
-_CPU_LIMIT = 2.0**31  # bytes, for a dry run
+_TRIES, _MARGIN = 4, 0.97  # a batch that needs more than this share of the memory is not run
+_CPU_LIMIT = 2.0**31  # bytes, in a dry run
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,20 +36,20 @@ class Tried:
     """A batch that was compiled and, if it fits, run."""
 
     batch: int
-    total: float  # bytes by the compiler
+    total: float  # bytes, as reported by the compiler
     fits: bool
-    seconds: float = math.nan  # of a step
+    seconds: float = math.nan  # time of a step
 
 
 def run(report: Report) -> None:
-    """Tables: `steps` (every batch tried), `largest` (of each part)."""
+    """Adds the tables `steps` (every batch tried) and `largest` (one batch for each part)."""
     for part in ("flow",) if report.dry_run else PARTS:
         preset = f"{'tiny' if report.dry_run else 'paper'}-{part}"
         report.attempt(preset, largest_batch, report, preset, needs=60)
 
 
 def largest_batch(report: Report, preset: str) -> None:
-    """Looks for the largest batch, beginning with what `train.plan` foretells, and adds its row."""
+    """Searches for the largest batch, starting from the predicted one, and adds its row."""
     limit = (memory_limit() or _CPU_LIMIT) * _MARGIN
     found, refused = search_batch(
         lambda batch: try_batch(report, preset, batch, limit),
@@ -74,7 +74,7 @@ def largest_batch(report: Report, preset: str) -> None:
 
 
 def try_batch(report: Report, preset: str, batch: int, limit: float) -> Tried:
-    """Compiles the run's step for a batch and times it if it fits; a row of `steps`."""
+    """Compiles the run's step for a batch, times it if it fits, and adds a row to `steps`."""
     config = dataclasses.replace(RUNS[preset], batch_size=batch)
     if batch > 1 and not report.dry_run and report.left() < 60:
         report.note(f"{preset}, batch {batch}: not tried, {report.left():.0f} s were left")
@@ -95,7 +95,7 @@ def try_batch(report: Report, preset: str, batch: int, limit: float) -> Tried:
             return Tried(batch, program.peak, False)
         try:
             seconds, loss = timed(program.run, task, optimizer, batch_shapes(config))
-        except jax.errors.JaxRuntimeError as error:  # out of memory after all
+        except jax.errors.JaxRuntimeError as error:  # out of memory
             report.note(f"{preset}, batch {batch}: {first_lines(error)}")
             return Tried(batch, program.peak, False)
     if not math.isfinite(loss):
@@ -107,7 +107,7 @@ def try_batch(report: Report, preset: str, batch: int, limit: float) -> Tried:
 
 
 def timed(step: Any, task: Task, optimizer: Any, batch: Any) -> tuple[float, float]:
-    """Seconds of a step, the state being replaced by each, and the last loss."""
+    """Returns the seconds of a step, which donates its state, and the last loss."""
     params = jax.device_put(random_like(jax.eval_shape(task.init, jax.random.key(0))))
     state = jax.jit(lambda params: init_state(optimizer, params), donate_argnums=0)(params)
     frozen, batch = jax.device_put((random_like(task.frozen), random_like(batch)))
@@ -122,13 +122,13 @@ def timed(step: Any, task: Task, optimizer: Any, batch: Any) -> tuple[float, flo
 
 
 def planned_bytes(preset: str, batch: int) -> float | None:
-    """What `train.plan` foretells, see `planned.line`."""
+    """Returns the memory predicted by `train.plan` in bytes, see `planned.line`."""
     line = planned.line(preset)
     return None if line is None else line[0] + batch * line[1]
 
 
 def planned_batch(preset: str, limit: float) -> int:
-    """The largest batch that should fit by these figures; 1 where there are none."""
+    """Returns the largest batch predicted to fit; 1 without predictions."""
     line = planned.line(preset)
     return 1 if line is None or line[1] <= 0 else max(1, int((limit - line[0]) / line[1]))
 

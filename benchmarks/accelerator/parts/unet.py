@@ -1,4 +1,4 @@
-"""Stable Diffusion 1.5's UNet and image decoder in bfloat16; diffusers in turn with them."""
+"""Times Stable Diffusion 1.5's UNet and decoder in bfloat16, alternating with diffusers."""
 
 from collections.abc import Callable
 from typing import Any
@@ -18,7 +18,7 @@ _GIB = 2**30
 
 
 def run(report: Report) -> None:
-    """Tables: `UNet`, `decoder`, `peers' memory`."""
+    """Adds the tables `UNet`, `decoder` and `peers' memory`."""
     model = dry_model() if report.dry_run else PAPER
     batches = (1,) if report.dry_run else (1, 8, 16)
     images = (1,) if report.dry_run else (1, 16)
@@ -34,7 +34,7 @@ def run(report: Report) -> None:
     params = jax.device_put(random_like(shapes["autoencoder"], jnp.bfloat16))
     for batch in images:
         network = networks.autoencoder(model, jnp.bfloat16, "decode", batch=batch)
-        # torch.compile is of the UNet alone.
+        # Only the UNet is compiled by torch.compile.
         calls = {n: peer.decode(batch) for n, peer in peers.items() if "compiled" not in n}
         report.attempt(
             f"decoder, {batch} images", measure, report, "decoder", batch, network, params, calls,
@@ -47,7 +47,7 @@ def run(report: Report) -> None:
 
 
 def peer_models(report: Report, model: ModelConfig) -> dict[str, torch_peers.Diffusers]:
-    """diffusers eager, and compiled if there is time for it."""
+    """Returns diffusers' networks: eager, and also compiled if there is time."""
     if reason := torch_peers.diffusers_missing():
         report.note(f"diffusers is not compared: {reason}")
         return {}
@@ -65,7 +65,7 @@ def measure(
     params: Any,
     peers: dict[str, Callable[[], Any]],
 ) -> None:
-    """Rows of one batch: ours and, timed in turn with it, the peers'."""
+    """Adds the rows of one batch: ours and those of the peers, timed alternately."""
     inputs = jax.device_put(network.inputs)
     program = compiled(network.apply, params, *inputs)
     if not jnp.isfinite(program.run(params, *inputs)).all():

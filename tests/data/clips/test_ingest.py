@@ -1,4 +1,4 @@
-"""Ingest end to end: every clip once, in order, however often the run was killed."""
+"""Ingest end to end: every clip once and in order, also after kills."""
 
 import json
 import os
@@ -20,7 +20,7 @@ CLIP = ClipConfig(short_side=H, min_side=32)
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory):
-    """Eight good clips of 20 to 27 frames and four bad ones, as a folder."""
+    """A folder with eight good clips of 20 to 27 frames and four bad ones."""
     folder = tmp_path_factory.mktemp("clips")
     for index in range(8):
         write_numbered(folder / f"good{index}.mp4", count=20 + index)
@@ -113,7 +113,7 @@ def test_only_missing_shards_are_made(source, tmp_path, dataset, monkeypatch):
     made.mkdir()
 
     def broken_at_the_third(state, num_shards, sizes, shard, outcomes):
-        """Counts in files, because workers get a pickled copy of this function."""
+        """Counts calls in files, because workers receive a pickled copy of this function."""
         count = len(list(made.iterdir()))
         (made / f"{count} is {shard}").touch()
         if count == 2:
@@ -139,14 +139,14 @@ def test_any_number_of_workers_gives_the_same(source, dataset, tmp_path):
 
 
 def test_another_runner_gives_the_same(source, dataset, tmp_path):
-    """All shards in one pipeline, every function pickled, by a runner asked for by name."""
+    """A runner selected by name gets all shards in one pipeline and pickles every function."""
     config = IngestConfig(str(source), clip=CLIP, clips_per_shard=3)
     ingest(config, tmp_path / "out", RunnerConfig("BundleBasedDirectRunner"))
     assert contents(tmp_path / "out") == contents(dataset)
 
 
 def test_a_killed_run_ends_in_a_complete_dataset(source, dataset, tmp_path):
-    """`python -m tests.support.kill_ingest` kills it ten times."""
+    """Kills the run once; `python -m tests.support.kill_ingest` kills it ten times."""
     (count,) = ingest_killed(source, tmp_path / "out", kills=1, longest_wait=0.0)
     assert count < 4
     assert contents(tmp_path / "out") == contents(dataset)
@@ -161,7 +161,7 @@ def test_missing_files_are_rejected_unless_all_are(tmp_path):
         ingest(IngestConfig(str(path), clip=CLIP), out)
     assert os.listdir(out) == ["rejected.jsonl"]
     write_numbered(tmp_path / "b.mp4")
-    info = ingest(IngestConfig(str(path), clip=CLIP), out)  # the same command tries again
+    info = ingest(IngestConfig(str(path), clip=CLIP), out)  # the same command retries
     assert info["num_clips"] == 1 and info["rejected"] == {"missing_file": 1}
 
 

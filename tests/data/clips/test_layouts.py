@@ -1,4 +1,4 @@
-"""The layouts of sources: which clips and captions they give, and what is wrong with bad ones."""
+"""The layouts of sources: their clips and captions, and the errors of invalid ones."""
 
 import json
 import os
@@ -193,7 +193,7 @@ def test_bad_folders(tmp_path):
         read(tmp_path)
 
 
-def test_layout_is_told_or_given(tmp_path):
+def test_layout_is_detected_or_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="no file or folder"):
         layout_of(tmp_path / "nothing", SourceOptions())
     with pytest.raises(ValueError, match="layout must be auto or one of csv, jsonl"):

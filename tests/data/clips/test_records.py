@@ -1,4 +1,4 @@
-"""Records on disk, and windows of frames out of them."""
+"""Records on disk, and windows of frames from them."""
 
 import pickle
 from dataclasses import replace
@@ -57,7 +57,7 @@ def test_damaged_record(data, message):
 
 @pytest.mark.parametrize("start", [0, 1, 11, 12, 13, 24, 36, 39])
 @pytest.mark.parametrize("stride", [1, 2, 3, 13])
-def test_windows_are_exactly_the_frames_asked_for(record, start, stride):
+def test_windows_are_exactly_the_requested_frames(record, start, stride):
     count = (39 - start) // stride + 1
     window = decode_window(record.video, start, count, stride)
     assert window.shape == (count, H, W, 3) and window.dtype == np.uint8
@@ -66,7 +66,7 @@ def test_windows_are_exactly_the_frames_asked_for(record, start, stride):
 
 
 def test_a_window_is_decoded_from_the_key_frame_before_it(record, monkeypatch):
-    """Key frames are at most 12 apart; without the seek all windows were right, and late ones slow."""
+    """Key frames are at most 12 frames apart; without a seek, late windows would be slow."""
     decoded, original = [], clip_video._decoded
 
     def counting(*args):

@@ -1,4 +1,4 @@
-"""What `python -m train.inspect` shows of a dataset."""
+"""The report of `python -m train.inspect` on a dataset."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""TFDS without tensorflow: the builder over an ingested dataset, and training on what it wrote."""
+"""TFDS without tensorflow: the builder for an ingested dataset, and training on its output."""
 
 import dataclasses
 import os
@@ -22,7 +22,7 @@ from videogen_jax.data.loader import make_loader
 from videogen_jax.training.runs.examples import make_source
 
 tfds = pytest.importorskip("tensorflow_datasets")
-# TFDS itself uses what protobuf drops.
+# TFDS uses a deprecated feature of protobuf.
 pytestmark = pytest.mark.filterwarnings("ignore:label.. is deprecated")
 
 RECORDS = [numbered_record(f"clip {i}", 20 + i, 24 if i % 2 else 12) for i in range(12)]
@@ -42,7 +42,7 @@ def written(ingested, tmp_path_factory) -> Path:
 
 
 def test_tfds_reads_it_by_name_and_by_folder(written):
-    """In the order of the dataset, although TFDS shuffles by default."""
+    """Keeps the order of the dataset, although TFDS shuffles by default."""
     by_name = tfds.data_source("videogen_clips", data_dir=written.parents[1])["train"]
     by_folder = tfds.builder_from_directory(written).as_data_source("train")
     assert "tensorflow" not in sys.modules
@@ -86,7 +86,7 @@ def test_a_run_reads_the_same_batches_from_both(ingested, written):
         np.testing.assert_array_equal(batches[0][key], batches[1][key])
 
 
-def test_what_is_there_is_not_written_again(ingested, written):
+def test_an_existing_dataset_is_not_written_again(ingested, written):
     with pytest.raises(ValueError, match="1.0.0 is there already; give the name of a new dir"):
         write_tfds(ingested, written.parents[1])
     nothing = ingested.parent / "nothing"

@@ -1,4 +1,4 @@
-"""One file to one clip: exactly which frames come out, or why it is rejected."""
+"""Transcoding a file to a clip: the exact frames, or the reason for rejection."""
 
 import io
 from fractions import Fraction
@@ -22,7 +22,7 @@ from videogen_jax.data.clips.video import decode_window
 
 SMALL = ClipConfig(short_side=H, min_side=32)
 ALL = list(range(40))
-COLOUR_LEVELS = 4  # of 255: two conversions to yuv420p and back
+COLOUR_LEVELS = 4  # levels of 255, after two conversions to yuv420p and back
 
 
 def pixels(clip: Clip) -> np.ndarray:
@@ -34,7 +34,7 @@ def numbers(clip: Clip) -> list[int]:
 
 
 def nearest(times: list[float], rate: float, count: int) -> list[int]:
-    """The frame that is nearest to each instant, of two the earlier."""
+    """Returns the frame nearest to each instant; of two, the earlier one."""
     return [
         min(range(len(times)), key=lambda i: (abs(times[i] - k / rate), i)) for k in range(count)
     ]
@@ -74,7 +74,7 @@ def test_variable_rate_becomes_that_of_the_parts_that_move(tmp_path, name):
     "fps,expected",
     [(50, sorted(ALL * 2)), (12.5, ALL[::2]), (10, [5 * k // 2 for k in range(16)])],
 )
-def test_asked_rate(tmp_path, fps, expected):
+def test_requested_rate(tmp_path, fps, expected):
     clip = transcode(write_numbered(tmp_path / "a.mp4"), ClipConfig(H, fps, min_side=32))
     assert (numbers(clip), clip.fps) == (expected, fps)
 
@@ -112,7 +112,7 @@ def test_shrinks_to_the_short_side_and_even(tmp_path):
 
 
 def test_shrinking_does_not_alias(tmp_path):
-    """Stripes of one pixel become grey, below something that moves."""
+    """One-pixel stripes become grey; something above them moves."""
     stripes = np.zeros((96, 128, 3), np.uint8)
     stripes[:, ::2] = 255
     frames = [stripes.copy() for _ in range(20)]
@@ -129,9 +129,9 @@ def test_rotation(tmp_path):
     path.write_bytes(turn_clockwise(path.read_bytes()))
     clip = transcode(path, SMALL)
     assert (clip.h, clip.w) == (64, 48)
-    upright = np.rot90(pixels(clip), 1, axes=(1, 2))  # back, against the clock
+    upright = np.rot90(pixels(clip), 1, axes=(1, 2))  # rotated back, counterclockwise
     assert read_numbers(upright) == ALL
-    # By the matrix the first corner of the stored picture goes to the top right.
+    # The matrix moves the first corner of the stored picture to the top right.
     first_bit = [frame[4, -4].mean() > 128 for frame in pixels(clip)]
     assert first_bit == [bool(number & 1) for number in ALL]
 
@@ -146,7 +146,7 @@ def test_pixel_aspect(tmp_path):
 
 @pytest.mark.parametrize("side", [64, 720], ids=["bt601", "bt709"])
 def test_colours(tmp_path, side):
-    """Without tags small frames are BT.601 and large ones BT.709; clips are tagged."""
+    """Small frames without tags are BT.601, large ones BT.709; clips are tagged."""
     from av.video.reformatter import Colorspace
 
     colour, frames = np.array([200, 40, 90], np.uint8), []
@@ -197,7 +197,7 @@ def test_clips_have_short_gops_and_no_b_frames(tmp_path):
 
 
 def test_clips_are_encoded_by_settings_that_give_the_same_bytes_each_time(tmp_path):
-    """Which x264 writes into the stream; with another of either it depends on chance or cores."""
+    """x264 writes its settings into the stream; others depend on timing or the number of cores."""
     clip = transcode(write_numbered(tmp_path / "a.mp4"), SMALL)
     assert b" threads=1 " in clip.video and b" mbtree=0 " in clip.video
 
@@ -211,19 +211,19 @@ def bad_text(folder):
 
 
 def bad_truncated(folder):
-    """The index of an mp4 is at its end, so half of it cannot be read at all."""
+    """An mp4 file's index is at its end, so half of the file cannot be read at all."""
     data = write_numbered(folder / "a.mp4").read_bytes()
     (folder / "a.mp4").write_bytes(data[: len(data) // 2])
 
 
 def bad_cut_off(folder):
-    """With the index first, half of the frames still decode."""
+    """With the index at the start, half of the frames still decode."""
     data = write_numbered(folder / "a.mp4", container={"movflags": "faststart"}).read_bytes()
     (folder / "a.mp4").write_bytes(data[: len(data) // 2])
 
 
 def bad_holes(folder):
-    """Ten damaged places in the frames of a stream."""
+    """Damages ten places in the frames of a stream."""
     path = write_numbered(folder / "a.mp4", container={"movflags": "faststart"}, g="1")
     data = bytearray(path.read_bytes())
     begin = data.index(b"mdat") + 1000
@@ -276,17 +276,17 @@ def test_small_motion_is_not_static(tmp_path):
     assert transcode(tmp_path / "b.mp4", config).num_frames == 20
 
 
-def test_scene_cut_only_when_asked(tmp_path):
+def test_scene_cuts_are_rejected_only_on_request(tmp_path):
     rng = np.random.default_rng(0)
     scenes = rng.integers(0, 256, (2, 3, 4, 3), np.uint8).repeat(16, 1).repeat(16, 2)
     frames = [np.roll(scenes[int(index >= 12)], index, axis=1) for index in range(24)]
     write_frames(tmp_path / "a.mp4", frames)
     write_frames(tmp_path / "pan.mp4", [np.roll(scenes[0], 6 * i, axis=1) for i in range(24)])
-    asked = ClipConfig(short_side=H, min_side=32, reject_cuts=True)
+    rejecting = ClipConfig(short_side=H, min_side=32, reject_cuts=True)
     assert transcode(tmp_path / "a.mp4", SMALL).num_frames == 24
-    assert transcode(tmp_path / "pan.mp4", asked).num_frames == 24
+    assert transcode(tmp_path / "pan.mp4", rejecting).num_frames == 24
     with pytest.raises(Rejected, match="scene_cut: at 0.48 s"):
-        transcode(tmp_path / "a.mp4", asked)
+        transcode(tmp_path / "a.mp4", rejecting)
 
 
 def test_numbers_are_read_back():

@@ -1,4 +1,4 @@
-"""Windows of real clips: the frames asked for, the order of batches, damaged clips."""
+"""Windows of real clips: their frames, the order of batches, damaged clips."""
 
 from fractions import Fraction
 from itertools import islice
@@ -14,7 +14,7 @@ from videogen_jax.data.degrade import DegradeConfig
 from videogen_jax.data.loader import make_loader
 from videogen_jax.data.shapes.sources import DegradedClips, ShapesClips
 
-SIDE = 32  # of the clips
+SIDE = 32  # frame rate of the clips
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +30,7 @@ def dataset(records, tmp_path_factory) -> ClipDataset:
 
 @pytest.fixture
 def damaged(records, tmp_path) -> ClipDataset:
-    """Clips 3, 4 and 9 are no video."""
+    """A dataset whose clips 3, 4 and 9 are not valid videos."""
     bad = [r if i not in (3, 4, 9) else _without_video(r) for i, r in enumerate(records)]
     return ClipDataset(write_dataset(tmp_path / "damaged", bad))
 
@@ -44,7 +44,7 @@ def indices(loader, batches: int) -> list[int]:
 
 
 def facts(loader, batches: int) -> list[tuple[int, int]]:
-    """(clip, first frame) of every example."""
+    """Returns (clip, first frame) of every example."""
     return [
         (int(index), read_number(video[0]))
         for batch in islice(loader, batches)
@@ -57,7 +57,7 @@ def facts(loader, batches: int) -> list[tuple[int, int]]:
     [(None, {12: 1, 24: 1}, {12: 12, 24: 24}), (8.0, {12: 2, 24: 3}, {12: 6, 24: 8})]
     + [(60.0, {12: 1, 24: 1}, {12: 12, 24: 24}), (5, {12: 2, 24: 5}, {12: 6, 24: 4.8})],
 )
-def test_windows_are_exactly_the_frames_asked_for(dataset, fps, strides, true_fps):
+def test_windows_are_exactly_the_requested_frames(dataset, fps, strides, true_fps):
     source = ClipWindows(dataset, 5, SIDE, fps=fps)
     first = set()
     for epoch in range(4):
@@ -75,7 +75,7 @@ def test_windows_are_exactly_the_frames_asked_for(dataset, fps, strides, true_fp
 
 
 def test_every_start_and_caption_comes(dataset):
-    """Of clip 0 with 30 frames there are three windows of 28."""
+    """Clip 0 has 30 frames and therefore three windows of 28."""
     source = ClipWindows(dataset, 28, SIDE)
     examples = [source.at(0, epoch) for epoch in range(40)]
     assert {read_number(e["video"][0]) for e in examples} == {0, 1, 2}
@@ -98,9 +98,9 @@ def test_one_frame_is_an_image(dataset):
     assert example["video"].shape == (1, 16, 16, 3) and example["video"].dtype == np.uint8
 
 
-def test_held_back_clips_are_the_last(dataset):
+def test_validation_clips_are_the_last(dataset):
     train, validation = (ClipWindows(dataset, 4, SIDE, part=p) for p in ("train", "validation"))
-    assert train.clips_N.tolist() == list(range(18))  # a tenth of 20 is held back
+    assert train.clips_N.tolist() == list(range(18))  # a tenth of 20 is for validation
     assert validation.clips_N.tolist() == [18, 19]
     assert len(ClipWindows(dataset, 4, SIDE, held_back=1)) == 19
 
@@ -116,7 +116,7 @@ def test_short_and_small_clips_are_left_out(tmp_path):
     source = ClipWindows(data, 18, SIDE)
     assert source.clips_N.tolist() == [0] and source.excluded == 2
     assert ClipWindows(data, 17, 16).excluded == 0
-    assert ClipWindows(data, 10, 16, fps=12).clips_N.tolist() == [0, 2]  # b has 9 at 12 fps
+    assert ClipWindows(data, 10, 16, fps=12).clips_N.tolist() == [0, 2]  # b has only 9 frames
 
 
 def test_square_is_antialiased_and_from_the_middle():
@@ -142,7 +142,7 @@ def test_random_crops_differ(tmp_path):
 
 
 def test_readers_share_the_clips_without_overlap(dataset):
-    """18 clips in batches of 4 or 6 for 2 and 4 readers, over the end of an epoch."""
+    """2 and 4 readers take batches of 4 or 6 of 18 clips, across the end of an epoch."""
     source = ClipWindows(dataset, 2, SIDE, seed=5)
     for readers, batch in ((2, 6), (4, 4)):
         whole = facts(make_loader(source, batch, 0), 9)

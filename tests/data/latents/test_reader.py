@@ -1,4 +1,4 @@
-"""The latent cache's files: what goes in comes out, whole or not at all, whoever writes the shards."""
+"""The latent cache's files: exact round trips, and complete shards written by any process."""
 
 import json
 import pickle
@@ -20,11 +20,11 @@ CLIPS, EPOCHS, FRAMES, TOKENS, WIDTH = 11, 2, 3, 4, 5
 LAYOUT = CacheLayout(
     CLIPS, EPOCHS, 4, "float32", {16: (FRAMES, 2, 2, 3), 8: (FRAMES, 1, 1, 3)}, (TOKENS, WIDTH)
 )
-BATCH = 3  # which does not divide the windows of a shard
+BATCH = 3  # does not divide the number of windows of a shard
 
 
 class Windows:
-    """Another window of noise in each epoch, with one of two captions or none."""
+    """A source with a different window of noise, and one of three captions, in each epoch."""
 
     def __len__(self) -> int:
         return CLIPS
@@ -43,7 +43,7 @@ class Windows:
 
 
 def _latents(video_BFHW3: np.ndarray) -> dict[int, np.ndarray]:
-    """Stands in for an autoencoder: mean and deviation of the colours of blocks of 8 and 16 pixels."""
+    """Replaces an autoencoder: mean and deviation of colours in blocks of 8 and 16 pixels."""
     assert len(video_BFHW3) == BATCH
     blocks = video_BFHW3.reshape(BATCH, FRAMES, 2, 8, 2, 8, 3).astype(np.float32)
     small = np.stack([blocks.mean(axis=(3, 5)), blocks.std(axis=(3, 5))], axis=1)
@@ -77,7 +77,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def contents(directory: Path) -> dict[str, bytes]:
-    """Of every file, hidden ones too, by its path."""
+    """Returns the contents of every file, including hidden ones, by path."""
     files = [path for path in sorted(directory.rglob("*")) if path.is_file()]
     return {str(path.relative_to(directory)): path.read_bytes() for path in files}
 
@@ -114,8 +114,8 @@ def test_after_the_last_epoch_that_is_cached_comes_the_first(cache: Path):
     assert (source.at(5, 1)["latents_16"] != source.at(5, 0)["latents_16"]).any()
 
 
-def test_texts_are_there_once_and_the_empty_prompt_first(cache: Path):
-    """The first shard's clips have in their windows "", "one", "clip 1", "clip 2"."""
+def test_texts_are_stored_once_and_the_empty_prompt_first(cache: Path):
+    """The captions of the first shard's windows are "", "one", "clip 1" and "clip 2"."""
     folder = next(iter(sorted(cache.glob("shard-*"))))
     assert len(np.load(folder / "text_states.npy")) == 4
     source = LatentCache(cache)
@@ -123,7 +123,7 @@ def test_texts_are_there_once_and_the_empty_prompt_first(cache: Path):
         np.testing.assert_allclose(source.text(shard)["text_states"], _text(_tokens([""]))[0][0])
 
 
-def test_only_what_is_asked_for_is_read(cache: Path):
+def test_only_what_is_requested_is_read(cache: Path):
     source = LatentCache(cache, [8], deviation=False, text=False)
     assert source[0].keys() == {"index", "fps", "latents_8"}
     with pytest.raises(ValueError, match="has latents at 8, 16 pixels, none at 32"):
@@ -151,7 +151,7 @@ def test_float16_is_half_as_large_and_rounded(cache: Path, tmp_path: Path):
         assert half.at(7, 1)[name].dtype == value.dtype
 
 
-def test_the_bytes_told_are_those_of_the_values(cache: Path):
+def test_the_reported_bytes_are_those_of_the_values(cache: Path):
     sizes = [np.load(path).nbytes for path in cache.rglob("*.npy")]
     assert LatentCache(cache).info["bytes"] == sum(sizes)
 
@@ -160,7 +160,7 @@ def test_the_bytes_told_are_those_of_the_values(cache: Path):
 def test_a_cache_killed_at_random_moments_ends_with_the_same_bytes(
     cache: Path, tmp_path: Path, threads: int
 ):
-    """A kill leaves the folder it was writing; that of an exception is removed."""
+    """A kill leaves the folder that was being written; an exception removes it."""
     rng, kills, out = random.Random(5 + threads), 0, tmp_path / "cache"
     finished: set[str] = set()
 
@@ -194,7 +194,7 @@ def test_a_cache_killed_at_random_moments_ends_with_the_same_bytes(
 
 
 def test_two_processes_share_the_shards(cache: Path, tmp_path: Path):
-    """Each with its own share, at the same time, one of them after it was there before."""
+    """Both write their shares at the same time; one of them resumes an earlier start."""
     out = tmp_path / "cache"
 
     def process(number: int) -> None:
@@ -209,7 +209,7 @@ def test_two_processes_share_the_shards(cache: Path, tmp_path: Path):
     assert contents(out) == contents(cache)
 
 
-def test_a_shard_that_is_there_is_not_written_again(cache: Path, tmp_path: Path):
+def test_an_existing_shard_is_not_written_again(cache: Path, tmp_path: Path):
     out = tmp_path / "cache"
     shutil.copytree(cache, out)
     write_shards(out, LAYOUT, Windows(), Encoders(None, _tokens, None, BATCH), range(3), quiet=True)
@@ -239,7 +239,7 @@ def test_what_cannot_be_read(cache: Path, tmp_path: Path):
     file.write_bytes(file.read_bytes()[:-1])
     with pytest.raises(ValueError, match=f"latents_16.npy is damaged: has {size - 1} bytes, exp"):
         LatentCache(out)
-    assert len(LatentCache(out, [8])) == CLIPS  # which does not need that file
+    assert len(LatentCache(out, [8])) == CLIPS  # does not need that file
     with pytest.raises(ValueError, match="latents_16.npy is damaged: it was cut off"):
         opened.at(7, 1)
     file.unlink()

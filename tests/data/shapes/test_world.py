@@ -8,7 +8,7 @@ from videogen_jax.data.shapes import world as shapes
 from videogen_jax.data.shapes.outlines import SHAPES, coverage, extents
 
 FRAMES = np.arange(shapes.NUM_FRAMES)
-# Training clip 0: shape, colour, size, motion, background; radius, x, y, travel, fps.
+# Training clip 0: shape, colour, size, motion, background, radius, x, y, travel and fps.
 PINNED_NAMES = ("triangle", "orange", "small", "left", "white")
 PINNED_NUMBERS = (9.014442795, 36.44366637, 25.179868236, 21.170058909, 10.580981421)
 # Bilinear resampling of an antialiased frame, inside the object, in levels of 255.
@@ -32,7 +32,7 @@ def test_spec_is_a_pure_function_of_split_and_index():
 
 
 def test_spec_is_pinned():
-    """Trained models and published numbers rely on these clips."""
+    """Trained models and published results depend on these clips."""
     spec = shapes.clip_spec("train", 0)
     assert (spec.shape, spec.colour, spec.size) == PINNED_NAMES[:3]
     assert (spec.motion, spec.background) == PINNED_NAMES[3:]
@@ -130,7 +130,7 @@ def test_render(specs):
 
 
 def test_resolutions_agree(specs):
-    """A frame drawn small is the large one averaged, up to the approximate coverage of edges."""
+    """A small frame is the average of the large one, up to the approximate coverage of edges."""
     for shape in SHAPES:
         spec = spec_with(specs, shape=shape, size="large")
         large = shapes.render(spec, [4.0], 256)[0].astype(np.float32)

@@ -1,4 +1,4 @@
-"""The one list of sampling options, and the keywords that stand for it."""
+"""The list of sampling options, and the keywords that set them."""
 
 import dataclasses
 import inspect
@@ -14,7 +14,7 @@ def names(options: type[SamplingOptions]) -> list[str]:
     return [field.name for field in dataclasses.fields(options)]
 
 
-def test_keywords_replace_options_and_leave_the_rest():
+def test_keywords_replace_options_and_keep_the_others():
     assert VideoOptions.merge(None, {}) == VideoOptions()
     options = VideoOptions(seed=3, steps=(1, 2))
     merged = VideoOptions.merge(options, {"steps": 5, "refine": False})

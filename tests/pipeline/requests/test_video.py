@@ -1,4 +1,4 @@
-"""Arguments of a call: the model's own values where none are given, one clear message if wrong."""
+"""Arguments of a call: defaults of the model, and one clear message for invalid values."""
 
 import math
 from dataclasses import replace
@@ -13,7 +13,7 @@ from videogen_jax.pipeline.requests.options import VideoOptions
 from videogen_jax.pipeline.requests.video import Request, make_request
 
 
-def test_what_is_not_given_is_the_models_own():
+def test_defaults_are_those_of_the_model():
     request = make_request(SHAPES, "a red circle")
     assert request.prompts == ("a red circle",)
     assert (request.num_frames, request.fps, request.stages) == (16, 8.0, 2)
@@ -42,7 +42,7 @@ def test_fewer_stages_leave_temporal_super_resolution_out():
     assert make_request(SHAPES, "a", stages=1).rounds == 0
 
 
-def test_keywords_go_before_the_options_given():
+def test_keywords_take_precedence_over_options():
     options = VideoOptions(seed=3, steps=5)
     request = make_request(SHAPES, "a", options, steps=4, decoder="image")
     assert request.options == VideoOptions(seed=3, steps=4, decoder="image")
@@ -63,10 +63,10 @@ def test_a_sampler_is_for_all_parts_each_on_its_usual_grid():
     assert request.steps == (7, 7, 7, 7)
     trailing = samplers_of(SamplerConfig("ddim", 7, "trailing"), sampler="dpmpp_2m")
     assert trailing.samplers == (SamplerConfig("dpmpp_2m", 7, "trailing"),) * 4
-    given = SamplerConfig("ddpm", 9, "linspace")
-    assert samplers_of(own, sampler=given).samplers == (given,) * 4
-    assert samplers_of(own, sampler=given).steps == (9, 9, 9, 9)
-    assert samplers_of(own, sampler=given, steps=2).steps == (2, 2, 2, 2)
+    custom = SamplerConfig("ddpm", 9, "linspace")
+    assert samplers_of(own, sampler=custom).samplers == (custom,) * 4
+    assert samplers_of(own, sampler=custom).steps == (9, 9, 9, 9)
+    assert samplers_of(own, sampler=custom, steps=2).steps == (2, 2, 2, 2)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Checkpoints: resuming, damage, what is kept, beginning from another run, being told to stop."""
+"""Checkpoints: resuming, damage, retention, starting from another run, and termination."""
 
 import dataclasses
 import json
@@ -28,13 +28,13 @@ from videogen_jax.training.step import TrainState
 from videogen_jax.weights.config_file import to_dict
 
 ONE = {"devices": jax.devices()[:1]}
-SGD = {"optimizer": optax.sgd(0.1)}  # Adam amplifies the order of summation
+SGD = {"optimizer": optax.sgd(0.1)}  # Adam amplifies differences from the order of summation
 PARAM_TOLERANCE = 1e-6
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, TrainState]:
-    """A run of ten steps with checkpoints at 5 and 10, on one device."""
+    """A run of ten steps on one device, with checkpoints at steps 5 and 10."""
     run_dir = tmp_path_factory.mktemp("whole") / "run"
     return run_dir, line_task.train_line(run_dir, 10, about={"code": "here"}, **ONE)
 
@@ -65,7 +65,7 @@ def test_ten_steps_are_five_and_five_bit_for_bit(whole, tmp_path: Path):
         assert metric(tmp_path, name) == metric(run_dir, name)
 
 
-def test_a_run_goes_on_with_another_number_of_devices(tmp_path: Path):
+def test_a_run_continues_with_another_number_of_devices(tmp_path: Path):
     expected = line_task.train_line(tmp_path / "one", 10, **ONE, **SGD)
     mesh_config = MeshConfig(data=2, fsdp=4, min_sharded_bytes=1)
     line_task.train_line(tmp_path / "changed", 5, mesh_config=mesh_config, **SGD)
@@ -175,14 +175,14 @@ def test_both_kinds_of_weights_and_any_step_can_be_read(whole):
         find_checkpoint(run_dir, 7)
 
 
-def test_a_checkpoint_says_what_it_is(whole):
+def test_a_checkpoint_describes_itself(whole):
     about = read_about(find_checkpoint(whole[0], 5))
     assert (about["step"], about["data"], about["code"]) == (5, {"samples": 120}, "here")
     assert about["metrics"]["loss"] == pytest.approx(np.mean(metric(whole[0], "loss")[:5]))
 
 
 class StoppingAfter:
-    """The run's batches; sends this process SIGTERM with the last of `batches`."""
+    """The run's batches; sends SIGTERM to this process when reading the last of `batches`."""
 
     def __init__(self, batches: int):
         self._inner, self._left = make_loader(line_task.Points(), line_task.BATCH, seed=3), batches
@@ -198,7 +198,9 @@ class StoppingAfter:
         return next(self._inner)
 
 
-def test_sigterm_ends_a_run_with_a_checkpoint_from_which_it_goes_on(whole, tmp_path: Path, capsys):
+def test_sigterm_ends_a_run_with_a_checkpoint_from_which_it_continues(
+    whole, tmp_path: Path, capsys
+):
     before = signal.getsignal(signal.SIGTERM)
     with pytest.raises(Preempted) as stopped:
         line_task.train_line(tmp_path, 10, data=StoppingAfter(3), **ONE)
@@ -208,7 +210,7 @@ def test_sigterm_ends_a_run_with_a_checkpoint_from_which_it_goes_on(whole, tmp_p
     assert_equal(line_task.train_line(tmp_path, 10, **ONE), whole[1])
 
 
-def test_a_process_told_to_stop_exits_with_0_and_the_same_line_continues(tmp_path: Path):
+def test_a_terminated_process_exits_with_0_and_the_same_command_continues(tmp_path: Path):
     command = [
         sys.executable,
         line_task.__file__,
@@ -259,7 +261,7 @@ def test_a_checkpoint_of_another_configuration_is_refused_also_without_its_file(
     ("message", "status"),
     [("Gloo all-reduce failed: Connection reset by peer", peers.LOST_PEER), ("typo", 1)],
 )
-def test_one_of_several_processes_ends_at_once(monkeypatch, capsys, message: str, status: int):
+def test_one_of_several_processes_ends_immediately(monkeypatch, capsys, message: str, status: int):
     def leave(status: int) -> None:
         raise SystemExit(status)
 

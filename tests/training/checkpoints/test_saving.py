@@ -1,4 +1,4 @@
-"""Writing checkpoints: how far training goes meanwhile, and what follows if one cannot be written."""
+"""Writing checkpoints: training in the meantime, and the handling of failures to write."""
 
 import dataclasses
 import errno
@@ -23,7 +23,7 @@ def steps_in(run_dir: Path) -> list[str]:
     return sorted(path.name for path in (run_dir / "checkpoints").iterdir())
 
 
-def test_a_full_disk_is_reported_and_the_run_goes_on(tmp_path: Path, capsys, monkeypatch):
+def test_a_full_disk_is_reported_and_the_run_continues(tmp_path: Path, capsys, monkeypatch):
     write = checkpoint.write_manifest
 
     def fail_at_5(folder: Path) -> None:
@@ -41,7 +41,7 @@ def test_a_full_disk_is_reported_and_the_run_goes_on(tmp_path: Path, capsys, mon
 def test_no_more_steps_than_allowed_are_taken_while_a_checkpoint_is_written(
     tmp_path: Path, monkeypatch, allowed: int | None, waits: bool
 ):
-    """Of two steps after a checkpoint whose write goes on until the first of them is over."""
+    """A checkpoint is being written until the first of the two steps after it has ended."""
     first_is_over, complete = threading.Event(), []
     write, hold = checkpoint.write_manifest, checkpoint.Checkpoints.hold
 
@@ -81,7 +81,7 @@ def test_a_run_whose_last_checkpoint_is_not_written_fails(tmp_path: Path, monkey
 
 @pytest.fixture
 def of_two(monkeypatch) -> tuple[SaveBarriers, list[str]]:
-    """The barriers of one of two processes, and those at which it waited."""
+    """The barriers of one of two processes, and the names of those at which it has waited."""
     waited: list[str] = []
     wait = lambda *, key, timeout_ms: waited.append(key)  # noqa: E731
     monkeypatch.setattr(multihost, "get_barrier_sync_fn", lambda: wait)
@@ -101,7 +101,7 @@ def test_a_process_meets_the_others_in_every_save_that_is_committed(of_two):
 
 
 @pytest.mark.parametrize("done", [0, 1])
-def test_a_process_whose_part_failed_waits_for_nobody_and_says_why(of_two, done: int):
+def test_a_process_whose_part_failed_waits_for_nobody_and_reports_why(of_two, done: int):
     barriers, waited = of_two
     for name in [*SAVE_BEGINS, *WRITTEN[:done]]:
         barriers(key=name, timeout_ms=1)
@@ -113,8 +113,8 @@ def test_a_process_whose_part_failed_waits_for_nobody_and_says_why(of_two, done:
     assert barriers.failed and waited == [*SAVE_BEGINS, *WRITTEN[:done]]
 
 
-def test_one_of_several_processes_does_not_go_on_without_its_part(tmp_path: Path, monkeypatch):
-    """Nor does it wait, when it ends, for the others, who wait for it."""
+def test_one_of_several_processes_does_not_continue_without_its_part(tmp_path: Path, monkeypatch):
+    """At its end it also does not wait for the others, which wait for it."""
     checkpoints, waits = checkpoint.Checkpoints(tmp_path), []
 
     def fail() -> None:

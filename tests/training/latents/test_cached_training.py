@@ -1,4 +1,4 @@
-"""Training from a latent cache is training from pixels; any devices make the same cache."""
+"""Training from a latent cache equals training from pixels; any devices make the same cache."""
 
 import dataclasses
 import json
@@ -29,7 +29,7 @@ from videogen_jax.training.tasks.cascade import CascadeTaskConfig
 from videogen_jax.training.tasks.refiner import RefinerTaskConfig
 from videogen_jax.training.tasks.text_to_image import TextToImageTaskConfig
 
-LOSS_RTOL = 1e-6  # two compiled programs; the same numbers in each but for rounding
+LOSS_RTOL = 1e-6  # two compiled programs, which differ by rounding only
 PARAMS_ATOL = 1e-6
 NETWORK_TOLERANCE = 1e-4
 EPOCHS = cached_training.OPTIONS.epochs
@@ -39,7 +39,7 @@ REFINER = RefinerTaskConfig("stage_2")
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Has `clips`, of which 11 are to be trained on, `model` and `cache`."""
+    """A folder with `clips`, of which 11 are for training, `model` and `cache`."""
     folder = tmp_path_factory.mktemp("cached")
     clips, model = (
         cached_training.write_clips(folder / "clips"),
@@ -53,7 +53,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_run_from_the_cache_is_the_run_from_pixels(folder: Path):
-    """Over the three epochs that are cached: other windows, captions, draws and orders in each."""
+    """Covers the three cached epochs, which differ in windows, captions, draws and order."""
     pixels, latents = (
         cached_training.run_of(STAGE_1, folder, cache) for cache in ("", folder / "cache")
     )
@@ -79,14 +79,14 @@ def test_a_run_from_the_cache_is_the_run_from_pixels(folder: Path):
         (REFINER, refiner, slice(1, None, 2)),
     ],
 )
-def test_every_network_is_told_what_it_is_told_from_pixels(
+def test_every_network_receives_the_same_inputs_as_from_pixels(
     folder: Path,
     monkeypatch: pytest.MonkeyPatch,
     task: TaskConfig,
     module: ModuleType,
     frames: slice,
 ):
-    """With half of the prompts dropped and the posterior drawn from."""
+    """Half of the prompts are dropped, and latents are drawn from the posterior."""
     if not isinstance(task, RefinerTaskConfig):
         task = dataclasses.replace(task, text_dropout=0.5)
     seen = []
@@ -110,7 +110,7 @@ def test_every_network_is_told_what_it_is_told_from_pixels(
 
 
 def test_float16_is_near(folder: Path, tmp_path: Path):
-    """The cache as float16 has it, without encoding again."""
+    """Converts the cache to float16 without encoding again."""
     half = tmp_path / "half"
     shutil.copytree(folder / "cache", half)
     for path in half.rglob("*.npy"):
@@ -125,7 +125,7 @@ def test_float16_is_near(folder: Path, tmp_path: Path):
 
 
 class Weight:
-    """The smallest task: a weight per latent channel, from cached batches alone."""
+    """The smallest task: it learns a weight for each latent channel from cached batches."""
 
     frozen: Any = {}
 
@@ -147,7 +147,7 @@ class Weight:
 def test_a_run_resumes_within_an_epoch(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    """By the production path but for the network; step 4 of 6 is within the second epoch."""
+    """Uses the production path except for the network. Step 4 of 6 is in the second epoch."""
     monkeypatch.setattr(train, "build_task", lambda *_: Weight())
     config = cached_training.run_of(STAGE_1, folder, folder / "cache")
     loop = dataclasses.replace(config.loop, checkpoint_every=2, log_every=1, sample_every=0)
@@ -160,7 +160,7 @@ def test_a_run_resumes_within_an_epoch(
     lines = [json.loads(x) for x in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     losses = {line["step"]: line["loss"] for line in lines}
     assert len(lines) == 8 and len(set(losses.values())) == 6
-    # On two devices, each with half of every batch.
+    # On two devices, each of which takes half of every batch.
     pair = train_run(config, tmp_path / "pair", folder / "model", jax.devices()[:2])
     np.testing.assert_allclose(pair.params["kernel"], resumed.params["kernel"], rtol=1e-6)
 
@@ -176,7 +176,7 @@ def test_two_devices_make_the_same_cache(folder: Path, tmp_path: Path):
     written = (tmp_path / "cache" / "info.json").stat().st_mtime_ns
     assert (
         make_cache(*arguments, cached_training.OPTIONS) == info
-    )  # the same line again has nothing to do
+    )  # a second call has nothing to do
     assert (tmp_path / "cache" / "info.json").stat().st_mtime_ns == written
 
 
@@ -184,5 +184,5 @@ def test_two_processes_make_the_same_cache(folder: Path, tmp_path: Path):
     arguments = [folder / "clips", folder / "model", tmp_path / "cache"]
     printed = run_processes(cached_training.__file__, arguments, tmp_path, processes=2, devices=1)
     assert contents(tmp_path / "cache") == contents(folder / "cache")
-    # The first has two of the four shards, the second is quiet.
+    # The first process reports its two of the four shards; the second is quiet.
     assert "18/18 " in printed[0] and "encoding" not in printed[1]

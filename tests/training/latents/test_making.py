@@ -1,4 +1,4 @@
-"""Making latent caches: damaged clips, the shapes; and what is refused, of caches and of runs."""
+"""Creation of latent caches: damaged clips, the shapes, and caches and runs that are refused."""
 
 import dataclasses
 import shutil
@@ -40,7 +40,7 @@ def quick() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory, quick: None) -> Path:
-    """Has `clips`, `model` and `cache`."""
+    """A folder with `clips`, `model` and `cache`."""
     folder = tmp_path_factory.mktemp("refused")
     clips, model = (
         cached_training.write_clips(folder / "clips"),
@@ -65,7 +65,7 @@ def test_a_damaged_clip_is_named_and_replaced(folder: Path, tmp_path: Path, capf
 
 
 def test_the_shapes_go_the_same_way(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """As `train.shapes` makes and reads them; 10 clips in one shard."""
+    """Creates and reads a cache as `train.shapes` does, with 10 clips in one shard."""
     monkeypatch.setitem(shapes_model.CACHES, "image_unet", ("latents-images", 10))
     config = dataclasses.replace(
         RUNS["shapes-image"], model=micro_model.MICRO, batch_size=4, seed=3
@@ -81,7 +81,7 @@ def test_the_shapes_go_the_same_way(folder: Path, tmp_path: Path, monkeypatch: p
     assert shapes_model._with_cache(config, tmp_path, folder / "model") == with_cache
 
 
-# What is refused
+# Errors
 
 
 @pytest.mark.parametrize(
@@ -118,7 +118,7 @@ def test_a_run_with_another_seed_or_dataset_is_refused(folder: Path, tmp_path: P
 
 
 def test_a_run_with_other_frozen_networks_is_refused(folder: Path, tmp_path: Path):
-    """Their weights by checksum, their sizes, and the vocabulary; all that differ are listed."""
+    """Compares weights by checksum, sizes and vocabulary; all differences are listed."""
     config = cached_training.run_of(STAGE_1, folder, folder / "cache")
     for name in ("autoencoder", "text_encoder"):
         other = shutil.copytree(folder / "model", tmp_path / name)
@@ -136,7 +136,7 @@ def test_a_run_with_other_frozen_networks_is_refused(folder: Path, tmp_path: Pat
         open_cache(dataclasses.replace(config, model=model), other)
 
 
-def test_a_run_of_more_epochs_than_are_cached_is_told(folder: Path, capfd):
+def test_a_run_of_more_epochs_than_are_cached_is_reported(folder: Path, capfd):
     config = cached_training.run_of(STAGE_1, folder, folder / "cache")  # 32 of 33 windows
     open_cache(config, folder / "model")
     assert capfd.readouterr().err == ""

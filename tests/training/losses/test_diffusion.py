@@ -1,4 +1,4 @@
-"""The denoising loss: its targets, weights and metrics; and the dropping of prompts."""
+"""The denoising loss: targets, weights and metrics, and the dropping of prompts."""
 
 import jax
 import jax.numpy as jnp
@@ -23,7 +23,7 @@ def schedule(prediction: str) -> ScheduleConfig:
 
 
 def perfect(config: ScheduleConfig):
-    """A network that knows x0, from which everything else follows."""
+    """Returns a perfect network, which computes its output from the true x0."""
     tables = process.noise_tables(config)
 
     def predict(x_t, timesteps_B):
@@ -42,15 +42,15 @@ def perfect(config: ScheduleConfig):
 
 
 def recorded(config: ScheduleConfig, gamma: float | None):
-    """Loss and metrics of a network that says 0, with the timesteps it was asked about."""
-    asked = []
+    """Returns loss and metrics of a network that outputs 0, its noisy input and its timesteps."""
+    seen = []
 
     def predict(x_t, timesteps_B):
-        asked.append((x_t, timesteps_B))
+        seen.append((x_t, timesteps_B))
         return jnp.zeros_like(x_t)
 
     loss, metrics = denoising_loss(config, predict, X0, KEYS, gamma)
-    return loss, metrics, *asked[0]
+    return loss, metrics, *seen[0]
 
 
 @pytest.mark.parametrize("prediction", ["eps", "v", "x0"])
@@ -76,7 +76,7 @@ def test_loss_and_metrics_are_means_over_samples(prediction, gamma):
         "x0": X0,
     }[prediction]
     error_B = np.square(target).mean(axis=(1, 2, 3, 4))
-    # Hang et al. 2023: min(SNR, γ) on x0, divided by what the error of another output gains.
+    # Hang et al. 2023: min(SNR, γ) for x0, divided by the scale of the error of another output.
     snr = np.square(alpha / sigma)
     gain = {"eps": snr, "v": snr + 1, "x0": 1}[prediction]
     weight_B = np.ones_like(snr) if gamma is None else np.minimum(snr, gamma) / gain
@@ -99,10 +99,10 @@ def test_a_quarter_without_samples_has_no_error():
 
 def test_draws_cover_all_timesteps_and_depend_on_the_keys_alone():
     config = ScheduleConfig(num_train_timesteps=8)
-    asked = []
+    seen = []
 
     def predict(x_t, timesteps_B):
-        asked.append(np.asarray(timesteps_B))
+        seen.append(np.asarray(timesteps_B))
         return x_t
 
     many = jnp.zeros((4000, 1))
@@ -111,15 +111,15 @@ def test_draws_cover_all_timesteps_and_depend_on_the_keys_alone():
     again, _ = denoising_loss(config, predict, many, keys)
     denoising_loss(config, predict, many, jax.random.split(jax.random.key(1), 4000))
     np.testing.assert_array_equal(first, again)
-    np.testing.assert_array_equal(asked[0], asked[1])
-    assert (asked[0] != asked[2]).any()
-    # 500 of each are expected, with a standard deviation of 21.
-    counts = np.bincount(asked[0], minlength=8)
+    np.testing.assert_array_equal(seen[0], seen[1])
+    assert (seen[0] != seen[2]).any()
+    # The expected count of each is 500, with a standard deviation of 21.
+    counts = np.bincount(seen[0], minlength=8)
     assert len(counts) == 8 and counts.min() > 400 and counts.max() < 600
 
 
 def test_timesteps_and_noise_are_drawn_apart():
-    """Noise is of unit variance and differs between samples, at every timestep."""
+    """Noise has unit variance and differs between samples, at every timestep."""
     _, _, x_t, timesteps = recorded(schedule("eps"), None)
     alpha, sigma = process.noise_level(process.noise_tables(schedule("eps")), timesteps)
     column = (-1, 1, 1, 1, 1)

@@ -1,4 +1,4 @@
-"""The losses of LatentFlow: against IFRNet's in PyTorch, and that they teach a network motion."""
+"""The losses of LatentFlow: comparison with IFRNet's in PyTorch, and training on motion."""
 
 from typing import Any
 
@@ -29,7 +29,7 @@ value_and_gradient = jax.jit(
 
 
 def random_output(seed: int) -> FlowOutput:
-    """As of a network with three levels, with flows of about a pixel."""
+    """Returns a random output of a network with three levels and flows of about a pixel."""
     generator = np.random.default_rng(seed)
 
     def normal(*shape: int) -> Any:
@@ -61,7 +61,7 @@ def test_loss_and_its_gradient_equal_ifrnet() -> None:
     np.testing.assert_allclose(loss, expected.item(), rtol=BLOCK_TOLERANCE)
 
     def assert_close(ours_BHWC: jax.Array, theirs_BCHW: torch.Tensor) -> None:
-        if theirs_BCHW.grad is None:  # neither depends on it
+        if theirs_BCHW.grad is None:  # neither loss depends on it
             np.testing.assert_array_equal(ours_BHWC, 0)
         else:
             theirs_BHWC = theirs_BCHW.grad.permute(0, 2, 3, 1).numpy()
@@ -89,7 +89,8 @@ def test_a_perfect_output_costs_nothing_and_has_a_finite_gradient() -> None:
     output = output._replace(flows=((flow_a, flow_b), (flow_a, flow_b)))
     target = output.merged_BHWC, output.features, flow_a, flow_b
     value, gradient = value_and_gradient(output, *target, IFRNET_LOSS)
-    # Charbonnier of zero is its ε, 1e-3, and so is each of distillation's four at 0.01.
+    # The Charbonnier loss of zero is its ε, 1e-3. So is each of the four distillation losses,
+    # which have a weight of 0.01.
     np.testing.assert_allclose(value, 1e-3 * (1 + 4 * 0.01), rtol=1e-3)
     assert all(jnp.isfinite(x).all() for x in jax.tree.leaves(gradient))
 
@@ -128,7 +129,7 @@ def test_images_smaller_than_a_patch_are_an_error() -> None:
 
 
 def test_training_overfits_one_moving_pair() -> None:
-    """A blob moves by four latent pixels; the network must find both flows and the middle."""
+    """A blob moves by four latent pixels; the network must learn both flows and the middle."""
     rows, columns = np.mgrid[:12, :12]
 
     def frame(column: float) -> Any:
@@ -154,7 +155,7 @@ def test_training_overfits_one_moving_pair() -> None:
         updates, state = optimizer.update(gradient, state)
         return optax.apply_updates(params, updates), state, {"loss": value, **metrics}
 
-    # Drawn by numpy, because compiling `init` takes long.
+    # Drawn by numpy, because `init` compiles slowly.
     generator = np.random.default_rng(0)
     params = jax.tree.map(
         lambda leaf: 0.07 * generator.normal(size=leaf.shape).astype(np.float32),

@@ -1,4 +1,4 @@
-"""Collectives read from the text of compiled programs."""
+"""The collectives in the text of compiled programs."""
 
 import pytest
 
@@ -50,7 +50,7 @@ ENTRY %main (p: f32[64]) -> f32[16] {
 
 def test_collectives_are_counted_as_often_as_their_loops_run():
     found = collectives(HLO, devices=8)
-    gathers = 5 * 8 * 128 * 2 * 1 / 2 + 32 * 4 * 7 / 8  # in the loop by two, outside by eight
+    gathers = 5 * 8 * 128 * 2 * 1 / 2 + 32 * 4 * 7 / 8  # of two in the loop, of eight outside
     reduces = 2 * 64 * 4 * 3 / 4 + 2 * 100 * 4 * 3 / 4  # in a fusion, and over the axis of four
     assert found == {
         "all-reduce": Traffic(2, reduces),

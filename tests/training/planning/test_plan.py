@@ -1,4 +1,4 @@
-"""Will it fit: plans of the smallest stage on 8 virtual devices."""
+"""Memory and time plans of the smallest stage on 8 virtual devices."""
 
 import dataclasses
 import importlib.util
@@ -50,11 +50,11 @@ def plan() -> StepPlan:
     return plan_step(RUN, CPU_8)
 
 
-# What a step takes
+# Memory and FLOPs of a step
 
 
 def by_hand(tree: Any, fsdp: int = 4) -> float:
-    """Every tensor with an axis that `fsdp` divides is split by it."""
+    """Returns bytes per device: tensors with an axis that `fsdp` divides are split by it."""
     return sum(
         4 * math.prod(x.shape) / (fsdp if any(n % fsdp == 0 for n in x.shape) else 1)
         for x in jax.tree.leaves(tree)
@@ -65,9 +65,9 @@ def test_bytes_of_a_device_are_those_of_its_share(plan: StepPlan):
     shapes = component_shapes(micro_model.MICRO)
     params = by_hand(shapes["stage_1"])
     assert plan.arguments["parameters"] == plan.arguments["average (EMA)"] == params
-    counts = 2 * 4  # of Adam and of the schedule, int32
+    counts = 2 * 4  # int32 counters of Adam and of the schedule
     assert plan.arguments["optimizer state"] == 2 * params + counts
-    # Frozen networks are split by the run's default, which leaves tensors below 1 MiB whole.
+    # Frozen networks are split by the run's default, which does not split tensors below 1 MiB.
     frozen = (shapes["text_encoder"], shapes["autoencoder"])
     assert plan.arguments["frozen networks"] == by_hand(frozen, fsdp=1)
     tokens = micro_model.MICRO.text_encoder.max_length
@@ -93,7 +93,7 @@ def test_micro_batches_count_as_often_as_they_run(plan: StepPlan):
 
 
 def test_parameters_are_gathered_and_gradients_reduced(plan: StepPlan):
-    """In each of two micro-batches every split parameter is gathered at least once."""
+    """Every split parameter is gathered at least once in each of two micro-batches."""
     whole = by_hand(component_shapes(micro_model.MICRO)["stage_1"], fsdp=1)
     assert plan.traffic["all-gather"].sent > 0.5 * whole * 3 / 4
     assert plan.traffic["all-reduce"].sent > 0.5 * whole
@@ -163,7 +163,7 @@ def test_a_report_says_that_nothing_ran_and_what_the_floor_assumes(plan: StepPla
     text = plan_report.describe(plan)
     for part in ("mesh data=2 fsdp=4 frames=1", "batch 16 (32 frames)", "nothing has run"):
         assert part in text
-    assert "a step takes at least" not in text  # nobody says what a CPU can do
+    assert "a step takes at least" not in text  # the peak of a CPU is unknown
     traffic = {"all-gather": Traffic(3, 1.2e12)}
     text = plan_report.describe(planned(64, 2.0**30, traffic=traffic, accessed=2765e9))
     assert "a step takes at least 2.0000 s (assumed peaks: cloud.google.com" in text
@@ -228,7 +228,7 @@ def test_the_largest_batch_is_found(monkeypatch: pytest.MonkeyPatch, largest: in
     assert len(compiled) == len(set(compiled)) <= 6
 
 
-def test_a_search_ends_after_so_many_compilations(monkeypatch: pytest.MonkeyPatch):
+def test_a_search_ends_after_the_allowed_compilations(monkeypatch: pytest.MonkeyPatch):
     compiled = []
 
     def plan(config: RunConfig, _: Topology) -> StepPlan:
@@ -240,7 +240,7 @@ def test_a_search_ends_after_so_many_compilations(monkeypatch: pytest.MonkeyPatc
     best, refused = find_batch(config, V5P, max_compilations=3, plan=plan)
     assert best is not None and refused is None
     assert len(compiled) == 3 and compiled[0] == 72
-    assert all(batch % 24 == 0 for batch in compiled)  # eight devices, three micro-batches each
+    assert all(batch % 24 == 0 for batch in compiled)  # eight devices with three micro-batches each
     assert plan_report.found(best, refused).endswith("(not reached)")
 
 
@@ -252,23 +252,25 @@ def test_a_search_needs_to_know_the_memory():
 # The script
 
 
-def door(*arguments: str) -> subprocess.CompletedProcess[str]:
+def run_plan(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "train.plan", *arguments]
     return subprocess.run(
         command, capture_output=True, text=True, env=os.environ | {"COLUMNS": "200"}
     )
 
 
-def test_the_script_tells_what_is_wrong_in_one_line():
-    result = door("tiny-stage-1", "--topology", "v9:2x2")
+def test_the_script_reports_an_error_in_one_line():
+    result = run_plan("tiny-stage-1", "--topology", "v9:2x2")
     assert result.returncode == 1
     assert result.stderr.startswith("error: --topology 'v9:2x2': unknown chip 'v9'")
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec("libtpu") is None, reason="libtpu is not installed")
-def test_a_stage_compiles_for_a_tpu_slice_that_is_not_there():
-    result = door("tiny-stage-1", "--topology", "v5e:2x4", "--mesh.data", "1", "--mesh.fsdp", "8")
+def test_a_stage_compiles_for_an_absent_tpu_slice():
+    result = run_plan(
+        "tiny-stage-1", "--topology", "v5e:2x4", "--mesh.data", "1", "--mesh.fsdp", "8"
+    )
     assert result.returncode == 0, result.stderr
     assert "8 × TPU v5 lite (v5e:2x4)" in result.stdout
     assert "of 15.75 GiB" in result.stdout

@@ -1,4 +1,4 @@
-"""Devices that are not there, by the names that `train.plan` takes."""
+"""Topologies of absent devices, by the names that `train.plan` takes."""
 
 import importlib.util
 
@@ -42,7 +42,7 @@ def test_every_chip_has_the_figures_that_a_floor_needs():
     ("text", "package", "extra"),
     [("v5p:2x2x1", "libtpu", "plan"), ("h100:8", "jax_plugins", "plan-cuda")],
 )
-def test_a_missing_compiler_is_told_with_the_line_that_installs_it(
+def test_a_missing_compiler_is_reported_with_the_command_that_installs_it(
     monkeypatch: pytest.MonkeyPatch, text: str, package: str, extra: str
 ):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)

@@ -1,4 +1,4 @@
-"""What is asked of the distributed runtime; runs on several processes are in test_parallel_training."""
+"""The setup of JAX's distributed runtime; test_parallel_training has runs of several processes."""
 
 import re
 from pathlib import Path
@@ -16,7 +16,7 @@ ADDRESS = "localhost:1234"
 
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """The arguments of `jax.distributed.initialize`, which is not called."""
+    """The arguments of calls to `jax.distributed.initialize`, which are only recorded."""
     recorded: list[Any] = []
     monkeypatch.setattr(
         jax.distributed, "initialize", lambda *args, **kwargs: recorded.append((args, kwargs))
@@ -24,12 +24,12 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     return recorded
 
 
-def test_a_process_runs_alone_unless_told_otherwise(calls: list[Any]):
+def test_a_process_runs_alone_by_default(calls: list[Any]):
     distributed.connect(DistributedConfig())
     assert calls == [] and distributed.is_main()
 
 
-def test_the_cluster_is_asked(calls: list[Any]):
+def test_the_cluster_is_detected(calls: list[Any]):
     distributed.connect(DistributedConfig(initialize=True, heartbeat_timeout_seconds=7))
     assert calls == [((), {"heartbeat_timeout_seconds": 7})]
 

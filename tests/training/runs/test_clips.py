@@ -1,4 +1,4 @@
-"""Runs on real clips: the source of each task, what is held back, and what is refused."""
+"""Runs on real clips: the source of each task, the validation clips, and errors."""
 
 import dataclasses
 from pathlib import Path
@@ -36,8 +36,8 @@ PARTS = [
 
 
 @pytest.mark.parametrize("name", PARTS)
-def test_every_part_gets_what_the_shapes_give(folders, name):
-    """The same keys, shapes and types; so the tasks need not know."""
+def test_every_part_receives_the_same_keys_shapes_and_types_as_from_the_shapes(folders, name):
+    """Tasks therefore work with both sources."""
     real = make_loader(make_source(_config(name, dataset=folders[0]), "train"), 8, 0)
     shapes = make_loader(make_source(_config(name), "train", 8), 8, 0)
     a, b = next(real), next(shapes)
@@ -58,7 +58,7 @@ def test_options_reach_the_windows(folders, capfd):
     assert any((source[i]["video"] != other[i]["video"]).any() for i in range(11))
 
 
-def test_left_out_clips_are_told(tmp_path, capfd):
+def test_left_out_clips_are_reported(tmp_path, capfd):
     records = [numbered_record(f"clip {i}", 40 if i else 3) for i in range(10)]
     folder = write_dataset(tmp_path / "d", records)
     make_source(_config("tiny-stage-1", dataset=str(folder)), "train")
@@ -119,7 +119,7 @@ def test_the_command_line_and_the_file_know_mixtures(tmp_path: Path):
     assert config_file.load_config(tmp_path / "c.json", DataConfig) == data
 
 
-def test_a_run_may_go_on_with_another_limit_of_damage(tmp_path: Path):
+def test_a_run_may_continue_with_another_limit_of_damage(tmp_path: Path):
     open_run_directory(tmp_path, _config("tiny-stage-1", max_damaged=0.01))
     open_run_directory(tmp_path, _config("tiny-stage-1", max_damaged=0.5))
     with pytest.raises(ValueError, match="data/fps"):

@@ -19,7 +19,7 @@ BASE = RUNS["tiny-refiner"]
 
 @pytest.fixture
 def file(tmp_path):
-    """Writes a configuration file; gives its path."""
+    """Writes a configuration file; returns its path."""
 
     def write(fields: Any) -> Path:
         path = tmp_path / "my.json"
@@ -100,6 +100,6 @@ def test_a_part_alone_lacks_fields(file):
         load_run(file({"steps": 3}))
 
 
-def test_a_file_that_is_not_there_is_named(tmp_path):
+def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(MissingFile, match="no configuration file .*none.json"):
         load_run(tmp_path / "none.json", BASE)

@@ -1,6 +1,6 @@
-"""A run directory and a model directory that version 0.1.0 wrote: both go on as they are.
+"""A run directory and a model directory of version 0.1.0, which can still be used unchanged.
 
-`run_of_0_1_0.zip` has `run/`, two steps of an autoencoder, and `model/`, what was exported of it.
+`run_of_0_1_0.zip` contains `run/`, two steps of an autoencoder, and `model/`, its export.
 """
 
 import dataclasses
@@ -32,12 +32,12 @@ def test_an_older_run_exports_what_it_did(folder: Path):
     before = load_component(folder / "model", "autoencoder")
     assert export_run(folder / "run", folder / "model") == ["autoencoder"]
     after = load_component(folder / "model", "autoencoder")
-    # The latents are standardised by another program, so the last layers may differ by rounding.
+    # A different program standardises the latents, so the last layers may differ by rounding.
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), after, before)
     jax.tree.map(np.testing.assert_array_equal, after["decoder"], before["decoder"])
 
 
-def test_an_older_run_goes_on(folder: Path):
+def test_an_older_run_continues(folder: Path):
     config = load_config(folder / "run" / "config.json", RunConfig)
     assert isinstance(config.task, AutoencoderTaskConfig)
     assert config.task.resolutions == (16, 8) and config.model.name == "micro"
@@ -45,4 +45,4 @@ def test_an_older_run_goes_on(folder: Path):
     state = train_run(longer, folder / "run", folder / "model", jax.devices()[:1])
     assert int(state.step) == 3 and int(state.skipped) == 0
     lines = (folder / "run" / "metrics.jsonl").read_text().splitlines()
-    assert len(lines) == 3  # the two that were there, and one
+    assert len(lines) == 3  # two old ones and a new one

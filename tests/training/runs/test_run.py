@@ -1,7 +1,7 @@
-"""Training of every part of a model through the production path: one run after the other.
+"""Training of every part of a model through the production path.
 
-The runs go in the order in which the parts need each other; each is resumed from its middle and must
-come out the same, bit for bit.
+The runs are in the order in which the parts need each other. Each is resumed from its middle and
+must end with the same state, bit for bit.
 """
 
 import dataclasses
@@ -27,7 +27,7 @@ from videogen_jax.training.tasks.refiner import RefinerTaskConfig
 from videogen_jax.weights import model_dir
 
 TOKENIZER = Path("videogen_jax/assets/shapes/tokenizer")
-SAMPLES = {  # kinds of files by part; the others draw none here
+SAMPLES = {  # kinds of files by part; the other parts write none here
     "autoencoder": ("png",),
     "image": ("png",),
     "stage-2": ("mp4", "png"),
@@ -38,7 +38,7 @@ PARTS.remove("stage-3")  # the smallest model has two stages
 
 
 def _config(part: str) -> RunConfig:
-    """The tiny preset's run with the smallest model, which compiles in half the time."""
+    """Returns the tiny preset with the smallest model, which compiles in half the time."""
     config = RUNS[f"tiny-{part}"]
     task = config.task
     match task:
@@ -120,7 +120,7 @@ def test_a_run_directory_of_another_configuration_is_refused(chain: Path):
         train_run(other, chain / name, chain / "model")
 
 
-def test_a_run_may_go_on_with_other_steps_and_another_mesh(tmp_path: Path):
+def test_a_run_may_continue_with_other_steps_and_another_mesh(tmp_path: Path):
     begun = _config("stage-1")
     open_run_directory(tmp_path, begun)
     open_run_directory(
@@ -137,7 +137,7 @@ def test_a_run_may_go_on_with_other_steps_and_another_mesh(tmp_path: Path):
         ("stage-1", {"mesh": MeshConfig(3)}, "does not multiply to the 8 devices"),
     ],
 )
-def test_what_the_mesh_does_not_divide_is_refused_at_once(
+def test_what_the_mesh_does_not_divide_is_refused_immediately(
     chain: Path, tmp_path: Path, name: str, fields: dict[str, Any], message: str
 ):
     config = dataclasses.replace(_config(name), **fields)
@@ -152,4 +152,4 @@ def test_eight_devices_train_as_one(chain: Path, tmp_path: Path):
     state = train_run(sharded, tmp_path / "sharded", chain / "model")
     expected = train_run(one, chain / "flow", chain / "model", jax.devices()[:1])
     for a, b in zip(jax.tree.leaves(state.ema), jax.tree.leaves(expected.ema), strict=True):
-        np.testing.assert_allclose(a, b, atol=1e-4)  # Adam amplifies the order of summation
+        np.testing.assert_allclose(a, b, atol=1e-4)  # Adam amplifies differences in rounding

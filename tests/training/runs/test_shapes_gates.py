@@ -1,4 +1,4 @@
-"""The gates between the parts of the shipped model, and the runs they stand behind."""
+"""The quality gates between the parts of the shipped model, and the runs of its ablations."""
 
 import json
 from pathlib import Path
@@ -14,7 +14,7 @@ from videogen_jax.weights.model_dir import load_component, save_component
 
 @pytest.fixture
 def gate(tmp_path, monkeypatch):
-    """Checks a part that reached these numbers."""
+    """Returns a function that checks a part with these measurements."""
     monkeypatch.setattr(shapes_gates.VideoGen, "load", lambda directory: directory)
 
     def check(name: str, measured: dict, *rows: dict) -> None:
@@ -32,7 +32,7 @@ def test_every_part_has_a_gate_and_no_ablation_is_a_part():
     assert set(retrained) <= set(RUNS) and not set(retrained) & set(shapes_model.PARTS)
 
 
-def test_ablations_have_the_budget_of_what_they_are_held_against():
+def test_ablations_have_the_budget_of_what_they_are_compared_with():
     for part, without in (
         ("stage-1", "no-reference"),
         ("stage-2", "no-reference"),
@@ -49,7 +49,7 @@ def test_what_reaches_its_limits_passes(gate, capsys):
 
 
 @pytest.mark.parametrize("shape", [0.31, float("nan")])
-def test_what_does_not_is_named(gate, shape):
+def test_a_limit_that_is_not_reached_is_named(gate, shape):
     with pytest.raises(ValueError, match=f"shape is {shape:.3g}, at least 0.9 expected"):
         gate("shapes-image", {"colour": 0.99, "shape": shape, "size": 1.0})
 
@@ -81,7 +81,7 @@ def test_ablations_train_on_a_copy_of_the_model_and_never_of_another(tmp_path, m
     monkeypatch.setattr(shapes_model, "_train_part", train)
     model, runs = _model_directory(tmp_path / "model", 1.0), tmp_path / "runs"
     shapes_model.train_ablations(model, runs)
-    shapes_model.train_ablations(model, runs)  # again, to go on
+    shapes_model.train_ablations(model, runs)  # a second call resumes
     assert trained[:3] == trained[3:]
     assert trained[:3] == [(name, into) for into, names in ABLATIONS.items() for name in names]
     assert load_component(runs / "slerp", "stage_2")["kernel"][0] == 1.0

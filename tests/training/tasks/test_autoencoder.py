@@ -1,4 +1,4 @@
-"""The autoencoder task: that it learns, its metrics, and the standardisation of its latents."""
+"""The autoencoder task: training, metrics, and the standardisation of its latents."""
 
 import jax
 import jax.numpy as jnp
@@ -73,7 +73,7 @@ def test_the_kl_weight_pulls_latents_to_a_standard_normal(batch):
             tiny_model.keys(tiny_model.key(), batch),
         )[0]
 
-    # At means and log-variances far too large the KL outweighs all else.
+    # With means and log-variances far too large, the KL term dominates the loss.
     assert (jax.jit(jax.grad(loss))(jnp.full(8, 5.0)) > 1).all()
 
 
@@ -93,5 +93,5 @@ def test_standardising_changes_latents_and_not_pictures(batch):
 def test_psnr():
     x = jnp.zeros((2, 4, 4, 3))
     np.testing.assert_allclose(psnr(x + 0.2, x), 20.0, rtol=1e-5)
-    # What lies outside the range of pixels is not counted: it will be clipped.
+    # Values outside the range of pixels do not count, because they are clipped.
     np.testing.assert_allclose(psnr(x + 1.5, x + 0.8), 20.0, rtol=1e-5)

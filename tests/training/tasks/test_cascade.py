@@ -1,4 +1,4 @@
-"""The cascade task: what a stage's network is told, warm starts, and that it learns motion."""
+"""The cascade task: the conditions of a stage's network, warm starts, and training."""
 
 import jax
 import jax.numpy as jnp
@@ -32,7 +32,7 @@ def batch():
 
 @pytest.fixture(scope="module")
 def cached(batch):
-    """The batch with drawn latents in place of pixels."""
+    """The batch with random latents in place of pixels."""
     rng = np.random.default_rng(0)
     sizes = {resolution: TINY.latent_size(resolution) for resolution in (STAGE_1, STAGE_2)}
     latents = {
@@ -55,7 +55,7 @@ def image_params():
     return tiny_model.random_params(task.init)
 
 
-def test_the_network_is_told_reference_low_res_prompt_and_fps(batch, monkeypatch):
+def test_the_network_is_conditioned_on_reference_low_res_prompt_and_fps(batch, monkeypatch):
     seen = tiny_model.recorded(monkeypatch, cascade, make_task, batch)
     video = to_float(batch["video"])
     x0, below = tiny_model.encode(video, STAGE_2), tiny_model.encode(video, STAGE_1)
@@ -87,7 +87,7 @@ def test_conditions_are_dropped(cached, monkeypatch):
     np.testing.assert_allclose(seen["pooled_BD"], null.pooled_BD, atol=BLOCK_TOLERANCE)
 
 
-def test_low_res_is_noised_by_the_level_the_network_is_told(cached, monkeypatch):
+def test_low_res_is_noised_by_the_level_the_network_is_conditioned_on(cached, monkeypatch):
     highest = TINY.stages[1].schedule.num_train_timesteps - 1
     seen = tiny_model.recorded(
         monkeypatch, cascade, lambda: make_task(low_res_noise=highest), cached
@@ -104,7 +104,7 @@ def test_low_res_is_noised_by_the_level_the_network_is_told(cached, monkeypatch)
 
 
 def test_latents_are_draws_of_the_posterior(cached, monkeypatch):
-    """Of the stage's resolution and of the one below, each by noise of its own."""
+    """The latents of the stage and of the stage below are drawn with independent noise."""
     stds = {name.replace("s_", "s_std_"): 0.1 + abs(cached[name]) for name in cached if "_" in name}
     seen = tiny_model.recorded(
         monkeypatch, cascade, lambda: make_task(posterior_noise=True), cached | stds
@@ -116,7 +116,7 @@ def test_latents_are_draws_of_the_posterior(cached, monkeypatch):
     np.testing.assert_array_equal(seen["x"][:, 0, ..., Z : 2 * Z], seen["x0"][:, 0])
     low_res, std = seen["x"][..., 2 * Z :], upsample(stds[f"latents_std_{STAGE_1}"])
     of_below = (low_res - upsample(cached[below])) / std
-    assert 0.3 < of_below.std() < 1  # bilinear
+    assert 0.3 < of_below.std() < 1  # bilinear upsampling reduces it
     assert (
         abs(np.corrcoef(noise[:, :, ::2, ::2].ravel(), of_below[:, :, ::2, ::2].ravel())[0, 1])
         < 0.2
@@ -124,7 +124,7 @@ def test_latents_are_draws_of_the_posterior(cached, monkeypatch):
 
 
 def test_joint_training_takes_first_frames_as_images(cached, monkeypatch):
-    """The last call of the network is the images': one frame, no reference, all else as the clip."""
+    """The last call of the network is for images: one frame, no reference, otherwise the same."""
     task = lambda: make_task(image_weight=0.5)
     seen = tiny_model.recorded(monkeypatch, cascade, task, cached)
     first = cached[f"latents_{STAGE_2}"][:, :1].astype(np.float32)
@@ -207,6 +207,6 @@ def test_components_are_named_by_stage():
 
 
 @pytest.mark.parametrize("stage", [0, 4])
-def test_a_stage_the_model_has_not_is_an_error(stage):
+def test_a_stage_that_the_model_lacks_is_an_error(stage):
     with pytest.raises(ValueError, match=rf"task.stage is {stage}, expected 1 .. 3.*'tiny'"):
         make_task(stage)

@@ -1,4 +1,4 @@
-"""The flow task: its targets, and that it learns."""
+"""The flow task: its targets and its training."""
 
 import jax
 import jax.numpy as jnp
@@ -32,10 +32,10 @@ def make_flow_task(triplets) -> FlowTask:
 
 
 def test_flow_targets_lead_from_the_middle_latents_to_both(triplets, monkeypatch):
-    given = {}
+    targets_seen = {}
 
     def loss(output, target, features, flow_a, flow_b, config):
-        given.update(mid=target, features=features, flow_a=flow_a, flow_b=flow_b)
+        targets_seen.update(mid=target, features=features, flow_a=flow_a, flow_b=flow_b)
         return jnp.zeros(()), {}
 
     monkeypatch.setattr(flow, "flow_loss", loss)
@@ -45,13 +45,13 @@ def test_flow_targets_lead_from_the_middle_latents_to_both(triplets, monkeypatch
     @jax.jit
     def run(frozen, batch):
         task.loss(params, frozen, batch, tiny_model.key())
-        return dict(given)
+        return dict(targets_seen)
 
     targets = run(task.frozen, triplets)
     frames = to_float(np.stack([triplets["a"], triplets["mid"], triplets["b"]], axis=1))
     latents = tiny_model.encode(frames, RESOLUTION)
     np.testing.assert_allclose(targets["mid"], latents[:, 1], atol=NETWORK_TOLERANCE)
-    # Small pictures in the place of latents, since an untrained encoder does not keep motion.
+    # Small pictures in place of latents, since an untrained encoder does not preserve motion.
     a, mid, b = jnp.moveaxis(resize(frames, 8), 1, 0)
     for frame, flow_BHW2 in ((a, targets["flow_a"]), (b, targets["flow_b"])):
         right, none, back, far = (
@@ -80,4 +80,4 @@ def test_flow_overfits_a_batch(triplets):
     assert fps is None
     third_row = rows[2, 0].astype(int)
     halved = triplets["mid"][0].reshape(RESOLUTION, 2, RESOLUTION, 2, 3).mean((1, 3))
-    assert np.abs(third_row - halved).mean() < 10  # the true frame, resized otherwise
+    assert np.abs(third_row - halved).mean() < 10  # the true frame, resized differently

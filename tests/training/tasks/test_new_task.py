@@ -1,4 +1,4 @@
-"""A new task needs a file alone: a toy one trains, resumes, plans, caches and exports."""
+"""A new task needs only one file: a toy task trains, resumes, exports, is planned and cached."""
 
 import ast
 import dataclasses
@@ -33,7 +33,7 @@ RESOLUTION = 16
 
 @dataclasses.dataclass(frozen=True)
 class MeanTaskConfig(TaskConfig):
-    """The mean of each latent channel, which is what the squared error to all latents gives."""
+    """Learns the mean of each latent channel, which minimises the squared error to all latents."""
 
     command = "mean"
     scale: float = 1.0
@@ -110,7 +110,7 @@ def test_it_trains_from_a_latent_cache_as_from_pixels(model_directory: Path, tmp
         for i, config in enumerate([run_config(), run_config(latent_cache=str(tmp_path / "cache"))])
     ]
     pixels, cached = (np.asarray(state.params["mean"]) for state in states)
-    np.testing.assert_allclose(cached, pixels, atol=1e-5)  # encoded in other batches
+    np.testing.assert_allclose(cached, pixels, atol=1e-5)  # encoded in different batches
 
 
 def test_it_is_planned():
@@ -126,7 +126,7 @@ def test_every_task_of_the_library_is_in_the_table():
 
 
 def test_nothing_outside_tasks_asks_which_task_it_has():
-    """No `isinstance`, `match` or comparison names a task or its configuration."""
+    """No `isinstance`, `match` or comparison refers to a task or its configuration."""
     names = {task.__name__ for task in TASKS} | {
         task.__name__.removesuffix("Config") for task in TASKS
     }
@@ -143,7 +143,7 @@ def test_nothing_outside_tasks_asks_which_task_it_has():
 
 
 def branches_on(names: set[str], source: str) -> int:
-    """How many checks of a type name one of `names`."""
+    """Counts checks of types that refer to one of `names`."""
 
     def named(*nodes: ast.AST) -> bool:
         parts = [part for node in nodes for part in ast.walk(node)]

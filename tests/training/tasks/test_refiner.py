@@ -1,4 +1,4 @@
-"""The refiner task: its target, what its network is conditioned on, and that it learns."""
+"""The refiner task: its target, the conditions of its network, and its training."""
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +17,7 @@ from videogen_jax.training.tasks.refiner import RefinerTask, RefinerTaskConfig, 
 BLOCK_TOLERANCE = 1e-5
 NETWORK_TOLERANCE = 1e-4
 NUM_CLIPS = 4
-NUM_FRAMES = 3  # of the low-fps clip
+NUM_FRAMES = 3  # number of frames of the low-fps clip
 RESOLUTION = TINY.refiner.resolution
 Z = TINY.autoencoder.latent_channels
 
@@ -39,13 +39,13 @@ def make_refiner_task(warm_start_params=None) -> RefinerTask:
 
 
 def make_ablated_task() -> RefinerTask:
-    """Without a flow, which slerp does not need."""
+    """Returns a task without a flow, which slerp does not need."""
     config = RefinerTaskConfig(posterior_noise=False, interpolation="slerp")
     frozen = {name: tree for name, tree in tiny_model.frozen().items() if name != "flow"}
     return config.build(task_context(TINY, frozen))
 
 
-def test_refiner_is_told_the_warped_frames_and_nothing_else(clips, monkeypatch):
+def test_refiner_is_conditioned_on_the_warped_frames_alone(clips, monkeypatch):
     seen = tiny_model.recorded(monkeypatch, refiner, make_refiner_task, clips)
     latents = tiny_model.encode(to_float(clips["video"]), RESOLUTION)
     assert seen["x0"].shape == (NUM_CLIPS, NUM_FRAMES - 1, 8, 8, Z)
@@ -61,7 +61,7 @@ def test_refiner_is_told_the_warped_frames_and_nothing_else(clips, monkeypatch):
     np.testing.assert_array_equal(seen["low_res_noise_B"], np.zeros(NUM_CLIPS))
 
 
-def test_the_ablated_refiner_is_told_what_slerp_finds(clips, monkeypatch):
+def test_the_ablated_refiner_is_conditioned_on_slerp_interpolation(clips, monkeypatch):
     seen = tiny_model.recorded(monkeypatch, refiner, make_ablated_task, clips)
     latents = tiny_model.encode(to_float(clips["video"]), RESOLUTION)
     found = slerp_midpoints({}, latents[:, ::2])

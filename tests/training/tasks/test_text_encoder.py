@@ -1,4 +1,4 @@
-"""The text encoder task: that texts find their clips, by motion too."""
+"""The text encoder task: texts match their clips, also by motion."""
 
 import jax
 import jax.numpy as jnp

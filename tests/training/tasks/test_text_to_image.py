@@ -1,4 +1,4 @@
-"""The text-to-image task: what its network is told, and that it learns pictures by their prompts."""
+"""The text-to-image task: the conditions of its network, and training on captioned pictures."""
 
 import jax
 import numpy as np
@@ -28,7 +28,7 @@ def make_task(text_dropout: float = 0.0) -> TextToImageTask:
     return config.build(task_context(TINY, tiny_model.frozen()))
 
 
-def test_the_network_is_told_the_prompt_and_denoises_the_first_frame(batch, monkeypatch):
+def test_the_network_is_conditioned_on_the_prompt_and_denoises_the_first_frame(batch, monkeypatch):
     seen = tiny_model.recorded(monkeypatch, text_to_image, make_task, batch)
     x0 = tiny_model.encode(to_float(batch["video"][:, :1]), TINY.image.resolution)
     assert x0.shape == (NUM_CLIPS, 1, 8, 8, 4)
@@ -52,12 +52,12 @@ def test_overfits_a_batch(batch):
     task = make_task()
     _, metrics = tiny_model.overfit(task, tiny_model.random_params(task.init), cached, 200, 5e-3)
     assert tiny_model.mean(metrics[-20:]) < 0.5 * tiny_model.mean(metrics[:10])
-    # Where nothing is left of the picture, only the prompt tells which of the four it was; without
-    # it the best guess is their mean, at an error of 3/4 of the variance.
+    # At the noisiest timesteps only the prompt determines which of the four pictures it is. Without
+    # it the best prediction is their mean, with an error of 3/4 of the variance.
     assert tiny_model.mean(metrics[-50:], "error_quarter_3") < 0.5 * 0.75 * latents.var()
 
 
-def test_goes_on_from_the_parameters_given():
+def test_continues_from_the_given_parameters():
     config = TextToImageTaskConfig(warm_start="image_unet")
     fresh, earlier = (tiny_model.random_params(make_task().init, seed) for seed in (0, 1))
     assert config.build(task_context(TINY)).warm_start(fresh) is fresh

@@ -1,4 +1,4 @@
-"""The video decoder task: warm start, losses and who they train, and that it learns."""
+"""The video decoder task: warm start, losses and the networks that they train, training."""
 
 import jax
 import jax.numpy as jnp
@@ -35,7 +35,7 @@ def make_task(batch, adversarial_weight: float = 0.0) -> VideoDecoderTask:
 
 @pytest.fixture(scope="module")
 def parts(batch):
-    """Loss and its parts, and the gradient of each, of an adversarial task."""
+    """Loss of an adversarial task and its terms, with the gradient of each."""
     task = make_task(batch, adversarial_weight=0.5)
     params = task.warm_start(tiny_model.random_params(task.init))
     names = ("l1", "fooling", "judging", "adaptive_weight")
@@ -94,7 +94,7 @@ def test_overfits_a_batch(batch):
     assert 0 < np.abs(degraded - clean).mean() < 30
 
 
-def test_the_discriminator_has_no_say_without_its_weight(batch):
+def test_the_discriminator_has_no_effect_without_its_weight(batch):
     assert set(jax.eval_shape(make_task(batch).init, tiny_model.key())) == {"video_decoder"}
     adversarial = make_task(batch, 0.5)
     params = jax.eval_shape(adversarial.init, tiny_model.key())

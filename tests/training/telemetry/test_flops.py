@@ -1,4 +1,4 @@
-"""The FLOP counter against numbers worked out by hand, and the table of peaks."""
+"""The FLOP counter, compared with numbers computed by hand, and the table of peaks."""
 
 import jax
 import jax.numpy as jnp

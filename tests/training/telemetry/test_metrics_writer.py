@@ -1,4 +1,4 @@
-"""What a run writes for people to look at: numbers, sheets and videos."""
+"""The output of a run for people: numbers, sheets and videos."""
 
 import io
 import json
@@ -17,19 +17,19 @@ ROWS, FRAMES, SIDE = 6, 3, 16
 
 
 def clips() -> np.ndarray:
-    """Clip r is at frame f of the even grey 30 r + 10 f."""
+    """Returns clips: frame f of clip r is uniformly grey, 30 r + 10 f."""
     grey = 30 * np.arange(ROWS)[:, None] + 10 * np.arange(FRAMES)
     return np.broadcast_to(grey[..., None, None, None], (ROWS, FRAMES, SIDE, SIDE, 3)).astype("u1")
 
 
 def events(run_dir: Path) -> list[Event]:
-    """Of the one TensorBoard file: records of length, its checksum, data and its checksum."""
+    """Reads the only TensorBoard file: records of length, its checksum, data and its checksum."""
     (path,) = (run_dir / "tensorboard").iterdir()
     data, found = path.read_bytes(), []
     while data:
         size = int.from_bytes(data[:8], "little")
         body, data = data[12 : 12 + size], data[16 + size :]
-        assert masked_crc32c(body)  # a record was cut where it ends
+        assert masked_crc32c(body)  # records fill the file exactly
         found.append(Event.FromString(body))
     return found
 
@@ -38,8 +38,8 @@ def test_numbers_go_to_a_line_and_to_tensorboard(tmp_path: Path):
     with MetricsWriter(tmp_path) as writer:
         writer.scalars(7, {"loss": 0.5})
     assert json.loads((tmp_path / "metrics.jsonl").read_text()) == {"step": 7, "loss": 0.5}
-    told = [(e.step, v.tag, v.simple_value) for e in events(tmp_path) for v in e.summary.value]
-    assert told == [(7, "loss", 0.5)]
+    read = [(e.step, v.tag, v.simple_value) for e in events(tmp_path) for v in e.summary.value]
+    assert read == [(7, "loss", 0.5)]
 
 
 def test_clips_become_a_sheet_and_a_video_and_move_in_tensorboard(tmp_path: Path):
@@ -52,7 +52,7 @@ def test_clips_become_a_sheet_and_a_video_and_move_in_tensorboard(tmp_path: Path
         frames = [frame.to_ndarray(format="rgb24") for frame in file.decode(video=0)]
         assert file.streams.video[0].average_rate == 8
     assert len(frames) == FRAMES and frames[0].shape == (2 * SIDE, 4 * SIDE, 3)
-    for number, frame in enumerate(frames):  # four clips in a row, two and nothing below
+    for number, frame in enumerate(frames):  # four clips in a row, two in the next
         assert abs(int(frame[8, 24, 0]) - (30 + 10 * number)) < 6
         assert abs(int(frame[24, 8, 0]) - (120 + 10 * number)) < 6
         assert frame[24, 56].max() < 6

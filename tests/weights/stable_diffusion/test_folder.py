@@ -1,4 +1,4 @@
-"""Every form of a diffusers folder gives the same parameters as the plain one, bit for bit."""
+"""Every form of a diffusers folder converts to the same parameters as the plain one."""
 
 import json
 import os
@@ -29,7 +29,7 @@ TEXT = "text_encoder/model.safetensors"
 
 @pytest.fixture(scope="module")
 def plain(tmp_path_factory) -> tuple[Path, dict]:
-    """A plain folder and the parameters it is converted to."""
+    """A plain folder and its converted parameters."""
     root = tmp_path_factory.mktemp("forms")
     save_folder(build_models(SD1), SD1, root / "source")
     convert_stable_diffusion(root / "source", root / "model", PAPER)
@@ -38,7 +38,7 @@ def plain(tmp_path_factory) -> tuple[Path, dict]:
 
 @pytest.fixture
 def folder(plain, tmp_path) -> Path:
-    """A copy of the folder, to change."""
+    """A copy of the folder for a test to change."""
     return Path(shutil.copytree(plain[0], tmp_path / "source"))
 
 
@@ -153,14 +153,14 @@ def test_half_precision_variant(plain, folder):
     assert_equal(chosen, half)
     assert chosen["autoencoder"]["quant_conv"]["bias"].dtype == np.float16
     shutil.rmtree(folder.parent / "model")
-    assert_equal(converted(folder), plain[1])  # full precision where there are both
+    assert_equal(converted(folder), plain[1])  # full precision if both exist
     shutil.rmtree(folder.parent / "model")
     for path in [folder / UNET, folder / VAE, folder / TEXT]:
         path.unlink()
     assert_equal(converted(folder), half)
 
 
-def test_a_variant_that_is_not_there(folder):
+def test_a_missing_variant(folder):
     assert "no weights of variant fp16" in conversion_error(folder, variant="fp16")
 
 
@@ -186,7 +186,7 @@ def test_dry_run_checks_and_writes_nothing(folder):
 
 
 class Exploit:
-    """Its pickle makes a folder when it is loaded."""
+    """An object whose pickle creates a folder when it is loaded."""
 
     def __init__(self, target: Path) -> None:
         self.target = target

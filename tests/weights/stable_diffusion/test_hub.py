@@ -1,4 +1,4 @@
-"""Hub ids: a cached copy is read without the network; without one there is one clear error."""
+"""Hub ids: a cached copy is read without the network; without a copy there is a clear error."""
 
 import shutil
 from pathlib import Path
@@ -38,8 +38,8 @@ def test_offline_without_a_copy_is_one_clear_error(cache, tmp_path):
     assert not (tmp_path / "model").exists()
 
 
-def test_only_the_files_needed_are_asked_for(tmp_path, monkeypatch):
-    hub, asked = tmp_path / "hub", []
+def test_only_the_needed_files_are_requested(tmp_path, monkeypatch):
+    hub, requested = tmp_path / "hub", []
     save_folder(build_models(SD1), SD1, hub)
     unet = hub / "unet" / "diffusion_pytorch_model.safetensors"
     shutil.copy(unet, unet.with_suffix(".fp16.safetensors"))
@@ -48,12 +48,12 @@ def test_only_the_files_needed_are_asked_for(tmp_path, monkeypatch):
     monkeypatch.setattr(huggingface_hub.HfApi, "list_repo_files", lambda *_: names)
 
     def snapshot(repo, allow_patterns, local_files_only):
-        asked.extend(allow_patterns)
+        requested.extend(allow_patterns)
         return str(hub)
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot)
     assert download("someone/tiny", ["image_unet"]) == hub
-    weights = {name for name in asked if name.endswith("safetensors")}
+    weights = {name for name in requested if name.endswith("safetensors")}
     assert weights == {"unet/diffusion_pytorch_model.safetensors"}
 
 

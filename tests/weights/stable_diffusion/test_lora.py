@@ -1,4 +1,4 @@
-"""LoRA files: converted networks equal torch's with the LoRA's layers beside its own."""
+"""LoRA files: converted networks equal torch's networks with LoRA layers."""
 
 import json
 import re
@@ -86,7 +86,7 @@ def test_single_files_and_several_loras(models, tmp_path):
 
 
 def text_lora(sd1: Models, path: Path) -> np.ndarray:
-    """A kohya file for one layer of the text encoder; gives what it adds, in our layout."""
+    """Writes a kohya file for one layer of the text encoder; returns its change in our layout."""
     name = LAYERS["text_encoder"][0]
     pair = sd1.pairs(0, ALPHA)["text_encoder"][name]
     kohya({"text_encoder": {name: pair}}, path)

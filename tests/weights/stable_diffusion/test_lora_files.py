@@ -1,4 +1,4 @@
-"""LoRA files: what their metadata says of the factor, and what is refused."""
+"""LoRA files: the factor in their metadata, and errors."""
 
 import json
 import re
@@ -65,7 +65,7 @@ FC1 = "text_encoder.encoder.layers.0.mlp.fc1"
 
 
 def good(**changes: np.ndarray | None) -> dict[str, np.ndarray]:
-    """A LoRA of rank 2 for `FC1`, 20 to 28, with other, more or (None) fewer tensors."""
+    """Returns a LoRA of rank 2 for `FC1`, 20 to 28, after changes of tensors; None removes one."""
     weights = {
         f"{FC1}.lora_A.weight": np.ones((2, 20), np.float32),
         f"{FC1}.lora_B.weight": np.ones((28, 2), np.float32),
@@ -82,7 +82,7 @@ def refusal(shapes: dict, path: Path, weights: dict, metadata=None, components=L
     return str(caught.value)
 
 
-def test_all_that_is_wrong_is_named_at_once(source, tmp_path):
+def test_all_that_is_wrong_is_named_together(source, tmp_path):
     one = np.ones((2, 20), np.float32)
     text = "text_encoder.encoder.layers"
     weights = good(

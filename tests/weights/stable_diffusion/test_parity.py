@@ -44,7 +44,7 @@ NETWORK_TOLERANCE = 1e-4
 
 @dataclass(frozen=True)
 class Case:
-    """A diffusers folder, what it was converted to, and the torch models it was made from."""
+    """A diffusers folder, its converted model, and the original torch models."""
 
     torch: TorchModels
     source: Path

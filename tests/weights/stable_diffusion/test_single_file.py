@@ -1,7 +1,7 @@
-"""Single-file checkpoints give what a diffusers folder of the same weights gives, bit for bit.
+"""Single-file checkpoints convert to the same parameters as a diffusers folder, bit for bit.
 
-The files are written by our tables backwards; that their names are the real ones is shown by
-diffusers' own converters, which must read them as the folder's weights.
+The files are written by inverting our tables. Their names are tested with diffusers' own
+converters, which must read them as the folder's weights.
 """
 
 from dataclasses import replace
@@ -67,7 +67,7 @@ def build(second: bool) -> TorchModels:
 
 
 class Case:
-    """A folder converted, and the single file of the same weights."""
+    """A converted folder and a single file with the same weights."""
 
     def __init__(self, root: Path, second: bool) -> None:
         self.root, self.second, self.models = root, second, build(second)
