@@ -1,4 +1,4 @@
-"""Trains the video decoder: `python -m train.video_decoder PRESET --run-dir DIR --model-dir DIR`."""
+"""Trains the decoder: `python -m train.video_decoder PRESET --run-dir DIR --model-dir DIR`."""
 
 from videogen_jax.cli import call
 

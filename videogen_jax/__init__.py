@@ -22,9 +22,6 @@ if TYPE_CHECKING:
     from videogen_jax.pipeline.requests.options import ImageOptions, VideoOptions
     from videogen_jax.pipeline.videogen import VideoGen
 
-if TYPE_CHECKING:
-    from videogen_jax.configs import MODELS
-
 __version__ = "0.1.0"
 
 __all__ = [

@@ -15,7 +15,7 @@ from tests.support import micro_model
 from tests.support.micro_model import MICRO
 from videogen_jax import ModelConfig, cli
 from videogen_jax.commands.train import parts, plan
-from videogen_jax.configs import RUNS
+from videogen_jax.configs import RUNS, runs_of
 from videogen_jax.media.video import Video
 from videogen_jax.pipeline.model_files import save_model
 from videogen_jax.training.runs.config import RunConfig
@@ -61,13 +61,13 @@ FOLDERS = ("--run-dir", "run", "--model-dir", "model")
 
 @pytest.mark.parametrize("name", parts.PARTS)
 def test_each_command_has_the_presets_of_its_part(monkeypatch, requested, name):
-    preset = next(iter(parts.PARTS[name].runs))
+    preset = next(iter(runs_of(name)))
     assert videogen(monkeypatch, "train", name, preset, *FOLDERS, "--seed", "5") == 0
     assert requested == [dataclasses.replace(RUNS[preset], seed=5)]
 
 
 def test_all_presets_belong_to_one_command():
-    assert sorted(name for part in parts.PARTS.values() for name in part.runs) == sorted(RUNS)
+    assert sorted(name for part in parts.PARTS for name in runs_of(part)) == sorted(RUNS)
 
 
 def test_a_whole_file_stands_for_a_preset(monkeypatch, requested, tmp_path):

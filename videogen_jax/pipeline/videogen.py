@@ -82,12 +82,10 @@ class VideoGen:
                 f"the tokenizer has {tokenizer.vocab_size} tokens, end-of-text {tokenizer.end_id}; "
                 f"the text encoder {text.vocab_size}, end-of-text {text.eos_token_id}"
             )
-        one_device = sharding.MeshConfig(), jax.devices()[:1]
-        self._mesh = sharding.make_mesh(*one_device) if mesh is None else mesh
+        self._mesh = mesh or sharding.make_mesh(sharding.MeshConfig(), jax.devices()[:1])
         self.config, self.tokenizer = config, tokenizer
-        self.params = jax.device_put(
-            dict(params), sharding.tree_shardings(self._mesh, dict(params))
-        )
+        shardings = sharding.tree_shardings(self._mesh, dict(params))
+        self.params = jax.device_put(dict(params), shardings)
         self._directory = directory
         self.cascade = Cascade(config, dtype)
         self.temporal_sr = TemporalSR(config, dtype)

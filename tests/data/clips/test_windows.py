@@ -233,7 +233,8 @@ def test_a_clip_is_degraded_otherwise_in_every_epoch():
         ({"part": "test"}, "part must be 'train' or 'validation'"),
         (
             {"num_frames": 48},
-            r"d: none of its 18 train clips has 48 frames at their own fps and 32 pixels; the longest, "
+            r"d: none of its 18 train clips has 48 frames at their own fps and 32 pixels; "
+            r"the longest, "
             r".*00002-of-00003.arrayrecord, record 5, has 47 frames at 24 fps and 32x32 pixels",
         ),
         ({"num_frames": 20, "fps": 4}, "none of its 18 train clips has 20 frames at 4 fps"),
