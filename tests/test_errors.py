@@ -51,7 +51,7 @@ ASSUMPTIONS = {
     "evaluation/shapes_analyser.py": {"take_apart", "accuracy"},
     "layout.py": {"constrain"},
     "models/flow.py": {"_check_frames"},
-    "models/unet.py": {"_given"},
+    "models/unet.py": {"_required"},
     "models/warp.py": {"backward_warp"},
     "media/video.py": {"_check_array"},
     "training/planning/hlo.py": {"collectives"},

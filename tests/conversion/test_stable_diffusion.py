@@ -201,7 +201,7 @@ def test_an_existing_model_directory_is_left_alone(source, tmp_path):
 
 def test_the_command_converts_and_reports_errors_in_one_line(source, tmp_path):
     command = [sys.executable, "-m", "convert.stable_diffusion"]
-    run = partial(subprocess.run, capture_output=True, text=True, cwd=Path(__file__).parents[3])
+    run = partial(subprocess.run, capture_output=True, text=True, cwd=Path(__file__).parents[2])
 
     done = run([*command, source, tmp_path / "model", "--dtype", "bfloat16"])
     assert (done.returncode, done.stderr) == (0, "")

@@ -1,7 +1,9 @@
 """Warm starts of a video model from a converted Stable Diffusion, and saved model directories."""
 
+import contextlib
 import dataclasses
 import functools
+import io
 import itertools
 import shutil
 from pathlib import Path
@@ -48,11 +50,9 @@ def converted(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def started(converted) -> tuple[VideoGen, str]:
     """The video model and the printed report."""
-    with pytest.MonkeyPatch.context() as patch:
-        lines: list[str] = []
-        patch.setattr("builtins.print", lambda *values: lines.append(" ".join(map(str, values))))
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
         model = VideoGen.from_stable_diffusion(converted)
-    return model, "\n".join(lines)
+    return model, printed.getvalue()
 
 
 @pytest.fixture(scope="module")

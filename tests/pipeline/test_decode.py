@@ -78,5 +78,7 @@ def test_quantising_clips_and_rounds_as_everywhere(array):
 
 @pytest.mark.parametrize(("window", "overlap"), [(4, 4), (4, -1)])
 def test_an_overlap_must_be_less_than_the_window(window, overlap):
-    with pytest.raises(ValueError, match=f"overlap is {overlap} and window {window}"):
+    with pytest.raises(
+        ValueError, match=f"overlap is {overlap}, expected at least 0 and below window={window}"
+    ):
         FrameDecoder(micro_model.MICRO.autoencoder, window=window, overlap=overlap)

@@ -118,7 +118,7 @@ def test_a_missing_component_is_named(model):
         (PROMPT, {"steps": (3,)}, r"steps is \(3,\), expected an integer of at least 1"),
         (PROMPT, {"guidance": float("inf")}, "guidance is inf"),
         (PROMPT, {"guidance": (1.0,)}, r"guidance is \(1.0,\), expected a finite number"),
-        (PROMPT, {"sampler": "plms"}, "sampler is 'plms', one of .*'dpmpp_2m'"),
+        (PROMPT, {"sampler": "plms"}, "sampler is 'plms', expected one of .*'dpmpp_2m'"),
         ([PROMPT] * 2, {"latents": LATENTS}, r"float32 \[1, 8, 8, 4\], .* float32 \[2, 8, 8, 4\]"),
         (PROMPT, {"latents": LATENTS.astype(np.float64)}, r"latents are float64 \[1, 8, 8, 4\]"),
         (PROMPT, {"latents": LATENTS * np.nan}, "expected finite numbers"),

@@ -169,7 +169,9 @@ def test_what_a_call_does_not_need_may_be_missing(model, video):
 
 
 def test_an_unknown_name_lists_the_models_that_ship(tmp_path, monkeypatch):
-    with pytest.raises(FileNotFoundError, match="no model 'shape': neither a model directory nor"):
+    with pytest.raises(
+        FileNotFoundError, match="no model 'shape': expected a model directory or one of"
+    ):
         VideoGen.load("shape")
     (tmp_path / "blobs").mkdir()
     (tmp_path / "blobs" / "config.json").write_text("{}")

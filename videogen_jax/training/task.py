@@ -218,7 +218,7 @@ class Task(Protocol):
         """Returns scalar loss and metrics of a batch. All randomness comes from samples' keys."""
         ...
 
-    def samples(self, params: Params, seed: int, /) -> Samples | None:
+    def samples(self, params: Params, seed: int) -> Samples | None:
         """Returns the part's outputs for a few validation examples; by default None."""
         return None
 
