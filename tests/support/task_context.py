@@ -1,17 +1,12 @@
 """Contexts from which tests build tasks without a run."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
+from tests.support.micro_model import TOKENIZER
 from videogen_jax.config import ModelConfig
 from videogen_jax.data.config import DataConfig
-from videogen_jax.tokenizer import load_tokenizer
 from videogen_jax.training.task import ComputeConfig, TaskContext
-
-TOKENIZER = load_tokenizer(
-    Path(__file__).parents[2] / "videogen_jax" / "assets" / "shapes" / "tokenizer"
-)
 
 
 def task_context(

@@ -7,7 +7,6 @@ the optimizer treats all parameters as one vector.
 import functools
 import math
 from collections.abc import Callable
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -18,20 +17,17 @@ import optax
 import pytest
 from jax.flatten_util import ravel_pytree
 
+from tests.support.micro_model import TOKENIZER
 from videogen_jax.configs.tiny import TINY
 from videogen_jax.data.loader import Source
 from videogen_jax.models.autoencoder import Autoencoder
 from videogen_jax.models.flow import LatentFlow
 from videogen_jax.models.text_encoder import TextEncoder
 from videogen_jax.pipeline.encode import encode_frames
-from videogen_jax.tokenizer import load_tokenizer
 from videogen_jax.training.frozen import encode_text
 from videogen_jax.training.step import as_scalar
 from videogen_jax.training.task import Task
 
-TOKENIZER = load_tokenizer(
-    Path(__file__).parents[2] / "videogen_jax" / "assets" / "shapes" / "tokenizer"
-)
 NULL_TOKENS_T = TOKENIZER([""], TINY.text_encoder.max_length)[0]
 NOISY = 7.0  # the noisy latents, when the inputs of a task's network are recorded
 

@@ -53,17 +53,18 @@ def call_with_run(
             to take it from.
     """
     runs, path, words = dict(runs), *_config_file(prog, arguments)
-    body = _with_config(main, tyro.extras.subcommand_type_from_defaults(runs))
+    presets, default = runs, inspect.Parameter.empty
     if path is not None:
-        preset = words[0] if words and words[0] in runs else None
-        config = load_run(path, None if preset is None else runs[preset])
+        preset = words[0] if words else ""
+        config = load_run(path, runs.get(preset))
         if check is not None:
             check(path, config)
-        if preset is None:
-            body = _with_config(main, RunConfig, config)
-        else:
+        if preset in runs:
             runs[preset] = config
-            body = _with_config(main, tyro.extras.subcommand_type_from_defaults(runs))
+        else:
+            presets, default = None, config
+    run = tyro.extras.subcommand_type_from_defaults(presets) if presets else RunConfig
+    body = _with_config(main, run, default)
     options = (tyro.conf.AvoidSubcommands, tyro.conf.CascadeSubcommandArgs)
     command(body, prog, words, description=description, config=options)
 

@@ -9,10 +9,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from videogen_jax.data.transforms import to_float
 from videogen_jax.evaluation.held_out import BATCH
 from videogen_jax.pipeline.decode import DecoderName
-from videogen_jax.pipeline.encode import encode_frames
+from videogen_jax.pipeline.encode import encode_uint8_clips
 from videogen_jax.pipeline.videogen import VideoGen
 
 
@@ -27,14 +26,11 @@ def encode_clips(model: VideoGen, clips: Sequence[np.ndarray]) -> list[jax.Array
         float32 [B, F, H, W, Z] for each batch, the posterior's mean.
     """
     resolution = clips[0].shape[1]
-
-    @jax.jit
-    def encode(params, video_BFHW3: jax.Array) -> jax.Array:
-        return encode_frames(model.config, params, to_float(video_BFHW3), resolution)
-
     frozen = {"autoencoder": model.params["autoencoder"]}
     return [
-        encode(frozen, jnp.stack(clips[start : start + BATCH]))
+        encode_uint8_clips(
+            model.config, frozen, jnp.stack(clips[start : start + BATCH]), resolution
+        )
         for start in range(0, len(clips), BATCH)
     ]
 

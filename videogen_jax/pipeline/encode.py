@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 
 from videogen_jax.config import ModelConfig
-from videogen_jax.data.transforms import resize
+from videogen_jax.data.transforms import resize, to_float
 from videogen_jax.models.autoencoder import Autoencoder, scale_latents
 from videogen_jax.models.layers import fold_frames, unfold_frames
 
@@ -53,3 +53,11 @@ def encode_frames(
 ) -> jax.Array:
     """Returns the mean of `encode_posterior`, for inference; training may draw samples instead."""
     return encode_posterior(model, params, video_BFHWC, resolution, dtype)[0]
+
+
+@jax.jit(static_argnums=(0, 3))
+def encode_uint8_clips(
+    model: ModelConfig, params: Mapping[str, Any], video_BFHWC: jax.Array, resolution: int
+) -> jax.Array:
+    """Returns the scaled latents of uint8 clips at `resolution` pixels; see `encode_frames`."""
+    return encode_frames(model, params, to_float(video_BFHWC), resolution)

@@ -20,9 +20,10 @@ from videogen_jax.pipeline import noise
 from videogen_jax.pipeline.cascade import Cascade
 from videogen_jax.pipeline.conditioning import augment, network_input, reference_video, upsample
 from videogen_jax.pipeline.decode import FrameDecoder
+from videogen_jax.pipeline.encode import encode_uint8_clips
 from videogen_jax.training.frozen import batch_text, clip_latents
 from videogen_jax.training.losses.diffusion import chance, denoising_loss, integers
-from videogen_jax.training.previews import encode_clips, validation_prompts
+from videogen_jax.training.previews import validation_prompts
 from videogen_jax.training.task import (
     Batch,
     CachedLatents,
@@ -161,14 +162,12 @@ class CascadeTask(Task):
         examples = self._context.validation(SAMPLE_CLIPS)
         video_BFHWC = np.stack([example["video"] for example in examples])
         fps_B = jnp.stack([example["fps"] for example in examples])
-        stage, components = (
-            self._config.stage,
-            {**self._context.components, self._config.component(): params},
-        )
+        stage = self._config.stage
+        components = {**self._context.components, self._config.component(): params}
         low_res = None
         if stage > 1:
             below = self._model.stages[stage - 2].resolution
-            low_res = encode_clips(self._model, components, video_BFHWC, below)
+            low_res = encode_uint8_clips(self._model, components, jnp.asarray(video_BFHWC), below)
         latents = self._cascade.sample_stage(
             components,
             stage,

@@ -19,6 +19,7 @@ from videogen_jax.models.warm_start import warm_start_unet
 from videogen_jax.pipeline import noise
 from videogen_jax.pipeline.conditioning import network_input
 from videogen_jax.pipeline.decode import FrameDecoder
+from videogen_jax.pipeline.encode import encode_uint8_clips
 from videogen_jax.pipeline.temporal_sr import (
     Interpolation,
     TemporalSR,
@@ -27,7 +28,6 @@ from videogen_jax.pipeline.temporal_sr import (
 )
 from videogen_jax.training.frozen import clip_latents, encode_text, null_text
 from videogen_jax.training.losses.diffusion import denoising_loss
-from videogen_jax.training.previews import encode_clips
 from videogen_jax.training.task import (
     Batch,
     CachedLatents,
@@ -133,7 +133,9 @@ class RefinerTask(Task):
         video_BFHWC = np.stack([example["video"] for example in examples])
         fps_B = jnp.stack([example["fps"] for example in examples])
         components = {**self._context.components, "refiner": params}
-        latents = encode_clips(self._model, components, video_BFHWC, self._model.refiner.resolution)
+        latents = encode_uint8_clips(
+            self._model, components, jnp.asarray(video_BFHWC), self._model.refiner.resolution
+        )
         shown = self._temporal_sr(
             components,
             latents[:, ::2],
