@@ -10,8 +10,9 @@ LIBRARY = Path(videogen_jax.__file__).parent
 # What each package may import besides the modules at the top of the library.
 MAY_IMPORT = {
     "diffusion": set(),
+    "kernels": set(),
     "media": set(),
-    "models": {"diffusion"},  # by `config.py`, which composes both
+    "models": {"diffusion", "kernels"},  # by `config.py`, which composes both
     "data": {"media"},
     "weights": {"models", "diffusion"},  # classes of configuration alone, see below
     "pipeline": {"data", "diffusion", "media", "models", "weights"},

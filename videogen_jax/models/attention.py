@@ -1,10 +1,7 @@
-"""The attention function of all networks, and the spatial transformer of Stable Diffusion.
+"""Attention layers, and the spatial transformer of Stable Diffusion.
 
-Letters: B batch, T queries, S keys, N heads in attention and images (B clips × F frames) elsewhere,
-D features of a head, H height, W width, C channels.
+Letters: B batch, T queries, S keys, N images (B clips × F frames), H height, W width, C channels.
 """
-
-import math
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +9,7 @@ from einops import rearrange
 from flax import linen as nn
 from jax.typing import DTypeLike
 
-from videogen_jax.layout import num_shards
+from videogen_jax.kernels.attention import attention
 from videogen_jax.models.layers import (
     AUTOENCODER_NORM_EPS,
     GroupNorm,
@@ -23,52 +20,6 @@ from videogen_jax.models.layers import (
 )
 
 LAYER_NORM_EPS = 1e-5  # torch's default
-
-# The largest number of logits that a device stores at a time, over batch and heads: 256 MiB in
-# float32.
-MAX_LOGITS = 2**26
-
-
-def attention(
-    q_BTND: jax.Array, k_BSND: jax.Array, v_BSND: jax.Array, *, causal: bool = False
-) -> jax.Array:
-    """Computes softmax attention, `[B, T, N, D]`, in memory bounded by `MAX_LOGITS` logits.
-
-    Queries are processed in equal blocks, one after the other; each block is recomputed in the
-    backward pass. Logits and softmax are float32. With `causal`, a query attends to keys up to its
-    own position.
-    """
-    batch, queries, heads, dim = q_BTND.shape
-    keys = k_BSND.shape[1]
-    block = max(1, MAX_LOGITS * num_shards() // (batch * heads * keys))
-    if block >= queries:
-        return _attend(q_BTND, k_BSND, v_BSND, jnp.arange(queries), causal)
-    blocks = math.ceil(queries / block)
-    padded = jnp.pad(q_BTND, ((0, 0), (0, blocks * block - queries), (0, 0), (0, 0)))
-    # A block takes every `blocks`-th query, so that each device has its share of every block.
-    positions = jnp.arange(blocks * block).reshape(block, blocks).T
-
-    @jax.checkpoint
-    def one_block(inputs: tuple[jax.Array, jax.Array]) -> jax.Array:
-        q, position = inputs
-        return _attend(q, k_BSND, v_BSND, position, causal)
-
-    q_blocks = rearrange(padded, "b (t m) n d -> m b t n d", m=blocks)
-    out = jax.lax.map(one_block, (q_blocks, positions))
-    return rearrange(out, "m b t n d -> b (t m) n d")[:, :queries]
-
-
-def _attend(
-    q_BTND: jax.Array, k_BSND: jax.Array, v_BSND: jax.Array, position_T: jax.Array, causal: bool
-) -> jax.Array:
-    scale = 1.0 / math.sqrt(q_BTND.shape[-1])
-    logits = jnp.einsum("btnd,bsnd->bnts", q_BTND, k_BSND, preferred_element_type=jnp.float32)
-    logits = logits * scale
-    if causal:
-        visible = jnp.arange(k_BSND.shape[1]) <= position_T[:, None]
-        logits = jnp.where(visible, logits, jnp.finfo(jnp.float32).min)
-    weights = jax.nn.softmax(logits, axis=-1).astype(v_BSND.dtype)
-    return jnp.einsum("bnts,bsnd->btnd", weights, v_BSND)
 
 
 class Attention(nn.Module):

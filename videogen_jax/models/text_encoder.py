@@ -15,8 +15,8 @@ from flax import linen as nn
 from jax.typing import DTypeLike
 
 from videogen_jax.errors import UserError
+from videogen_jax.kernels.attention import attention
 from videogen_jax.layout import constrain
-from videogen_jax.models.attention import attention
 
 Activation = Literal["quick_gelu", "gelu"]
 

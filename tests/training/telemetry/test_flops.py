@@ -100,6 +100,7 @@ def test_a_shard_map_counts_all_its_devices():
         ("TPU v5", 459e12),
         ("TPU v6 lite", 918e12),
         ("NVIDIA H100 80GB HBM3", 989e12),
+        ("NVIDIA H200", 989e12),
         ("NVIDIA A100-SXM4-40GB", 312e12),
         ("cpu", None),
         ("NVIDIA GeForce RTX 3090", None),

@@ -22,6 +22,7 @@ _PEAK_FLOPS = (
     ("TPU v5e", 197e12),
     ("TPU v5", 459e12),  # v5p calls itself v5
     ("TPU v4", 275e12),
+    ("NVIDIA H200", 989e12),
     ("NVIDIA H100", 989e12),
     ("NVIDIA A100", 312e12),
 )

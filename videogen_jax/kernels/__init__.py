@@ -1,0 +1,1 @@
+"""Attention for each platform, length and dtype, behind one function."""
