@@ -1,10 +1,12 @@
 """Functions shared by all parts: timing, memory, random arrays and differences."""
 
 import math
+import os
 import statistics
 import time
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +17,18 @@ from videogen_jax.training.telemetry.flops import count_flops
 from videogen_jax.training.telemetry.throughput import peak_memory
 
 Call = Callable[[], Any]  # returns arrays without waiting for them to be computed
+Result = TypeVar("Result")
 _POOL = 2**22
+_THREADS = 12  # programs that are compiled at the same time
+
+
+def together(calls: Iterable[Callable[[], Result]]) -> list[Result]:
+    """Returns the results of calls that run in threads, in order.
+
+    For compilation and comparisons. What is timed has the machine for itself.
+    """
+    with ThreadPoolExecutor(min(_THREADS, os.cpu_count() or 1)) as pool:
+        return [future.result() for future in [pool.submit(call) for call in calls]]
 
 
 def median_seconds(call: Call, *, groups: int = 5, group_seconds: float = 0.05) -> float:
@@ -70,10 +83,10 @@ def compiled(function: Callable[..., Any], *args: Any, **options: Any) -> Compil
     return Compiled(program, flops, seconds, peak_bytes(program, jax.devices()[0].platform))
 
 
-def chained_seconds(
+def chained(
     function: Callable[..., jax.Array], count: int, x: jax.Array, *operands: Any
-) -> float:
-    """Returns the seconds of one application `x = function(x, *operands)` in a chain of `count`.
+) -> Compiled:
+    """Compiles a chain of `count` applications `x = function(x, *operands)`.
 
     `function` must keep the shape of `x`. The chain is one program, which excludes the time of
     launches. `operands` are arguments of that program: constants would slow down the compiler.
@@ -82,8 +95,7 @@ def chained_seconds(
     def chain(x: jax.Array, *operands: Any) -> jax.Array:
         return jax.lax.fori_loop(0, count, lambda _, x: function(x, *operands), x)
 
-    loop = jax.jit(chain)
-    return median_seconds(lambda: loop(x, *operands)) / count
+    return compiled(chain, x, *operands)
 
 
 def process_peak_gib() -> float | None:
@@ -116,18 +128,18 @@ def random_like(shapes: Any, dtype: Any = None, seed: int = 0) -> Any:
         if not jnp.issubdtype(leaf.dtype, jnp.floating):
             return rng.integers(0, 256, leaf.shape).astype(leaf.dtype)
         start, size = int(rng.integers(_POOL)), math.prod(leaf.shape)
-        drawn = np.resize(pool[start:] if start + size <= _POOL else np.roll(pool, start), size)
-        values = drawn.reshape(leaf.shape)
+        values = np.take(pool, np.arange(start, start + min(size, _POOL)), mode="wrap")
         match getattr(path[-1], "key", "") if path else "":
             case "scale":
                 values = 1 + 0.05 * values
             case "bias":
                 values = 0.05 * values
             case "negative_slope":
-                values = np.full(leaf.shape, 0.25, np.float32)
+                values = np.full_like(values, 0.25)
             case "kernel" | "embedding":
                 values = values * np.float32(1 / math.sqrt(math.prod(leaf.shape[:-1])))
-        return values.astype(leaf.dtype if dtype is None else dtype)
+        values = values.astype(leaf.dtype if dtype is None else dtype)
+        return np.resize(values, leaf.shape)
 
     return jax.tree_util.tree_map_with_path(fill, shapes)
 

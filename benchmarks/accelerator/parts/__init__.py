@@ -14,11 +14,11 @@ class Part(NamedTuple):
 
 _PARTS = (
     Part("devices", "devices, versions and the two ceilings", 0.5, 0.6),
-    Part("correct", "networks, gradients and a video, compared with the CPU", 2.0, 0.6),
-    Part("kernels", "attention and convolutions at Stable Diffusion's sizes", 1.5, 0.6),
+    Part("correct", "networks, gradients and a video, compared with the CPU", 1.6, 0.6),
+    Part("kernels", "attention and convolutions at Stable Diffusion's sizes", 1.2, 0.6),
     Part("unet", "Stable Diffusion 1.5's UNet and decoder, compared with diffusers", 1.5, 0.6),
-    Part("training", "training steps of `paper` at the largest batch", 3.0, 0.92),
-    Part("chain", "a prompt to 121 frames of 512 pixels", 2.5, 0.92),
+    Part("training", "training steps of `paper` at the largest batch", 4.5, 0.92),
+    Part("chain", "a prompt to 121 frames of 512 pixels", 3.0, 0.92),
     Part("resume", "a run that is killed and resumed", 1.0, 0.6),
 )
 PARTS = {part.name: part for part in _PARTS}

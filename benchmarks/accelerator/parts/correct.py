@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks.accelerator import networks, reference_video
-from benchmarks.accelerator.measure import Difference, difference, random_like
+from benchmarks.accelerator.measure import Difference, difference, random_like, together
 from benchmarks.accelerator.results import Report
 from videogen_jax.config import ModelConfig
 from videogen_jax.configs import RUNS
@@ -25,24 +25,31 @@ VARIANTS = (
     ("float32", "default", 3e-2),
     ("bfloat16", "default", 1e-1),
 )
+GRADIENTS = ("stage-2", "flow", "video-decoder")  # of `tiny`
 _GRADIENT_LIMIT, _PSNR_LIMIT = 1e-3, 35.0
 
 
 def run(report: Report) -> None:
-    """Adds the tables `networks`, `gradients` and `video`."""
-    names, variants = networks.names(TINY), VARIANTS
+    """Adds the tables `networks`, `gradients` and `video`. Compiles many programs at a time."""
+    names, variants, gradients = networks.names(TINY), VARIANTS, GRADIENTS
+    large, call = stable_diffusion(), "full"
     if report.dry_run:
-        names, variants = ("text_encoder", "flow"), VARIANTS[::2]
+        names, variants, gradients = ("text_encoder", "flow"), VARIANTS[::2], ("flow",)
+        large, call = {}, "quick"
+    attempt = functools.partial(functools.partial, report.attempt)
+    calls = [attempt("video", check_video, report, call, needs=30)]
+    calls += [
+        attempt(name, check_network, report, name, PAPER, make, VARIANTS[::2], needs=30)
+        for name, make in large.items()
+    ]
+    calls += [
+        attempt(f"gradients of {part}", check_gradients, report, f"tiny-{part}", needs=15)
+        for part in gradients
+    ]
     for name in names:
         make = functools.partial(networks.named, name, TINY)
-        report.attempt(name, check_network, report, f"tiny {name}", TINY, make, variants)
-    call = "quick" if report.dry_run else "full"
-    report.attempt("video", check_video, report, call, needs=30)
-    for part in ("flow",) if report.dry_run else ("stage-2", "flow", "video-decoder"):
-        report.attempt(f"gradients of {part}", check_gradients, report, f"tiny-{part}", needs=15)
-    if not report.dry_run:
-        for name, make in stable_diffusion().items():
-            report.attempt(name, check_network, report, name, PAPER, make, VARIANTS[::2], needs=30)
+        calls.append(attempt(name, check_network, report, f"tiny {name}", TINY, make, variants))
+    together(calls)
 
 
 def stable_diffusion() -> dict[str, Callable[[Any], networks.Network]]:
@@ -66,10 +73,12 @@ def check_network(
     network = make(jnp.float32)
     params = random_like(component_shapes(model, network.component)[network.component])
     expected = on(jax.devices("cpu")[0], "highest", network.apply, params, *network.inputs)
-    for dtype, precision, limit in variants:
+    gaps = []
+    for dtype, precision, _ in variants:
         network = make(jnp.dtype(dtype))
         found = on(jax.devices()[0], precision, network.apply, params, *network.inputs)
-        gap = difference(found, expected)
+        gaps.append(difference(found, expected))
+    for (dtype, precision, limit), gap in zip(variants, gaps, strict=True):
         report.add("networks", network=name, dtype=dtype, precision=precision, **gap._asdict())
         judge(report, f"{name} in {dtype}, {precision}", gap, limit)
 

@@ -5,17 +5,25 @@ in a queue of launches (`torch`). Errors are relative to the plain formula in fl
 Axes: B batch, T queries, S keys, N heads, D features of a head, H height, W width, C channels.
 """
 
+import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from benchmarks.accelerator import torch_peers
-from benchmarks.accelerator.measure import chained_seconds, difference, median_seconds
+from benchmarks.accelerator.measure import (
+    Compiled,
+    chained,
+    difference,
+    median_seconds,
+    together,
+)
 from benchmarks.accelerator.results import Report, first_lines
-from videogen_jax.models.attention import attention
+from videogen_jax.kernels import blocked, cudnn
+from videogen_jax.kernels.attention import attention
 from videogen_jax.models.layers import Conv
 from videogen_jax.models.temporal import TemporalConv
 
@@ -46,48 +54,107 @@ TEMPORAL = {
 _CHAIN_FLOPS = 4e12  # about 10 ms on an H100
 
 
+class Case(NamedTuple):
+    """One row: a form of an operation, applied to arrays in bfloat16."""
+
+    table: str
+    sizes: str
+    form: str
+    flops: float
+    function: Callable[..., jax.Array]  # keeps the shape of the first operand
+    operands: tuple[Any, ...]
+    plain: Callable[..., jax.Array] | None = None  # the formula, for the error
+
+    @property
+    def name(self) -> str:
+        return f"{self.table}, {self.sizes}, {self.form}"
+
+
+class Ready(NamedTuple):
+    """A case that is compiled, with its error relative to the plain formula in float32."""
+
+    chain: Compiled
+    count: int  # applications in the chain
+    error: float | None
+
+
 def run(report: Report) -> None:
-    """Adds the tables `attention`, `convolution` and `temporal convolution`."""
-    if reason := torch_peers.missing():
-        report.note(f"PyTorch is not compared: {reason}")
+    """Adds the tables `attention`, `convolution` and `temporal convolution`.
+
+    All programs are compiled at the same time, before the first is timed.
+    """
     attentions, convolutions, temporal = ATTENTION, CONVOLUTIONS, TEMPORAL
     if report.dry_run:
         attentions = {"16 pixels": (1, 16, 0, 2, 8), "16 pixels to text": (1, 16, 7, 2, 8)}
         convolutions, temporal = {"8² × 16": (1, 8, 16)}, {"4 × 4² × 8": (4, 4, 8)}
-    for name, sizes in attentions.items():
-        report.attempt(f"attention, {name}", attend, report, name, *sizes)
-    for name, sizes in convolutions.items():
-        report.attempt(f"convolution, {name}", convolve, report, name, *sizes)
-    for name, sizes in temporal.items():
-        report.attempt(f"temporal convolution, {name}", over_frames, report, name, *sizes)
+    cases = [case for name, sizes in attentions.items() for case in attend(name, *sizes)]
+    cases += [convolve(name, *sizes) for name, sizes in convolutions.items()]
+    cases += [case for name, sizes in temporal.items() for case in over_frames(name, *sizes)]
+    prepared = together(functools.partial(prepare, report, case) for case in cases)
+    for case, ready in zip(cases, prepared, strict=True):
+        if ready is not None:
+            report.attempt(case.name, measured, report, case, ready, needs=1)
+    if reason := torch_peers.missing():
+        report.note(f"PyTorch is not compared: {reason}")
+        return
+    for case in cases:
+        if case.form == "ours" and case.table in ("attention", "convolution"):
+            report.attempt(f"{case.name}, torch", peer, report, case, needs=5)
+
+
+def prepare(report: Report, case: Case) -> Ready | None:
+    """Compiles a case; a kernel that rejects these sizes becomes a note with its error."""
+    count = 2 if report.dry_run else int(np.clip(_CHAIN_FLOPS / case.flops, 4, 400))
+    try:
+        error = None
+        if case.plain is not None:
+            found = jax.jit(case.function)(*case.operands).astype(jnp.float32)
+            error = difference(found, in_float32(case.plain, *case.operands)).relative
+        return Ready(chained(case.function, count, *case.operands), count, error)
+    except (ValueError, NotImplementedError, RuntimeError) as refusal:
+        return report.note(f"{case.name}: {first_lines(refusal)}")
+
+
+def measured(report: Report, case: Case, ready: Ready) -> None:
+    """Adds the row of a case."""
+    seconds = median_seconds(lambda: ready.chain.run(*case.operands)) / ready.count
+    row(report, case, case.form, seconds, ready.error)
+
+
+def row(report: Report, case: Case, form: str, seconds: float, error: float | None) -> None:
+    report.add(
+        case.table, sizes=case.sizes, form=form, ms=seconds * 1e3,
+        tflops=case.flops / seconds / 1e12, error=error,
+    )  # fmt: skip
 
 
 def normal(seed: int, *shape: int) -> jax.Array:
-    return jax.random.normal(jax.random.key(seed), shape, DTYPE)
+    return jnp.asarray(np.random.default_rng(seed).standard_normal(shape, np.float32), DTYPE)
 
 
-def attend(
-    report: Report, name: str, batch: int, queries: int, keys: int, heads: int, features: int
-) -> None:
-    """Adds rows to `attention`. Keys and values are constant in a chain, also in self-attention."""
+def attend(name: str, batch: int, queries: int, keys: int, heads: int, features: int) -> list[Case]:
+    """Returns the forms of attention. Keys and values are constant in a chain."""
     q_BTND = normal(0, batch, queries, heads, features)
     k_BSND, v_BSND = (normal(i, batch, keys or queries, heads, features) for i in (1, 2))
     flops = 4.0 * batch * heads * queries * (keys or queries) * features
-    expected = in_float32(plain_attention, q_BTND, k_BSND, v_BSND)
     # JAX's function, which takes the name of an implementation.
     library = jax.nn.dot_product_attention
     forms: dict[str, Callable[..., jax.Array]] = {
         "ours": attention,
+        "blocked": blocked.attention,
         "xla": lambda q, k, v: library(q, k, v, implementation="xla"),
     }
     if jax.default_backend() == "gpu":
-        forms["cudnn"] = lambda q, k, v: library(q, k, v, implementation="cudnn")
+        forms["cudnn"] = cudnn.attention
+    cases = []
     for form, function in forms.items():
-        measured(report, "attention", name, form, flops, expected, function, q_BTND, k_BSND, v_BSND)
-        backward(report, name, form, 3.5 * flops, function, q_BTND, k_BSND, v_BSND)
-    if not torch_peers.missing():
-        call, result = torch_peers.attention(*map(np.float32, (q_BTND, k_BSND, v_BSND)))
-        peer(report, "attention", name, flops, expected, call, result)
+        operands = q_BTND, k_BSND, v_BSND
+        cases.append(Case("attention", name, form, flops, function, operands, plain_attention))
+        # Includes one recomputed forward pass.
+        both = Case("attention, forward and backward", name, form, 3.5 * flops,
+                    all_gradients(function), operands)  # fmt: skip
+        cases.append(both)
+    return cases
 
 
 def plain_attention(q_BTND: jax.Array, k_BSND: jax.Array, v_BSND: jax.Array) -> jax.Array:
@@ -95,113 +162,88 @@ def plain_attention(q_BTND: jax.Array, k_BSND: jax.Array, v_BSND: jax.Array) -> 
     return jnp.einsum("bnts,bsnd->btnd", jax.nn.softmax(logits, axis=-1), v_BSND)
 
 
-def backward(
-    report: Report,
-    name: str,
-    form: str,
-    flops: float,
-    function: Callable[..., jax.Array],
-    *qkv: Any,
-) -> None:
-    """Adds a row for forward and backward together; FLOPs include one recomputed forward pass."""
+def all_gradients(function: Callable[..., jax.Array]) -> Callable[..., jax.Array]:
+    """Returns a function of q, k and v that needs the gradients with respect to all of them."""
 
-    def all_gradients(q: jax.Array, k: jax.Array, v: jax.Array) -> jax.Array:
+    def step(q: jax.Array, k: jax.Array, v: jax.Array) -> jax.Array:
         loss = lambda q, k, v: function(q, k, v).astype(jnp.float32).sum()
         of_q, of_k, of_v = jax.grad(loss, argnums=(0, 1, 2))(q, k, v)
         rest = (of_k.sum() + of_v.sum()).astype(q.dtype)  # makes the chain depend on all gradients
         return q + 1e-3 * of_q + 1e-6 * rest
 
-    table = "attention, forward and backward"
-    measured(report, table, name, form, flops, None, all_gradients, *qkv)
+    return step
 
 
-def convolve(report: Report, name: str, images: int, size: int, channels: int) -> None:
-    """Adds rows to `convolution`: 3×3, with the same number of input and output channels."""
+def convolve(name: str, images: int, size: int, channels: int) -> Case:
+    """Returns our 3×3 convolution, with the same number of input and output channels."""
     x_NHWC = normal(0, images, size, size, channels)
     kernel = normal(1, 3, 3, channels, channels) / (9 * channels) ** 0.5
     params = {"kernel": kernel, "bias": jnp.zeros(channels, DTYPE)}
     flops = 2.0 * images * size**2 * 9 * channels**2
     dimensions = ("NHWC", "HWIO", "NHWC")
 
-    def plain(x: jax.Array, kernel: jax.Array) -> jax.Array:
-        return jax.lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=dimensions)
+    def plain(x: jax.Array, params: Any) -> jax.Array:
+        return jax.lax.conv_general_dilated(
+            x, params["kernel"], (1, 1), "SAME", dimension_numbers=dimensions
+        )
 
     module: Any = Conv(channels, dtype=DTYPE)
-    expected = in_float32(plain, x_NHWC, kernel)
     ours = lambda x, params: module.apply({"params": params}, x)
-    measured(report, "convolution", name, "ours", flops, expected, ours, x_NHWC, params)
-    if not torch_peers.missing():
-        call, result = torch_peers.convolution(np.float32(x_NHWC), np.float32(kernel))
-        peer(report, "convolution", name, flops, expected, call, result)
+    return Case("convolution", name, "ours", flops, ours, (x_NHWC, params), plain)
 
 
-def over_frames(report: Report, name: str, frames: int, size: int, channels: int) -> None:
-    """Adds rows to `temporal convolution`: ours, a sum of three products and XLA's convolution."""
+def over_frames(name: str, frames: int, size: int, channels: int) -> list[Case]:
+    """Returns the temporal convolution: ours, a sum of three products and XLA's convolution."""
     x_FHWC = normal(0, frames, size, size, channels)
     kernel = normal(1, 3, channels, channels) / (3 * channels) ** 0.5
     params = {"kernel": kernel, "bias": jnp.zeros(channels, DTYPE)}
     flops = 2.0 * frames * size**2 * 3 * channels**2
 
-    def products(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    def products(x: jax.Array, params: Any) -> jax.Array:
         padded = jnp.pad(x, ((1, 1), (0, 0), (0, 0), (0, 0)))
-        return x + sum(padded[i : i + len(x)] @ kernel[i] for i in range(3))
+        return x + sum(padded[i : i + len(x)] @ params["kernel"][i] for i in range(3))
 
-    def convolution(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    def convolution(x: jax.Array, params: Any) -> jax.Array:
         rows = x.reshape(1, frames, -1, channels)  # frames by pixels, a window of 3 × 1
         y = jax.lax.conv_general_dilated(
-            rows, kernel[:, None], (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
-        )
+            rows, params["kernel"][:, None], (1, 1), "SAME",
+            dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        )  # fmt: skip
         return x + y.reshape(x.shape)
 
     module: Any = TemporalConv(DTYPE)
-    expected = in_float32(products, x_FHWC, kernel)
     forms: dict[str, Callable[[jax.Array, Any], jax.Array]] = {
         "ours": lambda x, params: module.apply({"params": params}, x, frames),
-        "three products": lambda x, params: products(x, params["kernel"]),
-        "convolution": lambda x, params: convolution(x, params["kernel"]),
+        "three products": products,
+        "convolution": convolution,
     }
-    for form, function in forms.items():
-        # Halved, because a chain of residuals would grow without bound.
-        halved = lambda x, params, f=function: f(x, params) / 2
-        measured(
-            report, "temporal convolution", name, form, flops, expected / 2, halved, x_FHWC, params
-        )
+
+    def halved(function: Callable[[jax.Array, Any], jax.Array]) -> Callable[..., jax.Array]:
+        """A chain of residuals would grow without bound."""
+        return lambda x, params: function(x, params) / 2
+
+    table, operands = "temporal convolution", (x_FHWC, params)
+    return [
+        Case(table, name, form, flops, halved(function), operands, halved(products))
+        for form, function in forms.items()
+    ]
 
 
-def in_float32(function: Callable[..., jax.Array], *args: jax.Array) -> np.ndarray:
+def in_float32(function: Callable[..., jax.Array], *operands: Any) -> np.ndarray:
     """Evaluates the function on the same values in float32 with full precision."""
     with jax.default_matmul_precision("highest"):
-        return np.asarray(jax.jit(function)(*(x.astype(jnp.float32) for x in args)))
+        upcast = jax.tree.map(lambda x: x.astype(jnp.float32), operands)
+        return np.asarray(jax.jit(function)(*upcast))
 
 
-def measured(
-    report: Report, table: str, name: str, form: str, flops: float, expected: np.ndarray | None,
-    function: Callable[..., jax.Array], x: jax.Array, *operands: Any,
-) -> None:  # fmt: skip
-    """Adds a row for one form, or a note with the error of a kernel that rejects these sizes."""
-    try:
-        error = None
-        if expected is not None:
-            error = difference(
-                jax.jit(function)(x, *operands).astype(jnp.float32), expected
-            ).relative
-        count = 2 if report.dry_run else int(np.clip(_CHAIN_FLOPS / flops, 4, 400))
-        seconds = chained_seconds(function, count, x, *operands)
-    except (ValueError, NotImplementedError, RuntimeError) as refusal:
-        report.note(f"{table}, {name}, {form}: {first_lines(refusal)}")
-        return
-    report.add(
-        table, sizes=name, form=form, ms=seconds * 1e3, tflops=flops / seconds / 1e12, error=error
-    )
-
-
-def peer(
-    report: Report, table: str, name: str, flops: float, expected: np.ndarray,
-    call: Callable[[], Any], result: np.ndarray,
-) -> None:  # fmt: skip
-    """Adds the row of PyTorch."""
-    seconds = median_seconds(call)
-    report.add(
-        table, sizes=name, form="torch", ms=seconds * 1e3, tflops=flops / seconds / 1e12,
-        error=difference(result, expected).relative,
-    )  # fmt: skip
+def peer(report: Report, case: Case) -> None:
+    """Adds the row of PyTorch for attention or a convolution."""
+    arrays = [np.asarray(x, np.float32) for x in jax.tree.leaves(case.operands)]
+    if case.table == "attention":
+        call, result = torch_peers.attention(*arrays)
+    else:
+        x_NHWC, _, kernel_HWIO = arrays  # parameters in the order of their names
+        call, result = torch_peers.convolution(x_NHWC, kernel_HWIO)
+    assert case.plain is not None
+    error = difference(result, in_float32(case.plain, *case.operands)).relative
+    row(report, case, "torch", median_seconds(call), error)

@@ -1,19 +1,23 @@
 """Training steps of `paper`'s parts at the largest batch that fits: time, MFU, memory."""
 
 import dataclasses
+import functools
 import math
-from typing import Any
+import statistics
+import time
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
 from benchmarks.accelerator import planned
 from benchmarks.accelerator.measure import (
+    Compiled,
     compiled,
-    median_seconds,
     memory_limit,
     process_peak_gib,
     random_like,
+    together,
 )
 from benchmarks.accelerator.results import Report, first_lines
 from videogen_jax import layout, sharding
@@ -28,6 +32,7 @@ from videogen_jax.training.task import Task
 PARTS = ("stage-1", "stage-2", "stage-3", "refiner", "video-decoder")
 _GIB = 2**30
 _TRIES, _MARGIN = 4, 0.97  # a batch that needs more than this share of the memory is not run
+_RESERVE = 45.0  # seconds for each of the remaining parts, before another batch is compiled
 _CPU_LIMIT = 2.0**31  # bytes, in a dry run
 
 
@@ -41,18 +46,41 @@ class Tried:
     seconds: float = math.nan  # time of a step
 
 
+class Step(NamedTuple):
+    """A part's training step, compiled for a batch."""
+
+    task: Task
+    optimizer: Any
+    batch: Any  # its shapes
+    program: Compiled
+
+
+Steps = dict[tuple[str, int], Step | None]  # by preset and batch
+
+
 def run(report: Report) -> None:
-    """Adds the tables `steps` (every batch tried) and `largest` (one batch for each part)."""
-    for part in ("flow",) if report.dry_run else PARTS:
-        preset = f"{'tiny' if report.dry_run else 'paper'}-{part}"
-        report.attempt(preset, largest_batch, report, preset, needs=60)
+    """Adds the tables `steps` (every batch tried) and `largest` (one batch for each part).
 
-
-def largest_batch(report: Report, preset: str) -> None:
-    """Searches for the largest batch, starting from the predicted one, and adds its row."""
+    The batches that are predicted to be the largest are compiled at the same time, before the
+    first step is timed.
+    """
+    presets = ["tiny-flow"] if report.dry_run else [f"paper-{part}" for part in PARTS]
     limit = (memory_limit() or _CPU_LIMIT) * _MARGIN
+    first = {preset: planned_batch(preset, limit) for preset in presets}
+    compile_ = functools.partial(functools.partial, report.attempt)
+    steps = together(compile_(p, compiled_step, p, batch) for p, batch in first.items())
+    known = dict(zip(first.items(), steps, strict=True))
+    for later, preset in zip(reversed(range(len(presets))), presets, strict=True):
+        search = functools.partial(largest_batch, reserve=_RESERVE * (1 + later))
+        report.attempt(preset, search, report, preset, limit, known, needs=20)
+
+
+def largest_batch(
+    report: Report, preset: str, limit: float, known: Steps, *, reserve: float
+) -> None:
+    """Searches for the largest batch, starting from the predicted one, and adds its row."""
     found, refused = search_batch(
-        lambda batch: try_batch(report, preset, batch, limit),
+        lambda batch: try_batch(report, preset, batch, limit, known, reserve),
         planned_batch(preset, limit),
         limit,
         max_tries=1 if report.dry_run else _TRIES,
@@ -73,31 +101,42 @@ def largest_batch(report: Report, preset: str) -> None:
     )
 
 
-def try_batch(report: Report, preset: str, batch: int, limit: float) -> Tried:
-    """Compiles the run's step for a batch, times it if it fits, and adds a row to `steps`."""
+def compiled_step(preset: str, batch: int) -> Step:
+    """Compiles the step of a run of `paper` or `tiny` for a batch, on one device."""
     config = dataclasses.replace(RUNS[preset], batch_size=batch)
-    if batch > 1 and not report.dry_run and report.left() < 60:
-        report.note(f"{preset}, batch {batch}: not tried, {report.left():.0f} s were left")
-        return Tried(batch, math.nan, False)
     task, optimizer = abstract_task(config), make_optimizer(config.optim, config.steps)
-    mesh = sharding.make_mesh(config.mesh, jax.devices()[:1])
-    with layout.activate(mesh):
+    with layout.activate(sharding.make_mesh(config.mesh, jax.devices()[:1])):
         step = make_step(task, optimizer, config.loop.ema_decay, step_options(config))
         shapes = jax.eval_shape(lambda: init_state(optimizer, task.init(jax.random.key(0))))
-        args = shapes, task.frozen, batch_shapes(config), jax.eval_shape(lambda: jax.random.key(0))
-        program = compiled(step, *args, donate_argnums=0)
-        row: dict[str, Any] = {
-            "run": preset, "batch": batch, "compile_seconds": program.seconds,
-            "compiler_gib": program.peak / _GIB, "tflop": program.flops / 1e12,
-        }  # fmt: skip
-        if program.peak > limit:
-            report.add("steps", **row, ms=None, tflops=None, mfu=None, loss=None)
-            return Tried(batch, program.peak, False)
-        try:
-            seconds, loss = timed(program.run, task, optimizer, batch_shapes(config))
-        except jax.errors.JaxRuntimeError as error:  # out of memory
-            report.note(f"{preset}, batch {batch}: {first_lines(error)}")
-            return Tried(batch, program.peak, False)
+        key = jax.eval_shape(lambda: jax.random.key(0))
+        args = shapes, task.frozen, batch_shapes(config), key
+        return Step(task, optimizer, batch_shapes(config), compiled(step, *args, donate_argnums=0))
+
+
+def try_batch(
+    report: Report, preset: str, batch: int, limit: float, known: Steps, reserve: float
+) -> Tried:
+    """Times a step of this batch if it fits, and adds a row to `steps`.
+
+    A batch that is not among the `known` ones is compiled, if `reserve` seconds are left.
+    """
+    if (preset, batch) not in known and not report.dry_run and report.left() < reserve:
+        report.note(f"{preset}, batch {batch}: not tried, {report.left():.0f} s were left")
+        return Tried(batch, math.nan, False)
+    step = known.get((preset, batch)) or compiled_step(preset, batch)
+    program = step.program
+    row: dict[str, Any] = {
+        "run": preset, "batch": batch, "compile_seconds": program.seconds,
+        "compiler_gib": program.peak / _GIB, "tflop": program.flops / 1e12,
+    }  # fmt: skip
+    if program.peak > limit:
+        report.add("steps", **row, ms=None, tflops=None, mfu=None, loss=None)
+        return Tried(batch, program.peak, False)
+    try:
+        seconds, loss = timed(step)
+    except jax.errors.JaxRuntimeError as error:  # out of memory
+        report.note(f"{preset}, batch {batch}: {first_lines(error)}")
+        return Tried(batch, program.peak, False)
     if not math.isfinite(loss):
         report.fail(f"{preset}, batch {batch}", "the loss is not finite")
     tflops, ceiling = program.flops / seconds / 1e12, report.ceiling("tflops")
@@ -106,19 +145,21 @@ def try_batch(report: Report, preset: str, batch: int, limit: float) -> Tried:
     return Tried(batch, program.peak, True, seconds)
 
 
-def timed(step: Any, task: Task, optimizer: Any, batch: Any) -> tuple[float, float]:
+def timed(step: Step) -> tuple[float, float]:
     """Returns the seconds of a step, which donates its state, and the last loss."""
-    params = jax.device_put(random_like(jax.eval_shape(task.init, jax.random.key(0))))
-    state = jax.jit(lambda params: init_state(optimizer, params), donate_argnums=0)(params)
-    frozen, batch = jax.device_put((random_like(task.frozen), random_like(batch)))
-    key, metrics = jax.random.key(0), {}
-
-    def one() -> jax.Array:
-        nonlocal state, metrics
-        state, metrics = step(state, frozen, batch, key)
-        return metrics["loss"]
-
-    return median_seconds(one, groups=3, group_seconds=0.2), float(np.asarray(metrics["loss"]))
+    params = jax.device_put(random_like(jax.eval_shape(step.task.init, jax.random.key(0))))
+    init = jax.jit(lambda params: init_state(step.optimizer, params), donate_argnums=0)
+    state = init(params)
+    frozen, batch = jax.device_put((random_like(step.task.frozen), random_like(step.batch)))
+    key, metrics, times = jax.random.key(0), {}, []
+    began = time.perf_counter()
+    # The first step may allocate. Small steps are repeated, large ones take seconds.
+    while len(times) < 3 or (sum(times) < 0.5 and len(times) < 50):
+        state, metrics = step.program.run(state, frozen, batch, key)
+        jax.block_until_ready(metrics["loss"])
+        times.append(time.perf_counter() - began)
+        began = time.perf_counter()
+    return statistics.median(times[1:]), float(np.asarray(metrics["loss"]))
 
 
 def planned_bytes(preset: str, batch: int) -> float | None:

@@ -1,5 +1,6 @@
 """Times Stable Diffusion 1.5's UNet and decoder in bfloat16, alternating with diffusers."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -8,7 +9,7 @@ import jax.numpy as jnp
 
 from benchmarks.accelerator import networks, torch_peers
 from benchmarks.accelerator.dry_model import dry_model
-from benchmarks.accelerator.measure import alternate, compiled, random_like
+from benchmarks.accelerator.measure import Compiled, alternate, compiled, random_like, together
 from benchmarks.accelerator.results import Report
 from videogen_jax.config import ModelConfig
 from videogen_jax.configs.paper import PAPER
@@ -20,26 +21,40 @@ _GIB = 2**30
 def run(report: Report) -> None:
     """Adds the tables `UNet`, `decoder` and `peers' memory`."""
     model = dry_model() if report.dry_run else PAPER
-    batches = (1,) if report.dry_run else (1, 8, 16)
-    images = (1,) if report.dry_run else (1, 16)
     peers = report.attempt("diffusers", peer_models, report, model, needs=60) or {}
+    # Only the UNet is compiled by torch.compile.
+    decoders = {name: peer for name, peer in peers.items() if "compiled" not in name}
+    sizes = [("UNet", batch) for batch in ((1,) if report.dry_run else (1, 8, 16))]
+    sizes += [("decoder", images) for images in ((1,) if report.dry_run else (1, 16))]
     shapes = component_shapes(model, "image_unet", "autoencoder")
-    params = jax.device_put(random_like(shapes["image_unet"], jnp.bfloat16))
-    for batch in batches:
-        network = networks.unet("image_unet", model, model.image, jnp.bfloat16, batch=batch)
-        calls = {name: peer.unet(batch) for name, peer in peers.items()}
-        report.attempt(
-            f"UNet, batch {batch}", measure, report, "UNet", batch, network, params, calls, needs=45
+    params = {
+        "UNet": jax.device_put(random_like(shapes["image_unet"], jnp.bfloat16)),
+        "decoder": jax.device_put(random_like(shapes["autoencoder"], jnp.bfloat16)),
+    }
+    built = [
+        networks.unet("image_unet", model, model.image, jnp.bfloat16, batch=batch)
+        if table == "UNet"
+        else networks.autoencoder(model, jnp.bfloat16, "decode", batch=batch)
+        for table, batch in sizes
+    ]
+    programs = together(
+        functools.partial(
+            report.attempt, f"{table}, {batch}", compiled, network.apply, params[table],
+            *network.inputs,
         )
-    params = jax.device_put(random_like(shapes["autoencoder"], jnp.bfloat16))
-    for batch in images:
-        network = networks.autoencoder(model, jnp.bfloat16, "decode", batch=batch)
-        # Only the UNet is compiled by torch.compile.
-        calls = {n: peer.decode(batch) for n, peer in peers.items() if "compiled" not in n}
-        report.attempt(
-            f"decoder, {batch} images", measure, report, "decoder", batch, network, params, calls,
-            needs=30,
-        )  # fmt: skip
+        for (table, batch), network in zip(sizes, built, strict=True)
+    )  # fmt: skip
+    for (table, batch), network, program in zip(sizes, built, programs, strict=True):
+        calls = (
+            {name: peer.unet(batch) for name, peer in peers.items()}
+            if table == "UNet"
+            else {name: peer.decode(batch) for name, peer in decoders.items()}
+        )
+        if program is not None:
+            args = params[table], *jax.device_put(network.inputs)
+            report.attempt(
+                f"{table}, {batch}", measure, report, table, batch, program, args, calls, needs=10
+            )
     if peers:
         peak = torch_peers.Diffusers.memory_peak()
         gib = None if peak is None else peak / _GIB
@@ -61,16 +76,14 @@ def measure(
     report: Report,
     table: str,
     batch: int,
-    network: networks.Network,
-    params: Any,
+    program: Compiled,
+    args: tuple[Any, ...],
     peers: dict[str, Callable[[], Any]],
 ) -> None:
     """Adds the rows of one batch: ours and those of the peers, timed alternately."""
-    inputs = jax.device_put(network.inputs)
-    program = compiled(network.apply, params, *inputs)
-    if not jnp.isfinite(program.run(params, *inputs)).all():
+    if not jnp.isfinite(program.run(*args)).all():
         report.fail(f"{table}, batch {batch}", "values that are not finite")
-    times = alternate({"ours": lambda: program.run(params, *inputs), **peers})
+    times = alternate({"ours": lambda: program.run(*args), **peers})
     ceiling = report.ceiling("tflops")
     for form, (seconds, *each) in times.items():
         ratios = sorted(theirs / our for theirs, our in zip(each, times["ours"][1:], strict=True))
