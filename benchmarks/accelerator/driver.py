@@ -28,6 +28,9 @@ NEEDED = (
 OPTIONAL = ("av", "grain", "tyro", "tensorboardX", "diffusers", "torch")
 # On the CPU; without most optimizations, compilation takes half the time.
 _DRY_RUN = {"JAX_PLATFORMS": "cpu", "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
+# XLA tries several kernels for each product and convolution. Higher levels than 1 also compare their
+# results, which takes longer.
+_XLA_FLAGS = "--xla_gpu_autotune_level=1"
 _GRACE = 10.0  # seconds that a part may exceed its limit before it is killed
 
 
@@ -127,6 +130,7 @@ def _environment(part: Part, out: Path, dry_run: bool) -> dict[str, str]:
     }
     return {
         **os.environ,
+        "XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} {_XLA_FLAGS}".strip(),
         "PYTHONDONTWRITEBYTECODE": "1",
         "PYTHONUNBUFFERED": "1",
         "TOKENIZERS_PARALLELISM": "false",

@@ -1,12 +1,10 @@
 """Functions shared by all parts: timing, memory, random arrays and differences."""
 
 import math
-import os
 import statistics
 import time
-from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NamedTuple, TypeVar
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -17,18 +15,7 @@ from videogen_jax.training.telemetry.flops import count_flops
 from videogen_jax.training.telemetry.throughput import peak_memory
 
 Call = Callable[[], Any]  # returns arrays without waiting for them to be computed
-Result = TypeVar("Result")
 _POOL = 2**22
-_THREADS = 12  # programs that are compiled at the same time
-
-
-def together(calls: Iterable[Callable[[], Result]]) -> list[Result]:
-    """Returns the results of calls that run in threads, in order.
-
-    For compilation and comparisons. What is timed has the machine for itself.
-    """
-    with ThreadPoolExecutor(min(_THREADS, os.cpu_count() or 1)) as pool:
-        return [future.result() for future in [pool.submit(call) for call in calls]]
 
 
 def median_seconds(call: Call, *, groups: int = 5, group_seconds: float = 0.05) -> float:

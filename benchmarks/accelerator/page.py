@@ -55,6 +55,8 @@ def _run(name: str, results: Mapping[str, Any]) -> str:
         f"{about['python']}: {versions}.",
         f"Not installed: {', '.join(missing) or 'nothing'}.",
     ]
+    if remark := about.get("remark"):  # written by hand after the run
+        lines += ["", remark]
     for part in PARTS.values():
         if part.name in results["parts"]:
             lines += _part(part.name, part.about, results["parts"][part.name])

@@ -150,11 +150,12 @@ def test_programs_for_nvidia_gpus_use_cudnn_and_those_for_other_platforms_do_not
         (8, 264, jnp.bfloat16, False),  # the autoencoder's single head is wider
         (8, 12, jnp.bfloat16, False),  # not a multiple of 8
         (7, 16, jnp.bfloat16, False),  # short: frames or text
+        (9, 16, jnp.bfloat16, False),  # odd
         (8, 16, jnp.float32, False),
     ],
 )
 def test_what_cudnn_takes(on_hopper, keys, width, dtype, usable):
-    q, k = jnp.zeros((1, 9, 1, width), dtype), jnp.zeros((1, keys, 1, width), dtype)
+    q, k = jnp.zeros((1, 10, 1, width), dtype), jnp.zeros((1, keys, 1, width), dtype)
     assert cudnn.usable(q, k) == usable
 
 

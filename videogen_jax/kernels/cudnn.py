@@ -19,10 +19,11 @@ def usable(q_BTND: jax.Array, k_BSND: jax.Array) -> bool:
     When a program is compiled for a GPU on a machine without one, this is False, since JAX cannot
     find cuDNN there.
     """
-    width = q_BTND.shape[-1]
+    (_, queries, _, width), keys = q_BTND.shape, k_BSND.shape[1]
     return (
         q_BTND.dtype in (jnp.bfloat16, jnp.float16)
-        and k_BSND.shape[1] >= MIN_KEYS
+        and keys >= MIN_KEYS
+        and queries % 2 == keys % 2 == 0  # the backward pass refuses odd lengths
         and width % 8 == 0
         and width <= _widest_head()
     )

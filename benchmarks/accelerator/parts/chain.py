@@ -13,9 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks.accelerator.dry_model import dry_model
-from benchmarks.accelerator.measure import process_peak_gib, random_like, together
+from benchmarks.accelerator.measure import process_peak_gib, random_like
 from benchmarks.accelerator.results import Report
-from videogen_jax.config import DenoiserConfig
 from videogen_jax.configs.paper import PAPER
 from videogen_jax.models.components import component_shapes
 from videogen_jax.pipeline import noise
@@ -30,12 +29,19 @@ _ROUNDS_SHARE = 0.7  # of the time that is left
 
 
 def run(report: Report) -> None:
-    """Adds the tables `compilation`, `chain` (a row for each part) and `rounds`."""
+    """Adds the tables `chain` (a row for each part) and `rounds`."""
     report.attempt("chain", lambda: Chain(report).run(), needs=60)
 
 
+def timed(call: Callable[[], Any]) -> tuple[float, Any]:
+    """Returns the seconds of a call and its result."""
+    began = time.perf_counter()
+    result = jax.block_until_ready(call())
+    return time.perf_counter() - began, result
+
+
 class Chain:
-    """Compiles every part of the chain at the same time, by a call with one step; then times them.
+    """Times every part of the chain: a call with one step, which compiles, then a full call.
 
     The rounds of temporal super-resolution take fewer steps where time is short, which a note says:
     the time of a step does not depend on their number.
@@ -49,14 +55,14 @@ class Chain:
         self._decoder = FrameDecoder(model.autoencoder, DTYPE)
         self._keys_B = noise.sample_keys(np.uint32(0), jnp.arange(1))
         self._fps_B = jnp.full(1, model.fps)
-        shapes = component_shapes(model)
-        drawn = together(functools.partial(random_like, shapes[name], DTYPE) for name in shapes)
-        self._params: dict[str, Any] = dict(zip(shapes, map(jax.device_put, drawn), strict=True))
+        self._params: dict[str, Any] = {
+            name: jax.device_put(random_like(shape, DTYPE))
+            for name, shape in component_shapes(model).items()
+        }
         tokens_BT = jnp.ones((1, model.text_encoder.max_length), jnp.int32)
         self._prompts = self._cascade.encode_prompts(self._params, tokens_BT, tokens_BT)
 
     def run(self) -> None:
-        self._compile()
         reference_BHWC = self._row("image", self._steps, lambda steps: self._image(steps))
         clip_BFHWZ = None
         for stage in range(1, len(self._model.stages) + 1):
@@ -66,36 +72,13 @@ class Chain:
                     stage, reference_BHWC, below, steps
                 ),
             )  # fmt: skip
-        self._row("video decoder", 1, lambda _: self._decoder(self._params, clip_BFHWZ))
+        self._decode("video decoder", clip_BFHWZ)
         long_BFHWZ = self._report.attempt("temporal SR", self._rounds, clip_BFHWZ, needs=20)
         if long_BFHWZ is not None:
-            decode = lambda _: self._decoder(self._params, long_BFHWZ)
-            self._report.attempt("the long clip", self._row, "long video decoder", 1, decode)
+            self._report.attempt("the long clip", self._decode, "long video decoder", long_BFHWZ)
 
-    def _compile(self) -> None:
-        """Calls every part with one step and inputs of the right shapes."""
-        model, latents = self._model, self._latents
-        pixels = jnp.zeros((1, model.image.resolution, model.image.resolution, 3), jnp.uint8)
-        last = model.stages[-1]
-        calls: dict[str, Callable[[], Any]] = {
-            "video decoder": lambda: self._decoder(self._params, latents(last)),
-            "temporal SR": lambda: self._interpolate(latents(last), 1, 1),
-            "image": lambda: self._image(1),
-        }
-        for stage in range(1, len(model.stages) + 1):
-            below = latents(model.stages[stage - 2]) if stage > 1 else None
-            calls[f"stage {stage}"] = functools.partial(self._stage, stage, pixels, below, 1)
-        together(functools.partial(self._first, part, call) for part, call in calls.items())
-
-    def _first(self, part: str, call: Callable[[], Any]) -> None:
-        began = time.perf_counter()
-        jax.block_until_ready(call())
-        self._report.add("compilation", part=part, seconds=time.perf_counter() - began)
-
-    def _latents(self, part: DenoiserConfig) -> jax.Array:
-        size, channels = self._model.latent_size(part.resolution), part.unet.out_channels
-        shape = (1, self._model.num_frames, size, size, channels)
-        return jax.random.normal(jax.random.key(1), shape)
+    def _decode(self, part: str, clip_BFHWZ: Any) -> None:
+        self._row(part, 1, lambda _: self._decoder(self._params, clip_BFHWZ))
 
     def _image(self, steps: int) -> jax.Array:
         return self._cascade.sample_image(self._params, self._prompts, self._keys_B, steps=steps)
@@ -115,30 +98,27 @@ class Chain:
         )  # fmt: skip
 
     def _row(self, part: str, steps: int, call: Callable[[int], Any]) -> Any:
-        """Calls the compiled part with all steps and adds its time."""
-        began = time.perf_counter()
-        result = jax.block_until_ready(call(steps))
-        self._add(part, time.perf_counter() - began, steps)
+        """Calls the part with one step, then with all steps, and adds a row with both times."""
+        first, _ = timed(functools.partial(call, 1))
+        seconds, result = timed(functools.partial(call, steps))
+        self._add(part, first, seconds, steps)
         self._check(part, result)
         return result
 
     def _rounds(self, clip_BFHWZ: Any) -> Any:
         """Times three rounds step by step; each has twice as many pieces as the one before."""
         ticks: list[float] = []
-        began = time.perf_counter()
-        jax.block_until_ready(self._interpolate(clip_BFHWZ, 1, 1, lambda _: None))
-        step = time.perf_counter() - began
-        pieces = 2**ROUNDS - 1
-        limit = self._report.left() * _ROUNDS_SHARE
-        steps = max(1, min(self._steps, int(limit / (pieces * step))))
+        tick = lambda _: ticks.append(time.perf_counter())
+        first, _ = timed(lambda: self._interpolate(clip_BFHWZ, 1, 1, tick))
+        step, _ = timed(lambda: self._interpolate(clip_BFHWZ, 1, 1, tick))
+        time_left = self._report.left() * _ROUNDS_SHARE
+        steps = max(1, min(self._steps, int(time_left / ((2**ROUNDS - 1) * step))))
         if steps < self._steps:
             self._report.note(f"temporal SR: {steps} steps a piece, not {self._steps}")
+        ticks.clear()
         began = time.perf_counter()
-        call = lambda steps: self._interpolate(
-            clip_BFHWZ, steps, ROUNDS, lambda _: ticks.append(time.perf_counter())
-        )
-        result = jax.block_until_ready(call(steps))
-        self._add(f"temporal SR, {ROUNDS} rounds", time.perf_counter() - began, len(ticks))
+        seconds, result = timed(lambda: self._interpolate(clip_BFHWZ, steps, ROUNDS, tick))
+        self._add(f"temporal SR, {ROUNDS} rounds", first, seconds, len(ticks))
         self._check("temporal SR", result)
         done, frames = 0, clip_BFHWZ.shape[1]
         for number in range(1, ROUNDS + 1):
@@ -149,10 +129,11 @@ class Chain:
             )
         return result
 
-    def _add(self, part: str, seconds: float, steps: int) -> None:
+    def _add(self, part: str, first: float, seconds: float, steps: int) -> None:
         self._report.add(
             "chain",
             part=part,
+            first_call_seconds=first,
             seconds=seconds,
             steps=steps,
             ms_per_step=seconds / steps * 1e3,

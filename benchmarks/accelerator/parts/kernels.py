@@ -5,7 +5,6 @@ in a queue of launches (`torch`). Errors are relative to the plain formula in fl
 Axes: B batch, T queries, S keys, N heads, D features of a head, H height, W width, C channels.
 """
 
-import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -14,13 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks.accelerator import torch_peers
-from benchmarks.accelerator.measure import (
-    Compiled,
-    chained,
-    difference,
-    median_seconds,
-    together,
-)
+from benchmarks.accelerator.measure import chained, difference, median_seconds
 from benchmarks.accelerator.results import Report, first_lines
 from videogen_jax.kernels import blocked, cudnn
 from videogen_jax.kernels.attention import attention
@@ -70,19 +63,8 @@ class Case(NamedTuple):
         return f"{self.table}, {self.sizes}, {self.form}"
 
 
-class Ready(NamedTuple):
-    """A case that is compiled, with its error relative to the plain formula in float32."""
-
-    chain: Compiled
-    count: int  # applications in the chain
-    error: float | None
-
-
 def run(report: Report) -> None:
-    """Adds the tables `attention`, `convolution` and `temporal convolution`.
-
-    All programs are compiled at the same time, before the first is timed.
-    """
+    """Adds the tables `attention`, `convolution` and `temporal convolution`."""
     attentions, convolutions, temporal = ATTENTION, CONVOLUTIONS, TEMPORAL
     if report.dry_run:
         attentions = {"16 pixels": (1, 16, 0, 2, 8), "16 pixels to text": (1, 16, 7, 2, 8)}
@@ -90,35 +72,29 @@ def run(report: Report) -> None:
     cases = [case for name, sizes in attentions.items() for case in attend(name, *sizes)]
     cases += [convolve(name, *sizes) for name, sizes in convolutions.items()]
     cases += [case for name, sizes in temporal.items() for case in over_frames(name, *sizes)]
-    prepared = together(functools.partial(prepare, report, case) for case in cases)
-    for case, ready in zip(cases, prepared, strict=True):
-        if ready is not None:
-            report.attempt(case.name, measured, report, case, ready, needs=1)
     if reason := torch_peers.missing():
         report.note(f"PyTorch is not compared: {reason}")
-        return
     for case in cases:
-        if case.form == "ours" and case.table in ("attention", "convolution"):
-            report.attempt(f"{case.name}, torch", peer, report, case, needs=5)
+        report.attempt(case.name, measured, report, case)
+        peers = case.form == "ours" and case.table in ("attention", "convolution")
+        if peers and not torch_peers.missing():
+            report.attempt(f"{case.name}, torch", peer, report, case)
 
 
-def prepare(report: Report, case: Case) -> Ready | None:
-    """Compiles a case; a kernel that rejects these sizes becomes a note with its error."""
+def measured(report: Report, case: Case) -> None:
+    """Adds the row of a case; a kernel that rejects these sizes becomes a note with its error."""
     count = 2 if report.dry_run else int(np.clip(_CHAIN_FLOPS / case.flops, 4, 400))
     try:
         error = None
         if case.plain is not None:
             found = jax.jit(case.function)(*case.operands).astype(jnp.float32)
             error = difference(found, in_float32(case.plain, *case.operands)).relative
-        return Ready(chained(case.function, count, *case.operands), count, error)
+        chain = chained(case.function, count, *case.operands).run
+        seconds = median_seconds(lambda: chain(*case.operands)) / count
     except (ValueError, NotImplementedError, RuntimeError) as refusal:
-        return report.note(f"{case.name}: {first_lines(refusal)}")
-
-
-def measured(report: Report, case: Case, ready: Ready) -> None:
-    """Adds the row of a case."""
-    seconds = median_seconds(lambda: ready.chain.run(*case.operands)) / ready.count
-    row(report, case, case.form, seconds, ready.error)
+        report.note(f"{case.name}: {first_lines(refusal)}")
+    else:
+        row(report, case, case.form, seconds, error)
 
 
 def row(report: Report, case: Case, form: str, seconds: float, error: float | None) -> None:

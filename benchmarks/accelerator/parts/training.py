@@ -1,7 +1,6 @@
 """Training steps of `paper`'s parts at the largest batch that fits: time, MFU, memory."""
 
 import dataclasses
-import functools
 import math
 import statistics
 import time
@@ -17,7 +16,6 @@ from benchmarks.accelerator.measure import (
     memory_limit,
     process_peak_gib,
     random_like,
-    together,
 )
 from benchmarks.accelerator.results import Report, first_lines
 from videogen_jax import layout, sharding
@@ -32,7 +30,7 @@ from videogen_jax.training.task import Task
 PARTS = ("stage-1", "stage-2", "stage-3", "refiner", "video-decoder")
 _GIB = 2**30
 _TRIES, _MARGIN = 4, 0.97  # a batch that needs more than this share of the memory is not run
-_RESERVE = 45.0  # seconds for each of the remaining parts, before another batch is compiled
+_RESERVE = 60.0  # seconds for a part, to compile and time one batch
 _CPU_LIMIT = 2.0**31  # bytes, in a dry run
 
 
@@ -55,36 +53,29 @@ class Step(NamedTuple):
     program: Compiled
 
 
-Steps = dict[tuple[str, int], Step | None]  # by preset and batch
-
-
 def run(report: Report) -> None:
-    """Adds the tables `steps` (every batch tried) and `largest` (one batch for each part).
-
-    The batches that are predicted to be the largest are compiled at the same time, before the
-    first step is timed.
-    """
+    """Adds the tables `steps` (every batch tried) and `largest` (one batch for each part)."""
     presets = ["tiny-flow"] if report.dry_run else [f"paper-{part}" for part in PARTS]
-    limit = (memory_limit() or _CPU_LIMIT) * _MARGIN
-    first = {preset: planned_batch(preset, limit) for preset in presets}
-    compile_ = functools.partial(functools.partial, report.attempt)
-    steps = together(compile_(p, compiled_step, p, batch) for p, batch in first.items())
-    known = dict(zip(first.items(), steps, strict=True))
     for later, preset in zip(reversed(range(len(presets))), presets, strict=True):
-        search = functools.partial(largest_batch, reserve=_RESERVE * (1 + later))
-        report.attempt(preset, search, report, preset, limit, known, needs=20)
+        reserve = _RESERVE * (1 + later)
+        report.attempt(preset, largest_batch, report, preset, reserve, needs=_RESERVE)
 
 
-def largest_batch(
-    report: Report, preset: str, limit: float, known: Steps, *, reserve: float
-) -> None:
-    """Searches for the largest batch, starting from the predicted one, and adds its row."""
-    found, refused = search_batch(
-        lambda batch: try_batch(report, preset, batch, limit, known, reserve),
-        planned_batch(preset, limit),
-        limit,
-        max_tries=1 if report.dry_run else _TRIES,
-    )
+def largest_batch(report: Report, preset: str, reserve: float) -> None:
+    """Searches for the largest batch, starting from the predicted one, and adds its row.
+
+    Another batch is compiled only while more than `reserve` seconds are left.
+    """
+    limit = (memory_limit() or _CPU_LIMIT) * _MARGIN
+    first = planned_batch(preset, limit)
+
+    def attempt(batch: int) -> Tried:
+        if batch == first or report.left() >= reserve:
+            return try_batch(report, preset, batch, limit)
+        report.note(f"{preset}, batch {batch}: not tried, {report.left():.0f} s were left")
+        return Tried(batch, math.nan, False)
+
+    found, refused = search_batch(attempt, first, limit, max_tries=1 if report.dry_run else _TRIES)
     if found is None:
         report.fail(preset, f"no batch fits, the smallest tried is {refused}")
         return
@@ -113,17 +104,9 @@ def compiled_step(preset: str, batch: int) -> Step:
         return Step(task, optimizer, batch_shapes(config), compiled(step, *args, donate_argnums=0))
 
 
-def try_batch(
-    report: Report, preset: str, batch: int, limit: float, known: Steps, reserve: float
-) -> Tried:
-    """Times a step of this batch if it fits, and adds a row to `steps`.
-
-    A batch that is not among the `known` ones is compiled, if `reserve` seconds are left.
-    """
-    if (preset, batch) not in known and not report.dry_run and report.left() < reserve:
-        report.note(f"{preset}, batch {batch}: not tried, {report.left():.0f} s were left")
-        return Tried(batch, math.nan, False)
-    step = known.get((preset, batch)) or compiled_step(preset, batch)
+def try_batch(report: Report, preset: str, batch: int, limit: float) -> Tried:
+    """Compiles the step for a batch, times it if it fits, and adds a row to `steps`."""
+    step = compiled_step(preset, batch)
     program = step.program
     row: dict[str, Any] = {
         "run": preset, "batch": batch, "compile_seconds": program.seconds,

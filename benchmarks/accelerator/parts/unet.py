@@ -1,7 +1,5 @@
 """Times Stable Diffusion 1.5's UNet and decoder in bfloat16, alternating with diffusers."""
 
-import functools
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -9,7 +7,7 @@ import jax.numpy as jnp
 
 from benchmarks.accelerator import networks, torch_peers
 from benchmarks.accelerator.dry_model import dry_model
-from benchmarks.accelerator.measure import Compiled, alternate, compiled, random_like, together
+from benchmarks.accelerator.measure import alternate, compiled, random_like
 from benchmarks.accelerator.results import Report
 from videogen_jax.config import ModelConfig
 from videogen_jax.configs.paper import PAPER
@@ -31,30 +29,10 @@ def run(report: Report) -> None:
         "UNet": jax.device_put(random_like(shapes["image_unet"], jnp.bfloat16)),
         "decoder": jax.device_put(random_like(shapes["autoencoder"], jnp.bfloat16)),
     }
-    built = [
-        networks.unet("image_unet", model, model.image, jnp.bfloat16, batch=batch)
-        if table == "UNet"
-        else networks.autoencoder(model, jnp.bfloat16, "decode", batch=batch)
-        for table, batch in sizes
-    ]
-    programs = together(
-        functools.partial(
-            report.attempt, f"{table}, {batch}", compiled, network.apply, params[table],
-            *network.inputs,
-        )
-        for (table, batch), network in zip(sizes, built, strict=True)
-    )  # fmt: skip
-    for (table, batch), network, program in zip(sizes, built, programs, strict=True):
-        calls = (
-            {name: peer.unet(batch) for name, peer in peers.items()}
-            if table == "UNet"
-            else {name: peer.decode(batch) for name, peer in decoders.items()}
-        )
-        if program is not None:
-            args = params[table], *jax.device_put(network.inputs)
-            report.attempt(
-                f"{table}, {batch}", measure, report, table, batch, program, args, calls, needs=10
-            )
+    for table, batch in sizes:
+        among = peers if table == "UNet" else decoders
+        args = report, model, table, batch, params[table], among
+        report.attempt(f"{table}, {batch}", measure, *args, needs=35)
     if peers:
         peak = torch_peers.Diffusers.memory_peak()
         gib = None if peak is None else peak / _GIB
@@ -74,16 +52,24 @@ def peer_models(report: Report, model: ModelConfig) -> dict[str, torch_peers.Dif
 
 def measure(
     report: Report,
+    model: ModelConfig,
     table: str,
     batch: int,
-    program: Compiled,
-    args: tuple[Any, ...],
-    peers: dict[str, Callable[[], Any]],
+    params: Any,
+    peers: dict[str, torch_peers.Diffusers],
 ) -> None:
     """Adds the rows of one batch: ours and those of the peers, timed alternately."""
+    if table == "UNet":
+        network = networks.unet("image_unet", model, model.image, jnp.bfloat16, batch=batch)
+        calls = {name: peer.unet(batch) for name, peer in peers.items()}
+    else:
+        network = networks.autoencoder(model, jnp.bfloat16, "decode", batch=batch)
+        calls = {name: peer.decode(batch) for name, peer in peers.items()}
+    args = params, *jax.device_put(network.inputs)
+    program = compiled(network.apply, *args)
     if not jnp.isfinite(program.run(*args)).all():
         report.fail(f"{table}, batch {batch}", "values that are not finite")
-    times = alternate({"ours": lambda: program.run(*args), **peers})
+    times = alternate({"ours": lambda: program.run(*args), **calls})
     ceiling = report.ceiling("tflops")
     for form, (seconds, *each) in times.items():
         ratios = sorted(theirs / our for theirs, our in zip(each, times["ours"][1:], strict=True))
