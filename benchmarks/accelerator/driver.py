@@ -28,7 +28,7 @@ NEEDED = (
 OPTIONAL = ("av", "grain", "tyro", "tensorboardX", "diffusers", "torch")
 # On the CPU; without most optimizations, compilation takes half the time.
 _DRY_RUN = {"JAX_PLATFORMS": "cpu", "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
-# XLA tries several kernels for each product and convolution. Higher levels than 1 also compare their
+# XLA tries several kernels for each product and convolution. Above level 1 it also compares their
 # results, which takes longer.
 _XLA_FLAGS = "--xla_gpu_autotune_level=1"
 _GRACE = 10.0  # seconds that a part may exceed its limit before it is killed
