@@ -7,8 +7,9 @@ import pytest
 from jax.extend.core import jaxprs_in_params
 
 from tests.support.references import import_reference
-from videogen_jax.kernels import blocked, cudnn
-from videogen_jax.kernels.attention import attention
+from videogen_jax import layout, sharding
+from videogen_jax.kernels import blocked, cpu, cudnn
+from videogen_jax.kernels.attention import attention, kernels_by_platform
 from videogen_jax.kernels.blocked import MAX_LOGITS
 
 torch = import_reference("torch")
@@ -162,3 +163,40 @@ def test_what_cudnn_takes(on_hopper, keys, width, dtype, usable):
 def test_cudnn_is_not_used_without_a_gpu():
     q = half(1, cudnn.MIN_KEYS, 1, 40)
     assert not cudnn.usable(q, q)
+
+
+@pytest.mark.parametrize(
+    ("queries", "keys", "dtype", "tolerance"),
+    [
+        (600, 300, jnp.float32, BLOCK_TOLERANCE),  # the last block is filled up
+        (512, 77, jnp.float32, BLOCK_TOLERANCE),  # text
+        (300, 301, jnp.bfloat16, HALF_TOLERANCE),
+    ],
+)
+def test_the_cpus_kernel_is_the_plain_formula(queries, keys, dtype, tolerance):
+    rng = np.random.default_rng(1)
+    q, k, v, gradient = (
+        jnp.asarray(rng.standard_normal((2, length, 3, 8), np.float32), dtype)
+        for length in (queries, keys, keys, queries)
+    )
+    assert kernels_by_platform(q, k)["cpu"] is cpu.attention
+
+    def values_and_gradients(function, *qkv):
+        out, pullback = jax.vjp(function, *qkv)
+        return out, *pullback(gradient.astype(out.dtype))
+
+    ours = jax.jit(lambda *qkv: values_and_gradients(attention, *qkv))(q, k, v)
+    exact = (x.astype(jnp.float32) for x in (q, k, v))
+    expected = jax.jit(lambda *qkv: values_and_gradients(blocked.attention, *qkv))(*exact)
+    for found, right in zip(ours, expected, strict=True):
+        assert found.dtype == dtype
+        largest = np.abs(right).max()
+        np.testing.assert_allclose(found.astype(np.float32), right, atol=tolerance * largest)
+
+
+def test_the_cpus_kernel_is_not_used_for_short_sequences_and_on_several_devices():
+    frames, image = half(64, 16, 8, 40), half(1, 1024, 8, 40)
+    assert "cpu" not in kernels_by_platform(frames, frames)
+    assert "cpu" in kernels_by_platform(image, image)
+    with layout.activate(sharding.make_mesh(sharding.MeshConfig(data=8))):
+        assert "cpu" not in kernels_by_platform(image, image)
