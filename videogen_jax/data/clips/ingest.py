@@ -18,7 +18,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
@@ -60,41 +60,42 @@ def ingest(config: IngestConfig, out: Path, runner: RunnerConfig = RunnerConfig(
 
     Raises:
         MissingFile: the source does not exist.
-        UserError: the source is invalid, `out` was begun with another configuration (names the
-            fields), or every clip was rejected.
+        UserError: the source is invalid, another process is at work in `out`, `out` has shards of
+            another configuration (names the fields), or every clip was rejected.
     """
     state = IngestFolder(out.absolute())  # workers may start elsewhere
-    spans, digest = _write_list(config, state)
-    state.begin(Begun(config, sum(count for *_, count in spans), digest))
-    if (info := state.finished()) is not None:
-        return info
-    missing = [span for span in spans if not state.shard(span[0], len(spans)).is_file()]
-    at_once = 1 if runner.runner == IN_PROCESS else max(1, len(missing))
-    with state.progress(sum(count for *_, count in missing)):
-        for first in range(0, len(missing), at_once):
-            _run(config, state, missing[first : first + at_once], len(spans), runner)
-    return state.finish(len(spans))
+    with state.locked():
+        with state.new_list() as file:
+            spans, digest = _write_list(config, file)
+            state.begin(Begun(config, sum(count for *_, count in spans), digest))
+        if (info := state.finished()) is not None:
+            return info
+        missing = [span for span in spans if not state.shard(span[0], len(spans)).is_file()]
+        at_once = 1 if runner.runner == IN_PROCESS else max(1, len(missing))
+        with state.progress(sum(count for *_, count in missing)):
+            for first in range(0, len(missing), at_once):
+                _run(config, state, missing[first : first + at_once], len(spans), runner)
+        return state.finish(len(spans))
 
 
-def _write_list(config: IngestConfig, state: IngestFolder) -> tuple[list[Span], str]:
+def _write_list(config: IngestConfig, file: BinaryIO) -> tuple[list[Span], str]:
     """Writes the source's rows to one file for all workers; returns the shards and its digest.
 
     Raises:
         UserError: the source is empty, or as `layouts.read_clips`.
     """
     digest, spans, seen, offset = hashlib.sha256(), [], set(), 0
-    with state.new_list() as file:
-        for place, ref in enumerate(read_clips(Path(config.source), config.reading)):
-            key = hashlib.blake2b(ref.id.encode(), digest_size=8).digest()
-            line = json.dumps({**asdict(ref), "duplicate": key in seen}).encode() + b"\n"
-            seen.add(key)
-            if place % config.clips_per_shard == 0:
-                spans.append([len(spans), offset, 0])
-            spans[-1][2] += 1
-            offset += file.write(line)
-            digest.update(line)
-        if not spans:
-            raise UserError(f"{config.source}: no clips in it")
+    for place, ref in enumerate(read_clips(Path(config.source), config.reading)):
+        key = hashlib.blake2b(ref.id.encode(), digest_size=8).digest()
+        line = json.dumps({**asdict(ref), "duplicate": key in seen}).encode() + b"\n"
+        seen.add(key)
+        if place % config.clips_per_shard == 0:
+            spans.append([len(spans), offset, 0])
+        spans[-1][2] += 1
+        offset += file.write(line)
+        digest.update(line)
+    if not spans:
+        raise UserError(f"{config.source}: no clips in it")
     return [tuple(span) for span in spans], digest.hexdigest()
 
 
