@@ -196,10 +196,13 @@ class IngestFolder:
         """Yields a path to write a shard at, then writes its summary and moves it to its place."""
         # Not the process id: workers on two machines may make the same shard at the same time.
         temporary = self._partial / f"{uuid.uuid4().hex}.arrayrecord"
-        yield temporary
-        with replacing(self._summary(index)) as beside:
-            beside.write_text(json.dumps(summary))
-        os.replace(temporary, self.shard(index, count))
+        try:
+            yield temporary
+            with replacing(self._summary(index)) as beside:
+                beside.write_text(json.dumps(summary))
+            os.replace(temporary, self.shard(index, count))
+        finally:
+            temporary.unlink(missing_ok=True)
 
     def finish(self, num_shards: int) -> dict[str, Any]:
         """Sums up the shards and writes the report and the description of the dataset.

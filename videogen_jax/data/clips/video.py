@@ -233,6 +233,8 @@ def _open(media: Media) -> Iterator[tuple["InputContainer", "VideoStream", Fract
             raise Unreadable("no_video_stream", f"the file has only: {kinds}")
         if videos[0].time_base is None:
             raise Unreadable("undecodable", "the frames have no times")
+        if videos[0].codec_context is None:
+            raise Unreadable("undecodable", "the file's codec is unknown")
         videos[0].codec_context.thread_count = 1  # clips are decoded in parallel
         yield container, videos[0], videos[0].time_base
 
