@@ -189,7 +189,9 @@ def test_any_error_of_a_clip_rejects_that_clip(tmp_path, monkeypatch):
     info = ingest(IngestConfig(str(tmp_path), clip=CLIP), tmp_path / "out")
     assert info["num_clips"] == 1
     report = (tmp_path / "out" / "rejected.jsonl").read_text().splitlines()
-    rows = {row["id"]: (row["row"], row["reason"], row["detail"]) for row in map(json.loads, report)}
+    rows = {
+        row["id"]: (row["row"], row["reason"], row["detail"]) for row in map(json.loads, report)
+    }
     message = "RuntimeError: OpenCV(5.0) error: (-215) in function 'resize'"
     assert rows.pop("cv2.mp4") == (2, "failed", message)
     assert rows.pop("memory.mp4") == (5, "failed", "MemoryError: MemoryError")

@@ -5,7 +5,7 @@ Shape letters: F frames, H height, W width; a trailing 3 are RGB channels, uint8
 
 import io
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -89,7 +89,11 @@ def probe(media: Media) -> Probe:
 
 
 def frames(
-    media: Media, losses: Losses, start: float = 0.0, end: float = math.inf
+    media: Media,
+    losses: Losses,
+    start: float = 0.0,
+    end: float = math.inf,
+    check: Callable[[int, int, Fraction | None], None] | None = None,
 ) -> Iterator[tuple[float, np.ndarray]]:
     """Decodes the frames that are shown from `start` to `end`, upright, each with its time.
 
@@ -99,6 +103,8 @@ def frames(
     Args:
         losses: counter, which is updated.
         start, end: times in the file's own seconds.
+        check: called with width, height and pixel aspect before decoding and for every frame; it
+            raises Unreadable if it does not accept them.
 
     Yields:
         (seconds from the file's zero, uint8 [H, W, 3]).
@@ -107,9 +113,13 @@ def frames(
         Unreadable: see `probe`.
     """
     with _open(media) as (container, stream, time_base):
+        if check is not None:
+            check(stream.width, stream.height, stream.sample_aspect_ratio)
         if start > 0:
             container.seek(int(start / time_base), stream=stream)
         for pts, frame in _decoded(container, stream, losses):
+            if check is not None:  # the size may change, or differ from the header's
+                check(frame.width, frame.height, stream.sample_aspect_ratio)
             if frame.is_corrupt:
                 losses.frames += 1
                 continue
