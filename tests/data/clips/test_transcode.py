@@ -1,8 +1,6 @@
 """Transcoding a file to a clip: the exact frames, or the reason for rejection."""
 
 import io
-import os
-import struct
 from fractions import Fraction
 
 import numpy as np
@@ -234,29 +232,8 @@ def bad_holes(folder):
     path.write_bytes(data)
 
 
-def bad_pipe(folder):
-    """Opening a pipe without a writer blocks."""
-    os.mkfifo(folder / "a.mp4")
-
-
-def bad_aspect(folder):
-    """The aspect makes a frame of 64x48 pixels 3,840,000 pixels wide."""
-    path = write_numbered(folder / "a.mp4", count=16, codec="mpeg4", pixel_aspect=Fraction(2))
-    data = path.read_bytes()
-    assert data.count(pixels := b"pasp" + struct.pack(">2I", 2, 1)) == 1
-    path.write_bytes(data.replace(pixels, b"pasp" + struct.pack(">2I", 60000, 1)))
-
-
-def bad_size_in_the_middle(folder):
-    """The header says 64x48 pixels, the second half of the stream has 512x512."""
-    parts = [io.BytesIO(), io.BytesIO()]
-    write_frames(parts[0], moving(30), format="mpegts")
-    write_frames(parts[1], moving(30, h=512, w=512), format="mpegts")
-    (folder / "a.mp4").write_bytes(b"".join(part.getvalue() for part in parts))
-
-
-def moving(levels, count=20, h=H, w=W):
-    frames = np.full((count, h, w, 3), 100, np.uint8)
+def moving(levels, count=20):
+    frames = np.full((count, H, W, 3), 100, np.uint8)
     frames[:, :16, :16] += (np.arange(count) % 2 * levels).astype(np.uint8)[:, None, None, None]
     return list(frames)
 
@@ -269,14 +246,6 @@ REJECTED = {
     "damaged cut off": bad_cut_off,
     "damaged holes": bad_holes,
     "no_video_stream": lambda folder: write_sound(folder / "a.mp4"),
-    "not_a_file": bad_pipe,
-    "not_a_file folder": lambda folder: (folder / "a.mp4").mkdir(),
-    "too_large": lambda folder: write_numbered(folder / "a.mp4", count=16, h=512, w=512),
-    "too_large in the middle": bad_size_in_the_middle,
-    "too_large shown": lambda folder: write_numbered(
-        folder / "a.mp4", count=16, h=300, w=400, **{"x264-params": "sar=2/1"}
-    ),
-    "aspect": lambda folder: write_numbered(folder / "a.mp4", count=16, w=H * 9),
     "too_short": lambda folder: write_numbered(folder / "a.mp4", count=15),
     "too_short one frame": lambda folder: write_numbered(folder / "a.mp4", count=1),
     "too_long": lambda folder: write_numbered(folder / "a.mp4", rate=10),
@@ -288,26 +257,9 @@ REJECTED = {
 @pytest.mark.parametrize("case", REJECTED)
 def test_rejected(tmp_path, case):
     REJECTED[case](tmp_path)
-    config = ClipConfig(short_side=H, min_side=32, max_seconds=3.0, max_pixels=200_000)
     with pytest.raises(Rejected) as error:
-        transcode(tmp_path / "a.mp4", config)
+        transcode(tmp_path / "a.mp4", ClipConfig(short_side=H, min_side=32, max_seconds=3.0))
     assert error.value.reason == case.split()[0]
-
-
-def test_the_aspect_is_checked_before_the_frame_is_resized(tmp_path):
-    bad_aspect(tmp_path)
-    message = "too_large: 64x48 pixels of aspect 60000, displayed as 3840000x48, more than max_pix"
-    with pytest.raises(Rejected, match=message):
-        transcode(tmp_path / "a.mp4", SMALL)
-    tall = ClipConfig(short_side=H, min_side=32, max_pixels=10**9)
-    with pytest.raises(Rejected, match="aspect: 64x48 .* an aspect above max_aspect 8"):
-        transcode(tmp_path / "a.mp4", tall)
-
-
-def test_time_is_limited(tmp_path):
-    path = write_numbered(tmp_path / "a.mp4")
-    with pytest.raises(Rejected, match="too_slow: it takes more than 1e-06 s of work"):
-        transcode(path, ClipConfig(short_side=H, min_side=32, max_work=1e-6))
 
 
 def test_part_outside(tmp_path):
@@ -342,9 +294,7 @@ def test_numbers_are_read_back():
     assert read_number(np.full((H, W, 3), 128, np.uint8)) == -1
 
 
-@pytest.mark.parametrize(
-    "field,value", [("crf", 52), ("short_side", 1), ("fps", 0.0), ("max_aspect", 0.5)]
-)
+@pytest.mark.parametrize("field,value", [("crf", 52), ("short_side", 1), ("fps", 0.0), ("gop", 0)])
 def test_bad_fields(field, value):
     with pytest.raises(ValueError, match=field):
         ClipConfig(**{field: value})

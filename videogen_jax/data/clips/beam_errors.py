@@ -90,5 +90,9 @@ class _OtherText:
             self._stream.write(text)
         return len(text)
 
+    def flush(self) -> None:
+        """Flushes the stream."""
+        self._stream.flush()
+
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)

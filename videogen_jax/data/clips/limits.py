@@ -26,16 +26,18 @@ def require_regular_file(path: str | Path) -> None:
     """Raises Unreadable unless a path is a regular file: reading others may never end.
 
     Raises:
-        Unreadable: "missing_file" or "not_a_file".
+        Unreadable: "missing_file", "not_a_file" or, for an empty file, "undecodable".
         OSError: the file system cannot say what it is.
     """
     try:
-        mode = os.stat(path).st_mode
+        status = os.stat(path)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise Unreadable("missing_file", f"no file {path}") from error
-    if not stat.S_ISREG(mode):
-        kind = _KINDS.get(stat.S_IFMT(mode), "of unknown kind")
+    if not stat.S_ISREG(status.st_mode):
+        kind = _KINDS.get(stat.S_IFMT(status.st_mode), "of unknown kind")
         raise Unreadable("not_a_file", f"it is {kind}, expected a regular file")
+    if not status.st_size:  # also those of /proc, of which some block
+        raise Unreadable("undecodable", "the file is empty")
 
 
 @dataclass(frozen=True)
