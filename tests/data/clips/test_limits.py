@@ -34,11 +34,18 @@ def bad_size_in_the_middle(folder):
     (folder / "a.mp4").write_bytes(b"".join(part.getvalue() for part in parts))
 
 
+def bad_playlist(folder):
+    """Refers to a pipe."""
+    os.mkfifo(folder / "b.mp4")
+    (folder / "a.mp4").write_text("ffconcat version 1.0\nfile b.mp4\n")
+
+
 CASES = {
     "not_a_file": bad_pipe,
     "not_a_file folder": lambda folder: (folder / "a.mp4").mkdir(),
     "not_a_file device": lambda folder: (folder / "a.mp4").symlink_to("/dev/zero"),
     "undecodable empty": lambda folder: (folder / "a.mp4").symlink_to("/proc/kmsg"),
+    "undecodable playlist": bad_playlist,
     "missing_file": lambda folder: (folder / "a.mp4").symlink_to("nothing"),
     "too_large": lambda folder: write_numbered(folder / "a.mp4", count=16, h=512, w=512),
     "too_large in the middle": bad_size_in_the_middle,

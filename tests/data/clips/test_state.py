@@ -97,6 +97,19 @@ def test_fields_of_a_later_version_have_their_defaults(tmp_path):
         state.begin(Begun(other, 3, "digest of the old list"))
 
 
+def test_a_run_killed_while_it_wrote_its_configuration_is_continued(tmp_path):
+    state = begun_by_a_killed_run(tmp_path / "out", IngestConfig("list.csv"))
+    (tmp_path / "out" / "ingest.json").rename(tmp_path / "out" / ".ingest.0a1b2c3d.json")
+    with state.locked():
+        pass
+    (tmp_path / "out" / ".profile").write_text("")
+    with (
+        pytest.raises(UserError, match="files that are not of a dataset ..profile."),
+        state.locked(),
+    ):
+        pass
+
+
 def test_a_foreign_folder_is_not_touched(tmp_path):
     (tmp_path / "thesis.txt").write_text("mine")
     os.utime(tmp_path, (1, 1))

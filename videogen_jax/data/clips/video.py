@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from videogen_jax.data.clips.formats import container_options
 from videogen_jax.data.clips.records import ClipRecord, DamagedRecord
 from videogen_jax.errors import UserError
 from videogen_jax.media.h264 import REPRODUCIBLE, write_h264
@@ -227,7 +228,7 @@ def _open(media: Media) -> Iterator[tuple["InputContainer", "VideoStream", Fract
     file = io.BytesIO(media) if isinstance(media, bytes) else str(media)
     try:
         # Metadata that is not UTF-8 is not an error.
-        container = av.open(file, mode="r", metadata_errors="replace")
+        container = av.open(file, mode="r", metadata_errors="replace", options=container_options())
     except FFmpegError as error:
         if isinstance(error, FileNotFoundError):
             raise Unreadable("missing_file", f"no file {media}") from error
