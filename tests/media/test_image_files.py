@@ -1,8 +1,12 @@
+import os
+import struct
+import zlib
+
 import numpy as np
 import pytest
 from PIL import Image
 
-from videogen_jax.media.image_files import load_image
+from videogen_jax.media.image_files import ImageLimits, load_image
 
 RED, GREEN = (255, 0, 0), (0, 255, 0)
 
@@ -86,6 +90,44 @@ def test_too_large_is_refused(tmp_path, monkeypatch):
     Image.fromarray(halves(6, 8)).save(tmp_path / "a.png")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 20)
     with pytest.raises(ValueError, match="a.png is not an image that can be read"):
+        load_image(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize(
+    ("size", "limits", "message"),
+    [
+        ((1, 100_000_000), ImageLimits(), "it has 1x100000000 pixels, expected a longer side of"),
+        (
+            (100_000, 1),
+            ImageLimits(),
+            "it has 100000x1 pixels, expected a longer side of at most 64",
+        ),
+        ((65, 1), ImageLimits(), "longer side of at most 64 times"),
+        (
+            (12_000, 12_000),
+            ImageLimits(max_pixels=10**8),
+            "12000x12000 pixels, expected at most 10",
+        ),
+    ],
+)
+def test_limits_are_checked_before_pixels_are_read(tmp_path, size, limits, message):
+    """The file is only the header of a picture."""
+    header = b"IHDR" + struct.pack(">2I5B", *size, 8, 2, 0, 0, 0)
+    chunk = struct.pack(">I", 13) + header + struct.pack(">I", zlib.crc32(header))
+    pixels = struct.pack(">I4sI", 0, b"IDAT", zlib.crc32(b"IDAT"))
+    (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + chunk + pixels)
+    with pytest.raises(ValueError, match=f"a.png is not an image that can be read: .*{message}"):
+        load_image(tmp_path / "a.png", (8, 8), limits)
+
+
+def test_long_pictures_within_the_limits_are_read(tmp_path):
+    Image.new("RGB", (64, 1), RED).save(tmp_path / "a.png")
+    assert load_image(tmp_path / "a.png", (2, 2)).tolist() == [[list(RED)] * 2] * 2
+
+
+def test_a_pipe_is_not_opened(tmp_path):
+    os.mkfifo(tmp_path / "a.png")
+    with pytest.raises(ValueError, match="a.png is not an image .*: it is not a regular file"):
         load_image(tmp_path / "a.png")
 
 

@@ -58,6 +58,7 @@ def write_frames(
     times_ms: Sequence[int] | None = None,
     codec: str = "libx264",
     pix_fmt: str = "yuv420p",
+    pixel_aspect: Fraction | None = None,
     container: dict[str, str] | None = None,
     format: str | None = None,
     **options: str,
@@ -69,6 +70,8 @@ def write_frames(
         stream.pix_fmt = pix_fmt
         if codec == "mpeg4":
             stream.codec_context.bit_rate = 2_000_000
+        if pixel_aspect is not None:
+            stream.codec_context.sample_aspect_ratio = pixel_aspect
         if times_ms is not None:
             stream.codec_context.time_base = Fraction(1, 1000)
         for index, frame in enumerate(frames):

@@ -4,6 +4,8 @@ Shape suffixes: H height, W width, C = 3 colour channels (RGB); uint8 in [0, 255
 """
 
 import os
+import warnings
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,21 +17,50 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 
-def load_image(path: str | os.PathLike[str], size: tuple[int, int] | None = None) -> np.ndarray:
+@dataclass(frozen=True)
+class ImageLimits:
+    """Limits on an image file, checked before its pixels are read.
+
+    Attributes:
+        max_pixels: largest number of pixels. Reading takes about 12 bytes for each.
+        max_aspect: largest ratio of the longer to the shorter side. Pillow keeps a pointer to each
+            row, so a picture one pixel wide takes several times the memory.
+    """
+
+    max_pixels: int = 178_956_970
+    max_aspect: float = 64.0
+
+    def check(self, width: int, height: int) -> None:
+        """Raises UserError if an image of this size is over a limit."""
+        if width * height > self.max_pixels:
+            raise UserError(f"it has {width}x{height} pixels, expected at most {self.max_pixels}")
+        if max(width, height) > self.max_aspect * min(width, height):
+            raise UserError(
+                f"it has {width}x{height} pixels, expected a longer side of at most "
+                f"{self.max_aspect:g} times the shorter one"
+            )
+
+
+def load_image(
+    path: str | os.PathLike[str],
+    size: tuple[int, int] | None = None,
+    limits: ImageLimits = ImageLimits(),
+) -> np.ndarray:
     """Reads an image file as a viewer shows it: rotated by its EXIF tag, transparency on white.
 
     Args:
         path: any format that Pillow reads; of an animation, the first frame.
         size: `(height, width)` of the result, by a centred crop to its aspect ratio and an
             antialiased resize; by default the image's own.
+        limits: larger images are refused.
 
     Returns:
         uint8 `[h, w, 3]`.
 
     Raises:
         MissingFile: there is no such file.
-        UserError: the file is not an image, is damaged, or is too large to be safe (over 179
-            megapixels); names the file. Or `size` is not positive.
+        UserError: the file is not an image, is damaged, or is over the limits; names the file. Or
+            `size` is not positive.
     """
     from PIL import Image, ImageOps
 
@@ -39,7 +70,13 @@ def load_image(path: str | os.PathLike[str], size: tuple[int, int] | None = None
     if not path.exists():
         raise MissingFile(f"no image file {path}")
     try:
-        with Image.open(path) as file:
+        if not path.is_file():  # opening a named pipe may never end
+            raise UserError("it is not a regular file")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # see `limits`
+            opened = Image.open(path)
+        with opened as file:
+            limits.check(*file.size)
             image = _on_white(ImageOps.exif_transpose(file))
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise UserError(f"{path} is not an image that can be read: {error}") from error

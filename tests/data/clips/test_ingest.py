@@ -1,5 +1,6 @@
 """Ingest end to end: every clip once and in order, also after kills."""
 
+import errno
 import json
 import os
 from collections import Counter
@@ -14,6 +15,7 @@ from videogen_jax.data.clips.records import ClipDataset
 from videogen_jax.data.clips.state import IngestConfig
 from videogen_jax.data.clips.transcode import ClipConfig
 from videogen_jax.data.clips.video import decode_clip
+from videogen_jax.errors import UserError
 
 CLIP = ClipConfig(short_side=H, min_side=32)
 
@@ -163,6 +165,66 @@ def test_missing_files_are_rejected_unless_all_are(tmp_path):
     write_numbered(tmp_path / "b.mp4")
     info = ingest(IngestConfig(str(path), clip=CLIP), out)  # the same command retries
     assert info["num_clips"] == 1 and info["rejected"] == {"missing_file": 1}
+
+
+def test_any_error_of_a_clip_rejects_that_clip(tmp_path, monkeypatch):
+    """Errors of any type, and a file whose codec FFmpeg does not know."""
+    errors = {
+        "cv2.mp4": RuntimeError("OpenCV(5.0)\n error: (-215) in function 'resize'"),
+        "memory.mp4": MemoryError(),
+        "disk.mp4": OSError(5, "Input/output error"),
+    }
+    real = ingest_module.transcode
+
+    def broken(media, *arguments):
+        if error := errors.get(os.path.basename(media)):
+            raise error
+        return real(media, *arguments)
+
+    for name in (*errors, "good.mp4", "codec.mp4"):
+        write_numbered(tmp_path / name, count=16)
+    codec = (tmp_path / "codec.mp4").read_bytes()
+    (tmp_path / "codec.mp4").write_bytes(codec.replace(b"avc1", b"xyz1"))
+    monkeypatch.setattr(ingest_module, "transcode", broken)
+    info = ingest(IngestConfig(str(tmp_path), clip=CLIP), tmp_path / "out")
+    assert info["num_clips"] == 1
+    report = (tmp_path / "out" / "rejected.jsonl").read_text().splitlines()
+    rows = {
+        row["id"]: (row["row"], row["reason"], row["detail"]) for row in map(json.loads, report)
+    }
+    message = "RuntimeError: OpenCV(5.0) error: (-215) in function 'resize'"
+    assert rows.pop("cv2.mp4") == (2, "failed", message)
+    assert rows.pop("memory.mp4") == (5, "failed", "MemoryError: MemoryError")
+    assert rows.pop("disk.mp4") == (3, "undecodable", "[Errno 5] Input/output error")
+    assert list(rows) == ["codec.mp4"] and rows["codec.mp4"][1] == "undecodable"
+
+
+@pytest.mark.parametrize("runner", ["in-process", "BundleBasedDirectRunner"])
+def test_an_error_of_the_output_ends_the_run_in_one_line(tmp_path, monkeypatch, capfd, runner):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    write_numbered(tmp_path / "a.mp4", count=16)
+    monkeypatch.setattr(ingest_module, "write_shard", full)
+    out = tmp_path / "out"
+    message = (
+        rf"cannot write {out}/clips-00000-of-00001.arrayrecord \(rows 1 to 1 of the source\): "
+        "No space left on device$"
+    )
+    with pytest.raises(UserError, match=message):
+        ingest(IngestConfig(str(tmp_path), clip=CLIP), out, RunnerConfig(runner))
+    assert "Traceback" not in capfd.readouterr().err
+    assert sorted(os.listdir(out / ".partial")) == ["clips.jsonl", "progress"]
+
+
+def test_a_package_that_is_missing_ends_the_run(tmp_path, monkeypatch):
+    def without_opencv(*_):
+        raise ModuleNotFoundError("No module named 'cv2'", name="cv2")
+
+    write_numbered(tmp_path / "a.mp4", count=16)
+    monkeypatch.setattr(ingest_module, "transcode", without_opencv)
+    with pytest.raises(UserError, match="this needs the package cv2: pip install"):
+        ingest(IngestConfig(str(tmp_path), clip=CLIP), tmp_path / "out")
 
 
 def test_duplicate_ids_are_rejected(tmp_path):

@@ -8,6 +8,10 @@ import pytest
 
 from videogen_jax.data.clips.layouts import class_caption, layout_of, read_clips
 from videogen_jax.data.clips.lists import SourceOptions
+from videogen_jax.errors import UserError
+
+HALF = "\\ud83d"  # in JSON, the first half of an emoji
+AFTER = "contains '.ud83d', half of a surrogate pair"
 
 
 def read(path, **options):
@@ -158,7 +162,11 @@ def test_msrvtt(tmp_path):
         ("a.csv", b"path,caption\na.mp4,b\nb.mp4,\xff\n", "line 3: the text is not UTF-8"),
         ("a.csv", b'path,caption\na.mp4,"b\n', "line 2: unexpected end of data"),
         ("a.csv", b"path,caption\n,b\n", "line 2: path must name a file"),
-        ("a.csv", b"path,caption,start\na,b,x\n", "line 2: start must be seconds, got 'x'"),
+        (
+            "a.csv",
+            b"path,caption,start\na,b,x\n",
+            "line 2: start must be seconds or hh:mm:ss.s, got 'x'",
+        ),
         ("a.csv", b"path,caption,start,end\na,b,3,2\n", "line 2: need 0 <= start < end"),
         ("a.jsonl", b'{"path": "a", "caption": "b"}\n{"path"', "line 2: not JSON"),
         ("a.jsonl", b'{"path": "a"}', "line 1: no caption; it has: path"),
@@ -191,6 +199,18 @@ def test_bad_folders(tmp_path):
     (tmp_path / "a.json").write_text('{"text": "a"}')
     with pytest.raises(ValueError, match="a.json: no caption; it has: text"):
         read(tmp_path)
+
+
+def test_half_of_an_emoji_beside_a_clip_or_among_prompts(tmp_path):
+    touch(tmp_path / "clips" / "a.mp4")
+    (tmp_path / "clips" / "a.json").write_text(f'{{"caption": "{HALF}"}}')
+    with pytest.raises(UserError, match=f"a.json: caption {AFTER}"):
+        read(tmp_path / "clips")
+    write_ucf101(tmp_path / "ucf")
+    prompts = tmp_path / "prompts.json"
+    prompts.write_text(f'{{"HandstandPushups": "{HALF}", "YoYo": "a"}}')
+    with pytest.raises(UserError, match=f"prompts.json: the class HandstandPushups {AFTER}"):
+        read(tmp_path / "ucf", prompts=str(prompts))
 
 
 def test_layout_is_detected_or_named(tmp_path):

@@ -29,7 +29,7 @@ def main(
     """Converts a list or a folder of clips to ArrayRecord shards. Options after `--` go to Beam.
 
     Args:
-        source: .csv or .jsonl list, MSR-VTT's .json, or a folder: of clips, UCF-101 or TFDS.
+        source: .csv, .tsv or .jsonl list, MSR-VTT's .json, or a folder: of clips, UCF-101 or TFDS.
         out: the dataset's folder.
         reading: how the source is read.
         clip: how clips are transcoded, and which are rejected.

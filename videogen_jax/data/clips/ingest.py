@@ -18,22 +18,25 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from videogen_jax.data.clips import tfds_clips
+from videogen_jax.data.clips.beam_errors import one_line, raising_user_errors, writing
 from videogen_jax.data.clips.layouts import read_clips
 from videogen_jax.data.clips.lists import ClipRef
 from videogen_jax.data.clips.records import ClipRecord, pack_record, write_shard
 from videogen_jax.data.clips.state import Begun, IngestConfig, IngestFolder
 from videogen_jax.data.clips.transcode import Rejected, transcode
-from videogen_jax.errors import UserError
+from videogen_jax.errors import UserError, user_message
 
 Span = tuple[int, int, int]  # shard, offset of its rows in the list, their number
-Outcome = dict[str, Any]  # "place" in the list, and "record" bytes with "facts", or "rejected"
+# "place" in the list, "row" in the source, and "record" bytes with "facts", or "rejected"
+Outcome = dict[str, Any]
 DUPLICATE = "duplicate_id"
+FAILED = "failed"
 IN_PROCESS = "in-process"
 
 
@@ -60,41 +63,42 @@ def ingest(config: IngestConfig, out: Path, runner: RunnerConfig = RunnerConfig(
 
     Raises:
         MissingFile: the source does not exist.
-        UserError: the source is invalid, `out` was begun with another configuration (names the
-            fields), or every clip was rejected.
+        UserError: the source is invalid, another process is at work in `out`, `out` has shards of
+            another configuration (names the fields), or every clip was rejected.
     """
     state = IngestFolder(out.absolute())  # workers may start elsewhere
-    spans, digest = _write_list(config, state)
-    state.begin(Begun(config, sum(count for *_, count in spans), digest))
-    if (info := state.finished()) is not None:
-        return info
-    missing = [span for span in spans if not state.shard(span[0], len(spans)).is_file()]
-    at_once = 1 if runner.runner == IN_PROCESS else max(1, len(missing))
-    with state.progress(sum(count for *_, count in missing)):
-        for first in range(0, len(missing), at_once):
-            _run(config, state, missing[first : first + at_once], len(spans), runner)
-    return state.finish(len(spans))
+    with state.locked():
+        with state.new_list() as file:
+            spans, digest = _write_list(config, file)
+            state.begin(Begun(config, sum(count for *_, count in spans), digest))
+        if (info := state.finished()) is not None:
+            return info
+        missing = [span for span in spans if not state.shard(span[0], len(spans)).is_file()]
+        at_once = 1 if runner.runner == IN_PROCESS else max(1, len(missing))
+        with state.progress(sum(count for *_, count in missing)):
+            for first in range(0, len(missing), at_once):
+                _run(config, state, missing[first : first + at_once], len(spans), runner)
+        return state.finish(len(spans))
 
 
-def _write_list(config: IngestConfig, state: IngestFolder) -> tuple[list[Span], str]:
+def _write_list(config: IngestConfig, file: BinaryIO) -> tuple[list[Span], str]:
     """Writes the source's rows to one file for all workers; returns the shards and its digest.
 
     Raises:
         UserError: the source is empty, or as `layouts.read_clips`.
     """
     digest, spans, seen, offset = hashlib.sha256(), [], set(), 0
-    with state.new_list() as file:
-        for place, ref in enumerate(read_clips(Path(config.source), config.reading)):
-            key = hashlib.blake2b(ref.id.encode(), digest_size=8).digest()
-            line = json.dumps({**asdict(ref), "duplicate": key in seen}).encode() + b"\n"
-            seen.add(key)
-            if place % config.clips_per_shard == 0:
-                spans.append([len(spans), offset, 0])
-            spans[-1][2] += 1
-            offset += file.write(line)
-            digest.update(line)
-        if not spans:
-            raise UserError(f"{config.source}: no clips in it")
+    for place, ref in enumerate(read_clips(Path(config.source), config.reading)):
+        key = hashlib.blake2b(ref.id.encode(), digest_size=8).digest()
+        line = json.dumps({**asdict(ref), "duplicate": key in seen}).encode() + b"\n"
+        seen.add(key)
+        if place % config.clips_per_shard == 0:
+            spans.append([len(spans), offset, 0])
+        spans[-1][2] += 1
+        offset += file.write(line)
+        digest.update(line)
+    if not spans:
+        raise UserError(f"{config.source}: no clips in it")
     return [tuple(span) for span in spans], digest.hexdigest()
 
 
@@ -105,9 +109,9 @@ def _run(
     num_shards: int,
     how: RunnerConfig,
 ) -> None:
-    """Writes the shards of `spans`."""
+    """Writes the shards of `spans`; raises a UserError if they cannot be written."""
     sizes = {shard: count for shard, _, count in spans}
-    with _pipeline(how) as pipeline:
+    with raising_user_errors(), _pipeline(how) as pipeline:
         _ = (
             pipeline
             | "shards" >> beam.Create(list(spans))
@@ -158,39 +162,36 @@ class MakeRecord(beam.DoFn):
         """Opens the file in which this worker counts clips; runs once per worker."""
         self._examples = None
         # Each worker has its own: appending to files on a network file system is not safe.
-        self._ticks = (self._progress_dir / uuid.uuid4().hex).open("ab", buffering=0)
+        with writing("the progress of a worker"):
+            self._ticks = (self._progress_dir / uuid.uuid4().hex).open("ab", buffering=0)
 
     def teardown(self) -> None:
         """Closes the counting file."""
         self._ticks.close()
 
     def process(self, element: tuple[int, int, dict[str, Any]]) -> Iterator[tuple[int, Outcome]]:
-        """Transcodes one clip."""
+        """Transcodes one clip; any error of it is a rejection."""
         shard, place, row = element
         ref = ClipRef(**{key: value for key, value in row.items() if key != "duplicate"})
         try:
             if row["duplicate"]:
                 raise Rejected(DUPLICATE, f"an earlier row has the id {ref.id!r}")
             outcome = self._made(ref)
-        except Rejected as error:
-            file = ref.path if ref.index is None else f"{ref.path}, example {ref.index}"
-            facts = {"file": file, "row": ref.row, "id": ref.id}
-            outcome = {"rejected": {**facts, "reason": error.reason, "detail": error.detail}}
-        self._ticks.write(b".")
-        yield shard, {"place": place, **outcome}
+        except ModuleNotFoundError as error:  # of all clips
+            raise UserError(user_message(error) or str(error)) from error
+        except Exception as error:
+            outcome = {"rejected": _rejection(ref, error)}
+        with writing(f"the progress of row {ref.row}"):
+            self._ticks.write(b".")
+        yield shard, {"place": place, "row": ref.row, **outcome}
 
     def _made(self, ref: ClipRef) -> Outcome:
-        from av.error import FFmpegError
-
         media, captions, source = ref.path, tuple(ref.captions), ref.path
         if ref.index is not None:
             media, captions = self._example(ref)
             source = f"{ref.path}, example {ref.index}"
         end = math.inf if ref.end is None else ref.end
-        try:
-            clip = transcode(media, self._config.clip, ref.start or 0.0, end)
-        except (FFmpegError, OSError) as error:
-            raise Rejected("undecodable", str(error)) from error
+        clip = transcode(media, self._config.clip, ref.start or 0.0, end)
         record = ClipRecord(id=ref.id, captions=captions, source=source, **vars(clip))
         return {
             "record": pack_record(record),
@@ -210,6 +211,18 @@ class MakeRecord(beam.DoFn):
         keys = (options.video_key, options.tfds_caption_key)
         where = f"{ref.path}, example {ref.index}"
         return tfds_clips.video_and_captions(self._examples[ref.index], *keys, where)
+
+
+def _rejection(ref: ClipRef, error: Exception) -> dict[str, Any]:
+    """Returns the line of the report for a clip that raised `error`."""
+    if isinstance(error, Rejected):
+        reason, detail = error.reason, error.detail
+    elif isinstance(error, OSError) and not isinstance(error, UserError):
+        reason, detail = "undecodable", one_line(error)  # FFmpeg's errors are OSErrors too
+    else:
+        reason, detail = FAILED, f"{type(error).__name__}: {one_line(error)}"
+    file = ref.path if ref.index is None else f"{ref.path}, example {ref.index}"
+    return {"file": file, "row": ref.row, "id": ref.id, "reason": reason, "detail": detail}
 
 
 def _write_shard(
@@ -235,5 +248,7 @@ def _write_shard(
         "clip_sizes": [[f["num_frames"], f["fps"], f["h"], f["w"]] for f in facts],
         "rejected": [outcome["rejected"] for outcome in ordered if "rejected" in outcome],
     }
-    with state.shard_files(shard, num_shards, summary) as file:
+    rows = f"rows {ordered[0]['row']} to {ordered[-1]['row']}"
+    what = f"{state.shard(shard, num_shards)} ({rows} of the source)"
+    with writing(what), state.shard_files(shard, num_shards, summary) as file:
         write_shard(file, [outcome["record"] for outcome in taken])

@@ -7,10 +7,11 @@ row. Missing and damaged clip files are found later, clip by clip.
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from videogen_jax.data.clips import tfds_clips
+from videogen_jax.data.clips.listing import video_files
 from videogen_jax.data.clips.lists import (
-    VIDEO_SUFFIXES,
     ClipRef,
     SourceOptions,
     read_csv,
@@ -19,11 +20,13 @@ from videogen_jax.data.clips.lists import (
     root_of,
 )
 from videogen_jax.data.clips.text_rows import (
-    csv_lines,
+    captions_of,
+    csv_header,
     csv_rows,
     parse_json,
     read_text,
     require,
+    require_text,
     seconds,
     texts_of,
 )
@@ -39,6 +42,8 @@ def layout_of(path: Path, options: SourceOptions) -> str:
     """
     if not path.exists():
         raise MissingFile(f"no file or folder {path}")
+    if not path.is_dir() and not path.is_file():
+        raise UserError(f"{path}: expected a folder or a list; it is not a regular file")
     if options.layout != "auto":
         if options.layout not in READERS:
             raise UserError(f"layout must be auto or one of {', '.join(READERS)}")
@@ -48,16 +53,16 @@ def layout_of(path: Path, options: SourceOptions) -> str:
             return "ucf101"
         return "tfds" if (path / "features.json").is_file() else "folder"
     match path.suffix.lower():
-        case ".csv":
-            header = next(iter(csv_lines(path)), (0, []))[1]
-            return "webvid" if {"videoid", "page_dir", "name"} <= set(header) else "csv"
+        case ".csv" | ".tsv":
+            is_webvid = {"videoid", "page_dir", "name"} <= set(csv_header(path))
+            return "webvid" if is_webvid else "csv"
         case ".jsonl":
             return "jsonl"
         case ".json":
             return "msrvtt"
     raise UserError(
-        f"{path}: cannot tell what this is; expected a .csv, .jsonl or MSR-VTT .json list, or a "
-        f"folder (or give --layout: {', '.join(READERS)})"
+        f"{path}: cannot tell what this is; expected a .csv, .tsv, .jsonl or MSR-VTT .json list, "
+        f"or a folder (or give --layout: {', '.join(READERS)})"
     )
 
 
@@ -71,7 +76,14 @@ def read_clips(path: Path, options: SourceOptions) -> Iterator[ClipRef]:
         MissingFile: the list, or a file that it needs, does not exist.
         UserError: the list is invalid; names file and row.
     """
-    return READERS[layout_of(path, options)](path, options)
+    return _with_utf8_paths(READERS[layout_of(path, options)](path, options), path)
+
+
+def _with_utf8_paths(clips: Iterator[ClipRef], source: Path) -> Iterator[ClipRef]:
+    """Raises UserError at a file that records cannot name: a folder's name may be no UTF-8."""
+    for clip in clips:
+        require_text(clip.path, "the path", f"{source}, row {clip.row}")
+        yield clip
 
 
 def _read_webvid(path: Path, options: SourceOptions) -> Iterator[ClipRef]:
@@ -93,7 +105,7 @@ def _read_ucf101(path: Path, options: SourceOptions) -> Iterator[ClipRef]:
     # The lists have v_HandStandPushups_..., the files are v_HandstandPushups_...
     files = {
         file.relative_to(path / "UCF-101").as_posix().lower(): file
-        for file in (path / "UCF-101").rglob("*.avi")
+        for file in video_files(path / "UCF-101", (".avi",))
     }
     for line, text in enumerate(read_text(list_file).splitlines(), 1):
         if not text.strip():
@@ -113,23 +125,26 @@ def _read_ucf101(path: Path, options: SourceOptions) -> Iterator[ClipRef]:
 
 def _read_msrvtt(path: Path, options: SourceOptions) -> Iterator[ClipRef]:
     data = parse_json(path.read_bytes(), str(path))
-    if not (isinstance(data, dict) and "videos" in data and "sentences" in data):
+    lists = (data.get("videos"), data.get("sentences")) if isinstance(data, dict) else ()
+    if not lists or not all(isinstance(rows, list) for rows in lists):
         raise UserError(f"{path}: expected MSR-VTT's lists, videos and sentences")
     captions: dict[str, list[str]] = {}
     for row, sentence in enumerate(data["sentences"], 1):
-        require(sentence, ("video_id", "caption"), f"{path}, sentence {row}")
-        captions.setdefault(sentence["video_id"], []).append(sentence["caption"])
+        where = f"{path}, sentence {row}"
+        require(sentence, ("video_id", "caption"), where)
+        texts = captions_of(sentence["caption"], "caption", where)
+        captions.setdefault(_name(sentence, "video_id", where), []).extend(texts)
     root = root_of(path, options)
-    files = {file.stem: file for file in root.rglob("*") if file.suffix in VIDEO_SUFFIXES}
+    files = {file.stem: file for file in video_files(root)}
     for row, video in enumerate(data["videos"], 1):
         where = f"{path}, video {row}"
         require(video, ("video_id", "split", "url", "start time", "end time"), where)
         if options.split not in ("", video["split"]):
             continue
-        name = video["video_id"]
+        name = _name(video, "video_id", where)
         texts = tuple(captions.get(name, ()))
         whole = files.get(name)
-        youtube = files.get(video["url"].rpartition("v=")[2])
+        youtube = files.get(_name(video, "url", where).rpartition("v=")[2])
         # Files named after the clip are already cut. Files named after the YouTube id are whole
         # videos, to which the times refer.
         if whole is not None or youtube is None:
@@ -137,6 +152,13 @@ def _read_msrvtt(path: Path, options: SourceOptions) -> Iterator[ClipRef]:
             continue
         start, end = (seconds(video, key, where) for key in ("start time", "end time"))
         yield ClipRef(row, name, str(youtube), texts, start, end)
+
+
+def _name(row: dict[str, Any], key: str, where: str) -> str:
+    if not isinstance(row[key], str):
+        raise UserError(f"{where}: {key} must be a text, got {row[key]!r}")
+    require_text(row[key], key, where)
+    return row[key]
 
 
 def _read_tfds(path: Path, options: SourceOptions) -> Iterator[ClipRef]:
@@ -172,4 +194,4 @@ def _prompts(path: str | None) -> dict[str, tuple[str, ...]] | None:
     data = parse_json(Path(path).read_bytes(), path)
     if not isinstance(data, dict):
         raise UserError(f"{path}: expected a JSON object of captions by class name")
-    return {key: texts_of(*(v if isinstance(v, list) else [v])) for key, v in data.items()}
+    return {key: captions_of(value, f"the class {key}", path) for key, value in data.items()}

@@ -1,4 +1,4 @@
-"""Lists of clips: csv, jsonl, and folders with captions beside the clips.
+"""Lists of clips: csv, tsv, jsonl, and folders with captions beside the clips.
 
 All readers of sources (see the table in `layouts.py`) share `ClipRef`, a clip to ingest, and
 `SourceOptions`.
@@ -9,19 +9,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from videogen_jax.data.clips.listing import VIDEO_SUFFIXES, video_files
 from videogen_jax.data.clips.text_rows import (
+    captions_of,
     csv_rows,
     parse_json,
     read_text,
     require,
+    require_finite,
+    require_text,
     seconds,
     texts_of,
 )
 from videogen_jax.errors import UserError
-
-VIDEO_SUFFIXES = frozenset(
-    ".mp4 .m4v .mov .mkv .webm .avi .mpg .mpeg .wmv .flv .ts .ogv .3gp".split()
-)
 
 
 @dataclass(frozen=True)
@@ -29,10 +29,11 @@ class SourceOptions:
     """How a source of clips and captions is read.
 
     Attributes:
-        layout: auto, or csv, jsonl, folder, webvid, ucf101, msrvtt or tfds.
+        layout: auto, or csv (also with tabs or semicolons), jsonl, folder, webvid, ucf101, msrvtt
+            or tfds.
         clips: folder to which paths of a list are relative; by default the list's own folder.
-        path_column: column of the paths in a .csv or .jsonl list, which may also have the columns
-            start and end (seconds) and id.
+        path_column: column of the paths in a .csv, .tsv or .jsonl list, which may also have the
+            columns start and end (seconds or hh:mm:ss.s) and id.
         caption_column: column of the captions in such a list.
         split: split of UCF-101 (train, test), MSR-VTT (train, validate, test; empty for all) or
             TFDS.
@@ -91,12 +92,11 @@ def read_jsonl(path: Path, options: SourceOptions) -> Iterator[ClipRef]:
 
 
 def read_folder(path: Path, options: SourceOptions) -> Iterator[ClipRef]:
-    """Lists all video files below a folder, sorted by path, with the captions beside them."""
-    files = sorted(
-        file
-        for file in path.rglob("*")
-        if file.suffix.lower() in VIDEO_SUFFIXES and not file.name.startswith(".")
-    )
+    """Lists all video files below a folder, sorted by path, with the captions beside them.
+
+    Links to folders are followed; the number of files that are not videos is reported by suffix.
+    """
+    files = video_files(path)
     if not files:
         raise UserError(
             f"{path}: no clips there; expected files ending in {' '.join(sorted(VIDEO_SUFFIXES))}"
@@ -121,17 +121,26 @@ def _listed(options: SourceOptions, file: Path, line: int, row: dict[str, Any]) 
     name = row[options.path_column]
     if not isinstance(name, str) or not name.strip():
         raise UserError(f"{where}: {options.path_column} must name a file, got {name!r}")
+    require_text(name, options.path_column, where)
     start, end = (seconds(row, key, where) for key in ("start", "end"))
+    require_finite(row, "fps", where)  # not used: the rate is the file's own
     if (start or 0) < 0 or (end is not None and end <= (start or 0)):
         raise UserError(f"{where}: need 0 <= start < end, got {start} and {end}")
-    captions = row[options.caption_column]
-    texts = captions if isinstance(captions, list) else [captions]
-    if not all(isinstance(text, str) for text in texts):
-        raise UserError(f"{where}: {options.caption_column} must be a text or several: {texts!r}")
-    # The line makes ids unique: two rows may have the same file, with different captions.
-    own_id = row.get("id")
-    clip_id = str(own_id) if own_id not in (None, "") else f"{Path(name).stem}-{line}"
-    return ClipRef(line, clip_id, str(root_of(file, options) / name), texts_of(*texts), start, end)
+    captions = captions_of(row[options.caption_column], options.caption_column, where)
+    clip_id = _id_of(row.get("id"), f"{Path(name).stem}-{line}", where)
+    return ClipRef(line, clip_id, str(root_of(file, options) / name), captions, start, end)
+
+
+def _id_of(value: Any, default: str, where: str) -> str:
+    """Returns the id of a row; the default has its line, because rows may have the same file."""
+    if value in (None, ""):
+        return default
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise UserError(f"{where}: id must be a text or a number, got {value!r}")
+    if isinstance(value, float):
+        require_finite({"id": value}, "id", where)
+    require_text(str(value), "id", where)
+    return str(value)
 
 
 def _captions_beside(file: Path) -> tuple[str, ...]:
@@ -144,7 +153,4 @@ def _captions_beside(file: Path) -> tuple[str, ...]:
         return ()
     data = parse_json(beside.read_bytes(), str(beside))
     require(data, ("caption",), str(beside))
-    texts = data["caption"] if isinstance(data["caption"], list) else [data["caption"]]
-    if not all(isinstance(text, str) for text in texts):
-        raise UserError(f"{beside}: caption must be a text or a list of texts")
-    return texts_of(*texts)
+    return captions_of(data["caption"], "caption", str(beside))

@@ -1,5 +1,6 @@
 """The output folder of ingestion: configuration, progress and result.
 
+OUT/.lock                 lock of the process that is at work, see `locking.py`
 OUT/ingest.json           configuration and digest of the source, written first
 OUT/.partial/             list of rows, a summary per shard, progress; removed when finished
 OUT/clips-*.arrayrecord   complete shards
@@ -9,7 +10,9 @@ OUT/dataset_info.json     written last
 """
 
 import json
+import logging
 import os
+import re
 import shutil
 import threading
 import uuid
@@ -26,10 +29,16 @@ from videogen_jax.data.clips.records import INFO_FILE, shard_name, write_sizes
 from videogen_jax.data.clips.text_rows import parse_json
 from videogen_jax.data.clips.transcode import ClipConfig
 from videogen_jax.errors import UserError
+from videogen_jax.locking import hold_lock
+
+_log = logging.getLogger(__name__)
 
 REJECTED_FILE = "rejected.jsonl"
 _POLL_SECONDS = 0.2
 _EXAMPLES_IN_ERROR = 3
+# What a run leaves without a configuration: the report of one that took no clip, or files of one
+# that was killed.
+_LEFT_BEHIND = re.compile(rf"\.partial|\.lock|{re.escape(REJECTED_FILE)}|\.ingest\.\w+\.json")
 
 
 @dataclass(frozen=True)
@@ -87,50 +96,64 @@ class IngestFolder:
         return self.out / shard_name(index, count)
 
     @contextmanager
-    def new_list(self) -> Iterator[BinaryIO]:
-        """Opens `list_file` for writing; each run writes it anew."""
+    def locked(self) -> Iterator[None]:
+        """Locks the folder within the block; nothing in it is changed without this lock.
+
+        A folder that is created for the lock is removed again if it is still empty afterwards.
+
+        Raises:
+            UserError: the folder has files of something else, or another process is at work in it.
+        """
         made = not self.out.exists()
-        self._partial.mkdir(parents=True, exist_ok=True)
+        if not made:
+            self._require_own_files()
         try:
-            with self.list_file.open("wb") as file:
+            with hold_lock(self.out / ".lock", f"the output folder {self.out}"):
+                yield
+        finally:
+            if made and self.out.is_dir() and not any(self.out.iterdir()):
+                self.out.rmdir()
+
+    @contextmanager
+    def new_list(self) -> Iterator[BinaryIO]:
+        """Opens a new list of rows for writing, which becomes `list_file` after the block.
+
+        If the block raises, the earlier list is unchanged and the new one is removed.
+        """
+        self._partial.mkdir(parents=True, exist_ok=True)
+        temporary = self._partial / f"clips.{uuid.uuid4().hex}.jsonl"
+        try:
+            with temporary.open("wb") as file:
                 yield file
-        except BaseException:
-            if made:  # leave nothing behind if the source cannot be read
-                shutil.rmtree(self.out, ignore_errors=True)
-            raise
+            os.replace(temporary, self.list_file)
+        finally:
+            temporary.unlink(missing_ok=True)
+            if not any(self._partial.iterdir()):
+                self._partial.rmdir()
 
     def begin(self, begun: Begun) -> None:
         """Writes the configuration, or checks that it equals that of an earlier run.
 
+        A run that has not finished a shard yet is replaced.
+
         Raises:
-            UserError: it differs (names the fields), or `out` has files of something else.
+            UserError: it differs (names the fields), and the folder has shards.
         """
         path = self.out / "ingest.json"
         now = json.loads(json.dumps(asdict(begun)))
-        if not path.is_file():
-            ours = {self._partial.name, REJECTED_FILE}  # the report of a run that took no clip
-            unexpected = [name for name in os.listdir(self.out) if name not in ours]
-            if unexpected:
-                shutil.rmtree(self._partial)
-                raise UserError(
-                    f"{self.out} has files that are not of a dataset ({unexpected[0]}); "
-                    "give the name of a new directory"
-                )
-            with replacing(path) as temporary:
-                temporary.write_text(json.dumps(now, indent=2) + "\n")
-            return
-        then_values, now_values = _flat(_read(path)), _flat(now)
-        changed = [
-            f"{name} is {now_values.get(name)!r}, was {then_values.get(name)!r}"
-            for name in sorted(then_values.keys() | now_values.keys())
-            if then_values.get(name) != now_values.get(name)
-        ]
-        if changed:
-            self.finished()  # remove the new list beside a finished dataset
+        changed = _changes(_read(path), now) if path.is_file() else []
+        if changed and any(self.out.glob("clips-*.arrayrecord")):
             raise UserError(
                 f"{self.out} was begun with other values: {'; '.join(changed)}. "
                 "Use them, or the name of a new directory"
             )
+        if changed:
+            _log.info("%s has no clips yet and begins anew: %s", self.out, "; ".join(changed))
+            for file in self._partial.glob("shard-*.json"):
+                file.unlink()
+        if changed or not path.is_file():
+            with replacing(path) as temporary:
+                temporary.write_text(json.dumps(now, indent=2) + "\n")
 
     def finished(self) -> dict[str, Any] | None:
         """Returns the description of the dataset if it is finished, otherwise None."""
@@ -173,10 +196,13 @@ class IngestFolder:
         """Yields a path to write a shard at, then writes its summary and moves it to its place."""
         # Not the process id: workers on two machines may make the same shard at the same time.
         temporary = self._partial / f"{uuid.uuid4().hex}.arrayrecord"
-        yield temporary
-        with replacing(self._summary(index)) as beside:
-            beside.write_text(json.dumps(summary))
-        os.replace(temporary, self.shard(index, count))
+        try:
+            yield temporary
+            with replacing(self._summary(index)) as beside:
+                beside.write_text(json.dumps(summary))
+            os.replace(temporary, self.shard(index, count))
+        finally:
+            temporary.unlink(missing_ok=True)
 
     def finish(self, num_shards: int) -> dict[str, Any]:
         """Sums up the shards and writes the report and the description of the dataset.
@@ -211,6 +237,16 @@ class IngestFolder:
         shutil.rmtree(self._partial)
         return info
 
+    def _require_own_files(self) -> None:
+        """Raises UserError if the folder has files and none of them is a configuration."""
+        names = sorted(os.listdir(self.out))
+        unexpected = [name for name in names if not _LEFT_BEHIND.fullmatch(name)]
+        if unexpected and "ingest.json" not in names:
+            raise UserError(
+                f"{self.out} has files that are not of a dataset ({unexpected[0]}); "
+                "give the name of a new directory"
+            )
+
     def _summary(self, index: int) -> Path:
         return self._partial / f"shard-{index:05d}.json"
 
@@ -235,6 +271,20 @@ class IngestFolder:
 
 def _read(path: Path) -> Any:
     return parse_json(path.read_bytes(), str(path))
+
+
+def _changes(then: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """Returns a text for each field that differs between two configurations.
+
+    A field that the earlier version of the program did not have is compared with its default.
+    """
+    defaults = json.loads(json.dumps(asdict(Begun(IngestConfig(""), 0, ""))))
+    then_values, now_values = {**_flat(defaults), **_flat(then)}, _flat(now)
+    return [
+        f"{name} is {now_values.get(name)!r}, was {then_values.get(name)!r}"
+        for name in sorted(then_values.keys() | now_values.keys())
+        if then_values.get(name) != now_values.get(name)
+    ]
 
 
 def _flat(tree: Any, prefix: str = "") -> dict[str, Any]:

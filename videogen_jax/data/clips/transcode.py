@@ -13,6 +13,7 @@ from fractions import Fraction
 import numpy as np
 
 from videogen_jax.data.clips import video as clip_video
+from videogen_jax.data.clips.limits import FrameLimits, TimeLimit, require_regular_file
 from videogen_jax.data.clips.video import Losses, Media, Probe, Unreadable
 from videogen_jax.errors import UserError
 
@@ -39,6 +40,10 @@ class ClipConfig:
         max_lost: clips with a larger fraction of damaged frames are rejected.
         crf: constant rate factor of H.264, 0 (lossless) to 51.
         gop: largest number of frames from a key frame to the next.
+        max_pixels: files with more pixels in a frame, as stored or as displayed, are rejected.
+        max_aspect: files whose longer side, as displayed, is more than this many times the shorter
+            one are rejected.
+        max_work: clips that take more seconds of work are rejected; 0 rejects none.
     """
 
     short_side: int = 256
@@ -52,6 +57,9 @@ class ClipConfig:
     max_lost: float = 0.05
     crf: int = 18
     gop: int = 12
+    max_pixels: int = 40_000_000
+    max_aspect: float = 8.0
+    max_work: float = 3600.0
 
     def __post_init__(self) -> None:
         ranges = {
@@ -64,6 +72,9 @@ class ClipConfig:
             "max_lost": (0, 1),
             "crf": (0, 51),
             "gop": (1, math.inf),
+            "max_pixels": (4, math.inf),
+            "max_aspect": (1, math.inf),
+            "max_work": (0, math.inf),
         }
         for item in fields(self):
             value = getattr(self, item.name)
@@ -101,11 +112,15 @@ def transcode(media: Media, config: ClipConfig, start: float = 0.0, end: float =
         start, end: the part of it to take, in seconds from its first frame.
 
     Raises:
-        Rejected: `reason` is missing_file, undecodable, no_video_stream, damaged, too_short,
-            too_long, too_small, static, scene_cut, outside (the part is not in the file) or
-            frame_count (the encoded clip does not decode to the same number of frames).
+        Rejected: `reason` is missing_file, not_a_file (a folder, pipe or device), undecodable,
+            no_video_stream, damaged, too_short, too_long, too_small, too_large, aspect, too_slow,
+            static, scene_cut, outside (the part is not in the file) or frame_count (the encoded
+            clip does not decode to the same number of frames).
     """
+    limit = TimeLimit(config.max_work)
     try:
+        if not isinstance(media, bytes):
+            require_regular_file(media)
         facts = clip_video.probe(media)
         times = facts.times[(facts.times >= start) & (facts.times < end)]
         if not len(times):
@@ -118,9 +133,10 @@ def transcode(media: Media, config: ClipConfig, start: float = 0.0, end: float =
         _check_length(length, rate, config)
         losses, judge = Losses(), _Judge(config)
         first = facts.start + times[0]
-        timed = clip_video.frames(media, losses, first, facts.start + end)
+        check = FrameLimits(config.max_pixels, config.max_aspect).check
+        timed = limit.over(clip_video.frames(media, losses, first, facts.start + end, check))
         shown = (judge.see(time - first, frame_HW3) for time, frame_HW3 in timed)
-        resampled = resample(shown, rate, length)
+        resampled = limit.over(resample(shown, rate, length))
         video, count = clip_video.encode(
             (_fit(frame_HW3, config.short_side) for frame_HW3 in resampled),
             rate,

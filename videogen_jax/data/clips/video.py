@@ -5,7 +5,7 @@ Shape letters: F frames, H height, W width; a trailing 3 are RGB channels, uint8
 
 import io
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from videogen_jax.data.clips.formats import container_options
 from videogen_jax.data.clips.records import ClipRecord, DamagedRecord
 from videogen_jax.errors import UserError
 from videogen_jax.media.h264 import REPRODUCIBLE, write_h264
@@ -89,7 +90,11 @@ def probe(media: Media) -> Probe:
 
 
 def frames(
-    media: Media, losses: Losses, start: float = 0.0, end: float = math.inf
+    media: Media,
+    losses: Losses,
+    start: float = 0.0,
+    end: float = math.inf,
+    check: Callable[[int, int, Fraction | None], None] | None = None,
 ) -> Iterator[tuple[float, np.ndarray]]:
     """Decodes the frames that are shown from `start` to `end`, upright, each with its time.
 
@@ -99,6 +104,8 @@ def frames(
     Args:
         losses: counter, which is updated.
         start, end: times in the file's own seconds.
+        check: called with width, height and pixel aspect before decoding and for every frame; it
+            raises Unreadable if it does not accept them.
 
     Yields:
         (seconds from the file's zero, uint8 [H, W, 3]).
@@ -107,9 +114,13 @@ def frames(
         Unreadable: see `probe`.
     """
     with _open(media) as (container, stream, time_base):
+        if check is not None:
+            check(stream.width, stream.height, stream.sample_aspect_ratio)
         if start > 0:
             container.seek(int(start / time_base), stream=stream)
         for pts, frame in _decoded(container, stream, losses):
+            if check is not None:  # the size may change, or differ from the header's
+                check(frame.width, frame.height, stream.sample_aspect_ratio)
             if frame.is_corrupt:
                 losses.frames += 1
                 continue
@@ -217,7 +228,7 @@ def _open(media: Media) -> Iterator[tuple["InputContainer", "VideoStream", Fract
     file = io.BytesIO(media) if isinstance(media, bytes) else str(media)
     try:
         # Metadata that is not UTF-8 is not an error.
-        container = av.open(file, mode="r", metadata_errors="replace")
+        container = av.open(file, mode="r", metadata_errors="replace", options=container_options())
     except FFmpegError as error:
         if isinstance(error, FileNotFoundError):
             raise Unreadable("missing_file", f"no file {media}") from error
@@ -233,6 +244,8 @@ def _open(media: Media) -> Iterator[tuple["InputContainer", "VideoStream", Fract
             raise Unreadable("no_video_stream", f"the file has only: {kinds}")
         if videos[0].time_base is None:
             raise Unreadable("undecodable", "the frames have no times")
+        if videos[0].codec_context is None:
+            raise Unreadable("undecodable", "the file's codec is unknown")
         videos[0].codec_context.thread_count = 1  # clips are decoded in parallel
         yield container, videos[0], videos[0].time_base
 
