@@ -13,7 +13,8 @@ from fractions import Fraction
 import numpy as np
 
 from videogen_jax.data.clips import video as clip_video
-from videogen_jax.data.clips.video import Losses, Media, Probe, Unreadable
+from videogen_jax.data.clips.decoding import SAME_TIME, Losses, Media, Unreadable
+from videogen_jax.data.clips.probe import Probe, probe
 from videogen_jax.errors import UserError
 
 _THUMBNAIL = 32  # side in pixels of the thumbnails in which static clips and cuts are detected
@@ -106,8 +107,9 @@ def transcode(media: Media, config: ClipConfig, start: float = 0.0, end: float =
             frame_count (the encoded clip does not decode to the same number of frames).
     """
     try:
-        facts = clip_video.probe(media)
-        times = facts.times[(facts.times >= start) & (facts.times < end)]
+        facts = probe(media)
+        is_inside = (facts.times >= start - SAME_TIME) & (facts.times < end - SAME_TIME)
+        times = facts.times[is_inside]
         if not len(times):
             raise Rejected("outside", f"no frame from {start:g} to {end:g} s")
         whole = (start, end) == (0.0, math.inf)
@@ -118,7 +120,7 @@ def transcode(media: Media, config: ClipConfig, start: float = 0.0, end: float =
         _check_length(length, rate, config)
         losses, judge = Losses(), _Judge(config)
         first = facts.start + times[0]
-        timed = clip_video.frames(media, losses, first, facts.start + end)
+        timed = clip_video.frames(media, facts, losses, first, facts.start + end)
         shown = (judge.see(time - first, frame_HW3) for time, frame_HW3 in timed)
         resampled = resample(shown, rate, length)
         video, count = clip_video.encode(
@@ -249,7 +251,7 @@ class _Judge:
 def _verified(video: bytes, count: int, rate: Fraction) -> Clip:
     """Returns the clip after checking that its bytes decode to the number of encoded frames."""
     losses, decoded, size = Losses(), 0, (0, 0)
-    for _, frame_HW3 in clip_video.frames(video, losses):
+    for _, frame_HW3 in clip_video.frames(video, probe(video), losses):
         decoded, size = decoded + 1, frame_HW3.shape[:2]
     if decoded != count or losses.frames:
         raise Rejected("frame_count", f"{count} frames were encoded, {decoded} decode")
