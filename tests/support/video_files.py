@@ -46,12 +46,14 @@ def edited(shown: list[int], *edits: tuple[int, int], **options) -> VideoFile:
     return VideoFile(write, shown)
 
 
-def joined(**options) -> VideoFile:
-    """A file twice, one behind the other, so that its times begin again."""
+def joined(offset: float = 0.0, **options) -> VideoFile:
+    """Two recordings in one file: the times begin again, the second time `offset` seconds later."""
 
     def write(path: Path) -> None:
+        write_numbered(path, COUNT, container={"output_ts_offset": str(offset)}, **options)
+        second = path.read_bytes()
         write_numbered(path, COUNT, **options)
-        path.write_bytes(2 * path.read_bytes())
+        path.write_bytes(path.read_bytes() + second)
 
     return VideoFile(write, [*range(COUNT), *range(COUNT)])
 
@@ -68,21 +70,31 @@ def cut_stream(first: int, **options) -> VideoFile:
     return VideoFile(write, list(range(first, COUNT)))
 
 
-def copied(first: int, skipped_keys: int, suffix: str, **options) -> VideoFile:
-    """The packets of a file from a later key frame on, as `ffmpeg -ss ... -c copy` writes them."""
+def copied(
+    first: int, skipped: int, suffix: str, keep_negative: bool = False, **options
+) -> VideoFile:
+    """The packets of a file from a later one on, as `ffmpeg -ss ... -c copy` writes them.
+
+    Args:
+        skipped: number of packets that are left out.
+        suffix: format of the source.
+        keep_negative: write negative times, which Matroska cannot have: they are lost.
+    """
 
     def write(path: Path) -> None:
-        write_numbered(path.with_suffix(suffix), COUNT, **options)
-        with av.open(path.with_suffix(suffix)) as source, av.open(path, "w") as target:
+        whole = write_numbered(path.with_name(path.name + suffix), COUNT, **options)
+        target_options = {"avoid_negative_ts": "disabled"} if keep_negative else {}
+        with (
+            av.open(whole) as source,
+            av.open(path, "w", options=target_options) as target,
+        ):
             stream = target.add_stream_from_template(source.streams.video[0])
-            keys, zero = 0, None
-            for packet in source.demux(video=0):
-                keys += packet.size > 0 and packet.is_keyframe
-                if keys > skipped_keys and packet.dts is not None and packet.pts is not None:
-                    zero = packet.pts if zero is None else zero
-                    packet.pts, packet.dts = packet.pts - zero, packet.dts - zero
-                    packet.stream = stream
-                    target.mux(packet)
+            packets = [packet for packet in source.demux(video=0) if packet.size][skipped:]
+            zero = packets[0].pts
+            for packet in packets:
+                packet.pts, packet.dts = packet.pts - zero, packet.dts - zero
+                packet.stream = stream
+                target.mux(packet)
 
     return VideoFile(write, list(range(first, COUNT)))
 
@@ -121,6 +133,7 @@ WHOLE = {
     "vp9.webm": encoded(codec="libvpx-vp9"),
     "hevc.mp4": encoded(**HEVC),
     "no_edits.mp4": encoded(container={"use_editlist": "0"}, **B_FRAMES),
+    "late.mp4": edited(list(range(COUNT)), (300, -1), (1200, 0), g="6", bf="0"),
     "fragments.mp4": encoded(container={"movflags": "frag_keyframe+empty_moov"}, **B_FRAMES),
 }
 LATER, HEAD = list(range(10, COUNT)), list(range(20))
@@ -138,12 +151,15 @@ CUT = {
         [*range(10, 20), *range(10)], (400, DELAY + 10 * TICKS), (400, DELAY), **B_FRAMES
     ),
     "joined.ts": joined(g="12", bf="2"),
+    "joined_later.ts": joined(0.013, g="12", bf="2"),
     "joined.mpg": joined(**MPEG2, g="12", bf="2"),
     "recorded.ts": cut_stream(12, g="12", bf="2", sc_threshold="0"),
     "recorded_mpeg4.ts": cut_stream(12, codec="mpeg4", g="12", bf="2"),
-    "copied_mpeg2.ts": copied(12, 1, ".mkv", **MPEG2, g="12", bf="2"),
-    "copied_mpeg4.mkv": copied(12, 1, ".avi", codec="mpeg4", g="12", bf="2"),
-    "copied.mkv": copied(12, 2, ".mp4", **B_FRAMES),
+    "copied_mpeg2.ts": copied(12, 10, ".mkv", **MPEG2, g="12", bf="2"),
+    "copied_mpeg4.mkv": copied(12, 10, ".avi", codec="mpeg4", g="12", bf="2"),
+    "copied_hevc.mkv": copied(12, 10, ".mp4", keep_negative=True, **HEVC),
+    "copied.mkv": copied(12, 12, ".mp4", **B_FRAMES),
+    "recorded.avi": copied(12, 8, ".ts", **B_FRAMES),
     "gap.avi": written_by_steps(g="12", bf="0"),
 }
 

@@ -13,7 +13,6 @@ from tests.support.numbered_clips import (
     numbered_frame,
     read_numbers,
     set_matrix,
-    write_numbered,
 )
 from tests.support.video_files import (
     COUNT,
@@ -106,18 +105,3 @@ def test_orientation_beside_side_data_that_pyav_does_not_know(tmp_path, orientat
     frames = pixels(write_pictures(tmp_path / "photos.avi", orientation))
     upright = np.rot90(frames, -turns, axes=(1, 2))
     assert read_numbers(upright) == list(range(COUNT))
-
-
-def test_damage_before_a_part_does_not_count(tmp_path):
-    path = write_numbered(tmp_path / "a.mkv", COUNT, g="10", bf="0", sc_threshold="0")
-    data = path.read_bytes()
-    place = data.index(numbered_packet(path, 3))
-    path.write_bytes(data[: place + 8] + bytes(12) + data[place + 20 :])
-    assert read_numbers(pixels(path, 0.4)) == list(range(10, COUNT))
-
-
-def numbered_packet(path, index):
-    import av
-
-    with av.open(path) as file:
-        return [bytes(packet) for packet in file.demux(video=0)][index]

@@ -136,12 +136,24 @@ def _read(media: Media) -> tuple[list[_Packet], _Header]:
             raise Unreadable("undecodable", str(error)) from error
         if declared and "mp4" in container.format.name:
             declared = indexed  # without what is cut away by the edit list
-        elif container.format.name == "avi" and packets and packets[-1].dts:
-            # An AVI file counts the empty packets of its gaps too; times are counted in packets.
-            declared = int(len(packets) * declared / (packets[-1].dts + 1))
+        elif container.format.name == "avi":
+            declared = _without_empty(declared, [p.dts for p in packets if p.dts is not None])
         rate = stream.average_rate or stream.guessed_rate
         reorders = bool(stream.codec_context.has_b_frames)
         return packets, _Header(declared, rate, time_base, reorders)
+
+
+def _without_empty(declared: int, ticks: list[int]) -> int:
+    """Returns the number of an AVI file's packets without the empty ones, which fill its gaps.
+
+    Args:
+        declared: number of all packets, which are also the ticks of the times.
+        ticks: times of the packets that are not empty.
+    """
+    if len(ticks) < 2:
+        return declared
+    lasting = ticks[-1] + float(np.median(np.diff(ticks)))
+    return int(len(ticks) * declared / lasting)
 
 
 def _without_lead_in(media: Media, facts: Probe) -> Probe:
