@@ -46,14 +46,15 @@ def edited(shown: list[int], *edits: tuple[int, int], **options) -> VideoFile:
     return VideoFile(write, shown)
 
 
-def joined(offset: float = 0.0, **options) -> VideoFile:
-    """Two recordings in one file: the times begin again, the second time `offset` seconds later."""
+def joined(*starts_ms: int, **options) -> VideoFile:
+    """Two recordings in one file, so that the times begin again; at the same time by default."""
 
     def write(path: Path) -> None:
-        write_numbered(path, COUNT, container={"output_ts_offset": str(offset)}, **options)
-        second = path.read_bytes()
-        write_numbered(path, COUNT, **options)
-        path.write_bytes(path.read_bytes() + second)
+        data = b""
+        for start in starts_ms or (None, None):
+            times = None if start is None else [start + 40 * index for index in range(COUNT)]
+            data += write_numbered(path, COUNT, times_ms=times, **options).read_bytes()
+        path.write_bytes(data)
 
     return VideoFile(write, [*range(COUNT), *range(COUNT)])
 
@@ -151,7 +152,7 @@ CUT = {
         [*range(10, 20), *range(10)], (400, DELAY + 10 * TICKS), (400, DELAY), **B_FRAMES
     ),
     "joined.ts": joined(g="12", bf="2"),
-    "joined_later.ts": joined(0.013, g="12", bf="2"),
+    "joined_later.ts": joined(0, 213, g="12", bf="2"),
     "joined.mpg": joined(**MPEG2, g="12", bf="2"),
     "recorded.ts": cut_stream(12, g="12", bf="2", sc_threshold="0"),
     "recorded_mpeg4.ts": cut_stream(12, codec="mpeg4", g="12", bf="2"),

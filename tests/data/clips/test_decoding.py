@@ -4,7 +4,7 @@ import av
 import pytest
 
 from tests.support.numbered_clips import read_number, read_numbers
-from tests.support.video_files import COUNT, MPEG2, WHOLE, encoded
+from tests.support.video_files import COUNT, CUT, MPEG2, WHOLE, encoded
 from videogen_jax.data.clips.decoding import Losses, decoded_from, open_video
 from videogen_jax.data.clips.probe import probe
 from videogen_jax.data.clips.video import frames
@@ -15,7 +15,7 @@ GOP = 6
 @pytest.fixture
 def write(tmp_path):
     def write(name, file=None):
-        (file or WHOLE[name]).write(tmp_path / name)
+        (file or (WHOLE | CUT)[name]).write(tmp_path / name)
         return tmp_path / name
 
     return write
@@ -60,6 +60,13 @@ def test_a_seek_that_changes_the_times_is_refused(write):
     positions = facts.positions(start)
     assert first_number(path, None, start, positions[0]) is not None
     assert first_number(path, facts, start, positions[0]) is None
+
+
+def test_decoding_begins_with_a_key_frame(write):
+    """The frames before it would be grey or damaged."""
+    path, losses = write("recorded_mpeg4.ts"), Losses()
+    shown = [frame for _, frame in frames(path, probe(path), losses)]
+    assert read_numbers(shown) == CUT["recorded_mpeg4.ts"].shown and losses == Losses()
 
 
 def test_damage_before_a_part_does_not_count(write):
