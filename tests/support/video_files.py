@@ -65,7 +65,7 @@ def cut_stream(first: int, **options) -> VideoFile:
     def write(path: Path) -> None:
         write_numbered(path, COUNT, **options)
         data, packet = path.read_bytes(), 188
-        middle = len(data) // packet // 3 * packet
+        middle = len(data) // packet // 4 * packet
         path.write_bytes(data[: 3 * packet] + data[middle:])
 
     return VideoFile(write, list(range(first, COUNT)))
