@@ -102,16 +102,20 @@ def write_sound(path: Path) -> Path:
     return path
 
 
-def turn_clockwise(data: bytes) -> bytes:
-    """Sets the display matrix of an mp4 file to a quarter turn clockwise, as phones do.
+def set_matrix(data: bytes, a: float, b: float, c: float, d: float) -> bytes:
+    """Sets the display matrix of an mp4 file, as phones do.
 
     The matrix (QuickTime: x' = a x + c y + tx, y' = b x + d y + ty) is at a fixed place in the
-    track's header box.
+    track's header box. The offsets stay zero.
     """
     begin = data.index(b"tkhd") + 44
-    one = 1 << 16
-    matrix = struct.pack(">9i", 0, one, 0, -one, 0, 0, H * one, 0, 1 << 30)
+    matrix = struct.pack(">9i", *(round(x * 65536) for x in (a, b, 0, c, d, 0, 0, 0)), 1 << 30)
     return data[:begin] + matrix + data[begin + 36 :]
+
+
+def turn_clockwise(data: bytes) -> bytes:
+    """Sets the display matrix of an mp4 file to a quarter turn clockwise."""
+    return set_matrix(data, 0, 1, -1, 0)
 
 
 def numbered_record(

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tests.support.numbered_clips import H, W, read_numbers, write_dataset, write_numbered
-from videogen_jax.data.clips import video as clip_video
+from videogen_jax.data.clips import decoding
 from videogen_jax.data.clips.records import (
     INFO_FILE,
     SIZES_FILE,
@@ -67,14 +67,14 @@ def test_windows_are_exactly_the_requested_frames(record, start, stride):
 
 def test_a_window_is_decoded_from_the_key_frame_before_it(record, monkeypatch):
     """Key frames are at most 12 frames apart; without a seek, late windows would be slow."""
-    decoded, original = [], clip_video._decoded
+    decoded, original = [], decoding._decoded
 
     def counting(*args):
         for item in original(*args):
             decoded.append(item)
             yield item
 
-    monkeypatch.setattr(clip_video, "_decoded", counting)
+    monkeypatch.setattr(decoding, "_decoded", counting)
     for start in range(38):
         decoded.clear()
         decode_window(record.video, start, 2)

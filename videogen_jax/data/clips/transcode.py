@@ -13,8 +13,9 @@ from fractions import Fraction
 import numpy as np
 
 from videogen_jax.data.clips import video as clip_video
+from videogen_jax.data.clips.decoding import SAME_TIME, Losses, Media, Unreadable
 from videogen_jax.data.clips.limits import FrameLimits, TimeLimit, require_regular_file
-from videogen_jax.data.clips.video import Losses, Media, Probe, Unreadable
+from videogen_jax.data.clips.probe import Probe, probe
 from videogen_jax.errors import UserError
 
 _THUMBNAIL = 32  # side in pixels of the thumbnails in which static clips and cuts are detected
@@ -118,11 +119,13 @@ def transcode(media: Media, config: ClipConfig, start: float = 0.0, end: float =
             clip does not decode to the same number of frames).
     """
     limit = TimeLimit(config.max_work)
+    check = FrameLimits(config.max_pixels, config.max_aspect).check
     try:
         if not isinstance(media, bytes):
             require_regular_file(media)
-        facts = clip_video.probe(media)
-        times = facts.times[(facts.times >= start) & (facts.times < end)]
+        facts = probe(media, check)
+        is_inside = (facts.times >= start - SAME_TIME) & (facts.times < end - SAME_TIME)
+        times = facts.times[is_inside]
         if not len(times):
             raise Rejected("outside", f"no frame from {start:g} to {end:g} s")
         whole = (start, end) == (0.0, math.inf)
@@ -133,8 +136,7 @@ def transcode(media: Media, config: ClipConfig, start: float = 0.0, end: float =
         _check_length(length, rate, config)
         losses, judge = Losses(), _Judge(config)
         first = facts.start + times[0]
-        check = FrameLimits(config.max_pixels, config.max_aspect).check
-        timed = limit.over(clip_video.frames(media, losses, first, facts.start + end, check))
+        timed = limit.over(clip_video.frames(media, facts, losses, first, facts.start + end, check))
         shown = (judge.see(time - first, frame_HW3) for time, frame_HW3 in timed)
         resampled = limit.over(resample(shown, rate, length))
         video, count = clip_video.encode(
@@ -265,7 +267,7 @@ class _Judge:
 def _verified(video: bytes, count: int, rate: Fraction) -> Clip:
     """Returns the clip after checking that its bytes decode to the number of encoded frames."""
     losses, decoded, size = Losses(), 0, (0, 0)
-    for _, frame_HW3 in clip_video.frames(video, losses):
+    for _, frame_HW3 in clip_video.frames(video, probe(video), losses):
         decoded, size = decoded + 1, frame_HW3.shape[:2]
     if decoded != count or losses.frames:
         raise Rejected("frame_count", f"{count} frames were encoded, {decoded} decode")

@@ -5,130 +5,78 @@ Shape letters: F frames, H height, W width; a trailing 3 are RGB channels, uint8
 
 import io
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from fractions import Fraction
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from videogen_jax.data.clips.formats import container_options
+from videogen_jax.data.clips.decoding import (
+    SAME_TIME,
+    Check,
+    Losses,
+    Media,
+    Unreadable,
+    decoded_from,
+    open_video,
+)
+from videogen_jax.data.clips.probe import Probe, probe
 from videogen_jax.data.clips.records import ClipRecord, DamagedRecord
-from videogen_jax.errors import UserError
 from videogen_jax.media.h264 import REPRODUCIBLE, write_h264
+from videogen_jax.media.orientation import IDENTITY, orient
 
 if TYPE_CHECKING:
-    from av.container import InputContainer
     from av.video.frame import VideoFrame
-    from av.video.stream import VideoStream
-
-Media = str | Path | bytes  # a file or its contents
 
 # Frames without a colour matrix are taken as BT.709 from this height on, as BT.601 below.
 _HD_LINES = 720
-_SAME_TIME = 1e-4  # seconds
 _UNSPECIFIED = 2  # AVCOL_SPC_UNSPECIFIED, for which PyAV has no name
-
-
-class Unreadable(UserError):
-    """A file from which no video can be read; `reason` is one word for the report."""
-
-    def __init__(self, reason: str, detail: str):
-        super().__init__(f"{reason}: {detail}")
-        self.reason, self.detail = reason, detail
-
-
-@dataclass(frozen=True)
-class Probe:
-    """Facts about a file's video, found without decoding.
-
-    Attributes:
-        times: times of all frames in display order, in seconds from the first.
-        rate: nominal frames per second, or None if the file has none.
-        declared: number of frames in the container's header, 0 if it has none.
-        start: the file's time of the first frame, in seconds.
-    """
-
-    times: np.ndarray
-    rate: Fraction | None
-    declared: int
-    start: float
-
-
-@dataclass
-class Losses:
-    """The number of frames that could not be decoded while `frames` runs, and the first error."""
-
-    frames: int = 0
-    first_error: str = field(default="")
-
-
-def probe(media: Media) -> Probe:
-    """Reads the times of all frames without decoding them.
-
-    Raises:
-        Unreadable: "undecodable" (not a media file) or "no_video_stream".
-    """
-    from av.error import FFmpegError
-
-    with _open(media) as (container, stream, time_base):
-        try:
-            stamps = [p.pts for p in container.demux(stream) if p.size and p.pts is not None]
-        except FFmpegError as error:
-            raise Unreadable("undecodable", str(error)) from error
-        if not stamps:
-            raise Unreadable("undecodable", "no frame with a time")
-        seconds = np.unique(np.asarray(stamps, np.float64)) * float(time_base)
-        return Probe(
-            times=seconds - seconds[0],
-            rate=stream.average_rate or stream.guessed_rate,
-            declared=stream.frames,
-            start=float(seconds[0]),
-        )
 
 
 def frames(
     media: Media,
+    facts: Probe,
     losses: Losses,
-    start: float = 0.0,
+    start: float = -math.inf,
     end: float = math.inf,
-    check: Callable[[int, int, Fraction | None], None] | None = None,
+    check: Check | None = None,
 ) -> Iterator[tuple[float, np.ndarray]]:
     """Decodes the frames that are shown from `start` to `end`, upright, each with its time.
 
-    Rotation and pixel aspect of the file are applied. A frame that cannot be decoded is left out
-    and counted.
+    Orientation and pixel aspect of the file are applied. A frame that cannot be decoded is left
+    out and counted.
 
     Args:
-        losses: counter, which is updated.
+        facts: by `probe` of the same file.
+        losses: set to the frames that are left out.
         start, end: times in the file's own seconds.
-        check: called with width, height and pixel aspect before decoding and for every frame; it
-            raises Unreadable if it does not accept them.
+        check: called with width, height and pixel aspect of every frame; it raises Unreadable if
+            it does not accept them.
 
     Yields:
-        (seconds from the file's zero, uint8 [H, W, 3]).
+        (seconds from the file's zero, uint8 [H, W, 3]), in display order.
 
     Raises:
         Unreadable: see `probe`.
     """
-    with _open(media) as (container, stream, time_base):
-        if check is not None:
-            check(stream.width, stream.height, stream.sample_aspect_ratio)
-        if start > 0:
-            container.seek(int(start / time_base), stream=stream)
-        for pts, frame in _decoded(container, stream, losses):
-            if check is not None:  # the size may change, or differ from the header's
-                check(frame.width, frame.height, stream.sample_aspect_ratio)
-            if frame.is_corrupt:
-                losses.frames += 1
-                continue
-            seconds = float(pts * time_base)
-            if seconds >= end - _SAME_TIME:
-                return
-            if seconds >= start - _SAME_TIME:
-                yield seconds, _upright(frame, stream.sample_aspect_ratio)
+    for position in facts.positions(start):
+        with open_video(media) as video:
+            timed = decoded_from(video, facts, losses, start, position)
+            if timed is None:
+                continue  # a seek may land after the time that it was given
+            aspect = video[1].sample_aspect_ratio
+            for seconds, frame in timed:
+                if seconds >= end - SAME_TIME:
+                    return
+                if seconds < start - SAME_TIME:
+                    continue
+                if check is not None:  # the size may change, or differ from the header's
+                    check(frame.width, frame.height, aspect)
+                if frame.is_corrupt:
+                    losses.frames += 1
+                else:
+                    yield seconds, _upright(frame, aspect)
+            return
 
 
 def encode(
@@ -175,26 +123,46 @@ def decode_window(video: bytes, start: int, count: int, stride: int = 1) -> np.n
         raise ValueError(
             f"need start >= 0, count >= 1 and stride >= 1, got {start}, {count} and {stride}"
         )
-    losses, found, last = Losses(), [], start + (count - 1) * stride
+    losses = Losses()
     try:
-        with _open(video) as (container, stream, time_base):
-            rate = stream.average_rate
-            if rate is None:
-                raise Unreadable("damaged", "the file has no frame rate")
-            if start > 0:
-                container.seek(int(start / rate / time_base), stream=stream)
-            for pts, frame in _decoded(container, stream, losses):
-                index = round((pts - (stream.start_time or 0)) * time_base * rate)
-                if index == start + len(found) * stride and not frame.is_corrupt:
-                    found.append(_rgb(frame))
-                if index >= last:
-                    break
+        found = _window(video, losses, start, count, stride, seek=start > 0)
+        if found is None:
+            found = _window(video, losses, start, count, stride, seek=False) or []
     except Unreadable as error:
         raise DamagedRecord(f"the video is damaged: {error.detail}") from error
     if len(found) < count:
         cause = losses.first_error or "it is missing"
         raise DamagedRecord(f"frame {start + len(found) * stride} cannot be decoded: {cause}")
     return np.stack(found)
+
+
+def _window(
+    video: bytes, losses: Losses, start: int, count: int, stride: int, seek: bool
+) -> list[np.ndarray] | None:
+    """Decodes a window up to the first frame that is missing; None if the seek lands after it."""
+    found = []
+    with open_video(video) as opened:
+        container, stream, time_base = opened
+        # The clips by `encode` need no facts.
+        is_plain = "mp4" in container.format.name and not stream.codec_context.has_b_frames
+        facts = None if is_plain else probe(video)
+        rate = stream.average_rate if facts is None else facts.rate
+        if rate is None:
+            raise Unreadable("damaged", "the file has no frame rate")
+        zero = (stream.start_time or 0) * float(time_base) if facts is None else facts.start
+        begin, position = zero + float(start / rate), None
+        if seek:
+            position = int(begin / time_base) if facts is None else facts.positions(begin)[0]
+        timed = decoded_from(opened, facts, losses, begin, position)
+        if timed is None:
+            return None
+        for seconds, frame in timed:
+            index = round((seconds - zero) * rate)
+            if index == start + len(found) * stride and not frame.is_corrupt:
+                found.append(_rgb(frame))
+            if index >= start + (count - 1) * stride:
+                break
+    return found
 
 
 def decode_clip(record: ClipRecord) -> np.ndarray:
@@ -215,63 +183,6 @@ def decode_clip(record: ClipRecord) -> np.ndarray:
     return video_FHW3
 
 
-@contextmanager
-def _open(media: Media) -> Iterator[tuple["InputContainer", "VideoStream", Fraction]]:
-    """Opens a container; yields it, its video stream and its time base in seconds.
-
-    Cover pictures of music files do not count as video.
-    """
-    import av
-    from av.error import FFmpegError
-    from av.stream import Disposition
-
-    file = io.BytesIO(media) if isinstance(media, bytes) else str(media)
-    try:
-        # Metadata that is not UTF-8 is not an error.
-        container = av.open(file, mode="r", metadata_errors="replace", options=container_options())
-    except FFmpegError as error:
-        if isinstance(error, FileNotFoundError):
-            raise Unreadable("missing_file", f"no file {media}") from error
-        raise Unreadable("undecodable", error.strerror or str(error)) from error
-    with container:
-        videos = [
-            stream
-            for stream in container.streams.video
-            if not stream.disposition & Disposition.attached_pic
-        ]
-        if not videos:
-            kinds = ", ".join(sorted({stream.type for stream in container.streams})) or "no stream"
-            raise Unreadable("no_video_stream", f"the file has only: {kinds}")
-        if videos[0].time_base is None:
-            raise Unreadable("undecodable", "the frames have no times")
-        if videos[0].codec_context is None:
-            raise Unreadable("undecodable", "the file's codec is unknown")
-        videos[0].codec_context.thread_count = 1  # clips are decoded in parallel
-        yield container, videos[0], videos[0].time_base
-
-
-def _decoded(
-    container: "InputContainer", stream: "VideoStream", losses: Losses
-) -> Iterator[tuple[int, "VideoFrame"]]:
-    """Yields all frames with their times, in display order; counts packets that fail."""
-    from av.error import FFmpegError
-
-    packets = container.demux(stream)
-    while True:
-        try:
-            packet = next(packets, None)
-            if packet is None:
-                return
-            # A packet's frames are collected first: a `yield` in `try` would catch the consumer's
-            # errors.
-            decoded = [(frame.pts, frame) for frame in packet.decode() if frame.pts is not None]
-        except FFmpegError as error:
-            losses.frames += 1
-            losses.first_error = losses.first_error or str(error)
-            continue  # with the next packet, if there is one
-        yield from decoded
-
-
 def _rgb(frame: "VideoFrame") -> np.ndarray:
     from av.video.reformatter import Colorspace
 
@@ -287,4 +198,16 @@ def _upright(frame: "VideoFrame", pixel_aspect: Fraction | None) -> np.ndarray:
 
         height, width = frame_HW3.shape[:2]
         frame_HW3 = cv2.resize(frame_HW3, (max(1, round(width * pixel_aspect)), height))
-    return np.rot90(frame_HW3, round(frame.rotation / 90) % 4)
+    return orient(frame_HW3, _display_matrix(frame))
+
+
+def _display_matrix(frame: "VideoFrame") -> list[float]:
+    try:
+        data = frame.side_data.get("DISPLAYMATRIX")
+    except ValueError:
+        # PyAV 18 lists nothing if a frame has side data of a kind that it does not know, such as
+        # EXIF. It still has the angle, counterclockwise in degrees, but not the mirroring.
+        angle = math.radians(frame.rotation)
+        cosine, sine = math.cos(angle), math.sin(angle)
+        return [cosine, -sine, 0, sine, cosine, 0, 0, 0, 1]
+    return IDENTITY if data is None else np.frombuffer(bytes(data), np.int32).tolist()
