@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from videogen_jax.diffusion.samplers import SamplerConfig
+from videogen_jax.diffusion.sampler_config import SamplerConfig
 from videogen_jax.diffusion.schedule import ScheduleConfig
 from videogen_jax.errors import UserError
 from videogen_jax.models.autoencoder import AutoencoderConfig

@@ -12,6 +12,7 @@ from typing import Any
 
 from videogen_jax.atomic import replacing, require_new_directory
 from videogen_jax.config import DenoiserConfig, ModelConfig
+from videogen_jax.diffusion.sampler_config import SamplerConfig
 from videogen_jax.diffusion.schedule import Prediction
 from videogen_jax.errors import UserError
 from videogen_jax.models import parameters
@@ -23,6 +24,7 @@ from videogen_jax.weights.reading import ComponentReport, mapping_lines, read_co
 from videogen_jax.weights.stable_diffusion.folder import (
     Variant,
     folder_components,
+    folder_scheduler,
     stable_diffusion_configs,
 )
 from videogen_jax.weights.stable_diffusion.hub import download, is_hub_id
@@ -77,6 +79,7 @@ class _Source:
         components: Weights of the networks to convert.
         tokenizer: Folder of its files; None if it is not converted.
         loras: LoRA files to merge.
+        notes: Lines about what is read in another way than the source says.
     """
 
     form: str
@@ -84,6 +87,11 @@ class _Source:
     components: Mapping[Component, ComponentSource]
     tokenizer: Path | None
     loras: tuple[Lora, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def lines(self) -> list[str]:
+        """Returns the notes and the lines of `left_out`."""
+        return [*self.notes, *self.left_out()]
 
     def left_out(self) -> list[str]:
         """Returns lines about the layers of LoRA files that are not merged."""
@@ -98,9 +106,10 @@ class _Source:
 def with_stable_diffusion(base: ModelConfig, configs: StableDiffusionConfigs) -> ModelConfig:
     """Returns `base` with Stable Diffusion's networks, and video UNets for a warm start from them.
 
-    The stages and the refiner keep their own resolutions, sampling, conditions, temporal layers and
+    The stages and the refiner keep their own resolutions, guidance, conditions, temporal layers and
     shift of the schedule, and take the sizes and the prediction type of Stable Diffusion's UNet.
-    The image model takes the resolution of that UNet's training, or `base`'s if it is unknown.
+    The image model takes the resolution of that UNet's training, or `base`'s if it is unknown. All
+    of them take Stable Diffusion's sampler, if it is known, with their own number of steps.
 
     Raises:
         UserError: `base` has another number of latent channels, or resolutions that the networks
@@ -113,7 +122,13 @@ def with_stable_diffusion(base: ModelConfig, configs: StableDiffusionConfigs) ->
             f"configuration {base.name!r} is for {base.autoencoder.latent_channels}"
         )
 
-    image = replace(base.image, unet=configs.unet, schedule=configs.schedule)
+    def sampled(denoiser: DenoiserConfig) -> SamplerConfig:
+        sampler = configs.sampler or denoiser.sampler
+        return replace(sampler, num_steps=denoiser.sampler.num_steps)
+
+    image = replace(
+        base.image, unet=configs.unet, schedule=configs.schedule, sampler=sampled(base.image)
+    )
     if configs.sample_size is not None:
         image = replace(image, resolution=configs.sample_size * configs.autoencoder.factor)
 
@@ -126,7 +141,7 @@ def with_stable_diffusion(base: ModelConfig, configs: StableDiffusionConfigs) ->
             low_res_noise=denoiser.unet.low_res_noise,
         )
         schedule = replace(configs.schedule, shift=denoiser.schedule.shift)
-        return replace(denoiser, unet=unet, schedule=schedule)
+        return replace(denoiser, unet=unet, schedule=schedule, sampler=sampled(denoiser))
 
     return replace(
         base,
@@ -167,7 +182,7 @@ def convert_stable_diffusion(
     """
     require_new_directory(model_dir)
     opened = _open_source(source, options)
-    log("\n  ".join([f"{source}: {opened.form}", *opened.left_out()]))
+    log("\n  ".join([f"{source}: {opened.form}", *opened.lines()]))
     config = replace(with_stable_diffusion(base, opened.configs), name=model_dir.name)
     reports = {}
     with replacing(model_dir) as temporary:
@@ -180,6 +195,7 @@ def convert_stable_diffusion(
             copy_tokenizer(opened.tokenizer, temporary / "tokenizer")
         save_config(temporary / "config.json", config)
         content = {"source": str(source), "form": opened.form, "components": reports}
+        content["notes"] = opened.notes
         content["left_out_of_loras"] = opened.left_out()
         (temporary / REPORT).write_text(json.dumps(content, indent=2) + "\n")
     return config
@@ -197,7 +213,7 @@ def describe_conversion(
     Raises: as `convert_stable_diffusion`.
     """
     opened = _open_source(source, options)
-    log("\n  ".join([f"{source}: {opened.form}", *opened.left_out()]))
+    log("\n  ".join([f"{source}: {opened.form}", *opened.lines()]))
     with_stable_diffusion(base, opened.configs)
     for name, params, report in _read_components(opened, options):
         lines = mapping_lines(opened.components[name], params, report)
@@ -235,6 +251,7 @@ def _open_weights(source: Path, options: ConversionOptions) -> _Source:
         configs,
         folder_components(source, components, options.variant),
         tokenizer,
+        notes=folder_scheduler(source).notes,
     )
 
 

@@ -21,6 +21,7 @@ from videogen_jax.errors import MissingFile, UserError
 from videogen_jax.weights.files import open_tensors, read_json
 from videogen_jax.weights.rules import Table
 from videogen_jax.weights.stable_diffusion import configs as diffusers_configs
+from videogen_jax.weights.stable_diffusion.scheduler import Scheduler, read_scheduler
 from videogen_jax.weights.stable_diffusion.sources import (
     Component,
     ComponentSource,
@@ -80,17 +81,26 @@ def stable_diffusion_configs(folder: Path) -> StableDiffusionConfigs:
             unsupported fields, and what was expected.
     """
     _check_folder(folder)
+    scheduler = folder_scheduler(folder)
     configs = (
         diffusers_configs.text_encoder_config(folder / "text_encoder" / "config.json"),
         diffusers_configs.unet_config(folder / "unet" / "config.json"),
         diffusers_configs.autoencoder_config(folder / "vae" / "config.json"),
-        diffusers_configs.schedule_config(folder / "scheduler" / "scheduler_config.json"),
+        scheduler.schedule,
         diffusers_configs.unet_sample_size(folder / "unet" / "config.json"),
+        scheduler.sampler,
     )
     try:
         return StableDiffusionConfigs(*configs)
     except UserError as error:
         raise UserError(f"{folder}: {error}") from error
+
+
+def folder_scheduler(folder: Path) -> Scheduler:
+    """Reads the noise schedule and the sampler of a diffusers folder; see `read_scheduler`."""
+    entry = read_json(folder / INDEX).get("scheduler")
+    class_name = entry[-1] if isinstance(entry, list) and entry else None
+    return read_scheduler(folder / "scheduler" / "scheduler_config.json", class_name)
 
 
 def folder_components(
