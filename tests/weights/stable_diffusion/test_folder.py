@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.numpy import load_file, save_file
+from transformers import CLIPTokenizer
 
 from tests.support.torch_stable_diffusion import SD1, build_models, respell, save_folder
 from videogen_jax.configs.paper import PAPER
@@ -270,9 +271,10 @@ def test_stable_diffusion_xl_is_refused(folder):
 
 def test_a_tokenizer_of_the_new_form_is_copied(folder):
     path = folder / "tokenizer"
-    (path / "tokenizer.json").write_text("{}")
-    (path / "vocab.json").unlink()
-    (path / "merges.txt").unlink()
+    tokenizer = CLIPTokenizer.from_pretrained(str(path))
+    shutil.rmtree(path)
+    tokenizer.save_pretrained(path)
+    assert not (path / "vocab.json").exists()
     converted(folder)
     names = {file.name for file in (folder.parent / "model" / "tokenizer").iterdir()}
     assert {"tokenizer.json", "tokenizer_config.json"} <= names

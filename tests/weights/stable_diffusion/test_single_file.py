@@ -28,7 +28,7 @@ from tests.support.torch_stable_diffusion import (
 )
 from videogen_jax.configs.paper import PAPER
 from videogen_jax.conversion.stable_diffusion import ConversionOptions, convert_stable_diffusion
-from videogen_jax.tokenizer import save_clip_format
+from videogen_jax.tokenizer import load_tokenizer, save_clip_format
 from videogen_jax.weights.model_dir import load_component
 from videogen_jax.weights.rules import export_weights
 from videogen_jax.weights.stable_diffusion.sources import COMPONENTS
@@ -139,6 +139,9 @@ def test_equals_the_folder(case, tmp_path, suffix):
     config = convert(case, path)
     assert_equal(load_all(tmp_path / "model"), case.params)
     assert config == replace(case.config, name="model")
+    tokenizer = load_tokenizer(tmp_path / "model" / "tokenizer")
+    # Its files, those of Stable Diffusion 1, pad with end-of-text.
+    assert tokenizer.pad_id == (0 if case.second else tokenizer.end_id)
 
 
 def test_names_are_those_that_diffusers_reads(case):
