@@ -195,6 +195,10 @@ def test_missing_files(tmp_path, name):
         ("vocab.json", "[]", "JSON object"),
         ("vocab.json", '{"a": 0}', "not a CLIP vocabulary"),
         ("tokenizer_config.json", "{}", "model_max_length"),
+        ("tokenizer_config.json", '{"model_max_length": "24"}', "model_max_length is '24'"),
+        ("tokenizer_config.json", '{"model_max_length": null}', "model_max_length is None"),
+        ("tokenizer_config.json", "[" * 100_000, "not a JSON file"),
+        ("vocab.json", '{"a": "0"}', "expected ids by token"),
     ],
 )
 def test_damaged_files(tmp_path, name, text, message):
@@ -202,6 +206,27 @@ def test_damaged_files(tmp_path, name, text, message):
     (tmp_path / name).write_text(text)
     with pytest.raises(ValueError, match=f"{name}.*{message}"):
         load_tokenizer(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("merges.txt", "#version: 0.2\na b c\n"),
+        ("merges.txt", "#version: 0.2\nzz qq\n"),
+        ("special_tokens_map.json", "["),
+        ("special_tokens_map.json", "[" * 100_000),
+        ("special_tokens_map.json", '{"pad_token": "<nothing>"}'),
+        ("special_tokens_map.json", '{"pad_token": 3}'),
+        ("tokenizer.json", "[" * 100_000),
+        ("tokenizer.json", '{"model": {"vocab": {"a": 0}, "merges": [["a"]]}}'),
+    ],
+)
+def test_damage_is_one_line_that_names_the_folder(tmp_path, name, text):
+    shutil.copytree(SHAPES_TOKENIZER, tmp_path, dirs_exist_ok=True)
+    (tmp_path / name).write_text(text)
+    with pytest.raises(ValueError, match=str(tmp_path)) as caught:
+        load_tokenizer(tmp_path)
+    assert "\n" not in str(caught.value)
 
 
 _WITHOUT_TORCH = """

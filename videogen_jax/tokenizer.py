@@ -151,13 +151,19 @@ def load_tokenizer(directory: str | Path) -> Tokenizer:
     """
     directory = Path(directory)
     vocab = read_vocab(directory)
-    if "model_max_length" not in read_tokenizer_json(directory / "tokenizer_config.json"):
-        raise UserError(f"{directory / 'tokenizer_config.json'}: has no model_max_length")
+    config = read_tokenizer_json(directory / "tokenizer_config.json")
+    length = config.get("model_max_length")
+    if not isinstance(length, int | float) or length < 2:
+        raise UserError(
+            f"{directory / 'tokenizer_config.json'}: model_max_length is {length!r}, "
+            "expected a number of at least 2"
+        )
     clip_tokenizer_class = _import_clip_tokenizer()
     try:
         clip_tokenizer = clip_tokenizer_class.from_pretrained(str(directory), local_files_only=True)
     except Exception as error:  # tokenizers raises bare Exceptions, transformers many types
-        raise UserError(f"{directory}: transformers cannot load the tokenizer: {error}") from error
+        reason = " ".join(str(error).split())
+        raise UserError(f"{directory}: transformers cannot load the tokenizer: {reason}") from error
     # For input that it does not recognise, transformers 5 silently makes a vocabulary of 3 words.
     if clip_tokenizer.get_vocab() != vocab:
         raise UserError(

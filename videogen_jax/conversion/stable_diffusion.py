@@ -30,7 +30,8 @@ from videogen_jax.weights.stable_diffusion.folder import (
     stable_diffusion_configs,
 )
 from videogen_jax.weights.stable_diffusion.hub import download, is_hub_id
-from videogen_jax.weights.stable_diffusion.lora import LORA_COMPONENTS, Lora, open_loras
+from videogen_jax.weights.stable_diffusion.lora import Lora, open_loras
+from videogen_jax.weights.stable_diffusion.lora_targets import LORA_COMPONENTS
 from videogen_jax.weights.stable_diffusion.single_file import open_single_file
 from videogen_jax.weights.stable_diffusion.sources import (
     COMPONENTS,
@@ -50,8 +51,8 @@ class ConversionOptions:
     Attributes:
         dtype: Type of the weights on disk; None keeps the source's.
         only: Components to convert; () for all. The configuration always describes all of them.
-        variant: "fp16" selects a folder's half-precision files. By default they are used only if
-            there are no others.
+        variant: "fp16" selects a folder's half-precision files; a component without any is read
+            from its other files. By default they are used only if there are no others.
         prediction: Prediction type of a single file's UNet, which is not in the file. If None,
             noise ("eps") for Stable Diffusion 1 and velocity ("v") for 2, as in its 768-v models;
             its base models need "eps".
@@ -214,13 +215,10 @@ def _open_weights(source: Path, options: ConversionOptions) -> _Source:
         raise UserError(f"{source}: ema, prediction and tokenizer are options of single files")
     configs = stable_diffusion_configs(source)
     tokenizer = source / "tokenizer" if "text_encoder" in components else None
-    return _Source(
-        form,
-        _with_end_of_text(configs, tokenizer),
-        folder_components(source, components, options.variant),
-        tokenizer,
-        notes=folder_scheduler(source).notes,
-    )
+    configs = _with_end_of_text(configs, tokenizer)
+    weights, notes = folder_components(source, components, options.variant)
+    notes = (*folder_scheduler(source).notes, *notes)
+    return _Source(form, configs, weights, tokenizer, notes=notes)
 
 
 def _open_single_file(

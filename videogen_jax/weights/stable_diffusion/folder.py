@@ -105,18 +105,32 @@ def folder_scheduler(folder: Path) -> Scheduler:
 
 def folder_components(
     folder: Path, components: Iterable[Component], variant: Variant | None = None
-) -> dict[Component, ComponentSource]:
+) -> tuple[dict[Component, ComponentSource], list[str]]:
     """Opens the weights of `components` in a diffusers folder.
 
+    Returns:
+        The weights, and a line for each component that has no files of `variant`: its other files
+        are read.
+
     Raises:
-        MissingFile: There is no weights file; lists the files.
+        MissingFile: There is no weights file, or no component has any of `variant`; lists the
+            files.
         UserError: A file is damaged or would run code.
     """
-    sources = {}
-    for name in components:
-        path = find_weights(folder / FOLDERS[name], variant)
+    names = list(components)
+    lacking = [name for name in names if not _has_variant(folder / FOLDERS[name], variant)]
+    sources, notes = {}, []
+    for name in names:
+        is_lacking = name in lacking and len(lacking) < len(names)
+        path = find_weights(folder / FOLDERS[name], None if is_lacking else variant)
         sources[name] = ComponentSource(_TABLES[name], open_tensors(path), str(path))
-    return sources
+        if is_lacking:
+            notes.append(f"{name} has no weights of variant {variant}: {path.name} is read")
+    return sources, notes
+
+
+def _has_variant(folder: Path, variant: Variant | None) -> bool:
+    return choose_weights((path.name for path in folder.iterdir()), variant) is not None
 
 
 def choose_weights(names: Iterable[str], variant: Variant | None = None) -> str | None:
