@@ -3,6 +3,8 @@
 import json
 from typing import Any
 
+from videogen_jax.errors import UserError
+
 
 def parse_json(text: str | bytes, **options: Any) -> Any:
     """Parses JSON like `json.loads`, of which `options` are keyword arguments.
@@ -13,4 +15,4 @@ def parse_json(text: str | bytes, **options: Any) -> Any:
     try:
         return json.loads(text, **options)
     except RecursionError:
-        raise ValueError("lists and objects are nested too deeply") from None
+        raise UserError("lists and objects are nested too deeply") from None

@@ -162,7 +162,13 @@ def test_fields_left_out_have_the_defaults_of_diffusers(broken):
     assert not before.linear_projection
 
 
-@pytest.mark.parametrize("change", [{"unknown": None}, {"_name": 1}, {"upcast_attention": True}])
+EMA_MODEL = {"decay": 0.9999, "inv_gamma": 1.0, "min_decay": 0.0, "optimization_step": 9}
+EMA_MODEL |= {"power": 2 / 3, "update_after_step": 0, "use_ema_warmup": False}
+
+
+@pytest.mark.parametrize(
+    "change", [{"unknown": None}, {"_name": 1}, {"upcast_attention": True}, EMA_MODEL]
+)
 def test_fields_without_effect_are_accepted(source, broken, change):
     edit_json(broken / "unet" / "config.json", change)
     assert stable_diffusion_configs(broken) == stable_diffusion_configs(source)

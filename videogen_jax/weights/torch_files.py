@@ -95,14 +95,8 @@ class LoadedTensors(Tensors):
         import torch
 
         tensor = self._tensors[name].detach().contiguous()
-        # numpy itself lacks these types.
-        for theirs, plain, ours in (
-            (torch.bfloat16, torch.int16, ml_dtypes.bfloat16),
-            (torch.float8_e4m3fn, torch.uint8, ml_dtypes.float8_e4m3fn),
-            (torch.float8_e5m2, torch.uint8, ml_dtypes.float8_e5m2),
-        ):
-            if tensor.dtype == theirs:
-                return tensor.view(plain).numpy().view(ours)
+        if tensor.dtype == torch.bfloat16:  # numpy itself has no bfloat16
+            return tensor.view(torch.int16).numpy().view(ml_dtypes.bfloat16)
         return tensor.numpy()
 
     def __iter__(self) -> Iterator[str]:

@@ -137,9 +137,10 @@ def choose_weights(names: Iterable[str], variant: Variant | None = None) -> str 
     """Selects the weights file, or index of files, to read from a component's folder.
 
     Safetensors are preferred to pickles. Without `variant`, full-precision files are preferred to
-    half precision; with it, only its files are considered. Returns None if there is no such file.
+    half precision; with it, only its files are considered. Capitals in names do not matter. Returns
+    None if there is no such file.
     """
-    present = set(names)
+    present = {name.lower(): name for name in names}
     patterns = {"": _FULL, "fp16": _VARIANT}
     for kind in [variant] if variant else ["", "fp16"]:
         for suffix, stems in _STEMS.items():
@@ -147,7 +148,7 @@ def choose_weights(names: Iterable[str], variant: Variant | None = None) -> str 
                 for stem in stems:
                     name = pattern.format(stem=stem, suffix=suffix, variant=kind)
                     if name in present:
-                        return name
+                        return present[name]
     return None
 
 
