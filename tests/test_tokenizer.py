@@ -129,6 +129,57 @@ def test_folder_as_transformers_5_saves_it(tokenizer, tmp_path):
     np.testing.assert_array_equal(loaded(CAPTIONS[:20]), tokenizer(CAPTIONS[:20]))
 
 
+@pytest.mark.parametrize("file", ["tokenizer_config.json", "special_tokens_map.json"])
+def test_the_padding_token_in_a_prompt_is_a_word(tokenizer, tmp_path, file):
+    """Stable Diffusion 2 pads with "!", id 0; OpenCLIP was trained with "!</w>", id 256."""
+    shutil.copytree(SHAPES_TOKENIZER, tmp_path, dirs_exist_ok=True)
+    if file == "tokenizer_config.json":
+        (tmp_path / "special_tokens_map.json").unlink()
+    edit(tmp_path / file, pad_token="!")
+    loaded = load_tokenizer(tmp_path)
+    assert loaded.pad_id == 0
+    prompts = ["a red ball!", "stop! now", "!", "!!"]
+    ours, plain = loaded(prompts, 16), tokenizer(prompts, 16)
+    for ours_T, plain_T in zip(ours, plain, strict=True):
+        end = list(plain_T).index(tokenizer.end_id) + 1
+        np.testing.assert_array_equal(ours_T[:end], plain_T[:end])
+        assert 256 in ours_T[:end] or "!!" in prompts
+        assert not ours_T[end:].any()
+
+
+ADDED = {"normalized": True, "single_word": False, "lstrip": False, "rstrip": False}
+
+
+@pytest.mark.parametrize("form", ["added_tokens.json", "decoder", "special", "tokenizer.json"])
+def test_added_tokens(tokenizer, tmp_path, form):
+    """As of textual inversion: they come after end-of-text."""
+    shutil.copytree(SHAPES_TOKENIZER, tmp_path, dirs_exist_ok=True)
+    end = tokenizer.end_id
+    if form == "added_tokens.json":
+        (tmp_path / form).write_text(json.dumps({"<cat>": end + 1, "my dog": end + 2}))
+    else:
+        names = enumerate(("<cat>", "my dog"), end + 1)
+        entries = {i: {"content": name, "special": form == "special", **ADDED} for i, name in names}
+        edit(tmp_path / "tokenizer_config.json", added_tokens_decoder=entries)
+    if form == "tokenizer.json":
+        from transformers import CLIPTokenizer
+
+        CLIPTokenizer.from_pretrained(str(tmp_path)).save_pretrained(tmp_path / "new")
+        tmp_path = tmp_path / "new"
+        assert not (tmp_path / "vocab.json").exists()
+    loaded = load_tokenizer(tmp_path)
+    assert (loaded.end_id, loaded.pad_id) == (end, end)
+    assert (loaded.vocab_size, loaded.largest_id) == (end + 3, end + 2)
+    row_T = list(loaded(["a <cat> and my dog"], 16)[0])
+    assert row_T.index(end + 1) < row_T.index(end + 2) < row_T.index(end)
+    for text in ("a red ball", "a circle moving left!"):
+        np.testing.assert_array_equal(loaded([text], 16), tokenizer([text], 16))
+
+
+def edit(path: Path, **changes: object) -> None:
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
 @pytest.mark.parametrize("name", ["vocab.json", "merges.txt", "tokenizer_config.json"])
 def test_missing_files(tmp_path, name):
     shutil.copytree(SHAPES_TOKENIZER, tmp_path, dirs_exist_ok=True)
@@ -144,6 +195,10 @@ def test_missing_files(tmp_path, name):
         ("vocab.json", "[]", "JSON object"),
         ("vocab.json", '{"a": 0}', "not a CLIP vocabulary"),
         ("tokenizer_config.json", "{}", "model_max_length"),
+        ("tokenizer_config.json", '{"model_max_length": "24"}', "model_max_length is '24'"),
+        ("tokenizer_config.json", '{"model_max_length": null}', "model_max_length is None"),
+        ("tokenizer_config.json", "[" * 100_000, "not a JSON file"),
+        ("vocab.json", '{"a": "0"}', "expected ids by token"),
     ],
 )
 def test_damaged_files(tmp_path, name, text, message):
@@ -151,6 +206,27 @@ def test_damaged_files(tmp_path, name, text, message):
     (tmp_path / name).write_text(text)
     with pytest.raises(ValueError, match=f"{name}.*{message}"):
         load_tokenizer(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("merges.txt", "#version: 0.2\na b c\n"),
+        ("merges.txt", "#version: 0.2\nzz qq\n"),
+        ("special_tokens_map.json", "["),
+        ("special_tokens_map.json", "[" * 100_000),
+        ("special_tokens_map.json", '{"pad_token": "<nothing>"}'),
+        ("special_tokens_map.json", '{"pad_token": 3}'),
+        ("tokenizer.json", "[" * 100_000),
+        ("tokenizer.json", '{"model": {"vocab": {"a": 0}, "merges": [["a"]]}}'),
+    ],
+)
+def test_damage_is_one_line_that_names_the_folder(tmp_path, name, text):
+    shutil.copytree(SHAPES_TOKENIZER, tmp_path, dirs_exist_ok=True)
+    (tmp_path / name).write_text(text)
+    with pytest.raises(ValueError, match=str(tmp_path)) as caught:
+        load_tokenizer(tmp_path)
+    assert "\n" not in str(caught.value)
 
 
 _WITHOUT_TORCH = """

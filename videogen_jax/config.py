@@ -2,9 +2,9 @@
 
 import dataclasses
 
-from videogen_jax.diffusion.samplers import SamplerConfig
+from videogen_jax.diffusion.sampler_config import SamplerConfig
 from videogen_jax.diffusion.schedule import ScheduleConfig
-from videogen_jax.errors import UserError
+from videogen_jax.errors import UserError, require_positive
 from videogen_jax.models.autoencoder import AutoencoderConfig
 from videogen_jax.models.flow import FlowConfig
 from videogen_jax.models.text_encoder import TextEncoderConfig
@@ -44,6 +44,7 @@ class ModelConfig:
     lowpass_factor: int = 4  # temporal SR keeps the warped latent's frequencies below 1/factor
 
     def __post_init__(self):
+        require_positive(self, "num_frames", "lowpass_factor")
         for i, (low, high) in enumerate(zip(self.stages, self.stages[1:], strict=False), start=1):
             if high.resolution != 2 * low.resolution:
                 raise UserError(
@@ -51,6 +52,7 @@ class ModelConfig:
                     f"expected twice stage {i}'s {low.resolution}"
                 )
         for denoiser in (self.image, self.refiner, *self.stages):
+            require_positive(denoiser, "resolution")
             levels = len(denoiser.unet.block_out_channels)
             multiple = self.autoencoder.factor * 2 ** (levels - 1)
             if denoiser.resolution % multiple:

@@ -4,6 +4,8 @@ Scripts print them as one line (`cli.run`). Every other exception is a bug in th
 its traceback, whatever its type: NumPy and JAX raise `ValueError` too.
 """
 
+from typing import Any
+
 EXTRAS = {
     "apache_beam": "data",
     "array_record": "data",
@@ -32,6 +34,22 @@ class MissingFile(UserError, FileNotFoundError):
 
 class Diverged(UserError, FloatingPointError):
     """Training whose loss or gradient stays non-finite; the message gives the first such step."""
+
+
+def require_positive(config: Any, *fields: str) -> None:
+    """Raises UserError unless these fields of a configuration are above 0, each of their numbers.
+
+    Args:
+        config: a dataclass.
+        *fields: names of fields with a number, or with a tuple of at least one.
+    """
+    for field in fields:
+        value = getattr(config, field)
+        numbers = value if isinstance(value, tuple) else (value,)
+        if not numbers or not all(number > 0 for number in numbers):
+            raise UserError(
+                f"{type(config).__name__}.{field} is {value}, expected positive numbers"
+            )
 
 
 def user_message(error: BaseException) -> str | None:

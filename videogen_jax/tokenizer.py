@@ -13,17 +13,16 @@ import re
 import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from videogen_jax.errors import MissingFile, UserError
+from videogen_jax.errors import UserError
+from videogen_jax.vocabulary import END_TOKEN, START_TOKEN, read_tokenizer_json, read_vocab
 
 if TYPE_CHECKING:
     from transformers import CLIPTokenizer
 
-START_TOKEN = "<|startoftext|>"
-END_TOKEN = "<|endoftext|>"
 WORD_END = "</w>"
 
 _SPECIAL_TOKENS = re.compile("|".join(map(re.escape, (START_TOKEN, END_TOKEN))), re.IGNORECASE)
@@ -35,7 +34,9 @@ class Tokenizer:
     """A map from captions to token ids: wraps a transformers `CLIPTokenizer` (`load_tokenizer`).
 
     Attributes:
-        vocab_size: number of tokens, special ones included.
+        vocab_size: number of tokens, special and added ones included. Added tokens, as of textual
+            inversion, come after end-of-text.
+        largest_id: the largest id of a token.
         start_id, end_id: the tokens that start and end every caption.
         pad_id: the token that pads to the length; end-of-text in Stable Diffusion 1 and in the
             shapes tokenizer.
@@ -48,16 +49,26 @@ class Tokenizer:
         self.directory = directory
         self.vocab_size: int = len(clip_tokenizer)
         vocab = clip_tokenizer.get_vocab()
+        self.largest_id = max(vocab.values())
         self.start_id: int = vocab[START_TOKEN]
         self.end_id: int = vocab[END_TOKEN]
-        self.pad_id: int = vocab[str(clip_tokenizer.pad_token)]
+        pad_token = str(clip_tokenizer.pad_token)
+        if pad_token not in vocab:
+            raise UserError(f"{directory}: the padding token {pad_token!r} has no id")
+        self.pad_id: int = vocab[pad_token]
         self.max_length: int = clip_tokenizer.model_max_length
+        added = clip_tokenizer.added_tokens_decoder.items()
+        self._added_specials = {
+            str(token): id for id, token in added if token.special and id > self.end_id
+        }
 
     def __call__(self, captions: Sequence[str], max_length: int | None = None) -> np.ndarray:
         """Tokenises captions.
 
         A caption that is too long is truncated, with a warning that quotes the removed text. The
-        literal texts of the special tokens are removed: a prompt cannot end itself.
+        literal texts of the special tokens are removed: a prompt cannot end itself. The text of the
+        padding token, "!" in Stable Diffusion 2, is a word like any other, as in OpenCLIP, with
+        which that model was trained; transformers and diffusers take it for padding.
 
         Args:
             max_length: T; the tokenizer's own `max_length` by default.
@@ -86,9 +97,39 @@ class Tokenizer:
             row_T[: len(ids)] = ids
         return tokens_BT
 
+    def token(self, id: int) -> str:
+        """Returns the text of a token."""
+        return str(self._clip_tokenizer.convert_ids_to_tokens(id))
+
+    def misfit(self, vocab_size: int, end_id: int) -> str | None:
+        """Returns what keeps a text encoder from taking this tokenizer's tokens, or None.
+
+        Args:
+            vocab_size: number of embeddings of the text encoder; there may be more of them than
+                tokens.
+            end_id: its end-of-text token.
+        """
+        if self.largest_id < vocab_size and self.end_id == end_id:
+            return None
+        return (
+            f"the tokenizer has {self.vocab_size} tokens, end-of-text {self.end_id}; "
+            f"the text encoder {vocab_size}, end-of-text {end_id}"
+        )
+
     def _encode(self, caption: str) -> list[int]:
-        text = _SPECIAL_TOKENS.sub(" ", caption)
-        return self._clip_tokenizer.encode(text, add_special_tokens=False, verbose=False)
+        pieces = [_SPECIAL_TOKENS.sub(" ", caption)]
+        if self._added_specials:
+            names = "|".join(map(re.escape, self._added_specials))
+            pieces = re.split(f"({names})", pieces[0])
+        ids = []
+        for piece in pieces:
+            if piece in self._added_specials:
+                ids.append(self._added_specials[piece])
+            else:
+                ids += self._clip_tokenizer.encode(
+                    piece, add_special_tokens=False, split_special_tokens=True, verbose=False
+                )
+        return ids
 
     def decode(self, tokens_T: Sequence[int] | np.ndarray) -> str:
         """Returns a row's caption: lower case, with blanks between words and punctuation."""
@@ -109,14 +150,20 @@ def load_tokenizer(directory: str | Path) -> Tokenizer:
         UserError: a file is damaged, or transformers loaded another vocabulary than the files'.
     """
     directory = Path(directory)
-    vocab = _read_vocab(directory)
-    if "model_max_length" not in _read_json(directory / "tokenizer_config.json"):
-        raise UserError(f"{directory / 'tokenizer_config.json'}: has no model_max_length")
+    vocab = read_vocab(directory)
+    config = read_tokenizer_json(directory / "tokenizer_config.json")
+    length = config.get("model_max_length")
+    if not isinstance(length, int | float) or length < 2:
+        raise UserError(
+            f"{directory / 'tokenizer_config.json'}: model_max_length is {length!r}, "
+            "expected a number of at least 2"
+        )
     clip_tokenizer_class = _import_clip_tokenizer()
     try:
         clip_tokenizer = clip_tokenizer_class.from_pretrained(str(directory), local_files_only=True)
     except Exception as error:  # tokenizers raises bare Exceptions, transformers many types
-        raise UserError(f"{directory}: transformers cannot load the tokenizer: {error}") from error
+        reason = " ".join(str(error).split())
+        raise UserError(f"{directory}: transformers cannot load the tokenizer: {reason}") from error
     # For input that it does not recognise, transformers 5 silently makes a vocabulary of 3 words.
     if clip_tokenizer.get_vocab() != vocab:
         raise UserError(
@@ -139,54 +186,6 @@ def _import_clip_tokenizer() -> "type[CLIPTokenizer]":
 
 def _is_not_about_pytorch(record: logging.LogRecord) -> bool:
     return "PyTorch was not found" not in record.getMessage()
-
-
-def check_vocabulary(directory: Path, vocab_size: int, end_id: int) -> None:
-    """Checks that a tokenizer has a text encoder's vocabulary, without importing transformers.
-
-    Args:
-        directory: as for `load_tokenizer`.
-        vocab_size: number of tokens of the text encoder.
-        end_id: the text encoder's end-of-text token.
-
-    Raises:
-        MissingFile: a file is missing.
-        UserError: a file is damaged, or the vocabulary differs.
-    """
-    vocab = _read_vocab(directory)
-    if (len(vocab), vocab[END_TOKEN]) != (vocab_size, end_id):
-        raise UserError(
-            f"{directory} has {len(vocab)} tokens, end-of-text {vocab[END_TOKEN]}; "
-            f"expected the text encoder's {vocab_size}, end-of-text {end_id}"
-        )
-
-
-def _read_vocab(directory: Path) -> dict[str, int]:
-    if (directory / "tokenizer.json").is_file():
-        path = directory / "tokenizer.json"
-        content = _read_json(path)
-        vocab = content.get("model", {}).get("vocab", {})
-        vocab |= {token["content"]: token["id"] for token in content.get("added_tokens", [])}
-    else:
-        path = directory / "vocab.json"
-        vocab = _read_json(path)
-        if not (directory / "merges.txt").is_file():
-            raise MissingFile(f"{directory / 'merges.txt'}: tokenizer file not found")
-    if missing := {START_TOKEN, END_TOKEN} - vocab.keys():
-        raise UserError(f"{path}: not a CLIP vocabulary, it lacks {', '.join(sorted(missing))}")
-    return vocab
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise MissingFile(f"{path}: tokenizer file not found")
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise UserError(f"{path}: not a JSON file: {error}") from error
-    if not isinstance(content, dict):
-        raise UserError(f"{path}: must contain a JSON object")
-    return content
 
 
 def build_bpe(

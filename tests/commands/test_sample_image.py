@@ -79,12 +79,17 @@ def test_every_argument_reaches_the_model(seen, tmp_path):
     call(
         *("a ring", "--out", tmp_path / "out.webp", "--seed", "3", "--steps", "7"),
         *("--negative-prompt", "blue", "--guidance", "2.5", "--sampler", "euler_ancestral"),
-        *("--dtype", "bfloat16"),
+        *("--guidance-rescale", "0.7", "--dtype", "bfloat16"),
     )
     assert seen == {
         "prompts": ["a ring"],
         "options": ImageOptions(
-            seed=3, negative_prompt="blue", steps=7, guidance=2.5, sampler="euler_ancestral"
+            seed=3,
+            negative_prompt="blue",
+            steps=7,
+            guidance=2.5,
+            guidance_rescale=0.7,
+            sampler="euler_ancestral",
         ),
         "progress": True,
         "dtype": "bfloat16",

@@ -19,7 +19,10 @@ from videogen_jax.configs.paper import PAPER
 from videogen_jax.conversion.stable_diffusion import (
     convert_stable_diffusion,
     stable_diffusion_configs,
+    with_stable_diffusion,
 )
+from videogen_jax.diffusion.sampler_config import SamplerConfig
+from videogen_jax.diffusion.samplers import plan
 from videogen_jax.models.autoencoder import AutoencoderConfig
 from videogen_jax.weights.model_dir import load_component
 
@@ -100,7 +103,11 @@ def test_all_wrong_weights_are_named_together(broken, tmp_path):
             {"beta_schedule": ["linear"]},
             "beta_schedule has .'linear'., expected one of",
         ),
-        ("scheduler", {"trained_betas": [0.1]}, "trained_betas are not supported"),
+        (
+            "scheduler",
+            {"trained_betas": [0.1]},
+            r"trained_betas is \[0.1\], only None is supported",
+        ),
         ("scheduler", {"rescale_betas_zero_snr": True}, "zero_terminal_snr needs prediction"),
     ],
 )
@@ -110,6 +117,30 @@ def test_networks_of_another_kind_are_refused(broken, file, change, message):
     with pytest.raises(ValueError, match=message) as caught:
         stable_diffusion_configs(broken)
     assert str(broken) in str(caught.value)
+
+
+def test_every_model_is_sampled_as_the_schedulers_file_says(broken):
+    change = {
+        "_class_name": "EulerDiscreteScheduler",
+        "prediction_type": "v_prediction",
+        "rescale_betas_zero_snr": True,
+        "timestep_spacing": "trailing",
+    }
+    edit_json(broken / "scheduler" / "scheduler_config.json", change)
+    model = with_stable_diffusion(PAPER, stable_diffusion_configs(broken))
+    for part in (model.image, *model.stages, model.refiner):
+        sampler = SamplerConfig("euler", part.sampler.num_steps, "trailing")
+        assert part.sampler == sampler and part.schedule.zero_terminal_snr
+        assert plan(part.schedule, part.sampler, 20).timesteps_T[0] == 999
+    assert model.refiner.sampler.num_steps == PAPER.refiner.sampler.num_steps
+
+
+def test_the_schedulers_class_is_checked_where_the_index_names_it(broken):
+    edit_json(
+        broken / "model_index.json", {"scheduler": ["diffusers", "FlowMatchEulerDiscreteScheduler"]}
+    )
+    with pytest.raises(ValueError, match="is for 'FlowMatchEulerDiscreteScheduler'"):
+        stable_diffusion_configs(broken)
 
 
 def test_all_unsupported_fields_are_named_together(broken):
@@ -131,7 +162,13 @@ def test_fields_left_out_have_the_defaults_of_diffusers(broken):
     assert not before.linear_projection
 
 
-@pytest.mark.parametrize("change", [{"unknown": None}, {"_name": 1}, {"upcast_attention": True}])
+EMA_MODEL = {"decay": 0.9999, "inv_gamma": 1.0, "min_decay": 0.0, "optimization_step": 9}
+EMA_MODEL |= {"power": 2 / 3, "update_after_step": 0, "use_ema_warmup": False}
+
+
+@pytest.mark.parametrize(
+    "change", [{"unknown": None}, {"_name": 1}, {"upcast_attention": True}, EMA_MODEL]
+)
 def test_fields_without_effect_are_accepted(source, broken, change):
     edit_json(broken / "unet" / "config.json", change)
     assert stable_diffusion_configs(broken) == stable_diffusion_configs(source)

@@ -14,7 +14,8 @@ import pytest
 
 from tests.support.references import import_reference
 from videogen_jax.diffusion import process, samplers
-from videogen_jax.diffusion.samplers import Plan, SamplerConfig, SamplerState, TimestepSpacing
+from videogen_jax.diffusion.sampler_config import SamplerConfig, TimestepSpacing
+from videogen_jax.diffusion.samplers import Plan, SamplerState
 from videogen_jax.diffusion.schedule import ScheduleConfig
 
 diffusers = import_reference("diffusers")
@@ -94,18 +95,27 @@ def reference(
         rescale_betas_zero_snr=schedule.zero_terminal_snr,
         timestep_spacing=config.timestep_spacing,
         steps_offset=config.steps_offset,
-        **STABLE_DIFFUSION_FIELDS[config.name],
+        **STABLE_DIFFUSION_FIELDS[config.name] | final_fields(config),
     )
     scheduler.set_timesteps(config.num_steps)
     noise = iter(torch.from_numpy(NOISE))
     module = importlib.import_module(scheduler_class.__module__)
     monkeypatch.setattr(module, "randn_tensor", lambda *args, **kwargs: next(noise))
-    extra = {"eta": config.eta} if config.name == "ddim" else {}
+    extra: dict[str, Any] = {"eta": config.eta} if config.name == "ddim" else {}
     x = torch.from_numpy(NOISE[-1]) * scheduler.init_noise_sigma
     for t in scheduler.timesteps:
         output = network(scheduler.scale_model_input(x, t), t, torch.tanh)
         x = scheduler.step(output, t, x, **extra).prev_sample
     return x.numpy(), float(scheduler.init_noise_sigma)
+
+
+def final_fields(config: SamplerConfig) -> dict[str, Any]:
+    """Returns diffusers' field for a last noise level that is not Stable Diffusion's."""
+    if config.final_sigma is None:
+        return {}
+    if config.name == "ddim":
+        return {"set_alpha_to_one": config.final_sigma == "zero"}
+    return {"final_sigmas_type": config.final_sigma}
 
 
 def assert_parity(
@@ -138,6 +148,13 @@ def test_parity_with_diffusers(
 def test_stochastic_ddim_parity(monkeypatch: pytest.MonkeyPatch) -> None:
     for spacing in SPACINGS:
         config = SamplerConfig("ddim", 20, spacing, eta=0.6)
+        assert_parity(ScheduleConfig(), config, monkeypatch)
+
+
+@pytest.mark.parametrize("name", ["ddim", "dpmpp_2m", "euler"])
+def test_last_noise_level_parity(name: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    for final_sigma, spacing, num_steps in product(("zero", "sigma_min"), SPACINGS, (5, 20)):
+        config = SamplerConfig(name, num_steps, spacing, final_sigma=final_sigma)
         assert_parity(ScheduleConfig(), config, monkeypatch)
 
 
@@ -254,6 +271,8 @@ def test_steps_past_the_end_change_nothing() -> None:
         ({"steps_offset": -1}, "steps_offset is -1"),
         ({"eta": 1.5}, "eta is 1.5"),
         ({"name": "euler", "eta": 0.5}, "only ddim has it, not euler"),
+        ({"final_sigma": "small"}, "final_sigma is 'small'"),
+        ({"name": "ddpm", "final_sigma": "sigma_min"}, "ddpm always ends without noise"),
     ],
 )
 def test_bad_fields_are_named(fields: dict[str, Any], message: str) -> None:

@@ -86,6 +86,27 @@ def test_bad_files_are_named(tmp_path):
         load_image(tmp_path / "nothing.png")
 
 
+def test_a_broken_avif_is_named(tmp_path):
+    path = tmp_path / "a.avif"
+    Image.fromarray(halves(60, 80)).save(path)
+    content = path.read_bytes()
+    start = content.index(b"mdat") + 8
+    path.write_bytes(content[:start] + bytes(len(content) - start))
+    with pytest.raises(ValueError, match="a.avif is not an image that can be read"):
+        load_image(path)
+
+
+@pytest.mark.parametrize("kind", [RuntimeError, EOFError, IndexError, KeyError, struct.error])
+def test_errors_of_the_formats_readers_are_named(tmp_path, monkeypatch, kind):
+    def fail(path):
+        raise kind("broken")
+
+    (tmp_path / "a.avif").write_bytes(b"x")
+    monkeypatch.setattr(Image, "open", fail)
+    with pytest.raises(ValueError, match="a.avif is not an image that can be read"):
+        load_image(tmp_path / "a.avif")
+
+
 def test_too_large_is_refused(tmp_path, monkeypatch):
     Image.fromarray(halves(6, 8)).save(tmp_path / "a.png")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 20)

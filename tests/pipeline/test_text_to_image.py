@@ -8,7 +8,7 @@ import pytest
 
 from tests.support import micro_model
 from videogen_jax import ImageOptions, VideoGen
-from videogen_jax.diffusion.samplers import SamplerConfig, SamplerName
+from videogen_jax.diffusion.sampler_config import SamplerConfig, SamplerName
 from videogen_jax.pipeline.requests.image import make_image_request
 
 PROMPT = "a red circle"
@@ -88,6 +88,16 @@ def test_only_the_first_sampler_that_draws_noise_compiles_again(model, picture):
     assert not compilations
     assert all((one != picture).any() for one in images if one is not images[1])
     np.testing.assert_array_equal(images[1], picture)  # the model's own, ddim
+
+
+def test_a_guidance_rescale_compiles_once_and_changes_the_image(model):
+    options = {"guidance": 30.0, "as_float": True, "steps": 1}
+    plain = model.images(PROMPT, **options)
+    half = model.images(PROMPT, guidance_rescale=0.5, **options)
+    with micro_model.counting_compilations() as compilations:
+        whole = model.images(PROMPT, guidance_rescale=1.0, **options)
+    assert not compilations
+    assert 0 < np.abs(half - plain).max() < np.abs(whole - plain).max()
 
 
 def test_the_progress_bar_changes_nothing(model, picture, capfd):

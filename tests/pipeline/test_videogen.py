@@ -13,7 +13,7 @@ from PIL import Image
 from tests.support import micro_model
 from tests.support.micro_model import MICRO
 from videogen_jax import Video, VideoGen, VideoOptions
-from videogen_jax.diffusion.samplers import SamplerConfig
+from videogen_jax.diffusion.sampler_config import SamplerConfig
 from videogen_jax.pipeline import noise
 from videogen_jax.pipeline.denoise import Denoiser
 from videogen_jax.weights.config_file import save_config

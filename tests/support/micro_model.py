@@ -17,7 +17,7 @@ import numpy as np
 from videogen_jax import VideoGen
 from videogen_jax.config import DenoiserConfig, ModelConfig
 from videogen_jax.configs.tiny import TINY
-from videogen_jax.diffusion.samplers import SamplerConfig
+from videogen_jax.diffusion.sampler_config import SamplerConfig
 from videogen_jax.models.autoencoder import AutoencoderConfig
 from videogen_jax.models.components import component_shapes
 from videogen_jax.models.unet import UNetConfig

@@ -47,7 +47,11 @@ SD2 = {
         "use_linear_projection": True,
         "transformer_layers_per_block": 2,
     },
-    "scheduler": {"prediction_type": "v_prediction", "rescale_betas_zero_snr": True},
+    "scheduler": {
+        "prediction_type": "v_prediction",
+        "rescale_betas_zero_snr": True,
+        "timestep_spacing": "trailing",
+    },
 }
 
 
@@ -109,7 +113,13 @@ def save_folder(models: TorchModels, spec: dict[str, Any], folder: Path) -> None
     models.unet.save_pretrained(folder / "unet")
     models.vae.save_pretrained(folder / "vae")
     scheduler = DDIMScheduler(
-        beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", **spec["scheduler"]
+        beta_start=0.00085,
+        beta_end=0.012,
+        beta_schedule="scaled_linear",
+        clip_sample=False,
+        set_alpha_to_one=False,
+        steps_offset=1,
+        **spec["scheduler"],
     )
     scheduler.save_pretrained(folder / "scheduler")
     save_clip_format(folder / "tokenizer", VOCAB, MERGES, MAX_LENGTH)

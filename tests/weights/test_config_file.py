@@ -4,6 +4,8 @@ from typing import Any, Literal
 
 import pytest
 
+from videogen_jax.config import ModelConfig
+from videogen_jax.configs.tiny import TINY
 from videogen_jax.weights.config_file import from_dict, load_config, save_config, to_dict
 
 
@@ -157,3 +159,39 @@ def test_one_of_several_dataclasses_is_identified_by_its_name(tmp_path):
         from_dict({"shape": {"type": "Star"}}, Drawing)
     with pytest.raises(ValueError, match=r"unknown shape.radius; Square has size"):
         from_dict({"shape": {"type": "Square", "radius": 1}}, Drawing)
+
+
+@pytest.mark.parametrize("odd", [0, -1])
+@pytest.mark.parametrize(
+    "field",
+    [
+        *("num_frames", "lowpass_factor", "image.resolution"),
+        *("text_encoder.vocab_size", "text_encoder.max_length", "text_encoder.hidden_size"),
+        *("text_encoder.intermediate_size", "text_encoder.num_layers", "text_encoder.num_heads"),
+        *("autoencoder.in_channels", "autoencoder.latent_channels"),
+        *("autoencoder.block_out_channels", "autoencoder.layers_per_block"),
+        *("autoencoder.norm_groups", "autoencoder.scaling_factor"),
+        *("image.unet.in_channels", "image.unet.out_channels", "image.unet.block_out_channels"),
+        *("image.unet.layers_per_block", "image.unet.num_heads", "image.unet.transformer_layers"),
+        *("image.unet.cross_attention_dim", "image.unet.norm_groups"),
+        *("flow.in_channels", "flow.encoder_channels"),
+    ],
+)
+def test_sizes_that_are_not_positive_are_named(tmp_path, field, odd):
+    data = to_dict(TINY)
+    *parents, name = field.split(".")
+    node = data
+    for parent in parents:
+        node = node[parent]
+    node[name] = [odd] * len(node[name]) if isinstance(node[name], list) else odd
+    (tmp_path / "config.json").write_text(json.dumps(data))
+    with pytest.raises(ValueError, match=rf"config.json: .*\.{name} is .*, expected positive") as e:
+        load_config(tmp_path / "config.json", ModelConfig)
+    assert "\n" not in str(e.value)
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, '{"a":' * 100_000])
+def test_json_that_is_nested_too_deeply(tmp_path, text):
+    (tmp_path / "config.json").write_text(text)
+    with pytest.raises(ValueError, match="config.json: not a JSON file: .* nested too deeply"):
+        load_config(tmp_path / "config.json", ModelConfig)

@@ -164,3 +164,71 @@ def test_tensors_of_other_kinds_are_refused(tmp_path, tensor, message):
     torch.save({"weight": tensor}, tmp_path / "weights.bin")
     with pytest.raises(ValueError, match=message):
         open_pickle(tmp_path / "weights.bin")
+
+
+class Code:
+    """An object whose pickle creates a folder when it is loaded."""
+
+    def __init__(self, target: Path) -> None:
+        self.target = target
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.target),)
+
+
+def zipped(path: Path, pickled: bytes) -> None:
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("x/data.pkl", pickled)
+        archive.writestr("x/version", "3\n")
+        archive.writestr("x/byteorder", "little")
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
+def test_code_in_pickles_of_every_protocol(tmp_path, protocol, legacy, recwarn):
+    path, new = tmp_path / "x.bin", not legacy
+    content = {"a": Code(tmp_path / "executed")}
+    torch.save(content, path, pickle_protocol=protocol, _use_new_zipfile_serialization=new)
+    with pytest.raises(ValueError, match=f"{path} is .*none of its code was run") as caught:
+        open_pickle(path)
+    assert "\n" not in str(caught.value) and not (tmp_path / "executed").exists()
+    assert not recwarn.list
+
+
+@pytest.mark.parametrize("is_zip", [False, True])
+@pytest.mark.parametrize(
+    "pickled",
+    [
+        b"\x80\x02cbuiltins\nbytearray\n\x8a\x08" + (10**13).to_bytes(8, "little") + b"\x85R.",
+        b"\x80\x05\x96" + (10**12).to_bytes(8, "little") + b"abc.",
+        b"\x80\x02h\x05.",
+        b"\x80\x02]]((.",
+        b"\x80\x02.",
+    ],
+)
+def test_hostile_pickles_are_named_in_one_line(tmp_path, pickled, is_zip):
+    path = tmp_path / "x.bin"
+    zipped(path, pickled) if is_zip else path.write_bytes(pickled)
+    with pytest.raises(ValueError, match=str(path)) as caught:
+        open_pickle(path)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+def test_names_that_are_no_texts(tmp_path, legacy):
+    path = tmp_path / "x.bin"
+    content = {"a": torch.ones(1), 1: torch.ones(2), (1, 2): torch.ones(1)}
+    torch.save(content, path, _use_new_zipfile_serialization=not legacy)
+    with pytest.raises(ValueError, match=r"x.bin has names 1, \(1, 2\), expected texts"):
+        open_pickle(path)
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+def test_tensors_that_repeat_their_numbers(tmp_path, legacy):
+    path, new = tmp_path / "x.bin", not legacy
+    torch.save({"a": torch.ones(1).expand(2, 3)}, path, _use_new_zipfile_serialization=new)
+    np.testing.assert_array_equal(open_pickle(path)["a"], np.ones((2, 3), np.float32))
+    big = torch.ones(1).expand(10**6, 10**6)
+    torch.save({"a": big}, path, _use_new_zipfile_serialization=new)
+    with pytest.raises(ValueError, match="x.bin has a with more numbers than it stores"):
+        open_pickle(path)

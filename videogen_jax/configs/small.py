@@ -28,7 +28,7 @@ from videogen_jax.config import DenoiserConfig, ModelConfig
 from videogen_jax.configs.paper import SPATIAL
 from videogen_jax.data.config import DataConfig
 from videogen_jax.data.degrade import DegradeConfig
-from videogen_jax.diffusion.samplers import SamplerConfig
+from videogen_jax.diffusion.sampler_config import SamplerConfig
 from videogen_jax.diffusion.schedule import ScheduleConfig
 from videogen_jax.models.autoencoder import AutoencoderConfig
 from videogen_jax.models.flow import FlowConfig

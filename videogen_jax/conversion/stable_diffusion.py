@@ -8,25 +8,30 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from videogen_jax.atomic import replacing, require_new_directory
-from videogen_jax.config import DenoiserConfig, ModelConfig
+from videogen_jax.config import ModelConfig
+from videogen_jax.conversion.model_config import with_stable_diffusion
+from videogen_jax.conversion.result import check_model, check_samplers, write_tokenizer
 from videogen_jax.diffusion.schedule import Prediction
 from videogen_jax.errors import UserError
 from videogen_jax.models import parameters
-from videogen_jax.tokenizer import check_vocabulary
 from videogen_jax.trees import Tree
+from videogen_jax.vocabulary import end_of_text
 from videogen_jax.weights.config_file import save_config
 from videogen_jax.weights.model_dir import DType, save_component
 from videogen_jax.weights.reading import ComponentReport, mapping_lines, read_component, to_json
 from videogen_jax.weights.stable_diffusion.folder import (
     Variant,
     folder_components,
+    folder_scheduler,
     stable_diffusion_configs,
 )
 from videogen_jax.weights.stable_diffusion.hub import download, is_hub_id
-from videogen_jax.weights.stable_diffusion.lora import LORA_COMPONENTS, Lora, open_loras
+from videogen_jax.weights.stable_diffusion.lora import Lora, open_loras
+from videogen_jax.weights.stable_diffusion.lora_targets import LORA_COMPONENTS
 from videogen_jax.weights.stable_diffusion.single_file import open_single_file
 from videogen_jax.weights.stable_diffusion.sources import (
     COMPONENTS,
@@ -34,7 +39,7 @@ from videogen_jax.weights.stable_diffusion.sources import (
     ComponentSource,
     StableDiffusionConfigs,
 )
-from videogen_jax.weights.stable_diffusion.tokenizer_files import check_tokenizer, copy_tokenizer
+from videogen_jax.weights.stable_diffusion.tokenizer_files import check_tokenizer
 
 REPORT = "conversion.json"
 
@@ -46,8 +51,8 @@ class ConversionOptions:
     Attributes:
         dtype: Type of the weights on disk; None keeps the source's.
         only: Components to convert; () for all. The configuration always describes all of them.
-        variant: "fp16" selects a folder's half-precision files. By default they are used only if
-            there are no others.
+        variant: "fp16" selects a folder's half-precision files; a component without any is read
+            from its other files. By default they are used only if there are no others.
         prediction: Prediction type of a single file's UNet, which is not in the file. If None,
             noise ("eps") for Stable Diffusion 1 and velocity ("v") for 2, as in its 768-v models;
             its base models need "eps".
@@ -76,14 +81,22 @@ class _Source:
         configs: Configs of all networks.
         components: Weights of the networks to convert.
         tokenizer: Folder of its files; None if it is not converted.
+        pad_id: The token that pads texts; None for the tokenizer's own.
         loras: LoRA files to merge.
+        notes: Lines about what is read in another way than the source says.
     """
 
     form: str
     configs: StableDiffusionConfigs
     components: Mapping[Component, ComponentSource]
     tokenizer: Path | None
+    pad_id: int | None = None
     loras: tuple[Lora, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def lines(self) -> list[str]:
+        """Returns the notes and the lines of `left_out`."""
+        return [*self.notes, *self.left_out()]
 
     def left_out(self) -> list[str]:
         """Returns lines about the layers of LoRA files that are not merged."""
@@ -93,49 +106,6 @@ class _Source:
             for name, layers in lora.layers.items()
             if name not in self.components
         ]
-
-
-def with_stable_diffusion(base: ModelConfig, configs: StableDiffusionConfigs) -> ModelConfig:
-    """Returns `base` with Stable Diffusion's networks, and video UNets for a warm start from them.
-
-    The stages and the refiner keep their own resolutions, sampling, conditions, temporal layers and
-    shift of the schedule, and take the sizes and the prediction type of Stable Diffusion's UNet.
-    The image model takes the resolution of that UNet's training, or `base`'s if it is unknown.
-
-    Raises:
-        UserError: `base` has another number of latent channels, or resolutions that the networks
-            cannot have.
-    """
-    latents = configs.autoencoder.latent_channels
-    if base.autoencoder.latent_channels != latents:
-        raise UserError(
-            f"the autoencoder has {latents} latent channels, "
-            f"configuration {base.name!r} is for {base.autoencoder.latent_channels}"
-        )
-
-    image = replace(base.image, unet=configs.unet, schedule=configs.schedule)
-    if configs.sample_size is not None:
-        image = replace(image, resolution=configs.sample_size * configs.autoencoder.factor)
-
-    def widened(denoiser: DenoiserConfig) -> DenoiserConfig:
-        unet = replace(
-            configs.unet,
-            in_channels=denoiser.unet.in_channels,
-            temporal=denoiser.unet.temporal,
-            frame_embedding=denoiser.unet.frame_embedding,
-            low_res_noise=denoiser.unet.low_res_noise,
-        )
-        schedule = replace(configs.schedule, shift=denoiser.schedule.shift)
-        return replace(denoiser, unet=unet, schedule=schedule)
-
-    return replace(
-        base,
-        text_encoder=configs.text_encoder,
-        autoencoder=configs.autoencoder,
-        image=image,
-        stages=tuple(widened(stage) for stage in base.stages),
-        refiner=widened(base.refiner),
-    )
 
 
 def convert_stable_diffusion(
@@ -167,21 +137,23 @@ def convert_stable_diffusion(
     """
     require_new_directory(model_dir)
     opened = _open_source(source, options)
-    log("\n  ".join([f"{source}: {opened.form}", *opened.left_out()]))
+    log("\n  ".join([f"{source}: {opened.form}", *opened.lines()]))
     config = replace(with_stable_diffusion(base, opened.configs), name=model_dir.name)
+    check_samplers(config)
     reports = {}
     with replacing(model_dir) as temporary:
+        notes = [*opened.notes, *_write_tokenizer(opened, temporary, log)]
         for name, params, report in _read_components(opened, options):
             save_component(temporary, name, params)
             log(f"{name}: {report.summary()}")
             reports[name] = to_json(report)
             del params  # before the next network is read
-        if opened.tokenizer is not None:
-            copy_tokenizer(opened.tokenizer, temporary / "tokenizer")
         save_config(temporary / "config.json", config)
         content = {"source": str(source), "form": opened.form, "components": reports}
+        content["notes"] = notes
         content["left_out_of_loras"] = opened.left_out()
         (temporary / REPORT).write_text(json.dumps(content, indent=2) + "\n")
+        check_model(temporary)
     return config
 
 
@@ -197,12 +169,27 @@ def describe_conversion(
     Raises: as `convert_stable_diffusion`.
     """
     opened = _open_source(source, options)
-    log("\n  ".join([f"{source}: {opened.form}", *opened.left_out()]))
-    with_stable_diffusion(base, opened.configs)
+    log("\n  ".join([f"{source}: {opened.form}", *opened.lines()]))
+    check_samplers(with_stable_diffusion(base, opened.configs))
+    with TemporaryDirectory() as temporary:
+        _write_tokenizer(opened, Path(temporary), log)
     for name, params, report in _read_components(opened, options):
         lines = mapping_lines(opened.components[name], params, report)
         log("\n".join([f"{name}: {report.summary()}", *lines]))
         del params  # before the next network is read
+
+
+def _write_tokenizer(
+    source: _Source, directory: Path, log: Callable[[str], object]
+) -> tuple[str, ...]:
+    """Writes the tokenizer, if there is one; returns and logs the changes of its files."""
+    if source.tokenizer is None:
+        return ()
+    text = source.configs.text_encoder
+    notes = write_tokenizer(source.tokenizer, directory / "tokenizer", text, source.pad_id)
+    for note in notes:
+        log(note)
+    return notes
 
 
 def _open_source(source: Path, options: ConversionOptions) -> _Source:
@@ -228,14 +215,10 @@ def _open_weights(source: Path, options: ConversionOptions) -> _Source:
         raise UserError(f"{source}: ema, prediction and tokenizer are options of single files")
     configs = stable_diffusion_configs(source)
     tokenizer = source / "tokenizer" if "text_encoder" in components else None
-    if tokenizer is not None:
-        check_tokenizer(tokenizer)
-    return _Source(
-        form,
-        configs,
-        folder_components(source, components, options.variant),
-        tokenizer,
-    )
+    configs = _with_end_of_text(configs, tokenizer)
+    weights, notes = folder_components(source, components, options.variant)
+    notes = (*folder_scheduler(source).notes, *notes)
+    return _Source(form, configs, weights, tokenizer, notes=notes)
 
 
 def _open_single_file(
@@ -244,18 +227,32 @@ def _open_single_file(
     if options.variant is not None:
         raise UserError(f"{source}: variant is an option of diffusers folders")
     tokenizer = options.tokenizer if "text_encoder" in components else None
-    if tokenizer is not None:
-        check_tokenizer(tokenizer)
-    elif "text_encoder" in components:
+    if tokenizer is None and "text_encoder" in components:
         raise UserError(f"{source} has no tokenizer in it; give its folder as option tokenizer")
-    opened = open_single_file(source, components, options.prediction, options.ema)
-    if tokenizer is not None:
-        text = opened[0].text_encoder
-        check_vocabulary(tokenizer, text.vocab_size, text.eos_token_id)
-    schedule = opened[0].schedule
-    told = "given" if options.prediction else "the default of its family, the file does not say"
-    form = f"single file, prediction {schedule.prediction} ({told})"
-    return _Source(form, *opened, tokenizer)
+    configs, weights = open_single_file(source, components, options.prediction, options.ema)
+    configs = _with_end_of_text(configs, tokenizer)
+    prediction = configs.schedule.prediction
+    reason = "as chosen" if options.prediction else "the default of its family, not in the file"
+    form = f"single file, prediction {prediction} ({reason})"
+    # Stable Diffusion 2 pads with "!", the first token, and 1 with end-of-text.
+    pad_id = 0 if configs.unet.linear_projection else configs.text_encoder.eos_token_id
+    return _Source(form, configs, weights, tokenizer, pad_id)
+
+
+def _with_end_of_text(
+    configs: StableDiffusionConfigs, tokenizer: Path | None
+) -> StableDiffusionConfigs:
+    """Takes end-of-text from the tokenizer if the source does not state it; checks that they agree.
+
+    The last embedding is the value for sources that do not: there may be added tokens behind it.
+    """
+    if tokenizer is None:
+        return configs
+    check_tokenizer(tokenizer)
+    text = configs.text_encoder
+    stated = None if text.eos_token_id == text.vocab_size - 1 else text.eos_token_id
+    end = end_of_text(tokenizer, text.vocab_size, stated)
+    return replace(configs, text_encoder=replace(text, eos_token_id=end))
 
 
 def _read_components(

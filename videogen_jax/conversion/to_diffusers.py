@@ -14,7 +14,6 @@ import numpy as np
 from videogen_jax import trees
 from videogen_jax.atomic import replacing
 from videogen_jax.config import DenoiserConfig, ModelConfig
-from videogen_jax.diffusion.schedule import ScheduleConfig
 from videogen_jax.errors import MissingFile, UserError
 from videogen_jax.models.autoencoder import AutoencoderConfig
 from videogen_jax.weights.config_file import load_config, to_dict
@@ -22,13 +21,11 @@ from videogen_jax.weights.model_dir import DType, list_components, load_componen
 from videogen_jax.weights.rules import Table, export_weights
 from videogen_jax.weights.stable_diffusion.configs import (
     AUTOENCODER_FIELDS,
-    BETA_SCHEDULES,
-    PREDICTIONS,
-    SCHEDULE_FIELDS,
     TEXT_ENCODER_FIELDS,
     UNET_FIELDS,
-    Fields,
 )
+from videogen_jax.weights.stable_diffusion.fields import Fields
+from videogen_jax.weights.stable_diffusion.scheduler import scheduler_fields
 from videogen_jax.weights.tables.autoencoder import AUTOENCODER
 from videogen_jax.weights.tables.text_encoder import TEXT_ENCODER
 from videogen_jax.weights.tables.unet import UNET
@@ -39,7 +36,6 @@ _INDEX = {
     "feature_extractor": [None, None],
     "requires_safety_checker": False,
     "safety_checker": [None, None],
-    "scheduler": ["diffusers", "DDIMScheduler"],
     "text_encoder": ["transformers", "CLIPTextModel"],
     "tokenizer": ["transformers", "CLIPTokenizer"],
     "unet": ["diffusers", "UNet2DConditionModel"],
@@ -125,28 +121,13 @@ def _configs(config: ModelConfig, denoiser: DenoiserConfig, where: str) -> dict[
             "which diffusers' pipeline cannot express, expected 0"
         )
     text = _written(TEXT_ENCODER_FIELDS, to_dict(config.text_encoder))
+    scheduler = scheduler_fields(denoiser.schedule, denoiser.sampler)
     return {
-        "model_index.json": _INDEX,
-        "scheduler/scheduler_config.json": _scheduler(denoiser.schedule),
+        "model_index.json": {**_INDEX, "scheduler": ["diffusers", scheduler["_class_name"]]},
+        "scheduler/scheduler_config.json": scheduler,
         "text_encoder/config.json": {"architectures": ["CLIPTextModel"], **text},
         "unet/config.json": unet_fields(config, denoiser),
         "vae/config.json": autoencoder_fields(config.autoencoder, denoiser.resolution),
-    }
-
-
-def _scheduler(schedule: ScheduleConfig) -> dict[str, Any]:
-    beta = {ours: theirs for theirs, ours in BETA_SCHEDULES.items()}
-    prediction = {ours: theirs for theirs, ours in PREDICTIONS.items()}
-    values = to_dict(schedule) | {
-        "beta_schedule": beta[schedule.beta_schedule],
-        "prediction": prediction[schedule.prediction],
-    }
-    return {
-        "_class_name": "DDIMScheduler",
-        **{theirs: values[ours] for theirs, (ours, _) in SCHEDULE_FIELDS.items()},
-        "clip_sample": False,
-        "set_alpha_to_one": False,
-        "steps_offset": 1,
     }
 
 

@@ -16,7 +16,9 @@ ConditionalModel = Callable[[jax.Array, jax.Array, Any], jax.Array]
 
 
 def guided(
-    model_fn: ConditionalModel, guidance_scale: jax.Array | float, guidance_rescale: float = 0.0
+    model_fn: ConditionalModel,
+    guidance_scale: jax.Array | float,
+    guidance_rescale: jax.Array | float = 0.0,
 ) -> ConditionalModel:
     """Returns a guided model, which runs `model_fn` once on a doubled batch and extrapolates.
 
@@ -26,16 +28,18 @@ def guided(
         guidance_scale: s of uncond + s (cond − uncond), a scalar or one per sample `[B]`; may be
             traced. 1 is no guidance, 0 unconditional.
         guidance_rescale: φ in [0, 1] of Lin et al. 2023, section 3.4: how far the guided output is
-            rescaled to the per-sample standard deviation of the conditional one.
+            rescaled to the per-sample standard deviation of the conditional one. May be traced. The
+            number 0.0 leaves the rescaling out.
 
     Returns:
         `(x, timesteps_B, cond) -> output`, `[B, ...]` in and out; each leaf of `cond` is still
         `[uncond; cond]` stacked along its first axis `[K, ...]`.
 
     Raises:
-        UserError: `guidance_rescale` is outside [0, 1].
+        UserError: the number `guidance_rescale` is outside [0, 1].
     """
-    if not 0.0 <= guidance_rescale <= 1.0:
+    is_number = isinstance(guidance_rescale, float | int)
+    if is_number and not 0.0 <= guidance_rescale <= 1.0:
         raise UserError(f"guidance_rescale is {guidance_rescale}, expected a number in [0, 1]")
 
     def guided_model(x: jax.Array, timesteps_B: jax.Array, cond: Any) -> jax.Array:
@@ -46,7 +50,7 @@ def guided(
         uncond, conditional = jnp.split(output.astype(jnp.float32), 2)
         scale = match_rank(jnp.asarray(guidance_scale, jnp.float32), x)
         result = uncond + scale * (conditional - uncond)
-        if guidance_rescale == 0.0:
+        if is_number and guidance_rescale == 0.0:
             return result
         rescaled = result * (_std_per_sample(conditional) / _std_per_sample(result))
         return guidance_rescale * rescaled + (1.0 - guidance_rescale) * result

@@ -12,7 +12,7 @@ noise level (α, σ) to (α', σ') by DDIM's equation 12 (Song et al. 2021)
 - `euler_ancestral`: η = 1; k-diffusion's σ_up and σ_down multiply out to the same posterior.
 - `dpmpp_2m`: η = 0 with x_0 replaced by x_0 + (h/2h₀)(x_0 − previous x_0), where h and h₀ are the
   current and the previous step in log(α/σ) (Lu et al. 2022, DPM-Solver++, Algorithm 2, midpoint).
-  x_0 is kept in the first step, which has no previous x_0, and in the last, which ends at σ = 0.
+  x_0 is kept in the first step, which has no previous x_0, and in a last step that ends at σ = 0.
 
 The samplers also differ in their time grids, which are those of the diffusers schedulers of the
 same name. So a sampler is a table of coefficients, a `Plan`, computed in float64 on the host. The
@@ -22,90 +22,25 @@ Letters: B batch, S steps of a plan, T = training timesteps ≥ S. `x` without a
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Literal, NamedTuple, TypeAlias, get_args
+from dataclasses import replace
+from typing import NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from videogen_jax.diffusion.process import x0_weights
+from videogen_jax.diffusion.sampler_config import SamplerConfig
 from videogen_jax.diffusion.schedule import ScheduleConfig, alphas_cumprod
 from videogen_jax.errors import UserError
 
-SamplerName: TypeAlias = Literal["ddpm", "ddim", "dpmpp_2m", "euler", "euler_ancestral"]
-TimestepSpacing: TypeAlias = Literal["leading", "linspace", "trailing"]
 ModelFn: TypeAlias = Callable[[jax.Array, jax.Array], jax.Array]
 NoiseFn: TypeAlias = Callable[[jax.Array], jax.Array]
 
-# diffusers' schedulers of these names have "linspace" spacing by default, the others "leading".
-_LINSPACED = ("dpmpp_2m", "euler", "euler_ancestral")
+# With fewer steps, diffusers' DPM-Solver++ takes its last step at first order.
+_FEW_STEPS = 15
 # Replaces ᾱ = 0 where a sampler needs a finite σ/α (diffusers' value).
 _SMALLEST_ALPHA_BAR = 2.0**-24
-
-
-@dataclass(frozen=True)
-class SamplerConfig:
-    """A sampler and its subset of the training timesteps.
-
-    Attributes:
-        name: see the module's docstring.
-        num_steps: network evaluations. For `ddim`, best a divisor of T: as in diffusers, its step
-            is T // num_steps, which otherwise, and with "linspace", falls short of the next one.
-        timestep_spacing: positions of the steps (Lin et al. 2023, table 2): multiples of
-            T // num_steps ("leading"), evenly from T − 1 down to 0 ("linspace"), or evenly from
-            T − 1 down to T/num_steps − 1 ("trailing", the one to use with zero terminal SNR).
-        steps_offset: added to "leading" timesteps; Stable Diffusion uses 1.
-        eta: stochasticity of `ddim` in [0, 1].
-
-    Raises:
-        UserError: a field is out of its range, or `eta` is set for another sampler than `ddim`.
-    """
-
-    name: SamplerName = "ddim"
-    num_steps: int = 50
-    timestep_spacing: TimestepSpacing = "leading"
-    steps_offset: int = 1
-    eta: float = 0.0
-
-    def __post_init__(self) -> None:
-        if self.name not in get_args(SamplerName):
-            raise UserError(f"sampler is {self.name!r}, expected one of {get_args(SamplerName)}")
-        if self.timestep_spacing not in get_args(TimestepSpacing):
-            raise UserError(
-                f"timestep_spacing is {self.timestep_spacing!r}, "
-                f"expected one of {get_args(TimestepSpacing)}"
-            )
-        if self.num_steps < 1:
-            raise UserError(f"num_steps is {self.num_steps}, expected at least 1")
-        if self.steps_offset < 0:
-            raise UserError(f"steps_offset is {self.steps_offset}, expected at least 0")
-        if not 0.0 <= self.eta <= 1.0:
-            raise UserError(f"eta is {self.eta}, expected a number in [0, 1]")
-        if self.eta and self.name != "ddim":
-            raise UserError(f"eta is {self.eta}, but only ddim has it, not {self.name}")
-
-    @property
-    def noise_amount(self) -> float:
-        """η of the update: 0 follows the ODE, 1 the ancestral SDE."""
-        return 1.0 if self.name in ("ddpm", "euler_ancestral") else self.eta
-
-    def renamed(self, name: SamplerName) -> "SamplerConfig":
-        """Returns another sampler for the same model, with its default spacing in diffusers.
-
-        diffusers' `from_config` does the same with Stable Diffusion's scheduler files, which do not
-        specify the spacing. "trailing" is the default of no sampler: it was chosen for the model
-        (one with zero terminal SNR needs it) and is kept.
-
-        Raises:
-            UserError: there is no such sampler.
-        """
-        if name == self.name:
-            return self
-        spacing = self.timestep_spacing
-        if spacing != "trailing":
-            spacing = "linspace" if name in _LINSPACED else "leading"
-        return replace(self, name=name, timestep_spacing=spacing, eta=0.0)
 
 
 class Plan(NamedTuple):
@@ -158,10 +93,13 @@ def plan(
     noise = sampler_config.noise_amount * (next_sigma / sigma)
     noise = noise * np.sqrt(1.0 - alpha_bar_S / next_alpha_bar_S)
     keep = np.sqrt(next_sigma**2 - noise**2) / sigma
+    denoised = next_alpha - alpha * keep
+    if sampler_config.name == "euler":  # diffusers' result is x/α, with α < 1 if it has noise left
+        keep[-1] /= next_alpha[-1]
+        denoised[-1] /= next_alpha[-1]
     extrapolate = np.zeros_like(alpha)
-    if sampler_config.name == "dpmpp_2m":  # except in its first and last step
-        step_sizes = np.diff(np.log(alpha / sigma))
-        extrapolate[1:-1] = step_sizes[1:] / (2.0 * step_sizes[:-1])
+    if sampler_config.name == "dpmpp_2m":
+        _extrapolate(extrapolate, sampler_config, alpha / sigma, next_alpha[-1], next_sigma[-1])
     x0_of_x, x0_of_output = x0_weights(schedule_config.prediction, alpha, sigma)
 
     def table(values: np.ndarray, fill: float = 0.0) -> jax.Array:
@@ -175,10 +113,25 @@ def plan(
         x0_of_x_T=table(x0_of_x),
         x0_of_output_T=table(x0_of_output),
         keep_T=table(keep, fill=1.0),
-        denoised_T=table(next_alpha - alpha * keep),
+        denoised_T=table(denoised),
         extrapolate_T=table(extrapolate),
         noise_T=table(noise),
     )
+
+
+def _extrapolate(
+    extrapolate_S: np.ndarray,
+    config: SamplerConfig,
+    ratio_S: np.ndarray,
+    last_alpha: float,
+    last_sigma: float,
+) -> None:
+    """Sets h/2h₀ of each second-order step, from α/σ before the steps and after the last one."""
+    step_sizes = np.diff(np.log(ratio_S))
+    extrapolate_S[1:-1] = step_sizes[1:] / (2.0 * step_sizes[:-1])
+    if not config.ends_without_noise and len(ratio_S) >= _FEW_STEPS:
+        last_size = np.log(last_alpha / last_sigma) - np.log(ratio_S[-1])
+        extrapolate_S[-1] = last_size / (2.0 * step_sizes[-1])
 
 
 def init_state(noise: jax.Array, plan: Plan) -> SamplerState:
@@ -283,10 +236,11 @@ def _noise_levels(
     alpha_bar_T = alphas_cumprod(schedule_config)
     num_train, num_steps = len(alpha_bar_T), len(timesteps_S)
     if config.name == "ddim":
-        # diffusers steps by T // S for any spacing. As Stable Diffusion configures it
-        # (`set_alpha_to_one=False`), it ends at the noise level of timestep 0.
+        # diffusers steps by T // S for any spacing.
         index_S = timesteps_S.astype(np.int64)
-        return alpha_bar_T[index_S], alpha_bar_T[np.maximum(index_S - num_train // num_steps, 0)]
+        next_S = index_S - num_train // num_steps
+        final = 1.0 if config.ends_without_noise else alpha_bar_T[0]
+        return alpha_bar_T[index_S], np.where(next_S < 0, final, alpha_bar_T[next_S])
     if config.name == "ddpm":
         alpha_bar_S = alpha_bar_T[timesteps_S.astype(np.int64)]
     else:
@@ -295,4 +249,5 @@ def _noise_levels(
         # σ/α is interpolated linearly between timesteps.
         ratio_T = np.sqrt((1.0 - alpha_bar_T) / alpha_bar_T)
         alpha_bar_S = 1.0 / (1.0 + np.interp(timesteps_S, np.arange(num_train), ratio_T) ** 2)
-    return alpha_bar_S, np.append(alpha_bar_S[1:], 1.0)
+    final = 1.0 if config.ends_without_noise else alpha_bar_T[0]
+    return alpha_bar_S, np.append(alpha_bar_S[1:], final)

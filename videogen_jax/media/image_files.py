@@ -78,7 +78,7 @@ def load_image(
         with opened as file:
             limits.check(*file.size)
             image = _on_white(ImageOps.exif_transpose(file))
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except Exception as error:  # the readers of the formats raise many types
         raise UserError(f"{path} is not an image that can be read: {error}") from error
     if size is not None:
         image = ImageOps.fit(image, (size[1], size[0]), method=Image.Resampling.LANCZOS)

@@ -12,7 +12,7 @@ from einops import rearrange
 from flax import linen as nn
 from jax.typing import DTypeLike
 
-from videogen_jax.errors import UserError
+from videogen_jax.errors import UserError, require_positive
 from videogen_jax.models.attention import Attention
 from videogen_jax.models.blocks import Downsample, ResnetBlock, Upsample
 from videogen_jax.models.layers import (
@@ -39,6 +39,8 @@ class AutoencoderConfig:
     scaling_factor: float = 0.18215
 
     def __post_init__(self):
+        require_positive(self, "in_channels", "latent_channels", "block_out_channels")
+        require_positive(self, "layers_per_block", "norm_groups", "scaling_factor")
         for channels in self.block_out_channels:
             if channels % self.norm_groups:
                 raise UserError(

@@ -36,7 +36,7 @@ from einops import rearrange
 from flax import linen as nn
 from jax.typing import DTypeLike
 
-from videogen_jax.errors import UserError
+from videogen_jax.errors import UserError, require_positive
 from videogen_jax.layout import constrain
 from videogen_jax.models.flow_blocks import Decoder, PyramidEncoder
 from videogen_jax.models.warp import backward_warp, pad_to_multiple, resize_flow
@@ -60,6 +60,7 @@ class FlowConfig:
     stem_stride: int = 2
 
     def __post_init__(self) -> None:
+        require_positive(self, "in_channels", "encoder_channels")
         if len(self.encoder_channels) < 2:
             raise UserError(
                 f"encoder_channels must have at least 2 levels, got {self.encoder_channels}"

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax.typing import DTypeLike
 
-from videogen_jax.errors import UserError
+from videogen_jax.errors import UserError, require_positive
 from videogen_jax.kernels.attention import attention
 from videogen_jax.layout import constrain
 
@@ -53,6 +53,8 @@ class TextEncoderConfig:
     skip_last_layers: int = 0
 
     def __post_init__(self) -> None:
+        require_positive(self, "vocab_size", "max_length", "hidden_size", "intermediate_size")
+        require_positive(self, "num_layers", "num_heads")
         if self.hidden_size % self.num_heads:
             raise UserError(
                 f"TextEncoderConfig.hidden_size={self.hidden_size} is not divisible by "

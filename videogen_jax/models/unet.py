@@ -17,7 +17,7 @@ from einops import repeat
 from flax import linen as nn
 from jax.typing import DTypeLike
 
-from videogen_jax.errors import UserError
+from videogen_jax.errors import UserError, require_positive
 from videogen_jax.layout import constrain
 from videogen_jax.models.attention import SpatialTransformer
 from videogen_jax.models.blocks import Downsample, ResnetBlock, Upsample
@@ -54,6 +54,9 @@ class UNetConfig:
     low_res_noise: bool = False  # stages with noise augmentation of the low-res latent
 
     def __post_init__(self):
+        require_positive(self, "in_channels", "out_channels", "block_out_channels", "num_heads")
+        require_positive(self, "layers_per_block", "transformer_layers", "norm_groups")
+        require_positive(self, "cross_attention_dim")
         levels = len(self.block_out_channels)
         for field in ("attention_levels", "num_heads"):
             if len(getattr(self, field)) != levels:

@@ -113,7 +113,8 @@ class Cascade:
             keys_B: keys from which all noise is drawn; the stage's number is folded in here.
             num_frames: F.
             tick: called after each step.
-            **sampling: `steps`, `guidance_scale` and `sampler` of `Denoiser.sample`.
+            **sampling: `steps`, `guidance_scale`, `guidance_rescale` and `sampler` of
+                `Denoiser.sample`.
 
         Returns:
             Latents of the model space, float32 `[B, F, H, W, Z]`.

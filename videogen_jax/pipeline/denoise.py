@@ -15,10 +15,10 @@ from jax.typing import DTypeLike
 
 from videogen_jax.config import DenoiserConfig
 from videogen_jax.diffusion.guidance import guided
+from videogen_jax.diffusion.sampler_config import SamplerConfig
 from videogen_jax.diffusion.samplers import (
     ModelFn,
     Plan,
-    SamplerConfig,
     SamplerState,
     init_state,
     loop_config,
@@ -55,7 +55,15 @@ class Sampling(TypedDict, total=False):
 
     steps: int | None
     guidance_scale: float | None
+    guidance_rescale: float
     sampler: SamplerConfig | None
+
+
+class _Guidance(NamedTuple):
+    """Arguments of `guided` as data of the compiled loop; `rescale` is None for no rescaling."""
+
+    scale: Any
+    rescale: Any
 
 
 @functools.cache
@@ -71,9 +79,10 @@ def sampling_plan(config: DenoiserConfig, num_steps: int) -> Plan:
 class Denoiser:
     """One diffusion model: its network, schedule, sampler and compiled sampling loop.
 
-    Parameters, conditions, keys, guidance scale, the number of steps and the sampler are data to
+    Parameters, conditions, keys, guidance, the number of steps and the sampler are data to
     the loop. It compiles again for another batch size, number of frames or resolution, and once
-    each for samplers that draw noise and for those that do not.
+    each for samplers that draw noise and for those that do not, with and without a rescaling of the
+    guidance.
     """
 
     def __init__(self, config: DenoiserConfig, latent_size: int, dtype: DTypeLike = jnp.float32):
@@ -92,6 +101,7 @@ class Denoiser:
         *,
         steps: int | None = None,
         guidance_scale: float | None = None,
+        guidance_rescale: float = 0.0,
         sampler: SamplerConfig | None = None,
         latents_BFHWZ: jax.Array | None = None,
         tick: Tick | None = None,
@@ -105,6 +115,7 @@ class Denoiser:
             num_frames: F, 1 for an image.
             steps: network evaluations, by default the sampler's.
             guidance_scale: by default the config's; unused without guidance.
+            guidance_rescale: φ in [0, 1] of `guided`; unused without guidance.
             sampler: by default the config's.
             latents_BFHWZ: standard normal noise to start from, float32; by default from the keys.
             tick: called after each step, once the step's result is computed.
@@ -119,13 +130,16 @@ class Denoiser:
             steps = config.sampler.num_steps
         if guidance_scale is None:
             guidance_scale = config.guidance_scale
-        table, scale = sampling_plan(config, steps), np.float32(guidance_scale)
+        table = sampling_plan(config, steps)
+        # None, not 0, leaves the rescaling out of the compiled loop.
+        rescale = np.float32(guidance_rescale) if guidance_rescale else None
+        guidance = _Guidance(np.float32(guidance_scale), rescale)
         take_steps = functools.partial(self._take_steps, loop=loop_config(config.sampler))
         state = self._begin(keys_B, latents_BFHWZ, table, num_frames=num_frames)
         if tick is None:
-            return take_steps(params, state, table, 0, steps, given, keys_B, scale).x
+            return take_steps(params, state, table, 0, steps, given, keys_B, guidance).x
         for step in range(steps):
-            state = take_steps(params, state, table, step, step + 1, given, keys_B, scale)
+            state = take_steps(params, state, table, step, step + 1, given, keys_B, guidance)
             jax.block_until_ready(state)
             tick(1)
         return state.x
@@ -147,16 +161,16 @@ class Denoiser:
         stop: int,
         given: Conditions,
         keys_B: jax.Array,
-        guidance_scale: jax.Array,
+        guidance: _Guidance,
         loop: SamplerConfig,
     ) -> SamplerState:
         def noise_fn(step: jax.Array) -> jax.Array:
             return noise.normal(noise.fold_in(keys_B, noise.FIRST_STEP + step), state.x.shape[1:])
 
-        model_fn = self._model_fn(params, given, guidance_scale)
+        model_fn = self._model_fn(params, given, guidance)
         return sample(loop, model_fn, state, table, start, stop, noise_fn)
 
-    def _model_fn(self, params: Params, given: Conditions, guidance_scale: jax.Array) -> ModelFn:
+    def _model_fn(self, params: Params, given: Conditions, guidance: _Guidance) -> ModelFn:
         def network(x: jax.Array, timesteps: jax.Array, given: Conditions) -> jax.Array:
             return self._unet.apply(
                 {"params": params},
@@ -174,5 +188,6 @@ class Denoiser:
         # Only the text differs: reference and low-res latents are kept in both halves (§3.2).
         unconditional = conditional._replace(text=given.negative)
         both = jax.tree.map(lambda *x: jnp.concatenate(x), unconditional, conditional)
-        model = guided(network, guidance_scale)
+        rescale = 0.0 if guidance.rescale is None else guidance.rescale
+        model = guided(network, guidance.scale, rescale)
         return lambda x, timesteps_B: model(x, timesteps_B, both)

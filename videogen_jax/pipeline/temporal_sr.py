@@ -19,7 +19,7 @@ from einops import rearrange
 from jax.typing import DTypeLike
 
 from videogen_jax.config import ModelConfig
-from videogen_jax.diffusion.samplers import SamplerConfig
+from videogen_jax.diffusion.sampler_config import SamplerConfig
 from videogen_jax.errors import UserError
 from videogen_jax.models.flow import FlowConfig, LatentFlow
 from videogen_jax.models.layers import fold_frames, unfold_frames

@@ -112,6 +112,7 @@ class TextToImage:
                 encoded.keys_B,
                 steps=request.steps,
                 guidance_scale=request.guidance,
+                guidance_rescale=chosen.guidance_rescale,
                 sampler=request.sampler,
                 latents_BHWZ=self._put_latents(request.latents_BHWZ),
                 as_float=as_float,

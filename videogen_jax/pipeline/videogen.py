@@ -77,11 +77,8 @@ class VideoGen:
         directory: Path | None = None,
     ):
         text = config.text_encoder
-        if (tokenizer.vocab_size, tokenizer.end_id) != (text.vocab_size, text.eos_token_id):
-            raise UserError(
-                f"the tokenizer has {tokenizer.vocab_size} tokens, end-of-text {tokenizer.end_id}; "
-                f"the text encoder {text.vocab_size}, end-of-text {text.eos_token_id}"
-            )
+        if problem := tokenizer.misfit(text.vocab_size, text.eos_token_id):
+            raise UserError(problem)
         self._mesh = mesh or sharding.make_mesh(sharding.MeshConfig(), jax.devices()[:1])
         self.config, self.tokenizer = config, tokenizer
         shardings = sharding.tree_shardings(self._mesh, dict(params))

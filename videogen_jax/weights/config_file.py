@@ -21,6 +21,7 @@ from typing import Any, Literal, TypeVar
 
 from videogen_jax.atomic import replacing
 from videogen_jax.errors import MissingFile, UserError
+from videogen_jax.json_text import parse_json
 
 Config = TypeVar("Config")
 
@@ -62,7 +63,7 @@ def read_json(path: str | os.PathLike[str]) -> Any:
     if not path.is_file():
         raise MissingFile(f"no configuration file {path}")
     try:
-        return json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_unique_fields)
+        return parse_json(path.read_text(encoding="utf-8"), object_pairs_hook=_unique_fields)
     except ValueError as error:
         raise UserError(f"{path}: not a JSON file: {error}") from error
 

@@ -220,7 +220,7 @@ def _read_manifest(directory: Path) -> dict[str, _Saved]:
         return {}
     try:
         data = dict(json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         raise UserError(f"{path} is damaged: {error}") from error
     return {name: from_dict(entry, _Saved, where=f"{path}, {name}") for name, entry in data.items()}
 

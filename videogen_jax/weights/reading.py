@@ -154,6 +154,8 @@ class _Reader(Tensors):
         self.dtypes[name] = array.dtype.name
         if _is_floating(array) and not np.isfinite(array).all():
             self._infinite[name] = "NaN or infinity"
+        if array.dtype.itemsize == 1 and _is_floating(array):
+            return array.astype(np.float16)  # exact, and a type that every reader knows
         return array
 
     def finish(self, path: str, key: str, array: np.ndarray) -> np.ndarray:

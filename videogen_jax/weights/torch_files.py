@@ -6,6 +6,7 @@ made from it. Older files are not zip files and are loaded into memory as a whol
 """
 
 import pickle
+import warnings
 import zipfile
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
@@ -69,8 +70,10 @@ class ZippedTensors(Tensors):
     def __getitem__(self, name: str) -> np.ndarray:
         entry = self._arrays[name]
         array = read_array(self._path, name, entry.dtype, entry.span, entry.offset)
-        view = np.lib.stride_tricks.as_strided(array, entry.shape, entry.strides, writeable=False)
-        return np.ascontiguousarray(view).reshape(entry.shape)
+        # As unsigned integers, because numpy cannot stride types that it does not know itself.
+        plain = array.view(f"u{array.dtype.itemsize}")
+        view = np.lib.stride_tricks.as_strided(plain, entry.shape, entry.strides, writeable=False)
+        return np.ascontiguousarray(view).reshape(entry.shape).view(entry.dtype)
 
     def __iter__(self) -> Iterator[str]:
         return iter(sorted(self._arrays))
@@ -129,8 +132,13 @@ def open_pickle(path: Path) -> Tensors:
         content = content["state_dict"]
     if not isinstance(content, Mapping):
         raise UserError(f"{path} holds a {type(content).__name__}, expected tensors by name")
+    if wrong := [repr(name) for name in content if not isinstance(name, str)]:
+        raise UserError(f"{path} has names {', '.join(wrong[:5])}, expected texts")
     if others := [str(name) for name, value in content.items() if not torch.is_tensor(value)]:
         raise UserError(f"{path} holds {', '.join(others[:5])}, which are not tensors")
+    size = path.stat().st_size
+    if repeated := [n for n, t in content.items() if t.numel() * t.element_size() > size]:
+        raise UserError(f"{path} has {', '.join(repeated[:5])} with more numbers than it stores")
     if not zipfile.is_zipfile(path):
         return LoadedTensors(content)
     records = _records(path)
@@ -145,14 +153,23 @@ def _load(torch: Any, path: Path) -> Any:
     try:
         with torch.serialization.safe_globals(records):
             device = "meta" if zipfile.is_zipfile(path) else "cpu"
-            return torch.load(path, map_location=device, weights_only=True)
+            with path.open("rb") as file, warnings.catch_warnings():
+                warnings.filterwarnings("ignore", "Detected pickle protocol", UserWarning)
+                # The file, not its path, by whose suffix torch would choose the format.
+                return torch.load(file, map_location=device, weights_only=True)
     except pickle.UnpicklingError as error:
+        if "Unsupported operand" in str(error):
+            raise UserError(
+                f"{path} is not a PyTorch file, or has parts that torch's restricted unpickler "
+                "does not read, such as of pickle protocol 4; none of its code was run. Take the "
+                "safetensors file of the same weights"
+            ) from error
         # torch's own message is dropped: it advises to load the file without protection.
         raise UserError(
             f"{path} is not a pickle of tensors only{_refers_to(torch, path)}; it was not loaded "
             "and none of its code was run. Take the safetensors file of the same weights"
         ) from error
-    except (RuntimeError, EOFError, ValueError, KeyError, IndexError, TypeError) as error:
+    except Exception as error:  # the unpickler raises many types for damaged files
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"{path} is not a PyTorch file, or damaged: {reason}") from error
 
@@ -160,7 +177,10 @@ def _load(torch: Any, path: Path) -> Any:
 def _refers_to(torch: Any, path: Path) -> str:
     if not zipfile.is_zipfile(path):
         return ""
-    names = torch.serialization.get_unsafe_globals_in_checkpoint(path)
+    try:
+        names = torch.serialization.get_unsafe_globals_in_checkpoint(path)
+    except Exception:  # such as for a newer protocol, whose names cannot be listed
+        return ""
     foreign = sorted(set(names) - _RECORDS.keys())
     return f", it refers to {', '.join(foreign)}" if foreign else ""
 
@@ -181,6 +201,8 @@ def _locate(torch: Any, path: Path, name: str, tensor: Any, records: Mapping[int
     """Finds the location in the file of a tensor on the meta device."""
     dtypes = {
         torch.bfloat16: ml_dtypes.bfloat16,
+        torch.float8_e4m3fn: ml_dtypes.float8_e4m3fn,
+        torch.float8_e5m2: ml_dtypes.float8_e5m2,
         **{
             getattr(torch, plain): getattr(np, plain)
             for plain in ("float64", "float32", "float16", "int64", "int32", "int16", "int8")

@@ -8,7 +8,8 @@ import pytest
 
 from videogen_jax.configs.shapes import SHAPES
 from videogen_jax.configs.tiny import TINY
-from videogen_jax.diffusion.samplers import SamplerConfig
+from videogen_jax.diffusion.sampler_config import SamplerConfig
+from videogen_jax.pipeline.requests.image import make_image_request
 from videogen_jax.pipeline.requests.options import VideoOptions
 from videogen_jax.pipeline.requests.video import Request, make_request
 
@@ -31,6 +32,19 @@ def test_one_number_is_for_all_parts():
 def test_each_part_may_have_its_own():
     request = make_request(SHAPES, "a", steps=(4, 3, 2, 1), guidance=[1, 2, 3])
     assert (request.steps, request.guidance) == ((4, 3, 2, 1), (1, 2, 3))
+
+
+def test_the_guidance_rescale_is_for_the_image_model_and_every_stage():
+    request = make_request(SHAPES, "a", guidance_rescale=0.7)
+    assert [request.sampling(part).get("guidance_rescale") for part in range(3)] == [0.7] * 3
+    assert make_request(SHAPES, "a").sampling(1).get("guidance_rescale") == 0.0
+
+
+@pytest.mark.parametrize("value", [-0.1, 1.5, float("nan"), None, "0.7"])
+def test_a_guidance_rescale_is_from_0_to_1(value):
+    for make in (make_request, make_image_request):
+        with pytest.raises(ValueError, match=f"guidance_rescale is {value!r}, expected a number"):
+            make(SHAPES, "a", guidance_rescale=value)
 
 
 def test_frames_and_fps_after_each_round():

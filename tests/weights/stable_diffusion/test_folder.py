@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.numpy import load_file, save_file
+from transformers import CLIPTokenizer
 
 from tests.support.torch_stable_diffusion import SD1, build_models, respell, save_folder
 from videogen_jax.configs.paper import PAPER
@@ -20,6 +21,7 @@ from videogen_jax.conversion.stable_diffusion import (
 )
 from videogen_jax.weights import model_dir as model_dirs
 from videogen_jax.weights.model_dir import load_component
+from videogen_jax.weights.stable_diffusion.folder import choose_weights
 from videogen_jax.weights.stable_diffusion.sources import COMPONENTS
 
 UNET = "unet/diffusion_pytorch_model.safetensors"
@@ -160,8 +162,24 @@ def test_half_precision_variant(plain, folder):
     assert_equal(converted(folder), half)
 
 
+def test_names_in_capitals():
+    for name in ("diffusion_pytorch_model.SAFETENSORS", "Model.fp16.safetensors"):
+        assert choose_weights(["README.md", name]) == name
+    assert choose_weights(["model.safetensors.bak"]) is None
+
+
 def test_a_missing_variant(folder):
     assert "no weights of variant fp16" in conversion_error(folder, variant="fp16")
+
+
+def test_components_without_the_variant_are_read_from_their_other_files(plain, folder):
+    to_half(folder)
+    (folder / VAE).with_suffix(".fp16.safetensors").unlink()
+    chosen = converted(folder, variant="fp16")
+    assert chosen["image_unet"]["conv_in"]["bias"].dtype == np.float16
+    assert_equal(chosen["autoencoder"], plain[1]["autoencoder"])
+    report = json.loads((folder.parent / "model" / "conversion.json").read_text())
+    assert any("autoencoder has no weights of variant fp16" in note for note in report["notes"])
 
 
 def test_only_some_components(folder):
@@ -270,9 +288,10 @@ def test_stable_diffusion_xl_is_refused(folder):
 
 def test_a_tokenizer_of_the_new_form_is_copied(folder):
     path = folder / "tokenizer"
-    (path / "tokenizer.json").write_text("{}")
-    (path / "vocab.json").unlink()
-    (path / "merges.txt").unlink()
+    tokenizer = CLIPTokenizer.from_pretrained(str(path))
+    shutil.rmtree(path)
+    tokenizer.save_pretrained(path)
+    assert not (path / "vocab.json").exists()
     converted(folder)
     names = {file.name for file in (folder.parent / "model" / "tokenizer").iterdir()}
     assert {"tokenizer.json", "tokenizer_config.json"} <= names

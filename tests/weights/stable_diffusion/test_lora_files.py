@@ -16,7 +16,8 @@ from videogen_jax.conversion.stable_diffusion import (
     parameter_shapes,
 )
 from videogen_jax.weights.stable_diffusion.folder import stable_diffusion_configs
-from videogen_jax.weights.stable_diffusion.lora import LORA_COMPONENTS, open_loras
+from videogen_jax.weights.stable_diffusion.lora import open_loras
+from videogen_jax.weights.stable_diffusion.lora_targets import LORA_COMPONENTS, lora_targets
 
 RANK = 3
 
@@ -59,6 +60,53 @@ def test_factors_of_the_metadata(shapes, tmp_path, fields, factor):
     delta = lora.delta("image_unet", ours)
     np.testing.assert_allclose(delta, 2 * factor * (up @ down).T, rtol=1e-5)
     assert lora.delta("image_unet", "conv_in/kernel") is None
+
+
+Q = "down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q"
+ORIGINAL = "input_blocks.1.1.transformer_blocks.0.attn1.to_q"
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        (f"base_model.model.{Q}.lora_A.weight", f"base_model.model.{Q}.lora_B.weight"),
+        (f"unet.base_model.model.{Q}.lora_A.weight", f"unet.base_model.model.{Q}.lora_B.weight"),
+        (f"{Q}.lora_A.default.weight", f"{Q}.lora_B.default.weight"),
+        (f"diffusion_model.{ORIGINAL}.lora_A.weight", f"diffusion_model.{ORIGINAL}.lora_B.weight"),
+        tuple(
+            f"lora_unet_{ORIGINAL.replace('.', '_')}.lora_{way}.weight" for way in ("down", "up")
+        ),
+    ],
+)
+def test_other_names_of_a_layer(shapes, tmp_path, keys):
+    down, up = np.arange(48, dtype=np.float32).reshape(RANK, 16), np.ones((16, RANK), np.float32)
+    path = tmp_path / "lora.safetensors"
+    save_file(dict(zip(keys, (down, up), strict=True)), path)
+    (lora,) = open_loras([path], [], shapes, LORA_COMPONENTS)
+    (ours,) = lora.layers["image_unet"]
+    assert ours == "down_blocks_0/attentions_0/transformer_blocks_0/attn1/to_q/kernel"
+    np.testing.assert_allclose(lora.delta("image_unet", ours), (up @ down).T)
+
+
+def test_every_layer_has_its_name_of_the_original_files(shapes):
+    named = lora_targets(shapes)
+    original = {k: v for k, v in named.items() if k.startswith("diffusion_model.")}
+    theirs = {k: v for k, v in named.items() if k.startswith("unet.")}
+    assert len(original) == len(theirs) == len(set(original.values()))
+    assert set(original.values()) == set(theirs.values())
+    assert named["lora_unet_middle_block_1_proj_in"].layer == "mid_block.attentions.0.proj_in"
+    assert named["lora_unet_output_blocks_1_1_conv"].layer == "up_blocks.0.upsamplers.0.conv"
+
+
+def test_the_factor_of_pefts_own_configuration(shapes, tmp_path):
+    down, up = np.ones((RANK, 16), np.float32), np.ones((16, RANK), np.float32)
+    path = tmp_path / "adapter_model.safetensors"
+    save_file({f"base_model.model.{Q}.lora_{k}.weight": v for k, v in zip("AB", (down, up))}, path)
+    config = {"lora_alpha": 6, "r": RANK, "init_lora_weights": True, "modules_to_save": None}
+    (tmp_path / "adapter_config.json").write_text(json.dumps(config))
+    (lora,) = open_loras([path], [], shapes, LORA_COMPONENTS)
+    (ours,) = lora.layers["image_unet"]
+    np.testing.assert_allclose(lora.delta("image_unet", ours), 6 / RANK * (up @ down).T)
 
 
 FC1 = "text_encoder.encoder.layers.0.mlp.fc1"

@@ -28,7 +28,7 @@ from tests.support.torch_stable_diffusion import (
 )
 from videogen_jax.configs.paper import PAPER
 from videogen_jax.conversion.stable_diffusion import ConversionOptions, convert_stable_diffusion
-from videogen_jax.tokenizer import save_clip_format
+from videogen_jax.tokenizer import load_tokenizer, save_clip_format
 from videogen_jax.weights.model_dir import load_component
 from videogen_jax.weights.rules import export_weights
 from videogen_jax.weights.stable_diffusion.sources import COMPONENTS
@@ -139,6 +139,29 @@ def test_equals_the_folder(case, tmp_path, suffix):
     config = convert(case, path)
     assert_equal(load_all(tmp_path / "model"), case.params)
     assert config == replace(case.config, name="model")
+    tokenizer = load_tokenizer(tmp_path / "model" / "tokenizer")
+    # Its files, those of Stable Diffusion 1, pad with end-of-text.
+    assert tokenizer.pad_id == (0 if case.second else tokenizer.end_id)
+
+
+def test_what_is_left_out(case, tmp_path):
+    """Keys of well-known files that are no weights of the three networks."""
+    one, path = np.ones(1, np.float32), tmp_path / "checkpoint.safetensors"
+    extra = [
+        "cond_stage_model.model.transformer.text_model.embeddings.position_ids",
+        "cond_stage_model.logit_scale",
+        "cond_stage_model.text_projection",
+        "embedding_manager.embedder.weight",
+        "embedding_manager.string_to_param_dict.*",
+    ]
+    if not case.second:
+        extra += [
+            "cond_stage_model.transformer.text_projection.weight",
+            "cond_stage_model.transformer.logit_scale",
+        ]
+    save_file(case.weights | dict.fromkeys(extra, one), path)
+    convert(case, path)
+    assert_equal(load_all(tmp_path / "model"), case.params)
 
 
 def test_names_are_those_that_diffusers_reads(case):
@@ -191,6 +214,12 @@ def test_what_is_refused(case, tmp_path):
     weights = case.weights
     xl = weights | {"conditioner.embedders.0.x": np.ones(1)}
     assert "is Stable Diffusion XL" in error(case, path, xl)
+    label = weights | {UNET + "label_emb.0.0.weight": np.ones(1)}
+    assert "has a UNet with label embeddings, as of" in error(case, path, label)
+    unclip = label | {"embedder.model.visual.proj": np.ones(1)}
+    assert "is Stable Diffusion 2.1 unCLIP" in error(case, path, unclip)
+    unknown = weights | {"cond_stage_model.logit_scales": np.ones(1)}
+    assert "+ unexpected cond_stage_model.logit_scales" in error(case, path, unknown)
     no_vae = {key: value for key, value in weights.items() if not key.startswith(VAE)}
     assert "has no tensors called first_stage_model.*" in error(case, path, no_vae)
     assert "+ unexpected control" in error(case, path, weights | {"control": np.ones(1)})

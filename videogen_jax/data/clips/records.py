@@ -246,7 +246,7 @@ def _read_info(directory: Path) -> dict[str, Any]:
     try:
         info = json.loads(path.read_text(encoding="utf-8"))
         counts = info["shard_clips"]
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise UserError(f"{path}: not the description of a dataset: {error!r}") from error
     if not (isinstance(counts, list) and all(type(n) is int and n >= 0 for n in counts)):
         raise UserError(f"{path}: shard_clips must be a list of counts, got {counts!r}")

@@ -229,7 +229,7 @@ def read_info(directory: Path) -> dict[str, Any]:
         raise MissingFile(f"{directory}: no latent cache there ({again})")
     try:
         return json.loads((directory / INFO_FILE).read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{directory / INFO_FILE}: not JSON: {error}") from error
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from videogen_jax.config import ModelConfig
-from videogen_jax.diffusion.samplers import SamplerConfig
+from videogen_jax.diffusion.sampler_config import SamplerConfig
 from videogen_jax.errors import UserError
 from videogen_jax.pipeline.denoise import sampling_plan
 from videogen_jax.pipeline.requests.options import ImageOptions
@@ -18,6 +18,7 @@ from videogen_jax.pipeline.requests.video import (
     MAX_SEED,
     check_count,
     check_prompts,
+    check_rescale,
     is_finite,
     with_sampler,
 )
@@ -70,6 +71,7 @@ def make_image_request(
     guidance = image.guidance_scale if options.guidance is None else options.guidance
     if not is_finite(guidance):
         raise UserError(f"guidance is {guidance}, expected a finite number")
+    check_rescale(options.guidance_rescale)
     steps = image.sampler.num_steps if options.steps is None else options.steps
     sampling_plan(image, check_count("steps", steps, 1))  # raises for a number it cannot take
     check_count("seed", options.seed, 0, MAX_SEED)

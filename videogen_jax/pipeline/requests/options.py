@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, Self, TypeVar
 
-from videogen_jax.diffusion.samplers import SamplerConfig, SamplerName
+from videogen_jax.diffusion.sampler_config import SamplerConfig, SamplerName
 from videogen_jax.pipeline.decode import DecoderName
 from videogen_jax.pipeline.temporal_sr import Interpolation
 
@@ -28,6 +28,10 @@ class SamplingOptions:
             stage and the refiner.
         guidance: classifier-free guidance scale, 1 for none: one number for all, or one each for
             the image model and every stage.
+        guidance_rescale: how far the guided prediction is rescaled to the standard deviation of the
+            conditional one, from 0 (not at all) to 1 (Lin et al. 2023, section 3.4): with
+            zero-terminal-SNR schedules, a high guidance scale otherwise overexposes images. It is
+            for the image model and every stage.
         sampler: sampler of every diffusion model, at its default timesteps in diffusers.
     """
 
@@ -35,6 +39,7 @@ class SamplingOptions:
     negative_prompt: str = ""
     steps: int | Sequence[int] | None = None
     guidance: float | Sequence[float] | None = None
+    guidance_rescale: float = 0.0
     sampler: SamplerName | SamplerConfig | None = None
 
     @classmethod
@@ -94,6 +99,8 @@ class ImageOptions(SamplingOptions):
     Attributes:
         steps: steps of the sampler.
         guidance: classifier-free guidance scale, 1 for none.
+        guidance_rescale: how far the guided prediction is rescaled to the standard deviation of the
+            conditional one, from 0 (not at all) to 1 (Lin et al. 2023, section 3.4).
     """
 
     # There is one diffusion model, hence one number.

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any, get_args
 
 from videogen_jax.config import DenoiserConfig, ModelConfig
-from videogen_jax.diffusion.samplers import SamplerConfig, SamplerName
+from videogen_jax.diffusion.sampler_config import SamplerConfig, SamplerName
 from videogen_jax.errors import UserError
 from videogen_jax.pipeline.decode import DecoderName
 from videogen_jax.pipeline.denoise import Sampling, sampling_plan
@@ -46,6 +46,7 @@ class Request:
         return Sampling(
             steps=self.steps[part],
             guidance_scale=self.guidance[part],
+            guidance_rescale=self.options.guidance_rescale,
             sampler=self.samplers[part],
         )
 
@@ -88,6 +89,7 @@ def make_request(
     stages = check_count("stages", requested, 1, num_stages)
     num_frames = config.num_frames if options.num_frames is None else options.num_frames
     check_count("seed", options.seed, 0, MAX_SEED)
+    check_rescale(options.guidance_rescale)
     _choice("interpolation", options.interpolation, Interpolation)
     _choice("decoder", options.decoder, DecoderName)
     parts = tuple(
@@ -193,6 +195,12 @@ def check_count(name: str, value: int, lowest: int, highest: int | None = None) 
         wanted = f"of at least {lowest}" if highest is None else f"from {lowest} to {highest}"
         raise UserError(f"{name} is {value!r}, expected an integer {wanted}")
     return value
+
+
+def check_rescale(value: Any) -> None:
+    """Raises UserError unless `value` is a guidance rescale, a number from 0 to 1."""
+    if not (is_finite(value) and 0.0 <= value <= 1.0):
+        raise UserError(f"guidance_rescale is {value!r}, expected a number from 0 to 1")
 
 
 def _choice(name: str, value: Any, choices: Any) -> None:

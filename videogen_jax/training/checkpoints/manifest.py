@@ -30,7 +30,7 @@ def find_damage(directory: Path) -> str | None:
         text = path.read_text(encoding="utf-8")
         recorded = json.loads(text)
         whole = isinstance(recorded, dict) and text == _text(recorded)
-    except ValueError:
+    except (ValueError, RecursionError):
         whole = False
     if not whole:
         return f"{path} is damaged"

@@ -7,34 +7,15 @@ A missing field has the default of diffusers' class (0.42).
 """
 
 import dataclasses
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from videogen_jax.diffusion.schedule import ScheduleConfig
 from videogen_jax.errors import UserError
 from videogen_jax.models.autoencoder import AutoencoderConfig
 from videogen_jax.models.text_encoder import TextEncoderConfig
 from videogen_jax.models.unet import UNetConfig
 from videogen_jax.weights.config_file import from_dict
 from videogen_jax.weights.files import read_json
-
-
-@dataclass(frozen=True)
-class Fields:
-    """The treatment of each field of a diffusers class.
-
-    Attributes:
-        read: diffusers' name -> (our name, diffusers' default).
-        fixed: diffusers' name -> the only supported value, which is also diffusers' default.
-        without_effect: diffusers' names.
-    """
-
-    read: Mapping[str, tuple[str, Any]]
-    fixed: Mapping[str, Any] = field(default_factory=dict)
-    without_effect: tuple[str, ...] = ()
-
+from videogen_jax.weights.stable_diffusion.fields import Fields, choices, read_fields
 
 TEXT_ENCODER_FIELDS = Fields(
     read={
@@ -101,6 +82,14 @@ UNET_FIELDS = Fields(
     },
     without_effect=(
         "addition_embed_type_num_heads",  # of an embedding whose type must be null
+        # Of diffusers' EMAModel, which saves averaged weights as a network.
+        "decay",
+        "inv_gamma",
+        "min_decay",
+        "optimization_step",
+        "power",
+        "update_after_step",
+        "use_ema_warmup",
         "sample_size",  # of the training images, see `unet_sample_size`
         "upcast_attention",  # our attention logits are always float32
     ),
@@ -126,21 +115,6 @@ AUTOENCODER_FIELDS = Fields(
 # The value in Stable Diffusion's files, for which transformers uses the highest id as end-of-text.
 _LEGACY_EOS_TOKEN_ID = 2
 
-SCHEDULE_FIELDS = {
-    "num_train_timesteps": ("num_train_timesteps", 1000),
-    "beta_start": ("beta_start", 0.0001),
-    "beta_end": ("beta_end", 0.02),
-    "beta_schedule": ("beta_schedule", "linear"),
-    "prediction_type": ("prediction", "epsilon"),
-    "rescale_betas_zero_snr": ("zero_terminal_snr", False),
-}
-BETA_SCHEDULES = {
-    "linear": "linear",
-    "scaled_linear": "scaled_linear",
-    "squaredcos_cap_v2": "cosine",
-}
-PREDICTIONS = {"epsilon": "eps", "v_prediction": "v", "sample": "x0"}
-
 
 def text_encoder_config(path: Path) -> TextEncoderConfig:
     """Reads the config of a transformers `CLIPTextModel`.
@@ -153,7 +127,7 @@ def text_encoder_config(path: Path) -> TextEncoderConfig:
         UserError: A field is unknown or has an unsupported value; names the file and all such
             fields.
     """
-    config = from_dict(_read(path, TEXT_ENCODER_FIELDS), TextEncoderConfig, where=str(path))
+    config = from_dict(read_fields(path, TEXT_ENCODER_FIELDS), TextEncoderConfig, where=str(path))
     if config.eos_token_id == _LEGACY_EOS_TOKEN_ID:
         return dataclasses.replace(config, eos_token_id=config.vocab_size - 1)
     return config
@@ -161,11 +135,11 @@ def text_encoder_config(path: Path) -> TextEncoderConfig:
 
 def unet_config(path: Path) -> UNetConfig:
     """Reads the config of a diffusers `UNet2DConditionModel`; see `text_encoder_config`."""
-    data = _read(path, UNET_FIELDS)
+    data = read_fields(path, UNET_FIELDS)
     down_types = {"CrossAttnDownBlock2D": True, "DownBlock2D": False}
     up_types = {"CrossAttnUpBlock2D": True, "UpBlock2D": False}
-    down = _choices(path, "down_block_types", data.pop("down"), down_types)
-    up = _choices(path, "up_block_types", data.pop("up"), up_types)
+    down = choices(path, "down_block_types", data.pop("down"), down_types)
+    up = choices(path, "up_block_types", data.pop("up"), up_types)
     if up != down[::-1]:
         raise UserError(f"{path}: up_block_types is not the mirror image of down_block_types")
     data["attention_levels"] = down
@@ -189,58 +163,9 @@ def unet_sample_size(path: Path) -> int | None:
 
 def autoencoder_config(path: Path) -> AutoencoderConfig:
     """Reads the config of a diffusers `AutoencoderKL`; see `text_encoder_config`."""
-    data = _read(path, AUTOENCODER_FIELDS)
-    _choices(path, "down_block_types", data.pop("down"), {"DownEncoderBlock2D": True})
-    _choices(path, "up_block_types", data.pop("up"), {"UpDecoderBlock2D": True})
+    data = read_fields(path, AUTOENCODER_FIELDS)
+    choices(path, "down_block_types", data.pop("down"), {"DownEncoderBlock2D": True})
+    choices(path, "up_block_types", data.pop("up"), {"UpDecoderBlock2D": True})
     if data.pop("out_channels") != data["in_channels"]:
         raise UserError(f"{path}: out_channels differs from in_channels")
     return from_dict(data, AutoencoderConfig, where=str(path))
-
-
-def schedule_config(path: Path) -> ScheduleConfig:
-    """Reads the noise schedule of a diffusers scheduler.
-
-    The other fields are ignored: they configure diffusers' sampler, which is not converted.
-
-    Args:
-        path: Its `scheduler_config.json`.
-
-    Raises:
-        MissingFile: The file does not exist.
-        UserError: A value is unknown to `ScheduleConfig`; names the file and the field.
-    """
-    values = read_json(path)
-    if values.get("trained_betas") is not None:
-        raise UserError(f"{path}: trained_betas are not supported, expected null")
-    data = {ours: values.get(name, value) for name, (ours, value) in SCHEDULE_FIELDS.items()}
-    data["beta_schedule"] = _choice(path, "beta_schedule", data["beta_schedule"], BETA_SCHEDULES)
-    data["prediction"] = _choice(path, "prediction_type", data["prediction"], PREDICTIONS)
-    return from_dict(data, ScheduleConfig, where=str(path))
-
-
-def _read(path: Path, fields: Fields) -> dict[str, Any]:
-    """Returns the fields to read, by our names; raises an error for all unsupported fields."""
-    values = read_json(path)
-    problems = []
-    for name, value in values.items():
-        if name in fields.fixed:
-            if value != fields.fixed[name]:
-                problems.append(f"{name} is {value!r}, only {fields.fixed[name]!r} is supported")
-        elif name not in fields.read and name not in fields.without_effect:
-            if value is not None and not name.startswith("_"):
-                problems.append(f"{name} is {value!r}, a field that is not supported")
-    if problems:
-        raise UserError("\n  ".join([f"{path} describes another network:", *problems]))
-    return {ours: values.get(name, default) for name, (ours, default) in fields.read.items()}
-
-
-def _choice(path: Path, name: str, value: Any, choices: Mapping[str, Any]) -> Any:
-    if not isinstance(value, str) or value not in choices:
-        raise UserError(f"{path}: {name} has {value!r}, expected one of {', '.join(choices)}")
-    return choices[value]
-
-
-def _choices(path: Path, name: str, values: Any, choices: Mapping[str, Any]) -> list[Any]:
-    if not isinstance(values, list):
-        raise UserError(f"{path}: {name} is {values!r}, expected a list")
-    return [_choice(path, name, value, choices) for value in values]

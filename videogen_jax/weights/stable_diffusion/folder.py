@@ -21,6 +21,7 @@ from videogen_jax.errors import MissingFile, UserError
 from videogen_jax.weights.files import open_tensors, read_json
 from videogen_jax.weights.rules import Table
 from videogen_jax.weights.stable_diffusion import configs as diffusers_configs
+from videogen_jax.weights.stable_diffusion.scheduler import Scheduler, read_scheduler
 from videogen_jax.weights.stable_diffusion.sources import (
     Component,
     ComponentSource,
@@ -80,12 +81,14 @@ def stable_diffusion_configs(folder: Path) -> StableDiffusionConfigs:
             unsupported fields, and what was expected.
     """
     _check_folder(folder)
+    scheduler = folder_scheduler(folder)
     configs = (
         diffusers_configs.text_encoder_config(folder / "text_encoder" / "config.json"),
         diffusers_configs.unet_config(folder / "unet" / "config.json"),
         diffusers_configs.autoencoder_config(folder / "vae" / "config.json"),
-        diffusers_configs.schedule_config(folder / "scheduler" / "scheduler_config.json"),
+        scheduler.schedule,
         diffusers_configs.unet_sample_size(folder / "unet" / "config.json"),
+        scheduler.sampler,
     )
     try:
         return StableDiffusionConfigs(*configs)
@@ -93,29 +96,51 @@ def stable_diffusion_configs(folder: Path) -> StableDiffusionConfigs:
         raise UserError(f"{folder}: {error}") from error
 
 
+def folder_scheduler(folder: Path) -> Scheduler:
+    """Reads the noise schedule and the sampler of a diffusers folder; see `read_scheduler`."""
+    entry = read_json(folder / INDEX).get("scheduler")
+    class_name = entry[-1] if isinstance(entry, list) and entry else None
+    return read_scheduler(folder / "scheduler" / "scheduler_config.json", class_name)
+
+
 def folder_components(
     folder: Path, components: Iterable[Component], variant: Variant | None = None
-) -> dict[Component, ComponentSource]:
+) -> tuple[dict[Component, ComponentSource], list[str]]:
     """Opens the weights of `components` in a diffusers folder.
 
+    Returns:
+        The weights, and a line for each component that has no files of `variant`: its other files
+        are read.
+
     Raises:
-        MissingFile: There is no weights file; lists the files.
+        MissingFile: There is no weights file, or no component has any of `variant`; lists the
+            files.
         UserError: A file is damaged or would run code.
     """
-    sources = {}
-    for name in components:
-        path = find_weights(folder / FOLDERS[name], variant)
+    names = list(components)
+    lacking = [name for name in names if not _has_variant(folder / FOLDERS[name], variant)]
+    sources, notes = {}, []
+    for name in names:
+        is_lacking = name in lacking and len(lacking) < len(names)
+        path = find_weights(folder / FOLDERS[name], None if is_lacking else variant)
         sources[name] = ComponentSource(_TABLES[name], open_tensors(path), str(path))
-    return sources
+        if is_lacking:
+            notes.append(f"{name} has no weights of variant {variant}: {path.name} is read")
+    return sources, notes
+
+
+def _has_variant(folder: Path, variant: Variant | None) -> bool:
+    return choose_weights((path.name for path in folder.iterdir()), variant) is not None
 
 
 def choose_weights(names: Iterable[str], variant: Variant | None = None) -> str | None:
     """Selects the weights file, or index of files, to read from a component's folder.
 
     Safetensors are preferred to pickles. Without `variant`, full-precision files are preferred to
-    half precision; with it, only its files are considered. Returns None if there is no such file.
+    half precision; with it, only its files are considered. Capitals in names do not matter. Returns
+    None if there is no such file.
     """
-    present = set(names)
+    present = {name.lower(): name for name in names}
     patterns = {"": _FULL, "fp16": _VARIANT}
     for kind in [variant] if variant else ["", "fp16"]:
         for suffix, stems in _STEMS.items():
@@ -123,7 +148,7 @@ def choose_weights(names: Iterable[str], variant: Variant | None = None) -> str 
                 for stem in stems:
                     name = pattern.format(stem=stem, suffix=suffix, variant=kind)
                     if name in present:
-                        return name
+                        return present[name]
     return None
 
 

@@ -70,7 +70,7 @@ def _names(folder: Path) -> list[str]:
 
 def _weights(names: Iterable[str], folder: str, variant: Variant | None) -> str | None:
     inside = [n.removeprefix(f"{folder}/") for n in names if n.startswith(f"{folder}/")]
-    name = choose_weights(inside, variant)
+    name = choose_weights(inside, variant) or choose_weights(inside)
     return f"{folder}/{name}" if name else None
 
 

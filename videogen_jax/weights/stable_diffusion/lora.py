@@ -7,7 +7,9 @@ Layers are found by their diffusers names, whatever the format of the weights. K
     unet.LAYER.lora_A.weight, .lora_B.weight                    PEFT and diffusers
     unet.LAYER.lora.down.weight, .lora.up.weight                diffusers before PEFT, also with
     text_encoder.LAYER.lora_linear_layer.down.weight             `.processor.to_q_lora.down.weight`
-    lora_unet_LAY_ER.lora_down.weight, .lora_up.weight, .alpha  kohya; lora_te_LAY_ER
+    base_model.model.LAYER.lora_A.weight                        PEFT's own files
+    lora_unet_LAY_ER.lora_down.weight, .lora_up.weight, .alpha  kohya; lora_te_LAY_ER, also with
+                                                                 Stability's names of the layers
 
 `alpha` is a tensor beside the pair or a field of PEFT's configuration in the file's metadata; by
 default it is the rank. All keys that are unknown or do not fit are raised together as one error.
@@ -23,34 +25,22 @@ import jax.numpy as jnp
 import numpy as np
 
 from videogen_jax.errors import UserError
-from videogen_jax.trees import Tree, flatten
+from videogen_jax.trees import Tree
 from videogen_jax.weights.files import SafeTensors, Tensors, open_tensors
-from videogen_jax.weights.rules import CONV, LINEAR, POINTWISE, Shape, Table, Transform
+from videogen_jax.weights.rules import Shape
 from videogen_jax.weights.stable_diffusion.lora_metadata import PeftMetadata
+from videogen_jax.weights.stable_diffusion.lora_targets import Target, lora_targets
 from videogen_jax.weights.stable_diffusion.sources import Component
-from videogen_jax.weights.tables.text_encoder import TEXT_ENCODER
-from videogen_jax.weights.tables.unet import UNET
 
-_TABLES: Mapping[Component, Table] = {"text_encoder": TEXT_ENCODER, "image_unet": UNET}
-LORA_COMPONENTS: tuple[Component, ...] = tuple(_TABLES)
-"""The networks that LoRA files may change."""
-
-_DOTTED: Mapping[Component, tuple[str, ...]] = {
-    "text_encoder": ("text_encoder.text_model.", "text_encoder.", "text_model.", ""),
-    "image_unet": ("unet.", ""),
-}
-_UNDERSCORED: Mapping[Component, tuple[str, ...]] = {
-    "text_encoder": ("lora_te_text_model_", "lora_te_", "lora_te1_text_model_", "lora_te1_"),
-    "image_unet": ("lora_unet_",),
-}
 _KEY = re.compile(
     r"(?P<layer>.+?)(?:"
-    r"\.lora_(?P<peft>[AB])\.weight"
+    r"\.lora_(?P<peft>[AB])(\.default)?\.weight"
     r"|(?:_lora|\.lora|\.lora_linear_layer)\.(?P<diffusers>down|up)\.weight"
     r"|\.lora_(?P<kohya>down|up|mid)\.weight"
     r"|\.(?P<alpha>alpha))"
 )
-_OLD_SPELLINGS = (
+_OTHER_SPELLINGS = (
+    (re.compile(r"^((?:unet|text_encoder)\.)?base_model\.model\."), r"\1"),  # of PEFT itself
     (re.compile(r"\.processor(?=\.)"), ""),
     (re.compile(r"\.self_attn\.to_(q|k|v|out)$"), r".self_attn.\1_proj"),
     (re.compile(r"\.to_out$"), ".to_out.0"),
@@ -64,22 +54,10 @@ _OTHER_KINDS = (
 
 
 @dataclass(frozen=True)
-class _Target:
-    """A weight that pairs may change: `layer` is its diffusers name, `shape` its torch shape."""
-
-    component: Component
-    path: str
-    layer: str
-    transform: Transform
-    shape: Shape
-    our_shape: Shape
-
-
-@dataclass(frozen=True)
 class _Pair:
     """The change of one weight: `keys` by kind ("down", "up", perhaps "mid") and `factor`."""
 
-    target: _Target
+    target: Target
     keys: Mapping[str, str]
     factor: float
 
@@ -147,30 +125,13 @@ def open_loras(
     if not all(map(math.isfinite, scales)):
         raise UserError(f"the LoRA scales are {list(scales)}, expected finite numbers")
     each = list(scales) if len(scales) == len(files) else list(scales or [1.0]) * len(files)
-    named = _targets(expected)
+    named = lora_targets(expected)
     wanted = tuple(components)
     return tuple(_open(path, scale, named, wanted) for path, scale in zip(files, each, strict=True))
 
 
-def _targets(expected: Mapping[Component, Tree]) -> dict[str, _Target]:
-    """Returns the targets by every name that a layer may have in a LoRA file."""
-    named = {}
-    for component, tree in expected.items():
-        for path, leaf in flatten(tree).items():
-            for rule, key in _TABLES[component].sources_of(path):
-                if rule.transform not in (LINEAR, CONV, POINTWISE):
-                    continue
-                layer, ours = key.removesuffix(".weight"), tuple(leaf.shape)
-                shape = rule.transform.to_source(np.broadcast_to(np.float32(0), ours)).shape
-                target = _Target(component, path, layer, rule.transform, shape, ours)
-                named |= {prefix + layer: target for prefix in _DOTTED[component]}
-                flat = layer.replace(".", "_")
-                named |= {prefix + flat: target for prefix in _UNDERSCORED[component]}
-    return named
-
-
 def _open(
-    path: Path, scale: float, named: Mapping[str, _Target], components: tuple[Component, ...]
+    path: Path, scale: float, named: Mapping[str, Target], components: tuple[Component, ...]
 ) -> Lora:
     tensors = open_tensors(path)
     metadata = PeftMetadata(path, tensors.metadata if isinstance(tensors, SafeTensors) else {})
@@ -199,7 +160,7 @@ def _open(
 
 
 def _pair(
-    target: _Target, keys: Mapping[str, str], tensors: Tensors, metadata: PeftMetadata
+    target: Target, keys: Mapping[str, str], tensors: Tensors, metadata: PeftMetadata
 ) -> _Pair:
     rank = tensors.shape(keys["down"])[0]
     if "alpha" in keys:
@@ -216,10 +177,10 @@ def _layer_of(key: str) -> str:
 
 
 def _group(
-    tensors: Tensors, named: Mapping[str, _Target]
-) -> tuple[dict[_Target, dict[str, str]], list[str]]:
+    tensors: Tensors, named: Mapping[str, Target]
+) -> tuple[dict[Target, dict[str, str]], list[str]]:
     """Returns the keys of each target by kind, and an error line for every other key."""
-    found: dict[_Target, dict[str, str]] = {}
+    found: dict[Target, dict[str, str]] = {}
     problems = []
     for key in tensors:
         other = next((what for pattern, what in _OTHER_KINDS if pattern.fullmatch(key)), None)
@@ -240,12 +201,12 @@ def _group(
 
 
 def _current(layer: str) -> str:
-    for pattern, new in _OLD_SPELLINGS:
+    for pattern, new in _OTHER_SPELLINGS:
         layer = pattern.sub(new, layer)
     return layer
 
 
-def _wrong(target: _Target, keys: Mapping[str, str], tensors: Tensors) -> Iterator[str]:
+def _wrong(target: Target, keys: Mapping[str, str], tensors: Tensors) -> Iterator[str]:
     """Yields an error line for everything that keeps `keys` from changing `target`."""
     if missing := [kind for kind in ("down", "up") if kind not in keys]:
         yield f"  - {', '.join(keys.values())} has no {' and '.join(missing)} weight beside it"

@@ -1,6 +1,8 @@
-"""PEFT's configuration of a LoRA, which diffusers writes into the metadata of LoRA files."""
+"""PEFT's configuration of a LoRA.
 
-import json
+diffusers writes it into the metadata of LoRA files, PEFT itself into a file beside them.
+"""
+
 import math
 import re
 from collections.abc import Iterator, Mapping
@@ -8,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from videogen_jax.errors import UserError
+from videogen_jax.json_text import parse_json
+from videogen_jax.weights.files import read_json
 from videogen_jax.weights.stable_diffusion.sources import Component
 
 KEY = "lora_adapter_metadata"
@@ -37,14 +41,10 @@ class PeftMetadata:
     """
 
     def __init__(self, path: Path, metadata: Mapping[str, str]) -> None:
-        try:
-            fields = json.loads(metadata.get(KEY, "{}"))
-        except ValueError as error:
-            raise UserError(f"{path}: metadata {KEY} is not JSON: {error}") from error
-        if not isinstance(fields, dict):
-            raise UserError(f"{path}: metadata {KEY} is {fields!r}, expected an object")
-        self._fields: dict[str, Any] = fields
-        self.problems = tuple(_problems(fields))
+        beside = path.with_name("adapter_config.json")
+        has_file = KEY not in metadata and path.stem == "adapter_model" and beside.is_file()
+        self._fields: dict[str, Any] = read_json(beside) if has_file else _parse(path, metadata)
+        self.problems = tuple(_problems(self._fields))
         """Messages about unsupported and malformed fields."""
 
     def _of(self, component: Component) -> Mapping[str, Any]:
@@ -77,6 +77,16 @@ class PeftMetadata:
                 alpha = value
                 break
         return alpha / (math.sqrt(rank) if fields.get("use_rslora") else rank)
+
+
+def _parse(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
+    try:
+        fields = parse_json(metadata.get(KEY, "{}"))
+    except ValueError as error:
+        raise UserError(f"{path}: metadata {KEY} is not JSON: {error}") from error
+    if not isinstance(fields, dict):
+        raise UserError(f"{path}: metadata {KEY} is {fields!r}, expected an object")
+    return fields
 
 
 def _problems(fields: Mapping[str, Any]) -> Iterator[str]:

@@ -29,9 +29,13 @@ from videogen_jax.weights.tables.text_encoder import TEXT_ENCODER
 
 _UNET, _VAE = "model.diffusion_model.", "first_stage_model."
 _CLIP, _OPEN_CLIP = "cond_stage_model.transformer.", "cond_stage_model.model."
-_XL = ("conditioner.embedders.", _UNET + "label_emb.")
+# Not weights of the three networks: averages, the noise schedule, textual inversion, the projection
+# of CLIP's loss, and a constant that programs which merge models add.
 _IGNORED = re.compile(
-    r"model_ema\..*|(sqrt_)?(one_minus_)?(alphas|betas)(_cumprod)?(_prev)?"
+    r"model_ema\..*|embedding_manager\..*"
+    r"|cond_stage_model\.(logit_scale|text_projection(\.weight)?)"
+    r"|cond_stage_model\.model\.transformer\.text_model\.embeddings\.position_ids"
+    r"|(sqrt_)?(one_minus_)?(alphas|betas)(_cumprod)?(_prev)?"
     r"|(log_one_minus|sqrt_recip|sqrt_recipm1)_alphas_cumprod"
     r"|posterior_(variance|log_variance_clipped|mean_coef[12])|logvar|lvlb_weights|scale_factor"
 )
@@ -90,9 +94,8 @@ def open_single_file(
 
 def _check_names(path: Path, tensors: Tensors) -> bool:
     """Returns True for Stable Diffusion 2 and False for 1; raises UserError for other files."""
-    if any(name.startswith(_XL) for name in tensors):
-        raise UserError(f"{path} is Stable Diffusion XL; only Stable Diffusion 1 and 2 are read")
-    second = any(name.startswith(_OPEN_CLIP) for name in tensors)
+    _check_family(path, tensors)
+    second = any(n.startswith(_OPEN_CLIP) and not _IGNORED.fullmatch(n) for n in tensors)
     needed = (_UNET, _VAE, _OPEN_CLIP if second else _CLIP)
     if absent := [p for p in needed if not any(name.startswith(p) for name in tensors)]:
         raise UserError(f"{path} has no tensors called {', '.join(p + '*' for p in absent)}")
@@ -100,6 +103,25 @@ def _check_names(path: Path, tensors: Tensors) -> bool:
     if surplus := sorted(set(tensors) - set(known)):
         raise UserError("\n  + unexpected ".join([f"{path} has more than is read:", *surplus]))
     return second
+
+
+def _check_family(path: Path, tensors: Tensors) -> None:
+    """Raises UserError for files of Stable Diffusion XL and unCLIP."""
+
+    def has(*prefixes: str) -> bool:
+        return any(name.startswith(prefixes) for name in tensors)
+
+    if has("conditioner.embedders."):
+        kind = "is Stable Diffusion XL"
+    elif has("embedder.", "noise_augmentor."):
+        kind = "is Stable Diffusion 2.1 unCLIP, which makes variations of images"
+    elif has(_UNET + "label_emb."):
+        kind = "has a UNet with label embeddings, as of Stable Diffusion XL and unCLIP"
+    else:
+        return
+    raise UserError(
+        f"{path} {kind}; only text-to-image models of Stable Diffusion 1 and 2 are read"
+    )
 
 
 def _indices(tensors: Tensors, pattern: str) -> set[int]:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from videogen_jax.diffusion.sampler_config import SamplerConfig
 from videogen_jax.diffusion.schedule import ScheduleConfig
 from videogen_jax.errors import UserError
 from videogen_jax.models.autoencoder import AutoencoderConfig
@@ -23,6 +24,8 @@ class StableDiffusionConfigs:
         text_encoder, unet, autoencoder: Configs of the networks.
         schedule: Noise schedule and prediction type of the UNet's training.
         sample_size: Latents per side in the UNet's training, None if unknown.
+        sampler: Sampler of the scheduler's file, with the default number of steps; None if the
+            source does not state one.
     """
 
     text_encoder: TextEncoderConfig
@@ -30,6 +33,7 @@ class StableDiffusionConfigs:
     autoencoder: AutoencoderConfig
     schedule: ScheduleConfig
     sample_size: int | None
+    sampler: SamplerConfig | None = None
 
     def __post_init__(self) -> None:
         latents, channels = self.autoencoder.latent_channels, self.unet.in_channels

@@ -12,6 +12,7 @@ _FILES = (
     "vocab.json",
     "merges.txt",
     "tokenizer.json",
+    "added_tokens.json",  # only older transformers wrote it
     _CONFIG,
     "special_tokens_map.json",  # only older transformers wrote it
 )
@@ -39,7 +40,7 @@ def tokenizer_sha256(folder: Path) -> str:
 
 def copy_tokenizer(source: Path, target: Path) -> None:
     """Copies a tokenizer's files into a new folder."""
-    target.mkdir()
+    target.mkdir(parents=True)
     for name in _FILES:
         if (source / name).is_file():
             shutil.copyfile(source / name, target / name)

@@ -143,6 +143,11 @@ OPEN_CLIP = Table(
         *linear(f"{_OPEN_CLIP_LAYER}.mlp.c_proj", f"{_CLIP_LAYER}.mlp.fc2"),
         *norm("ln_final", "final_layer_norm"),
     ),
-    ignored=("attn_mask", "logit_scale", "text_projection"),
+    ignored=(
+        "attn_mask",
+        "logit_scale",
+        "text_projection",
+        "transformer.text_model.embeddings.position_ids",  # added by programs that merge models
+    ),
 )
 """OpenCLIP's text transformer, `cond_stage_model.model` of Stable Diffusion 2."""

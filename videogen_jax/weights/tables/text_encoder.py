@@ -24,5 +24,6 @@ TEXT_ENCODER = Table(
         *norm("final_layer_norm"),
     ),
     aliases=(("text_model.", ""),),
-    ignored=("embeddings.position_ids",),
+    # The last two are of CLIP's loss, which compares texts with images.
+    ignored=("embeddings.position_ids", "text_projection.weight", "logit_scale"),
 )
