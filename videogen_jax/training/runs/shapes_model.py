@@ -117,7 +117,11 @@ def _with_cache(config: RunConfig, directory: Path, model: Path) -> RunConfig:
     name, clips = CACHES[config.task.component()]
     cache, data = directory / name, config.data
     options = CacheOptions(
-        num_frames=data.num_frames, resolution=data.resolution, dtype="float16", examples=clips
+        num_frames=data.num_frames,
+        resolution=data.resolution,
+        fps=data.fps,
+        dtype="float16",
+        examples=clips,
     )
     make_cache(SHAPES, model, cache, options)
     data = dataclasses.replace(data, latent_cache=str(cache), examples=clips)
