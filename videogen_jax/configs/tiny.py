@@ -7,8 +7,8 @@ Result: none. The runs are four steps long and do not train a useful model.
 Hours: not measured; the tests train parts of it on a CPU.
 Hardware: any.
 
-A part trains on the procedural shapes, with a model directory that contains the tokenizer of the
-shapes and the parts before it:
+A part trains on the procedural shapes, with a model directory that contains the parts before it;
+the first run copies the tokenizer of the shapes there:
 
     python -m train.text_to_image tiny-autoencoder --run-dir RUNS/autoencoder --model-dir MODEL
     python -m train.export RUNS/autoencoder MODEL

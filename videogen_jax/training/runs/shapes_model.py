@@ -26,7 +26,7 @@ from videogen_jax.weights.model_dir import component_sha256, list_components
 _log = logging.getLogger(__name__)
 
 # By component: the latent cache that it trains from and the number of clips in it. The caches take
-# about 1.3 GB in float16, including the text states.
+# about 1.5 GB in float16, including the text states.
 CACHES = {
     "image_unet": ("latents-images", 48_000),
     "stage_1": ("latents-clips", 6_000),
