@@ -1,7 +1,7 @@
 """The training commands of README.md and docs/training.md, in order, from an empty folder.
 
-They run with the presets of `tiny`. The quick test replaces the compiled step by one that only
-counts: everything else runs, from the command line to the components that `train.export` writes.
+They run with the presets of `tiny`. The quick test replaces the training of a run: it loads what
+the run reads, and `train.export` writes random parameters. The slow test trains.
 """
 
 import contextlib
@@ -12,21 +12,23 @@ import shlex
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import jax
-import jax.numpy as jnp
-import numpy as np
 import pytest
 
 from tests.support import micro_model
 from tests.support.numbered_clips import numbered_record
-from videogen_jax.commands.train import parts
+from videogen_jax.commands.train import export, parts
 from videogen_jax.configs.tiny import TINY
+from videogen_jax.data.loader import make_loader
 from videogen_jax.pipeline.model_files import load_model, save_model
-from videogen_jax.training import loop
-from videogen_jax.training.runs.train import train_run
+from videogen_jax.training.runs.config import RunConfig
+from videogen_jax.training.runs.examples import make_source
+from videogen_jax.training.runs.train import train_run, with_model_of
+from videogen_jax.training.runs.vocabulary import tokenizer_of
+from videogen_jax.weights.config_file import load_config, save_config
+from videogen_jax.weights.model_dir import list_components, save_component
 
 ROOT = Path(__file__).parents[2]
 SMALL = "--steps 2 --batch-size 2 --data.examples 16 --data.num-threads 0 --loop.sample-every 0"
@@ -50,7 +52,7 @@ def commands(block: str) -> list[str]:
 
 
 def write_sources(convert: bool) -> None:
-    """Writes CLIPS and, in place of a converted Stable Diffusion, the image parts of `tiny`."""
+    """Writes CLIPS and, in place of a converted Stable Diffusion, the image parts of a model."""
     Path("CLIPS").mkdir()
     for number in range(4):
         record = numbered_record(f"clip {number}", 61, 30, h=64, w=64)
@@ -71,33 +73,31 @@ def run(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
     runpy.run_module(module, run_name="__main__")
 
 
-class CountingStep:
-    """A training step that only counts the steps. It has no operations to trace."""
+def begin_without_training(
+    config: RunConfig, run_dir: Path, model_dir: Path, **options: Any
+) -> None:
+    """Stands for `train_run`: finds everything that the run reads, and loads a batch."""
+    config = with_model_of(config, model_dir)
+    tokenizer = tokenizer_of(config.model, model_dir)
+    needed = {*config.task.frozen_components(), getattr(config.task, "warm_start", "")} - {""}
+    assert needed <= set(list_components(model_dir)), config.task
+    source, length = make_source(config, "train"), config.model.text_encoder.max_length
+    next(make_loader(source, config.batch_size, 0, tokenizer, length, num_threads=0))
+    save_config(run_dir / "config.json", config)
 
-    def __call__(self, state: Any, frozen: Any, batch: Any, key: Any) -> tuple[Any, Any]:
-        metrics = {"loss": 1.0, "skipped": 0, "skipped_in_a_row": 0}
-        return state._replace(step=state.step + 1), jax.tree.map(jnp.asarray, metrics)
 
-    def trace(self, *arguments: Any) -> Any:
-        return SimpleNamespace(jaxpr=jax.make_jaxpr(lambda: ())())
-
-
-def drawn_state(task: Any, optimizer: Any, shapes: Any, *rest: Any) -> Any:
-    """Returns a state of random parameters, without compiling their initialisation."""
-    rng = np.random.default_rng(0)
-
-    def draw(leaf: jax.ShapeDtypeStruct) -> jax.Array:
-        value = 0.1 * rng.standard_normal(leaf.shape)  # integers, such as the step, are 0
-        return jax.device_put(value.astype(leaf.dtype), leaf.sharding)
-
-    return jax.tree.map(draw, shapes)
+def export_random(run_dir: Path, model_dir: Path, *rest: Any, **options: Any) -> list[str]:
+    """Stands for `export_run`: writes random parameters of the run's component."""
+    config = load_config(run_dir / "config.json", RunConfig)
+    save_config(model_dir / "config.json", config.model)
+    name = config.task.component()
+    save_component(model_dir, name, micro_model.params(config.model)[name])
+    return [name]
 
 
 @pytest.fixture
 def folder(monkeypatch, tmp_path) -> Iterator[Path]:
     """An empty working directory, in which commands neither cache nor end the process."""
-    on_one_device = functools.partial(train_run, devices=jax.devices()[:1])  # compiles faster
-    monkeypatch.setattr(parts, "train_run", on_one_device)
     monkeypatch.setattr(parts, "enable_compilation_cache", lambda: None)
     monkeypatch.setattr(parts, "ending_at_once", contextlib.nullcontext)
     monkeypatch.chdir(tmp_path)
@@ -119,8 +119,8 @@ def run_block(block: str, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 @pytest.mark.parametrize("block", BLOCKS)
 def test_the_commands_make_a_model_from_an_empty_folder(folder, monkeypatch, block):
-    monkeypatch.setattr(loop, "jit_step", lambda *arguments: CountingStep())
-    monkeypatch.setattr(loop, "begin", drawn_state)
+    monkeypatch.setattr(parts, "train_run", begin_without_training)
+    monkeypatch.setattr(export, "export_run", export_random)
     run_block(block, monkeypatch)
     model = load_model("runs/model")
     assert model.config == TINY and set(model.params) == BLOCKS[block]
@@ -130,6 +130,8 @@ def test_the_commands_make_a_model_from_an_empty_folder(folder, monkeypatch, blo
 @pytest.mark.slow
 @pytest.mark.parametrize("block", BLOCKS)
 def test_the_commands_train(folder, monkeypatch, block):
+    on_one_device = functools.partial(train_run, devices=jax.devices()[:1])  # compiles faster
+    monkeypatch.setattr(parts, "train_run", on_one_device)
     for line in run_block(block, monkeypatch):
         if "-m sample." in line:
             run(f"{line} --steps 2", monkeypatch)
