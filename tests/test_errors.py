@@ -41,7 +41,8 @@ LIBRARY = sorted([*(ROOT / "videogen_jax").rglob("*.py"), *SCRIPTS])
 ASSUMPTIONS = {
     "pipeline/requests/options.py": {"merge"},  # Python's TypeError for an unknown keyword
     "data/clips/video.py": {"decode_window"},
-    "data/degrade.py": {"degrade", "h264_round_trip"},
+    "data/compression.py": {"h264_round_trip"},
+    "data/degrade.py": {"degrade"},
     "data/clips/ingest.py": {"_write_shard"},
     "data/loader.py": {"make_loader"},
     "data/shapes/outlines.py": {"extents", "_signed_distance"},

@@ -1,11 +1,11 @@
 """Regular expressions over parameter paths, by which parameters are selected.
 
 A path is the keys from the root of a tree to a leaf joined by "/", for example
-`down_blocks_0/resnets_1/conv1/kernel`. A pattern selects the paths that it matches in full
-(`re.fullmatch`). In a list of rules the first that matches wins. A pattern that matches no path at
-all is an error: it is a typo or a rule for an older model. Sharding, freezing, learning-rate
-multipliers, weight decay and partial loading all use this convention of
-google-research/big_vision.
+`down_blocks_0/resnets_1/conv1/kernel`. A pattern selects the paths that it matches in full, as
+`re.fullmatch` does, within a time limit (`patterns.py`). In a list of rules the first that matches
+wins. A pattern that matches no path at all is an error: it is a typo or a rule for an older model.
+Sharding, freezing, learning-rate multipliers, weight decay and partial loading all use this
+convention of google-research/big_vision.
 
 Leaves are numpy or JAX arrays or `jax.ShapeDtypeStruct`; trees are nested dicts with string keys
 (`match` and `mask` take any pytree, such as an optimizer state).
@@ -23,6 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from videogen_jax.errors import UserError
+from videogen_jax.patterns import Pattern
 
 Tree = Mapping[str, Any]
 
@@ -71,13 +72,13 @@ def match(rules: Sequence[tuple[str, Any]], tree: Any, default: Any) -> Any:
         a tree of the same structure with the values as leaves.
 
     Raises:
-        UserError: a pattern is not a regular expression or matches no path.
+        UserError: a pattern is not a regular expression, matches no path, or takes too long.
     """
     names = paths(tree)
     _check_patterns([pattern for pattern, _ in rules], names, "the tree")
-    compiled = [(re.compile(pattern), value) for pattern, value in rules]
+    compiled = [(Pattern(pattern), value) for pattern, value in rules]
     values = [
-        next((value for regex, value in compiled if regex.fullmatch(name)), default)
+        next((value for pattern, value in compiled if pattern.matches(name)), default)
         for name in names
     ]
     return jax.tree.unflatten(jax.tree.structure(tree), values)
@@ -220,29 +221,28 @@ def _path(keys: tuple[Any, ...]) -> str:
 
 
 def _any_match(patterns: Iterable[str], path: str) -> bool:
-    return any(re.fullmatch(pattern, path) for pattern in patterns)
+    return any(Pattern(pattern).matches(path) for pattern in patterns)
 
 
 def _check_patterns(patterns: Sequence[str], names: Iterable[str], where: str) -> None:
     names = list(names)
     problems = []
-    for pattern in patterns:
+    for text in patterns:
         try:
-            regex = re.compile(pattern)
-        except re.error as error:
-            problems.append(f"  {pattern!r} is not a regular expression: {error}")
-            continue
-        if not any(regex.fullmatch(name) for name in names):
-            near = _near_misses(regex, names)
-            problems.append(f"  {pattern!r}" + (f"; near it: {', '.join(near)}" if near else ""))
+            pattern = Pattern(text)
+            if not any(pattern.matches(name) for name in names):
+                near = _near_misses(pattern, names)
+                problems.append(f"  {text!r}" + (f"; near it: {', '.join(near)}" if near else ""))
+        except UserError as error:
+            problems.append(f"  {error}")
     if problems:
         raise UserError("\n".join([f"patterns that match no path of {where}:", *problems]))
 
 
-def _near_misses(regex: re.Pattern[str], names: list[str]) -> list[str]:
+def _near_misses(pattern: Pattern, names: list[str]) -> list[str]:
     """Returns paths that contain a match (the pattern may lack a `.*`), or similar spellings."""
-    partial = [name for name in names if regex.search(name)]
-    near = partial or difflib.get_close_matches(regex.pattern, names, _NUM_NEAR_MISSES, cutoff=0.5)
+    partial = [name for name in names if pattern.occurs_in(name)]
+    near = partial or difflib.get_close_matches(pattern.text, names, _NUM_NEAR_MISSES, cutoff=0.5)
     return near[:_NUM_NEAR_MISSES]
 
 

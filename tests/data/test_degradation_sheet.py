@@ -18,6 +18,7 @@ ROOT = Path(__file__).parents[2]
 NOISE_ONLY = DegradeConfig(
     blur_scale=0.01,
     resize_probability=0.0,
+    jpeg_probability=0.0,
     noise_level=(25.0, 25.0),
     noise_probabilities=(1.0, 0.0, 0.0),
     frozen_noise_probability=1.0,
@@ -53,10 +54,12 @@ def test_the_second_row_is_degraded_and_the_first_is_not(tmp_path: Path):
 
 
 def test_a_recipe_is_described_in_its_order():
-    recipe = draw_recipe(NOISE_ONLY, np.random.default_rng(0))
+    config = dataclasses.replace(NOISE_ONLY, jpeg_probability=1.0)
+    recipe = draw_recipe(config, np.random.default_rng(0))
     description = describe(recipe)
     words = {"blur_1": "blur 3x3", "blur_2": "blur 3x3"}
     words["noise"] = "noise of 25.0 levels and the same in all frames"
+    words["jpeg"] = f"jpeg with quality {recipe.jpeg_quality}"
     assert description.split(", ") == [words[step] for step in recipe.steps]
     h264 = dataclasses.replace(recipe, codec="h264", quality=23)
     assert describe(h264).endswith(", h264 with rate factor 23")

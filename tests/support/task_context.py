@@ -16,11 +16,12 @@ def task_context(
     warm_start: Any = None,
     compute: ComputeConfig = ComputeConfig(),
     examples: Sequence[Mapping[str, Any]] = (),
+    data: DataConfig = DataConfig(),
 ) -> TaskContext:
-    """Returns a context with given components, warm start and validation examples."""
+    """Returns a context with given components, warm start, validation examples and data."""
     return TaskContext(
         model,
-        DataConfig(),
+        data,
         compute,
         components or {},
         null_text=None,

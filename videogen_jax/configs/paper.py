@@ -40,7 +40,7 @@ from videogen_jax.training.runs.config import RunConfig
 from videogen_jax.training.task import ComputeConfig
 from videogen_jax.training.tasks.cascade import CascadeTaskConfig
 from videogen_jax.training.tasks.flow import FlowTaskConfig
-from videogen_jax.training.tasks.refiner import RefinerTaskConfig
+from videogen_jax.training.tasks.refiner import RefinerTaskConfig, refiner_data
 from videogen_jax.training.tasks.video_decoder import VideoDecoderTaskConfig
 
 # "Our other basic settings follow the open-sourced Stable Diffusion code" (§4.1): noise schedule,
@@ -164,6 +164,12 @@ OPTIM = OptimConfig(
 LOOP = LoopConfig(ema_decay=0.9999, sample_every=1000, checkpoint_every=1000)
 COMPUTE = ComputeConfig(dtype="bfloat16", remat="blocks")
 
+# Ranges of frame rates, in frames per second, from which each clip draws its own; the paper does
+# not say. Sampling asks the stages for 8 (`PAPER.fps`), or the `fps` of a call, and decodes videos
+# at 8 to 64. Clips have whole fractions of their own rates: 15 of 30, 60 in place of 64.
+STAGE_FPS = (4.0, 16.0)
+DECODER_FPS = (6.0, 80.0)
+
 # All parameters of a stage, except the temporal layers and the first convolution, whose input
 # channels for the reference are new too.
 SPATIAL = r"(?!(.*/)?temporal_|conv_in/).*"
@@ -175,7 +181,7 @@ _PARTS = {
     "paper-stage-1": RunConfig(
         model=PAPER,
         task=CascadeTaskConfig(stage=1, warm_start="image_unet", text_dropout=0.1),
-        data=DataConfig(num_frames=16, resolution=128),
+        data=DataConfig(num_frames=16, resolution=128, fps=STAGE_FPS),
         steps=100_000,
         batch_size=256,
         optim=OPTIM,
@@ -185,7 +191,7 @@ _PARTS = {
     "paper-stage-2": RunConfig(
         model=PAPER,
         task=CascadeTaskConfig(stage=2, warm_start="stage_1", text_dropout=0.1),
-        data=DataConfig(num_frames=16, resolution=256),
+        data=DataConfig(num_frames=16, resolution=256, fps=STAGE_FPS),
         steps=100_000,
         batch_size=256,
         optim=OPTIM,
@@ -195,7 +201,7 @@ _PARTS = {
     "paper-stage-3": RunConfig(
         model=PAPER,
         task=CascadeTaskConfig(stage=3, warm_start="stage_2", text_dropout=0.1),
-        data=DataConfig(num_frames=16, resolution=512),
+        data=DataConfig(num_frames=16, resolution=512, fps=STAGE_FPS),
         steps=100_000,
         batch_size=256,
         optim=OPTIM,
@@ -218,7 +224,7 @@ _PARTS = {
     "paper-refiner": RunConfig(
         model=PAPER,
         task=RefinerTaskConfig(warm_start="stage_3", interpolation="flow"),
-        data=DataConfig(num_frames=17, resolution=512),  # every second frame is interpolated
+        data=refiner_data(PAPER),  # 31 frames at 12 to 80 fps
         steps=100_000,
         batch_size=256,
         optim=OPTIM,
@@ -230,7 +236,12 @@ _PARTS = {
     "paper-video-decoder": RunConfig(
         model=PAPER,
         task=VideoDecoderTaskConfig(adversarial_weight=0.0),
-        data=DataConfig(num_frames=16, resolution=512, degrade=DegradeConfig(blur_scale=1.0)),
+        data=DataConfig(
+            num_frames=16,
+            resolution=512,
+            fps=DECODER_FPS,
+            degrade=DegradeConfig(blur_scale=1.0),
+        ),
         steps=100_000,
         batch_size=256,
         optim=OPTIM,

@@ -11,7 +11,7 @@ The runs train the video parts. They need clips CLIPS (docs/data.md) and a model
 with a text encoder, an autoencoder and an image UNet, for which there are no runs here:
 
     python -m train.cascade small-stage-1 --run-dir RUNS/stage-1 --model-dir MODEL \
-        --data.dataset CLIPS --data.fps 8
+        --data.dataset CLIPS
     python -m train.export RUNS/stage-1 MODEL
 
 The other parts follow in the order of `RUNS`, each exported before the next one starts:
@@ -25,7 +25,7 @@ are not set have the defaults of their classes.
 import dataclasses
 
 from videogen_jax.config import DenoiserConfig, ModelConfig
-from videogen_jax.configs.paper import SPATIAL
+from videogen_jax.configs.paper import DECODER_FPS, SPATIAL, STAGE_FPS
 from videogen_jax.data.config import DataConfig
 from videogen_jax.data.degrade import DegradeConfig
 from videogen_jax.diffusion.sampler_config import SamplerConfig
@@ -39,7 +39,7 @@ from videogen_jax.training.runs.config import RunConfig
 from videogen_jax.training.task import ComputeConfig
 from videogen_jax.training.tasks.cascade import CascadeTaskConfig
 from videogen_jax.training.tasks.flow import FlowTaskConfig
-from videogen_jax.training.tasks.refiner import RefinerTaskConfig
+from videogen_jax.training.tasks.refiner import RefinerTaskConfig, refiner_data
 from videogen_jax.training.tasks.video_decoder import VideoDecoderTaskConfig
 
 # As in `paper.py`: Stable Diffusion's.
@@ -160,7 +160,7 @@ _PARTS = {
     "small-stage-1": RunConfig(
         model=SMALL,
         task=CascadeTaskConfig(stage=1, warm_start="image_unet", text_dropout=0.1),
-        data=DataConfig(num_frames=16, resolution=64),
+        data=DataConfig(num_frames=16, resolution=64, fps=STAGE_FPS),
         steps=100_000,
         batch_size=256,
         optim=OPTIM,
@@ -170,7 +170,7 @@ _PARTS = {
     "small-stage-2": RunConfig(
         model=SMALL,
         task=CascadeTaskConfig(stage=2, warm_start="stage_1", text_dropout=0.1),
-        data=DataConfig(num_frames=16, resolution=128),
+        data=DataConfig(num_frames=16, resolution=128, fps=STAGE_FPS),
         steps=100_000,
         batch_size=256,
         optim=OPTIM,
@@ -180,7 +180,7 @@ _PARTS = {
     "small-stage-3": RunConfig(
         model=SMALL,
         task=CascadeTaskConfig(stage=3, warm_start="stage_2", text_dropout=0.1),
-        data=DataConfig(num_frames=16, resolution=256),
+        data=DataConfig(num_frames=16, resolution=256, fps=STAGE_FPS),
         steps=100_000,
         batch_size=256,
         optim=OPTIM,
@@ -202,7 +202,7 @@ _PARTS = {
     "small-refiner": RunConfig(
         model=SMALL,
         task=RefinerTaskConfig(warm_start="stage_3", interpolation="flow"),
-        data=DataConfig(num_frames=17, resolution=256),  # every second frame is interpolated
+        data=refiner_data(SMALL),  # 31 frames at 12 to 80 fps
         steps=100_000,
         batch_size=256,
         optim=OPTIM,
@@ -212,7 +212,12 @@ _PARTS = {
     "small-video-decoder": RunConfig(
         model=SMALL,
         task=VideoDecoderTaskConfig(adversarial_weight=0.0),
-        data=DataConfig(num_frames=16, resolution=256, degrade=DegradeConfig(blur_scale=1.0)),
+        data=DataConfig(
+            num_frames=16,
+            resolution=256,
+            fps=DECODER_FPS,
+            degrade=DegradeConfig(blur_scale=1.0),
+        ),
         steps=100_000,
         batch_size=256,
         optim=OPTIM,

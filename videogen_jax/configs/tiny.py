@@ -7,8 +7,8 @@ Result: none. The runs are four steps long and do not train a useful model.
 Hours: not measured; the tests train parts of it on a CPU.
 Hardware: any.
 
-A part trains on the procedural shapes, with a model directory that contains the tokenizer of the
-shapes and the parts before it:
+A part trains on the procedural shapes, with a model directory that contains the parts before it;
+the first run copies the tokenizer of the shapes there:
 
     python -m train.text_to_image tiny-autoencoder --run-dir RUNS/autoencoder --model-dir MODEL
     python -m train.export RUNS/autoencoder MODEL
@@ -22,6 +22,7 @@ classes.
 import dataclasses
 
 from videogen_jax.config import DenoiserConfig, ModelConfig
+from videogen_jax.configs.paper import DECODER_FPS, STAGE_FPS
 from videogen_jax.data.config import DataConfig
 from videogen_jax.data.degrade import DegradeConfig
 from videogen_jax.diffusion.sampler_config import SamplerConfig
@@ -35,7 +36,7 @@ from videogen_jax.training.runs.config import RunConfig
 from videogen_jax.training.tasks.autoencoder import AutoencoderTaskConfig
 from videogen_jax.training.tasks.cascade import CascadeTaskConfig
 from videogen_jax.training.tasks.flow import FlowTaskConfig
-from videogen_jax.training.tasks.refiner import RefinerTaskConfig
+from videogen_jax.training.tasks.refiner import RefinerTaskConfig, refiner_data
 from videogen_jax.training.tasks.text_encoder import TextEncoderTaskConfig
 from videogen_jax.training.tasks.text_to_image import TextToImageTaskConfig
 from videogen_jax.training.tasks.video_decoder import VideoDecoderTaskConfig
@@ -166,7 +167,7 @@ RUNS: dict[str, RunConfig] = {
     "tiny-stage-1": RunConfig(
         model=TINY,
         task=CascadeTaskConfig(stage=1, warm_start="image_unet", text_dropout=0.1),
-        data=DataConfig(num_frames=4, resolution=32),
+        data=DataConfig(num_frames=4, resolution=32, fps=STAGE_FPS),
         steps=4,
         batch_size=8,
         optim=OPTIM,
@@ -175,7 +176,7 @@ RUNS: dict[str, RunConfig] = {
     "tiny-stage-2": RunConfig(
         model=TINY,
         task=CascadeTaskConfig(stage=2, warm_start="stage_1", text_dropout=0.1, low_res_noise=200),
-        data=DataConfig(num_frames=4, resolution=32),
+        data=DataConfig(num_frames=4, resolution=32, fps=STAGE_FPS),
         steps=4,
         batch_size=8,
         optim=OPTIM,
@@ -184,7 +185,7 @@ RUNS: dict[str, RunConfig] = {
     "tiny-stage-3": RunConfig(
         model=TINY,
         task=CascadeTaskConfig(stage=3, warm_start="stage_2", text_dropout=0.1, low_res_noise=200),
-        data=DataConfig(num_frames=4, resolution=32),
+        data=DataConfig(num_frames=4, resolution=32, fps=STAGE_FPS),
         steps=4,
         batch_size=8,
         optim=OPTIM,
@@ -202,7 +203,7 @@ RUNS: dict[str, RunConfig] = {
     "tiny-refiner": RunConfig(
         model=TINY,
         task=RefinerTaskConfig(warm_start="stage_3", interpolation="flow"),
-        data=DataConfig(num_frames=5, resolution=32),
+        data=refiner_data(TINY),  # 7 frames at 12 to 80 fps
         steps=4,
         batch_size=8,
         optim=OPTIM,
@@ -211,7 +212,12 @@ RUNS: dict[str, RunConfig] = {
     "tiny-video-decoder": RunConfig(
         model=TINY,
         task=VideoDecoderTaskConfig(adversarial_weight=0.0),
-        data=DataConfig(num_frames=4, resolution=32, degrade=DegradeConfig(blur_scale=0.125)),
+        data=DataConfig(
+            num_frames=4,
+            resolution=32,
+            fps=DECODER_FPS,
+            degrade=DegradeConfig(blur_scale=0.125),
+        ),
         steps=4,
         batch_size=8,
         optim=OPTIM,

@@ -3,6 +3,7 @@
 import dataclasses
 
 from videogen_jax.data.degrade import DegradeConfig
+from videogen_jax.data.rates import Fps, check_fps
 from videogen_jax.errors import UserError
 
 
@@ -18,13 +19,16 @@ class DataConfig:
     num_threads: int = 2
     degrade: DegradeConfig = DegradeConfig()  # degradations in training the video decoder
     latent_cache: str = ""  # folder of `videogen cache-latents`; "" encodes at every step
+    # Approximate rate of a window; two values: the range from which each window draws its rate;
+    # None: the clip's own, and for procedural shapes the one at which a window spans the clip.
+    fps: Fps = None
     # The fields below are for real clips, see `data/clips/windows.py`.
-    fps: float | None = None  # approximate rate of a window; None: the clip's own
     random_crop: bool = False  # random in training; by default the middle
     held_back: int = 8  # validation clips at the end of the dataset, at most a tenth
     max_damaged: float = 0.01  # fraction of damaged clips above which a run stops
 
     def __post_init__(self):
+        check_fps(self.fps)
         if self.dataset and self.mixture:
             raise UserError("dataset and mixture are both given; expected one of them")
         if self.latent_cache and self.mixture:

@@ -64,6 +64,7 @@ def describe(recipe: Recipe) -> str:
         for number, kernel in enumerate(recipe.kernels, start=1)
     }
     words["resize"] = f"down and up by {recipe.resize_factor:.2f}"
+    words["jpeg"] = f"jpeg with quality {recipe.jpeg_quality}"
     # The noise of a channel is a weighted sum of three normal numbers.
     level = float(np.sqrt(np.square(recipe.noise_mixing).sum(axis=1).mean()))
     frozen = " and the same in all frames" if recipe.noise_frozen else ""

@@ -3,20 +3,29 @@
 BSRGAN (Zhang et al. 2021, "Designing a Practical Degradation Model for Deep Blind Image
 Super-Resolution") degrades images by blur, resizing, noise and JPEG compression in random order.
 Here one draw of all parameters, a `Recipe`, applies to a whole clip, as one camera and one codec
-made it. Sensor noise is independent in each frame. Compression comes last.
+made it. Sensor noise is independent in each frame.
+
+The defaults are those of BSRGAN's code for scale factor 2: two blurs, one resizing, noise, and JPEG
+in nine of ten cases, in random order, then compression. What differs:
+
+- The decoder's output has the size of its input, so frames are scaled down by 1 to 2 and back up at
+  once. BSRGAN scales by 1 to 4, or in a quarter of the cases blurs and takes every second pixel,
+  and later in the order scales to half the size.
+- The last compression is JPEG or H.264; BSRGAN's is JPEG. Its simulated camera, which it applies in
+  a quarter of the cases and only if it is given one, is left out.
+- Noise levels are real numbers; BSRGAN's are whole ones. Values are clipped to 0 to 255 before JPEG
+  and at the end; BSRGAN clips after resizing and noise too.
+- Noise is the same in all frames of a fifth of the clips. BSRGAN has no clips.
 
 Shape letters: F frames, H height, W width, K kernel size; a trailing 3 are RGB channels.
 """
 
-import io
 from dataclasses import dataclass
-from fractions import Fraction
 
 import numpy as np
-from PIL import Image
 
+from videogen_jax.data.compression import h264_round_trip, jpeg_round_trip
 from videogen_jax.errors import UserError
-from videogen_jax.media.h264 import REPRODUCIBLE
 
 # OpenCV's INTER_LINEAR, INTER_CUBIC and INTER_AREA; cv2 is only imported to degrade frames.
 _INTERPOLATIONS = (1, 2, 3)
@@ -27,7 +36,7 @@ _NOISE_KINDS = ("colour", "grey", "correlated")
 
 @dataclass(frozen=True)
 class DegradeConfig:
-    """Distributions of `draw_recipe`. Defaults are BSRGAN's (scale factor 2) where it has them.
+    """Distributions of `draw_recipe`. The defaults are BSRGAN's; see above for what differs.
 
     Attributes:
         blur_scale: factor of kernel sizes and widths. BSRGAN's values suit frames of about 256
@@ -39,6 +48,7 @@ class DegradeConfig:
         anisotropic_probability: probability of an anisotropic kernel.
         resize_probability: probability of downscaling followed by upscaling.
         resize_factor: largest factor of the downscaling; the smallest is 1.
+        jpeg_probability: probability of JPEG compression of each frame among the other steps.
         noise_level: range of the standard deviation, in levels of 255.
         noise_probabilities: probabilities of independent noise per channel, of equal noise in all
             channels, and of correlated channels.
@@ -55,8 +65,9 @@ class DegradeConfig:
     isotropic_sigma: float = 2.4
     anisotropic_variance: float = 6.0
     anisotropic_probability: float = 0.5
-    resize_probability: float = 0.5
+    resize_probability: float = 1.0
     resize_factor: float = 2.0
+    jpeg_probability: float = 0.9
     noise_level: tuple[float, float] = (2.0, 25.0)
     noise_probabilities: tuple[float, float, float] = (0.4, 0.4, 0.2)
     frozen_noise_probability: float = 0.2
@@ -90,13 +101,14 @@ class Recipe:
     """One drawn degradation, the same for all frames of a clip.
 
     Attributes:
-        steps: order of "blur_1", "blur_2", "resize" (if drawn) and "noise".
+        steps: order of "blur_1", "blur_2", "noise" and, if drawn, "resize" and "jpeg".
         kernels: of the two blurs, float32 [K, K], each summing to 1.
         resize_factor, resize_interpolations: downscaling factor; OpenCV codes for downscaling and
             upscaling.
         noise_mixing: float32 [3, 3], maps standard normal triples to RGB noise in levels of 255.
         noise_frozen: use one pattern for all frames.
         noise_seed: seed of the noise.
+        jpeg_quality: of the step "jpeg".
         codec, quality: "jpeg" with its quality, "h264" with its constant rate factor, or "none".
     """
 
@@ -107,6 +119,7 @@ class Recipe:
     noise_mixing: np.ndarray
     noise_frozen: bool
     noise_seed: int
+    jpeg_quality: int
     codec: str
     quality: int
 
@@ -116,7 +129,10 @@ def draw_recipe(config: DegradeConfig, rng: np.random.Generator) -> Recipe:
     steps = ["blur_1", "blur_2", "noise"]
     if rng.random() < config.resize_probability:
         steps.append("resize")
+    if rng.random() < config.jpeg_probability:
+        steps.append("jpeg")
     codec = str(rng.choice(_CODECS, p=config.codec_probabilities))
+    worst, best = config.jpeg_quality
     low, high = config.h264_crf if codec == "h264" else config.jpeg_quality
     return Recipe(
         steps=tuple(str(step) for step in rng.permutation(steps)),
@@ -126,6 +142,7 @@ def draw_recipe(config: DegradeConfig, rng: np.random.Generator) -> Recipe:
         noise_mixing=_draw_noise_mixing(config, rng),
         noise_frozen=bool(rng.random() < config.frozen_noise_probability),
         noise_seed=int(rng.integers(2**32)),
+        jpeg_quality=int(rng.integers(worst, best + 1)),
         codec=codec,
         quality=int(rng.integers(low, high + 1)),
     )
@@ -151,10 +168,10 @@ def _draw_noise_mixing(config: DegradeConfig, rng: np.random.Generator) -> np.nd
         case "grey":
             mixing = level * np.eye(3)[[0, 0, 0]]  # every channel takes the first normal
         case _:
-            # BSRGAN: covariance L^2 |U^T D U| with U orthogonal, D = diag(uniform) and L the
-            # largest level. The absolute value can make it indefinite, so negative eigenvalues
-            # are set to 0.
-            basis = np.linalg.qr(rng.normal(size=(3, 3)))[0]
+            # BSRGAN: covariance L^2 |U^T D U| with U an orthonormal basis of a matrix of uniform
+            # numbers (`scipy.linalg.orth`), D = diag(uniform) and L the largest level. Rounding can
+            # make an eigenvalue negative.
+            basis = np.linalg.svd(rng.uniform(size=(3, 3)))[0]
             covariance = np.abs(basis.T * rng.uniform(size=3) @ basis)
             values, vectors = np.linalg.eigh(covariance)
             mixing = config.noise_level[1] * vectors * np.sqrt(np.maximum(values, 0.0))
@@ -201,9 +218,12 @@ def degrade(video_FHW3: np.ndarray, recipe: Recipe) -> np.ndarray:
             case "noise":
                 rng = np.random.default_rng(recipe.noise_seed)
                 frames_FHW3 = add_noise(frames_FHW3, recipe.noise_mixing, recipe.noise_frozen, rng)
+            case "jpeg":
+                compressed_FHW3 = jpeg_round_trip(to_levels(frames_FHW3), recipe.jpeg_quality)
+                frames_FHW3 = compressed_FHW3.astype(np.float32)
             case _:
                 raise ValueError(f"unknown step {step!r} in the recipe")
-    frames_FHW3 = np.clip(np.rint(frames_FHW3), 0, 255).astype(np.uint8)
+    frames_FHW3 = to_levels(frames_FHW3)
     match recipe.codec:
         case "jpeg":
             return jpeg_round_trip(frames_FHW3, recipe.quality)
@@ -212,6 +232,11 @@ def degrade(video_FHW3: np.ndarray, recipe: Recipe) -> np.ndarray:
         case "none":
             return frames_FHW3
     raise ValueError(f"codec must be one of {', '.join(_CODECS)}, got {recipe.codec!r}")
+
+
+def to_levels(frames_FHW3: np.ndarray) -> np.ndarray:
+    """Rounds and clips float frames in levels of 255 to uint8."""
+    return np.clip(np.rint(frames_FHW3), 0, 255).astype(np.uint8)
 
 
 def blur(frames_FHW3: np.ndarray, kernel_KK: np.ndarray) -> np.ndarray:
@@ -245,42 +270,3 @@ def add_noise(
     """Adds noise of channel covariance mixing @ mixing.T, the same in every frame if `frozen`."""
     shape = (1 if frozen else len(frames_FHW3), *frames_FHW3.shape[1:])
     return frames_FHW3 + rng.standard_normal(shape, np.float32) @ mixing_33.T
-
-
-def jpeg_round_trip(video_FHW3: np.ndarray, quality: int) -> np.ndarray:
-    """Compresses every frame separately; uint8 in and out."""
-
-    def round_trip(frame_HW3: np.ndarray) -> np.ndarray:
-        file = io.BytesIO()
-        Image.fromarray(frame_HW3).save(file, format="JPEG", quality=quality)
-        return np.asarray(Image.open(file))
-
-    return np.stack([round_trip(frame) for frame in video_FHW3])
-
-
-def h264_round_trip(video_FHW3: np.ndarray, crf: int) -> np.ndarray:
-    """Compresses the clip as a video, one key frame first; uint8 in and out.
-
-    Raises:
-        UserError: odd height or width (4:2:0 chroma has half of each).
-        ValueError: the codec lost a frame.
-    """
-    import av
-
-    _, height, width, _ = video_FHW3.shape
-    if height % 2 or width % 2:
-        raise UserError(f"H.264 needs an even height and width, got {height} x {width}")
-    file = io.BytesIO()
-    with av.open(file, "w", format="mp4") as container:
-        options = {"crf": str(crf), "preset": "veryfast", "g": "50", **REPRODUCIBLE}
-        stream = container.add_stream("libx264", rate=Fraction(25), options=options)
-        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
-        for frame_HW3 in video_FHW3:
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame_HW3, format="rgb24")))
-        container.mux(stream.encode())
-    file.seek(0)
-    with av.open(file, "r") as reader:
-        frames = [frame.to_ndarray(format="rgb24") for frame in reader.decode(video=0)]
-    if len(frames) != len(video_FHW3):
-        raise ValueError(f"H.264 gave back {len(frames)} of {len(video_FHW3)} frames")
-    return np.stack(frames)

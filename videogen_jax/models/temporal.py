@@ -1,7 +1,7 @@
 """The temporal layers of video networks (§3.2): convolution, attention, frame embedding.
 
 Each is the identity at initialisation, bit for bit, so a video model starts as the image model
-applied to every frame.
+applied to every frame; compiled, up to the order of sums (docs/design.md, section 3).
 
 Letters: N images (= B clips × F frames folded), B clips, F frames, H height, W width, C channels,
 P pixel positions (H·W), D features of an embedding.

@@ -20,13 +20,13 @@ from jax.typing import DTypeLike
 
 from videogen_jax.config import ModelConfig
 from videogen_jax.diffusion.sampler_config import SamplerConfig
-from videogen_jax.errors import UserError
 from videogen_jax.models.flow import FlowConfig, LatentFlow
 from videogen_jax.models.layers import fold_frames, unfold_frames
 from videogen_jax.models.text_encoder import TextStates
 from videogen_jax.pipeline import noise
 from videogen_jax.pipeline.denoise import Conditions, Denoiser, Params, Tick
 from videogen_jax.pipeline.frequency import merge_frequencies, slerp
+from videogen_jax.pipeline.rounds import rounds_of
 
 Interpolation = Literal["flow", "slerp"]
 
@@ -70,8 +70,8 @@ class TemporalSR:
         """Doubles the frame rate `rounds` times.
 
         From the second round on, the clip is processed in pieces as long as the input clip, which
-        share their end frames. So the refiner sees no longer clips than it was trained on, nothing
-        compiles again, and memory does not grow.
+        share their end frames. So the refiner sees the windows that it trains on (`rounds_of`),
+        nothing compiles again, and memory does not grow.
 
         Args:
             params: `{component: parameters}` with `flow` (for `interpolation="flow"`) and `refiner`
@@ -93,18 +93,17 @@ class TemporalSR:
         Raises:
             UserError: F < 2, or the sampler cannot take that many steps.
         """
-        missing = latents_BFHWZ.shape[1] - 1
-        if missing < 1:
-            raise UserError("temporal super-resolution needs a clip of at least 2 frames, got 1")
+        windows = rounds_of(latents_BFHWZ.shape[1], 1.0, rounds)
+        missing = windows.num_frames // 2
         double = functools.partial(
             self._double, params, fps_B, empty_text, interpolation, refine, steps, sampler, tick
         )
-        for index in range(rounds):
+        for index, fps_factor in enumerate(windows.rates):
             round_keys_B = noise.fold_in(keys_B, index)
             pieces = [
                 double(
                     latents_BFHWZ[:, start : start + missing + 1],
-                    2.0 ** (index + 1),
+                    fps_factor,
                     noise.fold_in(round_keys_B, piece),
                 )
                 for piece, start in enumerate(range(0, latents_BFHWZ.shape[1] - 1, missing))

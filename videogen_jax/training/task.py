@@ -169,7 +169,7 @@ class TaskConfig(abc.ABC):
 
     def shapes_source(self, data: DataConfig, split: str, size: int) -> Source:
         """Returns `size` procedural examples to train on."""
-        return shapes_clips(split, size, data.resolution, data.num_frames)
+        return shapes_clips(split, size, data.resolution, data.num_frames, data.fps)
 
     def clips_source(self, data: DataConfig, clips: Source) -> Source:
         """Returns examples to train on, made from captioned real clips.

@@ -74,6 +74,29 @@ def test_windows_are_exactly_the_requested_frames(dataset, fps, strides, true_fp
     assert len(first) > 15
 
 
+def test_windows_draw_their_rate_from_a_range(dataset):
+    """Clips of 24 fps have 12, 8, 6 and 4.8 fps in the range, those of 12 fps 12, 6 and 4."""
+    source = ClipWindows(dataset, 5, SIDE, fps=(4.0, 12.0))
+    drawn = {12: set(), 24: set()}
+    for epoch in range(40):
+        example, record = source.at(index := epoch % 8, epoch), dataset[epoch % 8]
+        numbers, stride = read_numbers(example["video"]), record.fps / example["fps"]
+        assert set(np.diff(numbers)) == {round(stride)} and numbers[-1] < record.num_frames
+        assert stride == pytest.approx(round(stride), rel=1e-6)
+        drawn[round(record.fps)].add(round(stride))
+        np.testing.assert_array_equal(source.at(index, epoch)["video"], example["video"])
+    assert drawn == {12: {1, 2, 3}, 24: {2, 3, 4, 5, 6}}
+
+
+def test_clips_without_a_rate_of_the_range_are_left_out(tmp_path):
+    records = [numbered_record(f"{fps}", 40, fps) for fps in (10, 12, 24, 24)]
+    data = ClipDataset(write_dataset(tmp_path / "d", records))
+    source = ClipWindows(data, 4, SIDE, fps=(12.0, 80.0))
+    assert source.clips_N.tolist() == [1, 2] and source.excluded == 1
+    with pytest.raises(ValueError, match="none of its 3 train clips has 4 frames at 30 to 80 fps"):
+        ClipWindows(data, 4, SIDE, fps=(30.0, 80.0))
+
+
 def test_every_start_and_caption_comes(dataset):
     """Clip 0 has 30 frames and therefore three windows of 28."""
     source = ClipWindows(dataset, 28, SIDE)
@@ -229,6 +252,7 @@ def test_a_clip_is_degraded_otherwise_in_every_epoch():
         ({"resolution": 0}, "resolution must be >= 1"),
         ({"held_back": 0}, "held_back must be >= 1"),
         ({"fps": 0.0}, "fps must be > 0"),
+        ({"fps": (8.0, 4.0)}, "fps must be a range from low to high, got 8 to 4"),
         ({"max_damaged": 1.5}, "max_damaged must be from 0 to 1"),
         ({"part": "test"}, "part must be 'train' or 'validation'"),
         (

@@ -36,6 +36,29 @@ def test_other_frame_counts_span_the_clip_at_true_speed():
     np.testing.assert_allclose(example["fps"], 2 * spec.fps, rtol=1e-6)
 
 
+@pytest.mark.parametrize(("fps", "low", "high"), [((12.0, 80.0), 16.0, 80.0), (40.0, 40.0, 40.0)])
+def test_windows_have_the_rate_that_is_asked_for_at_true_speed(monkeypatch, fps, low, high):
+    seen: list[np.ndarray] = []
+    monkeypatch.setattr(shapes, "render", lambda spec, times_F, size: seen.append(times_F))
+    source, rates = ShapesClips("train", 60, num_frames=31, fps=fps), []
+    for index, example in enumerate(source):
+        rates.append(float(example["fps"]))
+        spacing = source.spec(index).fps / rates[-1]
+        np.testing.assert_allclose(np.diff(seen[-1]), spacing, rtol=1e-5)
+        assert 0 <= seen[-1][0] and seen[-1][-1] <= 15
+    assert low <= min(rates) and max(rates) <= high
+    assert len({times[0] for times in seen}) > 50  # windows start anywhere
+    if low < high:  # the rates of three rounds of temporal super-resolution
+        assert min(rates) < 24 and max(rates) > 64 and len(set(rates)) == 60
+
+
+def test_a_rate_at_which_a_window_is_longer_than_the_clip_is_raised():
+    slow, whole = ShapesClips("train", 4, fps=4.0), ShapesClips("train", 4)
+    for index in range(4):
+        np.testing.assert_array_equal(slow[index]["video"], whole[index]["video"])
+        assert slow[index]["fps"] == pytest.approx(whole[index]["fps"])
+
+
 def test_resolution():
     assert ShapesClips("train", 5, resolution=32, num_frames=4)[0]["video"].shape == (4, 32, 32, 3)
 

@@ -62,12 +62,13 @@ def test_left_out_clips_are_reported(tmp_path, capfd):
     records = [numbered_record(f"clip {i}", 40 if i else 3) for i in range(10)]
     folder = write_dataset(tmp_path / "d", records)
     make_source(_config("tiny-stage-1", dataset=str(folder)), "train")
-    assert "d: 8 clips to train on, 1 too short or too small\n" in capfd.readouterr().out
+    assert "d: 8 clips to train on, 1 too short, too slow or too small\n" in capfd.readouterr().out
 
 
 def test_mixture(folders):
     """9 of 12 examples are of the first dataset (24 fps), and the sheet shows both in turn."""
-    config = _config("tiny-video-decoder", mixture=((folders[0], 3.0), (folders[1], 1.0)))
+    weighted = ((folders[0], 3.0), (folders[1], 1.0))
+    config = _config("tiny-video-decoder", mixture=weighted, fps=None)
     mixture = make_source(config, "train")
     assert isinstance(mixture, Mixture)
     batch = next(make_loader(mixture, 12, 0))
@@ -113,10 +114,11 @@ def test_dataset_and_mixture_are_not_both_given():
 
 
 def test_the_command_line_and_the_file_know_mixtures(tmp_path: Path):
-    data = tyro.cli(DataConfig, args=["--mixture", "a", "3", "b", "0.5", "--fps", "8"])
-    assert data == DataConfig(mixture=(("a", 3.0), ("b", 0.5)), fps=8.0)
-    config_file.save_config(tmp_path / "c.json", data)
-    assert config_file.load_config(tmp_path / "c.json", DataConfig) == data
+    for words, fps in ((["8"], 8.0), (["4", "16"], (4.0, 16.0)), (["None"], None)):
+        data = tyro.cli(DataConfig, args=["--mixture", "a", "3", "b", "0.5", "--fps", *words])
+        assert data == DataConfig(mixture=(("a", 3.0), ("b", 0.5)), fps=fps)
+        config_file.save_config(tmp_path / "c.json", data)
+        assert config_file.load_config(tmp_path / "c.json", DataConfig) == data
 
 
 def test_a_run_may_continue_with_another_limit_of_damage(tmp_path: Path):

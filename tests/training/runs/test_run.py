@@ -132,7 +132,6 @@ def test_a_run_may_continue_with_other_steps_and_another_mesh(tmp_path: Path):
     ("name", "fields", "message"),
     [
         ("stage-1", {"mesh": MeshConfig(1, 1, 8)}, "clips of 4 frames are not divisible by"),
-        ("refiner", {"mesh": MeshConfig(2, 1, 4)}, "clips of 2 frames are not divisible by"),
         ("stage-1", {"batch_size": 6}, r"batch of 6 \(batch_size\) is not divisible by"),
         ("stage-1", {"mesh": MeshConfig(3)}, "does not multiply to the 8 devices"),
     ],

@@ -1,5 +1,7 @@
 """The refiner task: its target, the conditions of its network, and its training."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,7 +14,12 @@ from videogen_jax.data.shapes.sources import ShapesClips
 from videogen_jax.data.transforms import to_float
 from videogen_jax.pipeline.temporal_sr import slerp_midpoints
 from videogen_jax.training.tasks import refiner
-from videogen_jax.training.tasks.refiner import RefinerTask, RefinerTaskConfig, missing_frames
+from videogen_jax.training.tasks.refiner import (
+    RefinerTask,
+    RefinerTaskConfig,
+    missing_frames,
+    refiner_data,
+)
 
 BLOCK_TOLERANCE = 1e-5
 NETWORK_TOLERANCE = 1e-4
@@ -20,6 +27,7 @@ NUM_CLIPS = 4
 NUM_FRAMES = 3  # number of frames of the low-fps clip
 RESOLUTION = TINY.refiner.resolution
 Z = TINY.autoencoder.latent_channels
+DATA = refiner_data(TINY)
 
 
 @jax.jit
@@ -35,14 +43,15 @@ def clips():
 
 def make_refiner_task(warm_start_params=None) -> RefinerTask:
     config = RefinerTaskConfig(posterior_noise=False)
-    return config.build(task_context(TINY, tiny_model.frozen(), warm_start=warm_start_params))
+    context = task_context(TINY, tiny_model.frozen(), warm_start=warm_start_params, data=DATA)
+    return config.build(context)
 
 
 def make_ablated_task() -> RefinerTask:
     """Returns a task without a flow, which slerp does not need."""
     config = RefinerTaskConfig(posterior_noise=False, interpolation="slerp")
     frozen = {name: tree for name, tree in tiny_model.frozen().items() if name != "flow"}
-    return config.build(task_context(TINY, frozen))
+    return config.build(task_context(TINY, frozen, data=DATA))
 
 
 def test_refiner_is_conditioned_on_the_warped_frames_alone(clips, monkeypatch):
@@ -59,6 +68,14 @@ def test_refiner_is_conditioned_on_the_warped_frames_alone(clips, monkeypatch):
     np.testing.assert_allclose(seen["pooled_BD"], null.pooled_BD, atol=BLOCK_TOLERANCE)
     np.testing.assert_array_equal(seen["fps_B"], clips["fps"])
     np.testing.assert_array_equal(seen["low_res_noise_B"], np.zeros(NUM_CLIPS))
+
+
+@pytest.mark.parametrize("num_frames", [1, 2, 16])
+def test_windows_without_a_frame_between_each_two_are_refused(num_frames):
+    data = dataclasses.replace(DATA, num_frames=num_frames)
+    message = f"data.num_frames is {num_frames}, expected an odd number from 3.*: 7 for this model"
+    with pytest.raises(ValueError, match=message):
+        RefinerTaskConfig().build(task_context(TINY, tiny_model.frozen(), data=data))
 
 
 def test_the_ablated_refiner_is_conditioned_on_slerp_interpolation(clips, monkeypatch):

@@ -157,7 +157,7 @@ def parse_json(data: bytes, where: str) -> Any:
         return json.loads(data.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
         raise UserError(f"{where}: the text is not UTF-8") from error
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise UserError(f"{where}: not JSON: {error}") from error
     except RecursionError as error:
         raise UserError(f"{where}: the JSON is nested too deeply") from error

@@ -12,6 +12,7 @@ from PIL import Image
 from videogen_jax.data.clips.heap import give_back_memory
 from videogen_jax.data.clips.records import Clips, DamagedRecord
 from videogen_jax.data.clips.video import decode_window
+from videogen_jax.data.rates import Fps, check_fps, describe, draw, strides
 from videogen_jax.errors import UserError
 
 _log = logging.getLogger(__name__)
@@ -32,7 +33,8 @@ class ClipWindows:
         num_frames: frames per window; 1 for images.
         resolution: height and width in pixels.
         fps: desired rate of the window. The actual rate, in the example, is the clip's own divided
-            by the nearest whole number. None: each clip's own.
+            by the nearest whole number. Two values: the lowest and the highest rate; each window
+            draws one of the clip's in between. None: each clip's own.
         part: "validation" for the last clips of the dataset, "train" for the others.
         held_back: largest number of validation clips; at most a tenth of the dataset, at least one.
         random_crop: crop the square anywhere along the longer side, not from the middle.
@@ -54,7 +56,7 @@ class ClipWindows:
         num_frames: int,
         resolution: int,
         *,
-        fps: float | None = None,
+        fps: Fps = None,
         part: Part = "train",
         held_back: int = 8,
         random_crop: bool = False,
@@ -65,13 +67,12 @@ class ClipWindows:
         self._dataset, self._num_frames, self._resolution = dataset, num_frames, resolution
         self._random_crop, self._max_damaged, self._seed = random_crop, max_damaged, seed
         self._sizes_N = dataset.clip_sizes()
-        fps_N = self._sizes_N["fps"]
-        strides_N = np.ones(len(fps_N)) if fps is None else np.maximum(1, np.rint(fps_N / fps))
-        self._strides_N = strides_N.astype(np.int64)
-        self._starts_N = self._sizes_N["num_frames"] - (num_frames - 1) * self._strides_N
+        frames_N, fps_N = self._sizes_N["num_frames"], self._sizes_N["fps"]
+        self._smallest_N, self._largest_N = strides(fps, fps_N, frames_N, num_frames)
         numbers = _part(dataset, part, held_back)
         short_N = np.minimum(self._sizes_N["h"], self._sizes_N["w"])
-        fits_N = (self._starts_N >= 1) & (short_N >= resolution)
+        long_N = frames_N > (num_frames - 1) * self._smallest_N
+        fits_N = long_N & (self._smallest_N <= self._largest_N) & (short_N >= resolution)
         self.clips_N = numbers[fits_N[numbers]]
         self.excluded = len(numbers) - len(self.clips_N)
         self.damaged: dict[int, str] = {}
@@ -110,8 +111,9 @@ class ClipWindows:
         raise UserError(f"{self._dataset.directory}: every clip is damaged")
 
     def _window(self, number: int, rng: np.random.Generator) -> dict[str, Any]:
-        stride = int(self._strides_N[number])
-        start = int(rng.integers(self._starts_N[number]))
+        stride = self._stride(number, rng)
+        frames = int(self._sizes_N[number]["num_frames"])
+        start = int(rng.integers(frames - (self._num_frames - 1) * stride))
         across = rng.random() if self._random_crop else 0.5
         record = self._dataset[number]
         try:
@@ -127,6 +129,12 @@ class ClipWindows:
             "index": np.int32(number),
         }
 
+    def _stride(self, number: int, rng: np.random.Generator) -> int:
+        smallest, largest = int(self._smallest_N[number]), int(self._largest_N[number])
+        if smallest == largest:
+            return smallest
+        return min(max(round(draw(smallest - 0.5, largest + 0.5, rng)), smallest), largest)
+
     def _report(self, number: int, message: str) -> None:
         if number in self.damaged:
             return
@@ -141,16 +149,16 @@ class ClipWindows:
         text = f"damaged clip {count} of {all_clips}, another takes its place"
         _log.warning("%s: %s", text, message)
 
-    def _nothing_left(self, part: Part, numbers: np.ndarray, fps: float | None) -> str:
+    def _nothing_left(self, part: Part, numbers: np.ndarray, fps: Fps) -> str:
         dataset = self._dataset
         if not len(numbers):
             return f"{dataset.directory}: its only clip is held back for validation; two are needed"
-        longest = int(numbers[np.argmax(self._starts_N[numbers])])
+        starts_N = self._sizes_N["num_frames"] - (self._num_frames - 1) * self._smallest_N
+        longest = int(numbers[np.argmax(starts_N[numbers])])
         size = self._sizes_N[longest]
-        rate = "their own" if fps is None else f"{fps:g}"
         return (
             f"{dataset.directory}: none of its {len(numbers)} {part} clips has {self._num_frames} "
-            f"frames at {rate} fps and {self._resolution} pixels; the longest, "
+            f"frames at {describe(fps)} fps and {self._resolution} pixels; the longest, "
             f"{dataset.locate(longest)}, has {size['num_frames']} frames at {size['fps']:g} fps "
             f"and {size['w']}x{size['h']} pixels"
         )
@@ -189,13 +197,12 @@ def _part(dataset: Clips, part: Part, held_back: int) -> np.ndarray:
 
 
 def _check_arguments(
-    num_frames: int, resolution: int, fps: float | None, held_back: int, max_damaged: float
+    num_frames: int, resolution: int, fps: Fps, held_back: int, max_damaged: float
 ) -> None:
     counts = {"num_frames": num_frames, "resolution": resolution, "held_back": held_back}
     for name, value in counts.items():
         if value < 1:
             raise UserError(f"{name} must be >= 1, got {value}")
-    if fps is not None and not 0 < fps < float("inf"):
-        raise UserError(f"fps must be > 0, got {fps}")
+    check_fps(fps)
     if not 0 <= max_damaged <= 1:
         raise UserError(f"max_damaged must be from 0 to 1, got {max_damaged}")

@@ -14,6 +14,7 @@ import numpy as np
 
 from videogen_jax.data.degrade import DegradeConfig, degrade, draw_recipe
 from videogen_jax.data.loader import Source, example_at
+from videogen_jax.data.rates import Fps, check_fps, draw
 from videogen_jax.data.shapes import captions
 from videogen_jax.data.shapes import world as shapes
 from videogen_jax.errors import UserError
@@ -62,26 +63,43 @@ class ShapesClips(_ShapesSource):
     """Captioned clips of moving shapes.
 
     Attributes:
-        num_frames: frames per clip, spread evenly over the whole 16-frame clip. The fps is scaled
-            to match, which keeps the speed. A single frame is the first, at the clip's own fps.
+        num_frames: frames per example. A single frame is the first, at the clip's own fps.
+        fps: frames per second of the examples, which keeps the speed; two values: the range from
+            which each example draws its own. The example is a window of the clip, at a random time.
+            A rate at which it would be longer than the clip is raised to the one at which it spans
+            the clip. None: all examples span their clips.
     """
 
     _: KW_ONLY
     num_frames: int = shapes.NUM_FRAMES
+    fps: Fps = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.num_frames < 1:
             raise UserError(f"num_frames must be >= 1, got {self.num_frames}")
+        check_fps(self.fps)
 
     def __getitem__(self, index: int) -> Example:
         """Returns video uint8 [F, H, W, 3], fps float32, caption str, index int32."""
         spec = self.spec(index)
-        times_F = np.linspace(0.0, shapes.LAST_TIME, self.num_frames)
-        intervals = self.num_frames - 1
-        fps = spec.fps * intervals / shapes.LAST_TIME if intervals else spec.fps
+        times_F, fps = self._times(spec, index)
         video_FHW3 = shapes.render(spec, times_F, self.resolution)
         return {"video": video_FHW3, **_labels(spec, index, fps)}
+
+    def _times(self, spec: shapes.ClipSpec, index: int) -> tuple[np.ndarray, float]:
+        """Returns the times of the frames in the clip, and their fps."""
+        intervals = self.num_frames - 1
+        lowest = spec.fps * intervals / shapes.LAST_TIME  # the window spans the clip
+        if self.fps is None or not intervals:
+            times_F = np.linspace(0.0, shapes.LAST_TIME, self.num_frames)
+            return times_F, lowest if intervals else spec.fps
+        low, high = self.fps if isinstance(self.fps, tuple) else (self.fps, self.fps)
+        rng = np.random.default_rng([spec.caption_seed, index, 2])
+        fps = draw(max(low, lowest), max(high, lowest), rng)
+        length = min(spec.fps * intervals / fps, shapes.LAST_TIME)
+        start = rng.uniform(0.0, shapes.LAST_TIME - length)
+        return np.linspace(start, start + length, self.num_frames), fps
 
 
 @dataclass(frozen=True)
@@ -174,12 +192,12 @@ class DegradedClips:
 
 
 def shapes_clips(
-    split: str, size: int, resolution: int, num_frames: int
+    split: str, size: int, resolution: int, num_frames: int, fps: Fps = None
 ) -> ShapesClips | ShapesImages:
     """Returns a source of procedural clips, or of their first frames if `num_frames` is 1."""
     if num_frames == 1:
         return ShapesImages(split, size, resolution=resolution)
-    return ShapesClips(split, size, resolution=resolution, num_frames=num_frames)
+    return ShapesClips(split, size, resolution=resolution, num_frames=num_frames, fps=fps)
 
 
 def _labels(spec: shapes.ClipSpec, index: int, fps: float) -> Example:

@@ -7,6 +7,7 @@ from videogen_jax.config import ModelConfig
 from videogen_jax.data.clips.records import ClipDataset
 from videogen_jax.data.config import DataConfig
 from videogen_jax.data.latents.reader import CacheDType
+from videogen_jax.data.rates import Fps
 from videogen_jax.models.autoencoder import AutoencoderConfig
 from videogen_jax.models.text_encoder import TextEncoderConfig
 from videogen_jax.weights import model_dir
@@ -23,8 +24,8 @@ class CachedWindows:
     num_frames: int
     resolution: int  # pixels of a window, before it is resized for each denoiser
     examples: int | None = None  # number of procedural clips; None for a dataset
+    fps: Fps = None
     # For a dataset only: procedural clips have one window each.
-    fps: float | None = None
     random_crop: bool | None = None
     held_back: int | None = None
     seed: int | None = None
@@ -61,7 +62,8 @@ def windows_of(data: DataConfig, seed: int) -> CachedWindows:
         UserError: the description of the dataset cannot be read.
     """
     if not data.dataset:
-        return CachedWindows(SHAPES, data.num_frames, data.resolution, examples=data.examples)
+        windows = CachedWindows(SHAPES, data.num_frames, data.resolution, fps=data.fps)
+        return dataclasses.replace(windows, examples=data.examples)
     return CachedWindows(
         ClipDataset(data.dataset).sha256(),
         data.num_frames,

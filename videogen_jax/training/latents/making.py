@@ -27,6 +27,7 @@ from videogen_jax.data.latents.reader import (
 )
 from videogen_jax.data.latents.shards import Encoders, write_info, write_shards
 from videogen_jax.data.loader import Source
+from videogen_jax.data.rates import Fps
 from videogen_jax.data.shapes.sources import shapes_clips
 from videogen_jax.data.transforms import to_float
 from videogen_jax.errors import UserError
@@ -57,7 +58,7 @@ class CacheOptions:
     epochs: int = 1  # windows of each clip
     dtype: CacheDType = "float32"  # on disk
     seed: int = 0
-    fps: float | None = None
+    fps: Fps = None  # of the windows; two values: the range from which each draws its own
     random_crop: bool = False
     held_back: int = DataConfig.held_back
     max_damaged: float = DataConfig.max_damaged
@@ -163,7 +164,7 @@ def _data_of(
 def _source(data: DataConfig, seed: int) -> Source:
     if data.dataset:
         return clip_windows(data, data.dataset, "train", seed)
-    return shapes_clips("train", data.examples, data.resolution, data.num_frames)
+    return shapes_clips("train", data.examples, data.resolution, data.num_frames, data.fps)
 
 
 def _layout(model: ModelConfig, config: CacheConfig, clips: int) -> CacheLayout:

@@ -77,7 +77,7 @@ def clip_windows(data: DataConfig, name: str, part: Part, seed: int) -> ClipWind
         seed=seed,
     )
     if part == "train" and is_main():
-        left_out = f", {clips.excluded} too short or too small" if clips.excluded else ""
+        left_out = f", {clips.excluded} too short, too slow or too small" if clips.excluded else ""
         _log.info("%s: %d clips to train on%s", name, len(clips), left_out)
     return clips
 

@@ -26,7 +26,7 @@ from videogen_jax.weights.model_dir import component_sha256, list_components
 _log = logging.getLogger(__name__)
 
 # By component: the latent cache that it trains from and the number of clips in it. The caches take
-# about 1.3 GB in float16, including the text states.
+# about 1.5 GB in float16, including the text states.
 CACHES = {
     "image_unet": ("latents-images", 48_000),
     "stage_1": ("latents-clips", 6_000),
@@ -117,7 +117,11 @@ def _with_cache(config: RunConfig, directory: Path, model: Path) -> RunConfig:
     name, clips = CACHES[config.task.component()]
     cache, data = directory / name, config.data
     options = CacheOptions(
-        num_frames=data.num_frames, resolution=data.resolution, dtype="float16", examples=clips
+        num_frames=data.num_frames,
+        resolution=data.resolution,
+        fps=data.fps,
+        dtype="float16",
+        examples=clips,
     )
     make_cache(SHAPES, model, cache, options)
     data = dataclasses.replace(data, latent_cache=str(cache), examples=clips)

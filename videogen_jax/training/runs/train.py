@@ -16,7 +16,6 @@ from videogen_jax.config import ModelConfig
 from videogen_jax.configs import MODELS
 from videogen_jax.data.loader import make_loader
 from videogen_jax.errors import UserError
-from videogen_jax.tokenizer import load_tokenizer
 from videogen_jax.training.latents.opening import open_cache
 from videogen_jax.training.loop import train
 from videogen_jax.training.optim import learning_rate, make_optimizer
@@ -24,6 +23,7 @@ from videogen_jax.training.runs.build import build_task
 from videogen_jax.training.runs.config import RunConfig
 from videogen_jax.training.runs.directory import differing_fields, open_run_directory
 from videogen_jax.training.runs.examples import make_source
+from videogen_jax.training.runs.vocabulary import tokenizer_of
 from videogen_jax.training.step import StepOptions, TrainState
 from videogen_jax.training.telemetry.code_version import code_version
 from videogen_jax.weights import config_file
@@ -42,8 +42,8 @@ def train_run(
         config: the run.
         run_dir: receives `config.json`, `metrics.jsonl`, `tensorboard/`, `samples/` and
             `checkpoints/`.
-        model_directory: contains the tokenizer, the frozen and the warm-start components; see
-            `with_model_of`.
+        model_directory: contains the tokenizer (see `tokenizer_of`), the frozen and the warm-start
+            components; see `with_model_of`.
         devices: devices to train on, by default all.
         profile: the first and last step to trace into `profile/`, counted from 1.
 
@@ -52,10 +52,10 @@ def train_run(
             change) or none of its checkpoints is intact, the model of `config` is neither a preset
             nor that of `model_directory`, the latent cache does not match the run, or the mesh does
             not divide devices, batch, frames or parameters.
-        MissingFile: the model directory lacks a component that the task needs.
+        MissingFile: the model directory lacks a component or a tokenizer that the task needs.
     """
     config = with_model_of(config, model_directory)
-    tokenizer = load_tokenizer(model_directory / "tokenizer")
+    tokenizer = tokenizer_of(config.model, model_directory)
     cache = open_cache(config, model_directory)
     task = build_task(config, model_directory, tokenizer, cache)
     mesh = sharding.make_mesh(config.mesh, devices)

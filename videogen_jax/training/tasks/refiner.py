@@ -13,6 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from videogen_jax.config import ModelConfig
+from videogen_jax.data.config import DataConfig
+from videogen_jax.errors import UserError
 from videogen_jax.models.parameters import init_unet
 from videogen_jax.models.unet import SpaceTimeUNet
 from videogen_jax.models.warm_start import warm_start_unet
@@ -20,6 +22,7 @@ from videogen_jax.pipeline import noise
 from videogen_jax.pipeline.conditioning import network_input
 from videogen_jax.pipeline.decode import FrameDecoder
 from videogen_jax.pipeline.encode import encode_uint8_clips
+from videogen_jax.pipeline.rounds import rounds_of
 from videogen_jax.pipeline.temporal_sr import (
     Interpolation,
     TemporalSR,
@@ -41,7 +44,22 @@ from videogen_jax.training.task import (
 )
 
 SAMPLE_CLIPS = 8
+ROUNDS = 3  # of temporal super-resolution (§3.3), whose frame rates the refiner trains on
 _LATENTS = 2  # what a sample draws from its key, after `denoising_loss`
+# The range of rates is wider than those of the rounds: clips of 24 and 30 fps have 12 and 15 fps in
+# place of 16, clips of 60 fps 60 in place of 64.
+_SLOWEST, _FASTEST = 0.75, 1.25
+
+
+def refiner_data(model: ModelConfig) -> DataConfig:
+    """Returns the windows that the refiner of `model` trains on: those that sampling refines.
+
+    They have 2N − 1 frames for the N of the model. Each window draws its rate from a range that
+    contains the rates of the first `ROUNDS` rounds.
+    """
+    windows = rounds_of(model.num_frames, model.fps, ROUNDS)
+    fps = (_SLOWEST * min(windows.rates), _FASTEST * max(windows.rates))
+    return DataConfig(num_frames=windows.num_frames, resolution=model.refiner.resolution, fps=fps)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,22 +87,23 @@ class RefinerTaskConfig(TaskConfig):
         # It is conditioned on the empty prompt only.
         return CachedLatents((model.refiner.resolution,), self.posterior_noise, captions=False)
 
-    def split_frames(self, num_frames: int) -> int:
-        return num_frames // 2  # every other frame is denoised
-
 
 class RefinerTask(Task):
     """The `SpaceTimeUNet` that refines warped latents, trained on clips of high frame rate.
 
     A batch has `video`, uint8 `[B, 2N − 1, H, W, 3]`, or its cached latents, and `fps` `[B]`, the
-    rate of these 2N − 1 frames; `ShapesClips` with `num_frames=2 * N - 1` makes such clips. The
-    even frames are the low-fps clip. The odd frames are denoised as one clip of N − 1 frames,
-    conditioned on their warped latents, in place of a stage's low-res latents, and on the empty
-    prompt. The channels of the reference are zero.
+    rate of these 2N − 1 frames (see `refiner_data`). The even frames are the low-fps clip. The odd
+    frames are denoised as one clip of N − 1 frames, conditioned on their warped latents, in place
+    of a stage's low-res latents, and on the empty prompt. The channels of the reference are zero.
     """
 
     def __init__(self, config: RefinerTaskConfig, context: TaskContext):
-        model, compute = context.model, context.compute
+        model, compute, frames = context.model, context.compute, context.data.num_frames
+        if frames < 3 or frames % 2 == 0:
+            raise UserError(
+                f"data.num_frames is {frames}, expected an odd number from 3, the frames of a clip "
+                f"and one between each two: {refiner_data(model).num_frames} for this model"
+            )
         self._config, self._context, self._model = config, context, model
         self._unet = SpaceTimeUNet(model.refiner.unet, compute.dtype, compute.remat)
         self._temporal_sr = TemporalSR(model)

@@ -62,7 +62,8 @@ class TextEncoderTaskConfig(TaskConfig):
 
     def shapes_source(self, data: DataConfig, split: str, size: int) -> Source:
         """Returns procedural clips with wrong captions as contrasts; real clips have none."""
-        return ContrastedClips(shapes_clips(split, size, data.resolution, data.num_frames))
+        clips = shapes_clips(split, size, data.resolution, data.num_frames, data.fps)
+        return ContrastedClips(clips)
 
     def example_shapes(
         self, model: ModelConfig, data: DataConfig
