@@ -1,0 +1,105 @@
+"""Locks on folders that only one process may write to at a time."""
+
+import contextlib
+import errno
+import fcntl
+import json
+import logging
+import os
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from videogen_jax.errors import UserError
+
+_log = logging.getLogger(__name__)
+
+_UNSUPPORTED = (errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK)
+
+
+@contextlib.contextmanager
+def hold_lock(path: Path, what: str) -> Iterator[None]:
+    """Locks the file `path` within the block, so that no other process enters a block with it.
+
+    The operating system releases the lock when the process ends, however it ends. So a file that a
+    killed process left behind is taken over. The file contains the host and the process id for the
+    message of the next process; it is removed after the block. Its folder is created if missing.
+
+    On a file system without locks, a warning says so and the block runs without one.
+
+    Args:
+        path: the lock file, in the folder that it protects.
+        what: what is locked, for messages, such as "the run directory runs/stage-1".
+
+    Raises:
+        UserError: another process has the lock; the message names its host and process id. Or the
+            file cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = _locked(path, what)
+    except OSError as error:
+        raise UserError(f"cannot lock {what}: {path}: {error.strerror or error}") from error
+    try:
+        yield
+    finally:
+        # While the file is still locked: nobody else can have locked this file and lose it.
+        path.unlink(missing_ok=True)
+        os.close(file)
+
+
+def _locked(path: Path, what: str) -> int:
+    """Returns the descriptor of the open and locked file, with this process's owner line in it."""
+    while True:
+        file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            _flock(file, path, what)
+            # The process that had the lock may have removed the file after it was opened here.
+            if _is_at(file, path):
+                _write_owner(file)
+                return file
+        except BaseException:
+            os.close(file)
+            raise
+        os.close(file)
+
+
+def _flock(file: int, path: Path, what: str) -> None:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise UserError(
+            f"{what} is in use by {_owner(file)}: wait until it has ended, or end it"
+        ) from error
+    except OSError as error:
+        if error.errno not in _UNSUPPORTED:
+            raise
+        _log.warning(
+            "%s: this file system has no locks (%s); make sure that no other process uses %s",
+            path,
+            error.strerror,
+            what,
+        )
+
+
+def _is_at(file: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(file), os.stat(path))
+    except FileNotFoundError:
+        return False
+
+
+def _write_owner(file: int) -> None:
+    now = time.strftime("%Y-%m-%d %H:%M:%S")
+    owner = {"host": socket.gethostname(), "pid": os.getpid(), "since": now}
+    os.ftruncate(file, 0)
+    os.pwrite(file, (json.dumps(owner) + "\n").encode(), 0)
+
+
+def _owner(file: int) -> str:
+    try:
+        owner = json.loads(os.pread(file, 4096, 0))
+        return f"process {owner['pid']} on {owner['host']} since {owner['since']}"
+    except (ValueError, KeyError, TypeError):  # it has the lock, but has not written the line yet
+        return "another process"
