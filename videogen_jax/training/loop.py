@@ -5,7 +5,7 @@ import dataclasses
 import logging
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import jax
 import optax
@@ -21,6 +21,7 @@ from videogen_jax.training.checkpoints.files import FOLDER
 from videogen_jax.training.config import LoopConfig
 from videogen_jax.training.processes import preemption
 from videogen_jax.training.processes.distributed import is_main
+from videogen_jax.training.samples import draw_samples
 from videogen_jax.training.step import StepOptions, TrainState, jit_step, state_shapes
 from videogen_jax.training.task import Task
 from videogen_jax.training.telemetry.flops import count_flops
@@ -59,7 +60,9 @@ def train(
     unless it is None. `about` is saved in every checkpoint.
 
     Raises:
-        Preempted: after a SIGTERM, once a checkpoint is written; the program exits with status 0.
+        Preempted: after a SIGTERM or Ctrl-C, once a checkpoint is written; the program exits with
+            status 0 or 130.
+        KeyboardInterrupt: after a second Ctrl-C, without a checkpoint.
         UserError: no checkpoint is intact, or the last one could not be written.
         Diverged: `config.max_skipped` consecutive steps had a loss or gradient that is not finite.
             This is detected at the next step that is logged or checkpointed. Until then no step
@@ -93,6 +96,8 @@ def train(
             # This logs metrics of an earlier step: the devices are still computing this one.
             log.step(done, metrics, every=config.log_every)
             results.write(done, state)
+        if notice.came and first < steps:  # in or after the last step: do not go on to another run
+            results.stop(steps)
     if main:
         _log.info("%s: %s", run_dir.name, meter)
     return state
@@ -114,25 +119,32 @@ class _Results:
     notice: preemption.Notice
 
     def write(self, done: int, state: TrainState) -> None:
-        """Writes what is due after `done` steps. Raises Preempted if a SIGTERM has arrived."""
+        """Writes what is due after `done` steps. Raises Preempted if a signal to stop has arrived.
+
+        The checkpoint is complete before samples are drawn, because drawing them may need more
+        memory than there is.
+        """
         config, last = self.config, done == self.steps
-        if config.sample_every and (done % config.sample_every == 0 or last):
-            self.log.flush()
-            with self.meter.spend("samples"):
-                samples = self.task.samples(state.ema, self.seed)
-                if samples is not None:
-                    self.writer.samples(done, samples)
-        stopping = self.notice.reached(done)
-        if due := stopping or done % config.checkpoint_every == 0 or last:
+        stopping = self.notice.reached(done) and not last
+        due = stopping or done % config.checkpoint_every == 0 or last
+        drawing = bool(config.sample_every) and (done % config.sample_every == 0 or last)
+        if due or drawing:
             self.log.flush()
         with self.meter.spend("checkpoint"):
             if due:
                 self.checkpoints.save(done, state, self.data, self.log.means())
-            self.checkpoints.hold(done, config.steps_during_save)
-        if stopping and not last:
-            self.checkpoints.finish()
-            preemption.say_how_to_continue(done, self.steps)
-            raise preemption.Preempted(done)
+            self.checkpoints.hold(done, 0 if drawing else config.steps_during_save)
+        if stopping:
+            self.stop(done)
+        if drawing:
+            with self.meter.spend("samples"):
+                draw_samples(self.task, state.ema, self.seed, done, self.writer)
+
+    def stop(self, done: int) -> NoReturn:
+        """Raises Preempted once the checkpoint of step `done`, the last one, is complete."""
+        self.checkpoints.finish()
+        preemption.say_how_to_continue(self.notice, done, self.steps)
+        raise preemption.Preempted(done, self.notice.status)
 
 
 def _cost(traced_step: Any, batch: Mapping[str, jax.Array], mesh: Mesh) -> StepCost:

@@ -18,11 +18,9 @@ import pytest
 
 from tests.support import line_task
 from videogen_jax.configs import RUNS
-from videogen_jax.data.loader import make_loader
 from videogen_jax.sharding import MeshConfig
 from videogen_jax.training.checkpoints.files import find_checkpoint, read_about, read_weights
 from videogen_jax.training.processes import peers
-from videogen_jax.training.processes.preemption import Preempted
 from videogen_jax.training.runs.directory import open_run_directory
 from videogen_jax.training.step import TrainState
 from videogen_jax.weights.config_file import to_dict
@@ -179,35 +177,6 @@ def test_a_checkpoint_describes_itself(whole):
     about = read_about(find_checkpoint(whole[0], 5))
     assert (about["step"], about["data"], about["code"]) == (5, {"samples": 120}, "here")
     assert about["metrics"]["loss"] == pytest.approx(np.mean(metric(whole[0], "loss")[:5]))
-
-
-class StoppingAfter:
-    """The run's batches; sends SIGTERM to this process when reading the last of `batches`."""
-
-    def __init__(self, batches: int):
-        self._inner, self._left = make_loader(line_task.Points(), line_task.BATCH, seed=3), batches
-        self.get_state, self.set_state = self._inner.get_state, self._inner.set_state
-
-    def __iter__(self):
-        return self
-
-    def __next__(self):
-        self._left -= 1
-        if self._left == 0:
-            os.kill(os.getpid(), signal.SIGTERM)
-        return next(self._inner)
-
-
-def test_sigterm_ends_a_run_with_a_checkpoint_from_which_it_continues(
-    whole, tmp_path: Path, capsys
-):
-    before = signal.getsignal(signal.SIGTERM)
-    with pytest.raises(Preempted) as stopped:
-        line_task.train_line(tmp_path, 10, data=StoppingAfter(3), **ONE)
-    assert (stopped.value.step, stopped.value.code) == (3, 0)
-    assert signal.getsignal(signal.SIGTERM) is before
-    assert "the checkpoint of step 3 of 10 is written; the same" in capsys.readouterr().out
-    assert_equal(line_task.train_line(tmp_path, 10, **ONE), whole[1])
 
 
 def test_a_terminated_process_exits_with_0_and_the_same_command_continues(tmp_path: Path):

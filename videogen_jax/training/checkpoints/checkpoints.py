@@ -17,7 +17,7 @@ import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers
 
 from videogen_jax.data.loader import Batches
-from videogen_jax.errors import UserError
+from videogen_jax.errors import UserError, first_line
 from videogen_jax.training.checkpoints.files import agree_on_newest, warn
 from videogen_jax.training.checkpoints.manifest import write_manifest
 from videogen_jax.training.checkpoints.save_barriers import SaveBarriers
@@ -188,7 +188,7 @@ class Checkpoints:
         if jax.process_count() > 1:  # the others wait for this process's part
             raise UserError(
                 f"checkpoint of step {step} could not be written here ({last}; the same command "
-                f"line continues): {_first_line(error)}"
+                f"line continues): {first_line(error)}"
             ) from error
         self.failures += 1
         if is_main():
@@ -198,20 +198,16 @@ class Checkpoints:
         self._manager.reload()
         warn(
             f"checkpoint of step {step} could not be written ({self.failures} failed so far; "
-            f"{last}): {_first_line(error)}"
+            f"{last}): {first_line(error)}"
         )
 
     def _raise_last_error(self) -> None:
         if self._error is not None:
             raise UserError(
                 f"{self._directory}: the last checkpoint could not be written: "
-                f"{_first_line(self._error)}"
+                f"{first_line(self._error)}"
             ) from self._error
 
 
 def _value(metrics: Mapping[str, float]) -> float:
     return metrics["value"]
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
