@@ -3,7 +3,7 @@
 import contextlib
 import dataclasses
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -48,6 +48,7 @@ def train(
     profile: tuple[int, int] | None = None,
     init_from: Path | None = None,
     about: Mapping[str, Any] | None = None,
+    begun: Callable[[], None] = lambda: None,
 ) -> TrainState:
     """Trains up to `steps` steps in total, continuing from the run directory's newest checkpoint.
 
@@ -57,7 +58,8 @@ def train(
     `profile` contains the first and last step to trace.
 
     A new run starts from the averaged parameters of `init_from`, a run directory or a checkpoint,
-    unless it is None. `about` is saved in every checkpoint.
+    unless it is None. `about` is saved in every checkpoint. `begun` is called once: after the first
+    step, when everything has proved to work, or when there is no step to do.
 
     Raises:
         Preempted: after a SIGTERM or Ctrl-C, once a checkpoint is written; the program exits with
@@ -74,13 +76,13 @@ def train(
         stack.enter_context(layout.activate(mesh))
         keep = (config.keep_checkpoints, config.keep_best, config.best_metric)
         checkpoints = stack.enter_context(Checkpoints(run_dir / FOLDER, *keep, about))
-        writer = stack.enter_context(MetricsWriter(run_dir) if main else NoMetrics())
         notice = stack.enter_context(preemption.listening())
         profiler = stack.enter_context(Profiler(run_dir / "profile", profile if main else None))
         with meter.spend("start"):
             shapes = state_shapes(task, optimizer, mesh, mesh_config)
             state = begin(task, optimizer, shapes, checkpoints, data, seed, init_from)
             frozen = sharding.put_tree(task.frozen, sharding.tree_shardings(mesh, task.frozen))
+        writer = stack.enter_context(MetricsWriter(run_dir) if main else NoMetrics())
         step_fn = jit_step(task, optimizer, config.ema_decay, options, mesh, shapes)
         key, first = jax.random.key(seed), int(state.step)
         progress = _progress_bar(run_dir.name, first, steps)
@@ -93,10 +95,15 @@ def train(
                 if step == first:
                     log.costs(_cost(step_fn.trace(state, frozen, batch, key), batch, mesh))
                 state, metrics = step_fn(state, frozen, batch, key)
+            if step == first:
+                jax.block_until_ready(metrics)
+                begun()
             # This logs metrics of an earlier step: the devices are still computing this one.
             log.step(done, metrics, every=config.log_every)
             results.write(done, state)
-        if notice.came and first < steps:  # in or after the last step: do not go on to another run
+        if first >= steps:
+            begun()
+        elif notice.came:  # in or after the last step: do not go on to another run
             results.stop(steps)
     if main:
         _log.info("%s: %s", run_dir.name, meter)

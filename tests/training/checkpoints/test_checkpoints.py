@@ -17,11 +17,11 @@ import optax
 import pytest
 
 from tests.support import line_task
+from tests.support.run_directories import begin_run
 from videogen_jax.configs import RUNS
 from videogen_jax.sharding import MeshConfig
 from videogen_jax.training.checkpoints.files import find_checkpoint, read_about, read_weights
 from videogen_jax.training.processes import peers
-from videogen_jax.training.runs.directory import open_run_directory
 from videogen_jax.training.step import TrainState
 from videogen_jax.weights.config_file import to_dict
 
@@ -207,23 +207,23 @@ def test_a_terminated_process_exits_with_0_and_the_same_command_continues(tmp_pa
 
 def test_what_a_run_may_continue_with(tmp_path: Path):
     config = RUNS["tiny-stage-1"]
-    open_run_directory(tmp_path, config)
+    begin_run(tmp_path, config)
     loop = dataclasses.replace(config.loop, log_every=7, keep_checkpoints=9, steps_during_save=0)
     changed = dataclasses.replace(config, steps=9, mesh=MeshConfig(fsdp=2), loop=loop)
-    open_run_directory(tmp_path, changed)
+    begin_run(tmp_path, changed)
     assert '"log_every": 7' in (tmp_path / "config.json").read_text()
     other = dataclasses.replace(config, seed=1, init_from="runs/other")
     with pytest.raises(ValueError, match="  init_from: '' there, .*\n  seed: 0 there, 1 now$"):
-        open_run_directory(tmp_path, other)
+        begin_run(tmp_path, other)
 
 
 def test_a_checkpoint_of_another_configuration_is_refused_also_without_its_file(tmp_path: Path):
     config = RUNS["tiny-stage-1"]
     line_task.train_line(tmp_path, 5, about={"config": to_dict(config)}, **ONE)
-    open_run_directory(tmp_path, config)
+    begin_run(tmp_path, config)
     (tmp_path / "config.json").unlink()
     with pytest.raises(ValueError, match="  seed: 0 there, 1 now"):
-        open_run_directory(tmp_path, dataclasses.replace(config, seed=1))
+        begin_run(tmp_path, dataclasses.replace(config, seed=1))
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ result there. In this way, the parts of a model train one after the other.
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,13 +48,26 @@ def train_run(
         profile: the first and last step to trace into `profile/`, counted from 1.
 
     Raises:
-        UserError: `run_dir` belongs to another configuration (`directory.MAY_CHANGE` lists what may
-            change) or none of its checkpoints is intact, the model of `config` is neither a preset
-            nor that of `model_directory`, the latent cache does not match the run, or the mesh does
-            not divide devices, batch, frames or parameters.
+        UserError: another process trains in `run_dir`, or it belongs to another configuration
+            (`directory.MAY_CHANGE` lists what may change), or none of its checkpoints is intact.
+            The model of `config` is neither a preset nor that of `model_directory`, the latent
+            cache does not match the run, or the mesh does not divide devices, batch, frames or
+            parameters. Unless the first step succeeds, `run_dir` belongs to no configuration.
         MissingFile: the model directory lacks a component that the task needs.
     """
     config = with_model_of(config, model_directory)
+    with open_run_directory(run_dir, config) as begun:
+        return _train(config, run_dir, model_directory, devices, profile, begun)
+
+
+def _train(
+    config: RunConfig,
+    run_dir: Path,
+    model_directory: Path,
+    devices: Sequence[Any] | None,
+    profile: tuple[int, int] | None,
+    begun: Callable[[], None],
+) -> TrainState:
     tokenizer = load_tokenizer(model_directory / "tokenizer")
     cache = open_cache(config, model_directory)
     task = build_task(config, model_directory, tokenizer, cache)
@@ -62,7 +75,6 @@ def train_run(
     check_frames(config, mesh)
     positions = sharding.batch_positions(mesh, config.batch_size)
     check_micro_batch(config, mesh)
-    open_run_directory(run_dir, config)
     data = make_loader(
         make_source(config, "train") if cache is None else cache,
         config.batch_size,
@@ -87,6 +99,7 @@ def train_run(
         profile=profile,
         init_from=Path(config.init_from) if config.init_from else None,
         about={"config": config_file.to_dict(config), "code": code_version()},
+        begun=begun,
     )
 
 
