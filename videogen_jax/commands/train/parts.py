@@ -14,7 +14,7 @@ from videogen_jax.errors import UserError
 from videogen_jax.training.processes.distributed import DistributedConfig, connect
 from videogen_jax.training.processes.peers import ending_at_once
 from videogen_jax.training.runs.config import RunConfig
-from videogen_jax.training.runs.train import train_run
+from videogen_jax.training.runs.train import ModelFrom, train_run
 from videogen_jax.training.telemetry.profiler import parse_steps
 
 # The commands by name, with their descriptions. `TaskConfig.command` names a task's command.
@@ -31,6 +31,7 @@ def main(
     run_dir: Path,
     model_dir: Path,
     distributed: DistributedConfig = DistributedConfig(),
+    model_from: ModelFrom = "preset",
     profile: str = "",
     config_file: ConfigFile = None,
 ) -> None:
@@ -40,6 +41,8 @@ def main(
         config: the preset and the fields that override it.
         run_dir: folder for checkpoints, metrics and samples; the same command resumes.
         model_dir: folder of the tokenizer and the trained components that this part needs.
+        model_from: dir trains the model of MODEL_DIR, also if it is not that of the preset, which
+            then has the other settings only.
         distributed: how several processes connect; each is started with the same command.
         profile: START:STOP, steps to trace with JAX's profiler; traces go to the run directory.
         config_file: already merged into `config`.
@@ -48,7 +51,7 @@ def main(
     connect(distributed)
     enable_compilation_cache()
     with ending_at_once():
-        train_run(config, run_dir, model_dir, profile=steps)
+        train_run(config, run_dir, model_dir, profile=steps, model_from=model_from)
 
 
 def call(part: str, prog: str, arguments: Sequence[str]) -> None:

@@ -19,6 +19,7 @@ from videogen_jax.weights.model_dir import check_against
 _log = logging.getLogger(__name__)
 
 FOLDER = "checkpoints"  # in a run directory
+MODEL_DIRECTORY = "model_directory"  # in a checkpoint's `meta`: the one that the run trains with
 _NOTHING, _NOT_INTACT = -1, -2  # sent to all processes in place of a step
 
 

@@ -59,7 +59,7 @@ def check_run_directory(run_dir: Path, config: RunConfig) -> None:
         UserError: the directory has another one; the message lists the fields that differ and must
             not (see `MAY_CHANGE`).
     """
-    there = _begun_with(run_dir)
+    there = begun_configuration(run_dir)
     if there is None:
         return
     lines = [
@@ -78,7 +78,7 @@ def _write(path: Path, config: RunConfig) -> None:
         config_file.save_config(path, config)
 
 
-def _begun_with(run_dir: Path) -> RunConfig | None:
+def begun_configuration(run_dir: Path) -> RunConfig | None:
     """Returns the configuration of the run in `run_dir`; without its file, from a checkpoint."""
     path = run_dir / "config.json"
     if path.exists():
