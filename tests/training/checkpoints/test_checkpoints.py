@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import jax
@@ -71,72 +70,6 @@ def test_a_run_continues_with_another_number_of_devices(tmp_path: Path):
     assert metric(tmp_path / "changed", "order") == metric(tmp_path / "one", "order")
     for a, b in zip(jax.tree.leaves(state), jax.tree.leaves(expected), strict=True):
         np.testing.assert_allclose(a, b, atol=PARAM_TOLERANCE)
-
-
-def largest(folder: Path) -> Path:
-    files = (path for path in (folder / "state").rglob("*") if path.is_file())
-    return max(files, key=lambda path: path.stat().st_size)
-
-
-def flip(folder: Path) -> Path:
-    content = bytearray(largest(folder).read_bytes())
-    content[len(content) // 2] ^= 1
-    largest(folder).write_bytes(content)
-    return largest(folder)
-
-
-def truncate(folder: Path) -> Path:
-    path = largest(folder)
-    os.truncate(path, path.stat().st_size - 1)
-    return path
-
-
-def remove(folder: Path) -> Path:
-    path = largest(folder)
-    path.unlink()
-    return path
-
-
-def add(folder: Path) -> Path:
-    (folder / "state" / "stray").touch()
-    return folder / "state" / "stray"
-
-
-def flip_manifest(folder: Path) -> Path:
-    path = folder / "manifest.json"
-    path.write_text(path.read_text().replace('"bytes"', '"bytez"', 1) + " ")
-    return path
-
-
-def remove_manifest(folder: Path) -> Path:
-    (folder / "manifest.json").unlink()
-    return folder / "manifest.json"
-
-
-@pytest.mark.parametrize("damage", [flip, truncate, remove, add, flip_manifest, remove_manifest])
-def test_a_damaged_checkpoint_is_named_and_the_one_before_used(
-    whole, copy: Path, capsys, damage: Callable[[Path], Path]
-):
-    named = damage(copy / "checkpoints" / "10")
-    with pytest.raises(ValueError, match="checkpoint of step 10 cannot be used"):
-        find_checkpoint(copy, 10)
-    assert find_checkpoint(copy).name == "5"
-    assert_equal(line_task.train_line(copy, 10, **ONE), whole[1])
-    output = capsys.readouterr().err
-    assert "checkpoint of step 10 is not used, the one of step 5 is" in output
-    assert str(named) in output
-    assert steps_in(copy) == ["10", "10.damaged", "5"]
-    assert find_checkpoint(copy).name == "10"
-
-
-def test_without_an_intact_checkpoint_nothing_is_begun_anew(copy: Path):
-    named = [
-        str(damage(copy / "checkpoints" / step)) for damage, step in [(flip, "5"), (add, "10")]
-    ]
-    with pytest.raises(ValueError, match="none of the checkpoints is intact") as error:
-        line_task.train_line(copy, 10, **ONE)
-    assert all(name in str(error.value) for name in named)
-    assert steps_in(copy) == ["10", "5"]
 
 
 def test_the_best_stays_beside_the_newest(tmp_path: Path):
