@@ -136,7 +136,7 @@ class _Results:
         due = stopping or done % config.checkpoint_every == 0 or last
         drawing = bool(config.sample_every) and (done % config.sample_every == 0 or last)
         if due or drawing:
-            self.log.flush()
+            self.log.flush(newest=stopping or last)
         with self.meter.spend("checkpoint"):
             if due:
                 self.checkpoints.save(done, state, self.data, self.log.means())
