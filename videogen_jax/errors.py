@@ -68,6 +68,12 @@ def user_message(error: BaseException) -> str | None:
     return None
 
 
+def first_line(error: BaseException) -> str:
+    """Returns the first line of an error's message, or its type if it has none."""
+    text = (user_message(error) or str(error)).strip()
+    return (text or type(error).__name__).splitlines()[0]
+
+
 def missing_package(package: str) -> str:
     """Returns a message that says how to install a package of `EXTRAS`."""
     return f'this needs the package {package}: pip install "videogen-jax[{EXTRAS[package]}]"'

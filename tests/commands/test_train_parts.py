@@ -17,7 +17,7 @@ from videogen_jax import ModelConfig, cli
 from videogen_jax.commands.train import parts, plan
 from videogen_jax.configs import RUNS, runs_of
 from videogen_jax.media.video import Video
-from videogen_jax.pipeline.model_files import save_model
+from videogen_jax.pipeline.model_files import find_model, save_model
 from videogen_jax.training.runs.config import RunConfig
 from videogen_jax.training.runs.train import train_run
 from videogen_jax.training.tasks import TASKS
@@ -215,3 +215,30 @@ def steps(run_dir: str) -> list[int]:
 
 def test_every_task_has_a_command():
     assert {task.command for task in TASKS} == set(parts.PARTS)
+
+
+@pytest.mark.parametrize("command", ["plan", "train cascade", "train temporal-sr"])
+def test_a_command_without_arguments_lists_its_presets(monkeypatch, capsys, requested, command):
+    assert videogen(monkeypatch, *command.split()) == 2
+    lines = capsys.readouterr().err.splitlines()
+    presets = RUNS if command == "plan" else runs_of(command.split()[1].replace("-", "_"))
+    assert [line.split()[0] for line in lines[1:-1]] == list(presets)
+    assert f"`videogen {command} PRESET --help`" in lines[-1] and not requested
+
+
+@pytest.mark.parametrize(
+    ("prog", "model", "expected"),
+    [
+        ("videogen train cascade", "my model", "videogen export run 'my model'"),
+        ("python -m train.cascade", "model", "python -m train.export run model"),
+        ("videogen train cascade", find_model("shapes"), "videogen export run NEW_MODEL_DIR"),
+    ],
+)
+def test_the_last_line_says_where_results_are_and_what_is_next(
+    capsys, requested, prog, model, expected
+):
+    line = ["tiny-stage-1", "--run-dir", "run", "--model-dir", str(model)]
+    parts.cascade(prog, line)
+    assert len(requested) == 1
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last == f"run has metrics.jsonl, samples/ and checkpoints/; next: {expected}"

@@ -80,7 +80,9 @@ def test_a_run_takes_the_model_of_the_directory_it_trains_for(tmp_path):
     assert with_model_of(run, tmp_path) == run
     converted = dataclasses.replace(run.model, name="converted", fps=7.0)
     save_config(tmp_path / "config.json", converted)
-    assert with_model_of(run, tmp_path) == dataclasses.replace(run, model=converted)
+    of_directory = dataclasses.replace(run, model=converted)
+    assert with_model_of(run, tmp_path, agreed=True) == of_directory
+    assert with_model_of(of_directory, tmp_path) == of_directory
     changed = dataclasses.replace(run, model=dataclasses.replace(converted, fps=6.0))
     with pytest.raises(ValueError, match=r"differing fields:\n  fps: 7.0 there, 6.0 now$"):
         with_model_of(changed, tmp_path)

@@ -207,23 +207,30 @@ def terminated(folder: Path) -> str:
     )
 
 
-def terminated_together(folder: Path) -> str:
-    """Terminates one of two processes; one process then resumes from their checkpoint."""
+def stopped_together(folder: Path, number: signal.Signals, expected: int) -> str:
+    """Sends a signal to one of two processes; one process then resumes from their checkpoint."""
     run_dir = folder / "run"
     address = free_address()
     processes = [start(run_dir, address, 2, i) for i in range(2)]
     try:
         wait_until(lambda: steps_done(run_dir) > 2, processes[0])
-        processes[1].terminate()
+        processes[1].send_signal(number)
         statuses = [process.wait(60) for process in processes]
     finally:
         for process in processes:
             process.kill()
     step = complete(run_dir)
-    assert statuses == [0, 0] and step == steps_done(run_dir), (statuses, step, log_of(run_dir, 0))
+    assert statuses == [0, expected] and step == steps_done(run_dir), (
+        statuses,
+        step,
+        log_of(run_dir, 0),
+    )
     process = start(run_dir, steps=step + 1)
     assert process.wait(120) == 0 and complete(run_dir) == step + 1, log_of(run_dir)
-    return f"SIGTERM to 1 of 2 processes: both status 0 at step {step}; one process continues there"
+    return (
+        f"{number.name} to 1 of 2 processes: both end at step {step} (status 0, {expected}); one "
+        "process continues there"
+    )
 
 
 def lost_peer(folder: Path, victim: int) -> str:
@@ -263,7 +270,8 @@ def main(kill: int = 20, damage: int = 100, seed: int = 0) -> None:
         lambda folder: full_disk_of_one(folder, 1),
         lambda folder: full_disk_of_one(folder, 0),
         terminated,
-        terminated_together,
+        lambda folder: stopped_together(folder, signal.SIGTERM, 0),
+        lambda folder: stopped_together(folder, signal.SIGINT, 130),
         lambda folder: lost_peer(folder, 2),
         lambda folder: lost_peer(folder, 0),
         lambda folder: hung_peer(folder, 2),

@@ -8,6 +8,7 @@ options.
 
 import dataclasses
 import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -68,6 +69,24 @@ class LineTask:
 
     def samples(self, params: Any, seed: int) -> None:
         return None
+
+
+class StoppingAfter:
+    """The run's batches; sends signals to this process when reading the last of `batches`."""
+
+    def __init__(self, batches: int, *signals: signal.Signals):
+        self._inner, self._left, self._signals = make_loader(Points(), BATCH, 3), batches, signals
+        self.get_state, self.set_state = self._inner.get_state, self._inner.set_state
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        self._left -= 1
+        if self._left == 0:
+            for number in self._signals:
+                os.kill(os.getpid(), number)
+        return next(self._inner)
 
 
 def train_line(

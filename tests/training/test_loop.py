@@ -120,6 +120,15 @@ def test_costs_and_goodput_are_printed(tmp_path: Path, capsys):
     assert "run: goodput" in out.out and "compile" in out.out and "data" in out.out
 
 
+@pytest.mark.parametrize(("steps", "expected"), [(3, [3]), (5, [4, 5]), (8, [4, 8])])
+def test_the_last_step_is_logged_also_between_intervals(
+    tmp_path: Path, steps: int, expected: list[int]
+):
+    run(tmp_path, steps, config=replace(CONFIG, log_every=4))
+    assert [line["step"] for line in lines(tmp_path)] == expected
+    assert all(np.isfinite(line["loss"]) for line in lines(tmp_path))
+
+
 @pytest.mark.parametrize("log_every", [2, 100])
 def test_too_many_skipped_steps_in_a_row_end_the_run_and_spare_its_checkpoint(
     tmp_path: Path, log_every: int

@@ -2,6 +2,7 @@
 
 import argparse
 import inspect
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias
@@ -51,7 +52,11 @@ def call_with_run(
         MissingFile: the configuration file does not exist.
         UserError: the file has an unknown field or a wrong type, or lacks a field without a preset
             to take it from.
+        SystemExit: there are no arguments; the presets are printed.
     """
+    if not arguments:
+        _print_presets(runs, prog, description)
+        sys.exit(2)
     runs, path, words = dict(runs), *_config_file(prog, arguments)
     presets, default = runs, inspect.Parameter.empty
     if path is not None:
@@ -67,6 +72,16 @@ def call_with_run(
     body = _with_config(main, run, default)
     options = (tyro.conf.AvoidSubcommands, tyro.conf.CascadeSubcommandArgs)
     command(body, prog, words, description=description, config=options)
+
+
+def _print_presets(runs: Mapping[str, RunConfig], prog: str, description: str) -> None:
+    print(
+        f"{description} Give a preset, or a run's configuration by --config FILE:", file=sys.stderr
+    )
+    for name, config in runs.items():
+        what = f"{config.task.component()} of the model {config.model.name}"
+        print(f"  {name:<28}{what}, {config.steps} steps", file=sys.stderr)
+    print(f"`{prog} PRESET --help` shows the options of a preset.", file=sys.stderr)
 
 
 def _config_file(prog: str, arguments: Sequence[str]) -> tuple[Path | None, list[str]]:

@@ -83,6 +83,11 @@ def save_model(
         save_config(temporary / "config.json", config)
 
 
+def is_shipped(directory: str | Path) -> bool:
+    """Returns whether a directory is that of a shipped model, or within one."""
+    return Path(directory).resolve().is_relative_to(_ASSETS.resolve())
+
+
 def find_model(model: str | Path) -> Path:
     """Returns the directory of a shipped model or of the user's; shipped names come first.
 

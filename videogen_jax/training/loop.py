@@ -3,9 +3,9 @@
 import contextlib
 import dataclasses
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import jax
 import optax
@@ -21,6 +21,7 @@ from videogen_jax.training.checkpoints.files import FOLDER
 from videogen_jax.training.config import LoopConfig
 from videogen_jax.training.processes import preemption
 from videogen_jax.training.processes.distributed import is_main
+from videogen_jax.training.samples import draw_samples
 from videogen_jax.training.step import StepOptions, TrainState, jit_step, state_shapes
 from videogen_jax.training.task import Task
 from videogen_jax.training.telemetry.flops import count_flops
@@ -47,6 +48,7 @@ def train(
     profile: tuple[int, int] | None = None,
     init_from: Path | None = None,
     about: Mapping[str, Any] | None = None,
+    begun: Callable[[], None] = lambda: None,
 ) -> TrainState:
     """Trains up to `steps` steps in total, continuing from the run directory's newest checkpoint.
 
@@ -56,10 +58,13 @@ def train(
     `profile` contains the first and last step to trace.
 
     A new run starts from the averaged parameters of `init_from`, a run directory or a checkpoint,
-    unless it is None. `about` is saved in every checkpoint.
+    unless it is None. `about` is saved in every checkpoint. `begun` is called once: after the first
+    step, when everything has proved to work, or when there is no step to do.
 
     Raises:
-        Preempted: after a SIGTERM, once a checkpoint is written; the program exits with status 0.
+        Preempted: after a SIGTERM or Ctrl-C, once a checkpoint is written; the program exits with
+            status 0 or 130.
+        KeyboardInterrupt: after a second Ctrl-C, without a checkpoint.
         UserError: no checkpoint is intact, or the last one could not be written.
         Diverged: `config.max_skipped` consecutive steps had a loss or gradient that is not finite.
             This is detected at the next step that is logged or checkpointed. Until then no step
@@ -71,13 +76,13 @@ def train(
         stack.enter_context(layout.activate(mesh))
         keep = (config.keep_checkpoints, config.keep_best, config.best_metric)
         checkpoints = stack.enter_context(Checkpoints(run_dir / FOLDER, *keep, about))
-        writer = stack.enter_context(MetricsWriter(run_dir) if main else NoMetrics())
         notice = stack.enter_context(preemption.listening())
         profiler = stack.enter_context(Profiler(run_dir / "profile", profile if main else None))
         with meter.spend("start"):
             shapes = state_shapes(task, optimizer, mesh, mesh_config)
             state = begin(task, optimizer, shapes, checkpoints, data, seed, init_from)
             frozen = sharding.put_tree(task.frozen, sharding.tree_shardings(mesh, task.frozen))
+        writer = stack.enter_context(MetricsWriter(run_dir) if main else NoMetrics())
         step_fn = jit_step(task, optimizer, config.ema_decay, options, mesh, shapes)
         key, first = jax.random.key(seed), int(state.step)
         progress = _progress_bar(run_dir.name, first, steps)
@@ -90,9 +95,16 @@ def train(
                 if step == first:
                     log.costs(_cost(step_fn.trace(state, frozen, batch, key), batch, mesh))
                 state, metrics = step_fn(state, frozen, batch, key)
+            if step == first:
+                jax.block_until_ready(metrics)
+                begun()
             # This logs metrics of an earlier step: the devices are still computing this one.
             log.step(done, metrics, every=config.log_every)
             results.write(done, state)
+        if first >= steps:
+            begun()
+        elif notice.came:  # in or after the last step: do not go on to another run
+            results.stop(steps)
     if main:
         _log.info("%s: %s", run_dir.name, meter)
     return state
@@ -114,25 +126,32 @@ class _Results:
     notice: preemption.Notice
 
     def write(self, done: int, state: TrainState) -> None:
-        """Writes what is due after `done` steps. Raises Preempted if a SIGTERM has arrived."""
+        """Writes what is due after `done` steps. Raises Preempted if a signal to stop has arrived.
+
+        The checkpoint is complete before samples are drawn, because drawing them may need more
+        memory than there is.
+        """
         config, last = self.config, done == self.steps
-        if config.sample_every and (done % config.sample_every == 0 or last):
-            self.log.flush()
-            with self.meter.spend("samples"):
-                samples = self.task.samples(state.ema, self.seed)
-                if samples is not None:
-                    self.writer.samples(done, samples)
-        stopping = self.notice.reached(done)
-        if due := stopping or done % config.checkpoint_every == 0 or last:
-            self.log.flush()
+        stopping = self.notice.reached(done) and not last
+        due = stopping or done % config.checkpoint_every == 0 or last
+        drawing = bool(config.sample_every) and (done % config.sample_every == 0 or last)
+        if due or drawing:
+            self.log.flush(newest=stopping or last)
         with self.meter.spend("checkpoint"):
             if due:
                 self.checkpoints.save(done, state, self.data, self.log.means())
-            self.checkpoints.hold(done, config.steps_during_save)
-        if stopping and not last:
-            self.checkpoints.finish()
-            preemption.say_how_to_continue(done, self.steps)
-            raise preemption.Preempted(done)
+            self.checkpoints.hold(done, 0 if drawing else config.steps_during_save)
+        if stopping:
+            self.stop(done)
+        if drawing:
+            with self.meter.spend("samples"):
+                draw_samples(self.task, state.ema, self.seed, done, self.writer)
+
+    def stop(self, done: int) -> NoReturn:
+        """Raises Preempted once the checkpoint of step `done`, the last one, is complete."""
+        self.checkpoints.finish()
+        preemption.say_how_to_continue(self.notice, done, self.steps)
+        raise preemption.Preempted(done, self.notice.status)
 
 
 def _cost(traced_step: Any, batch: Mapping[str, jax.Array], mesh: Mesh) -> StepCost:

@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import jax
@@ -17,13 +16,11 @@ import optax
 import pytest
 
 from tests.support import line_task
+from tests.support.run_directories import begin_run
 from videogen_jax.configs import RUNS
-from videogen_jax.data.loader import make_loader
 from videogen_jax.sharding import MeshConfig
 from videogen_jax.training.checkpoints.files import find_checkpoint, read_about, read_weights
 from videogen_jax.training.processes import peers
-from videogen_jax.training.processes.preemption import Preempted
-from videogen_jax.training.runs.directory import open_run_directory
 from videogen_jax.training.step import TrainState
 from videogen_jax.weights.config_file import to_dict
 
@@ -75,72 +72,6 @@ def test_a_run_continues_with_another_number_of_devices(tmp_path: Path):
         np.testing.assert_allclose(a, b, atol=PARAM_TOLERANCE)
 
 
-def largest(folder: Path) -> Path:
-    files = (path for path in (folder / "state").rglob("*") if path.is_file())
-    return max(files, key=lambda path: path.stat().st_size)
-
-
-def flip(folder: Path) -> Path:
-    content = bytearray(largest(folder).read_bytes())
-    content[len(content) // 2] ^= 1
-    largest(folder).write_bytes(content)
-    return largest(folder)
-
-
-def truncate(folder: Path) -> Path:
-    path = largest(folder)
-    os.truncate(path, path.stat().st_size - 1)
-    return path
-
-
-def remove(folder: Path) -> Path:
-    path = largest(folder)
-    path.unlink()
-    return path
-
-
-def add(folder: Path) -> Path:
-    (folder / "state" / "stray").touch()
-    return folder / "state" / "stray"
-
-
-def flip_manifest(folder: Path) -> Path:
-    path = folder / "manifest.json"
-    path.write_text(path.read_text().replace('"bytes"', '"bytez"', 1) + " ")
-    return path
-
-
-def remove_manifest(folder: Path) -> Path:
-    (folder / "manifest.json").unlink()
-    return folder / "manifest.json"
-
-
-@pytest.mark.parametrize("damage", [flip, truncate, remove, add, flip_manifest, remove_manifest])
-def test_a_damaged_checkpoint_is_named_and_the_one_before_used(
-    whole, copy: Path, capsys, damage: Callable[[Path], Path]
-):
-    named = damage(copy / "checkpoints" / "10")
-    with pytest.raises(ValueError, match="checkpoint of step 10 cannot be used"):
-        find_checkpoint(copy, 10)
-    assert find_checkpoint(copy).name == "5"
-    assert_equal(line_task.train_line(copy, 10, **ONE), whole[1])
-    output = capsys.readouterr().err
-    assert "checkpoint of step 10 is not used, the one of step 5 is" in output
-    assert str(named) in output
-    assert steps_in(copy) == ["10", "10.damaged", "5"]
-    assert find_checkpoint(copy).name == "10"
-
-
-def test_without_an_intact_checkpoint_nothing_is_begun_anew(copy: Path):
-    named = [
-        str(damage(copy / "checkpoints" / step)) for damage, step in [(flip, "5"), (add, "10")]
-    ]
-    with pytest.raises(ValueError, match="none of the checkpoints is intact") as error:
-        line_task.train_line(copy, 10, **ONE)
-    assert all(name in str(error.value) for name in named)
-    assert steps_in(copy) == ["10", "5"]
-
-
 def test_the_best_stays_beside_the_newest(tmp_path: Path):
     loop = dataclasses.replace(
         line_task.LOOP, checkpoint_every=2, keep_checkpoints=1, keep_best=1, best_metric="order"
@@ -181,35 +112,6 @@ def test_a_checkpoint_describes_itself(whole):
     assert about["metrics"]["loss"] == pytest.approx(np.mean(metric(whole[0], "loss")[:5]))
 
 
-class StoppingAfter:
-    """The run's batches; sends SIGTERM to this process when reading the last of `batches`."""
-
-    def __init__(self, batches: int):
-        self._inner, self._left = make_loader(line_task.Points(), line_task.BATCH, seed=3), batches
-        self.get_state, self.set_state = self._inner.get_state, self._inner.set_state
-
-    def __iter__(self):
-        return self
-
-    def __next__(self):
-        self._left -= 1
-        if self._left == 0:
-            os.kill(os.getpid(), signal.SIGTERM)
-        return next(self._inner)
-
-
-def test_sigterm_ends_a_run_with_a_checkpoint_from_which_it_continues(
-    whole, tmp_path: Path, capsys
-):
-    before = signal.getsignal(signal.SIGTERM)
-    with pytest.raises(Preempted) as stopped:
-        line_task.train_line(tmp_path, 10, data=StoppingAfter(3), **ONE)
-    assert (stopped.value.step, stopped.value.code) == (3, 0)
-    assert signal.getsignal(signal.SIGTERM) is before
-    assert "the checkpoint of step 3 of 10 is written; the same" in capsys.readouterr().out
-    assert_equal(line_task.train_line(tmp_path, 10, **ONE), whole[1])
-
-
 def test_a_terminated_process_exits_with_0_and_the_same_command_continues(tmp_path: Path):
     command = [
         sys.executable,
@@ -238,23 +140,23 @@ def test_a_terminated_process_exits_with_0_and_the_same_command_continues(tmp_pa
 
 def test_what_a_run_may_continue_with(tmp_path: Path):
     config = RUNS["tiny-stage-1"]
-    open_run_directory(tmp_path, config)
+    begin_run(tmp_path, config)
     loop = dataclasses.replace(config.loop, log_every=7, keep_checkpoints=9, steps_during_save=0)
     changed = dataclasses.replace(config, steps=9, mesh=MeshConfig(fsdp=2), loop=loop)
-    open_run_directory(tmp_path, changed)
+    begin_run(tmp_path, changed)
     assert '"log_every": 7' in (tmp_path / "config.json").read_text()
     other = dataclasses.replace(config, seed=1, init_from="runs/other")
     with pytest.raises(ValueError, match="  init_from: '' there, .*\n  seed: 0 there, 1 now$"):
-        open_run_directory(tmp_path, other)
+        begin_run(tmp_path, other)
 
 
 def test_a_checkpoint_of_another_configuration_is_refused_also_without_its_file(tmp_path: Path):
     config = RUNS["tiny-stage-1"]
     line_task.train_line(tmp_path, 5, about={"config": to_dict(config)}, **ONE)
-    open_run_directory(tmp_path, config)
+    begin_run(tmp_path, config)
     (tmp_path / "config.json").unlink()
     with pytest.raises(ValueError, match="  seed: 0 there, 1 now"):
-        open_run_directory(tmp_path, dataclasses.replace(config, seed=1))
+        begin_run(tmp_path, dataclasses.replace(config, seed=1))
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,12 @@
 
 import dataclasses
 import errno
+import gc
+import logging
+import re
+import resource
+import signal
+import sys
 import threading
 import types
 from pathlib import Path
@@ -14,6 +20,7 @@ from orbax.checkpoint import multihost
 from tests.support import line_task
 from videogen_jax.training.checkpoints import checkpoints as checkpoint
 from videogen_jax.training.checkpoints.files import find_checkpoint
+from videogen_jax.training.checkpoints.quiet import without_save_errors
 from videogen_jax.training.checkpoints.save_barriers import SaveBarriers
 
 ONE: Any = {"devices": jax.devices()[:1]}
@@ -35,6 +42,46 @@ def test_a_full_disk_is_reported_and_the_run_continues(tmp_path: Path, capsys, m
     assert int(line_task.train_line(tmp_path, 10, **ONE).step) == 10
     assert "checkpoint of step 5 could not be written (1 failed so far" in capsys.readouterr().err
     assert steps_in(tmp_path) == ["10"]
+
+
+@pytest.fixture
+def no_large_files():
+    """Lets the operating system refuse files above 64 KiB, as if the disk were full."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2**16, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    signal.signal(signal.SIGXFSZ, handler)
+
+
+def test_a_failed_save_is_reported_in_one_line(tmp_path: Path, capfd, caplog, no_large_files):
+    """Orbax itself prints a traceback in each of its threads and for each unfinished write."""
+    absl, hook = logging.getLogger("absl"), sys.unraisablehook
+    filters = list(absl.filters)
+    with pytest.raises(ValueError, match="last checkpoint could not be written: File too large$"):
+        line_task.train_line(tmp_path, 10, width=2**14, **ONE)
+    gc.collect()
+    lines = [line for line in re.split("[\r\n]+", capfd.readouterr().err) if line.strip()]
+    assert [line for line in lines if "%|" not in line] == [
+        f"checkpoint of step {step} could not be written ({failed} failed so far; none before it): "
+        "File too large"
+        for step, failed in ((5, 1), (10, 2))
+    ]
+    assert [record for record in caplog.records if record.name in ("absl", "asyncio")] == []
+    assert absl.filters == filters and sys.unraisablehook is hook
+    assert steps_in(tmp_path) == []
+
+
+def test_only_reports_of_failed_saves_are_dropped(monkeypatch, caplog):
+    shown: list[object] = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda report: shown.append(report.exc_value))
+    closed, mine = RuntimeError("Event loop is closed"), RuntimeError("mine")
+    with without_save_errors():
+        logging.getLogger("absl").error("of another package")
+        for error in (closed, mine):
+            sys.unraisablehook(types.SimpleNamespace(exc_value=error, object=None))
+    assert "of another package" in caplog.text and shown == [mine]
 
 
 @pytest.mark.parametrize(("allowed", "waits"), [(0, True), (1, True), (2, False), (None, False)])

@@ -8,11 +8,11 @@ import pytest
 import tyro
 
 from tests.support.numbered_clips import numbered_record, write_dataset
+from tests.support.run_directories import begin_run
 from videogen_jax.configs import RUNS
 from videogen_jax.data.config import DataConfig
 from videogen_jax.data.loader import Mixture, make_loader
 from videogen_jax.training.runs.config import RunConfig
-from videogen_jax.training.runs.directory import open_run_directory
 from videogen_jax.training.runs.examples import first_examples, make_source
 from videogen_jax.weights import config_file
 
@@ -122,7 +122,7 @@ def test_the_command_line_and_the_file_know_mixtures(tmp_path: Path):
 
 
 def test_a_run_may_continue_with_another_limit_of_damage(tmp_path: Path):
-    open_run_directory(tmp_path, _config("tiny-stage-1", max_damaged=0.01))
-    open_run_directory(tmp_path, _config("tiny-stage-1", max_damaged=0.5))
+    begin_run(tmp_path, _config("tiny-stage-1", max_damaged=0.01))
+    begin_run(tmp_path, _config("tiny-stage-1", max_damaged=0.5))
     with pytest.raises(ValueError, match="data/fps"):
-        open_run_directory(tmp_path, _config("tiny-stage-1", fps=8.0))
+        begin_run(tmp_path, _config("tiny-stage-1", fps=8.0))

@@ -16,10 +16,10 @@ import pytest
 
 from tests.support.micro_model import MICRO
 from tests.support.numbered_clips import numbered_record, write_dataset
+from tests.support.run_directories import begin_run
 from videogen_jax.configs import RUNS
 from videogen_jax.sharding import MeshConfig
 from videogen_jax.training.runs.config import RunConfig
-from videogen_jax.training.runs.directory import open_run_directory
 from videogen_jax.training.runs.export import copy_tokenizer, export_run
 from videogen_jax.training.runs.train import train_run
 from videogen_jax.training.tasks.autoencoder import AutoencoderTaskConfig
@@ -122,10 +122,8 @@ def test_a_run_directory_of_another_configuration_is_refused(chain: Path):
 
 def test_a_run_may_continue_with_other_steps_and_another_mesh(tmp_path: Path):
     begun = _config("stage-1")
-    open_run_directory(tmp_path, begun)
-    open_run_directory(
-        tmp_path, dataclasses.replace(begun, steps=9, mesh=MeshConfig(data=1, fsdp=4))
-    )
+    begin_run(tmp_path, begun)
+    begin_run(tmp_path, dataclasses.replace(begun, steps=9, mesh=MeshConfig(data=1, fsdp=4)))
 
 
 @pytest.mark.parametrize(

@@ -17,17 +17,21 @@ def main(
     ema: bool = True,
     step: int | None = None,
     dtype: DType | None = None,
+    source: Path | None = None,
 ) -> None:
     """Writes the parameters of a checkpoint as components of a model directory.
 
+    A new directory also receives the tokenizer and the other components of the model.
+
     Args:
         run_dir: the run directory of a training script.
-        model_dir: the model directory that the run was started with.
+        model_dir: the model directory that the run was started with, or a new directory.
         ema: export the averaged parameters; --no-ema exports those of the step itself.
         step: step of the checkpoint; by default the newest intact one.
         dtype: type of the weights on disk; by default float32.
+        source: model directory that a new one is copied from; by default the run's own.
     """
-    for name in export_run(run_dir, model_dir, dtype, ema=ema, step=step):
+    for name in export_run(run_dir, model_dir, dtype, ema=ema, step=step, source=source):
         print(f"{model_dir / name}.safetensors")
 
 

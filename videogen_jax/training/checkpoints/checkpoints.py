@@ -6,7 +6,11 @@ to `<step>`, so a folder with this name is complete. The state is restored in th
 shardings, on any devices.
 """
 
+import contextlib
+import errno
+import gc
 import math
+import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,14 +21,16 @@ import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers
 
 from videogen_jax.data.loader import Batches
-from videogen_jax.errors import UserError
+from videogen_jax.errors import UserError, first_line
 from videogen_jax.training.checkpoints.files import agree_on_newest, warn
 from videogen_jax.training.checkpoints.manifest import write_manifest
+from videogen_jax.training.checkpoints.quiet import without_save_errors
 from videogen_jax.training.checkpoints.save_barriers import SaveBarriers
 from videogen_jax.training.processes.distributed import is_main
 from videogen_jax.training.processes.peers import is_lost_peer
 from videogen_jax.training.step import TrainState
 
+_REASONS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EIO)
 _WRITE_ERRORS = (OSError, ValueError, RuntimeError)  # Orbax raises any of them for a full disk
 
 
@@ -58,7 +64,8 @@ class Checkpoints:
         self._best_metric, self._about = best_metric, dict(about or {})
         self._newest = agree_on_newest(self._directory)
         self._writing: int | None = None
-        self._error: Exception | None = None  # of the last save, if it failed
+        self._error: str | None = None  # of the last save, if it failed
+        self._quiet = contextlib.ExitStack()
         self.failures = 0
         self._barriers = SaveBarriers() if jax.process_count() > 1 else None
         best = checkpoint_managers.BestN(
@@ -76,15 +83,20 @@ class Checkpoints:
         self._manager = ocp.CheckpointManager(self._directory, options=options)
 
     def __enter__(self) -> "Checkpoints":
+        self._quiet.enter_context(without_save_errors())
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, _: object
     ) -> None:
-        if self._cannot_finish() or is_lost_peer(error):
-            return
-        self._wait()
-        self._manager.close()
+        with self._quiet:
+            if self._cannot_finish() or is_lost_peer(error):
+                return
+            self._wait()
+            self._manager.close()
+            if self.failures:  # delete what they have left behind, which reports that quietly
+                del self._manager
+                gc.collect()
         if kind is None:
             self._raise_last_error()
 
@@ -181,14 +193,14 @@ class Checkpoints:
         self._writing = None
 
     def _report(self, error: Exception) -> None:
-        step, self._writing, self._error = self._writing, None, error
+        step, self._writing, self._error = self._writing, None, _reason(error)
         last = (
             "none before it" if self._newest is None else f"the last one is of step {self._newest}"
         )
         if jax.process_count() > 1:  # the others wait for this process's part
             raise UserError(
                 f"checkpoint of step {step} could not be written here ({last}; the same command "
-                f"line continues): {_first_line(error)}"
+                f"line continues): {self._error}"
             ) from error
         self.failures += 1
         if is_main():
@@ -198,20 +210,21 @@ class Checkpoints:
         self._manager.reload()
         warn(
             f"checkpoint of step {step} could not be written ({self.failures} failed so far; "
-            f"{last}): {_first_line(error)}"
+            f"{last}): {self._error}"
         )
 
     def _raise_last_error(self) -> None:
         if self._error is not None:
             raise UserError(
-                f"{self._directory}: the last checkpoint could not be written: "
-                f"{_first_line(self._error)}"
-            ) from self._error
+                f"{self._directory}: the last checkpoint could not be written: {self._error}"
+            )
+
+
+def _reason(error: Exception) -> str:
+    """Returns the system's reason in place of the long message that has it, if there is one."""
+    found = [reason for number in _REASONS if (reason := os.strerror(number)) in str(error)]
+    return found[0] if found else first_line(error)
 
 
 def _value(metrics: Mapping[str, float]) -> float:
     return metrics["value"]
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -11,7 +11,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 from jax.experimental import multihost_utils
 
-from videogen_jax.errors import MissingFile, UserError
+from videogen_jax.errors import MissingFile, UserError, user_message
 from videogen_jax.training.checkpoints.manifest import find_damage
 from videogen_jax.training.processes.distributed import is_main
 from videogen_jax.weights.model_dir import check_against
@@ -19,6 +19,7 @@ from videogen_jax.weights.model_dir import check_against
 _log = logging.getLogger(__name__)
 
 FOLDER = "checkpoints"  # in a run directory
+MODEL_DIRECTORY = "model_directory"  # in a checkpoint's `meta`: the one that the run trains with
 _NOTHING, _NOT_INTACT = -1, -2  # sent to all processes in place of a step
 
 
@@ -86,20 +87,26 @@ def read_about(checkpoint: Path) -> dict[str, Any]:
 
 
 def agree_on_newest(directory: Path) -> int | None:
-    """Returns the newest intact step that process 0 finds; process 0 renames damaged ones."""
+    """Returns the newest intact step that process 0 finds; process 0 renames damaged ones.
+
+    Raises:
+        UserError: no checkpoint is intact, or the directory cannot be read or written.
+    """
     number, error = _NOTHING, None
     if is_main():
-        directory.mkdir(parents=True, exist_ok=True)
         try:
+            directory.mkdir(parents=True, exist_ok=True)
             step, damaged = _newest_intact(directory)
-            number = _NOTHING if step is None else step
             for newer, damage in damaged.items():
                 _set_aside(directory / str(newer), damage, step)
-        except ValueError as exception:
+            number = _NOTHING if step is None else step
+        except Exception as exception:  # raised below: first the other processes must learn of it
             number, error = _NOT_INTACT, exception
     if jax.process_count() > 1:
         number = int(multihost_utils.broadcast_one_to_all(np.int32(number)))
     if number == _NOT_INTACT:
+        if isinstance(error, OSError):
+            raise UserError(f"{directory} cannot be used: {user_message(error)}") from error
         raise error or UserError(f"{directory}: process 0 found no intact checkpoint")
     return None if number == _NOTHING else number
 

@@ -21,8 +21,16 @@ def write_manifest(directory: Path) -> None:
 def find_damage(directory: Path) -> str | None:
     """Reads all files of `directory` and returns what is wrong with the first damaged one, or None.
 
-    The files must be exactly those that the manifest lists, with the same contents.
+    The files must be exactly those that the manifest lists, with the same contents. A file that
+    cannot be read is damaged.
     """
+    try:
+        return _find_damage(directory)
+    except OSError as error:
+        return f"{error.filename or directory} cannot be read: {error.strerror or error}"
+
+
+def _find_damage(directory: Path) -> str | None:
     path = directory / NAME
     if not path.is_file():
         return f"{path} is missing: the checkpoint is incomplete"
@@ -66,8 +74,11 @@ def _describe(directory: Path) -> dict[str, dict[str, Any]]:
 
 
 def _entry(path: Path) -> dict[str, Any]:
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    try:
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:  # of a read, which does not name the file
+        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
     return {"bytes": path.stat().st_size, "sha256": digest}
 
 

@@ -1,1 +1,1 @@
-"""Runs on several processes: connecting them, losing one, and stopping at a SIGTERM."""
+"""Runs on several processes: connecting them, losing one, and stopping at a signal."""

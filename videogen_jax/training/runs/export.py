@@ -6,12 +6,20 @@ from typing import Any, Literal
 
 import jax
 
+from videogen_jax.atomic import replacing
 from videogen_jax.config import ModelConfig
-from videogen_jax.errors import UserError
+from videogen_jax.errors import MissingFile, UserError
+from videogen_jax.pipeline.model_files import is_shipped
 from videogen_jax.tokenizer import load_tokenizer
-from videogen_jax.training.checkpoints.files import find_checkpoint, read_weights
+from videogen_jax.training.checkpoints.files import (
+    MODEL_DIRECTORY,
+    find_checkpoint,
+    read_about,
+    read_weights,
+)
 from videogen_jax.training.runs.build import build_task
 from videogen_jax.training.runs.config import RunConfig
+from videogen_jax.training.task import Params
 from videogen_jax.weights import config_file, model_dir
 
 
@@ -22,43 +30,120 @@ def export_run(
     *,
     ema: bool = True,
     step: int | None = None,
+    source: Path | None = None,
 ) -> list[str]:
     """Writes the parameters of a run's checkpoint into a model directory.
 
+    A new directory becomes a copy of `source` with these parameters. To an existing one, the
+    tokenizer and the frozen components of the run are added if it lacks them.
+
     Args:
         run_dir: a run directory of `train_run`.
-        model_directory: the one the run was started with; the components and `config.json` are
-            written there.
-        dtype: dtype of the files; None is float32.
+        model_directory: a new directory, or a directory of the run's model.
+        dtype: dtype of the exported components' files; None is float32.
         ema: write the averaged parameters; if False, those of the last step.
         step: step of the checkpoint, by default the newest intact one.
+        source: the model directory to copy from; by default the one that the run trained with.
 
     Returns:
-        The names of the components written.
+        The names of the exported components.
 
     Raises:
-        UserError: the model directory has another model, or the checkpoint is damaged.
-        MissingFile: there is no run, or it has no checkpoint.
+        UserError: the model directory is that of a shipped model, has another model, or is another
+            folder that is not empty; or the checkpoint is damaged.
+        MissingFile: there is no run, it has no checkpoint, or the tokenizer or a component is
+            missing in both directories.
     """
     config = config_file.load_config(run_dir / "config.json", RunConfig)
+    _check_target(model_directory, config.model)
     checkpoint = find_checkpoint(run_dir, step)
-    _write_model_config(model_directory, config.model)
-    task = build_task(config, model_directory, load_tokenizer(model_directory / "tokenizer"))
+    missing = _missing(model_directory, config)
+    if source is None and missing:
+        source = _recorded_source(checkpoint, model_directory, missing)
+    base = source if source is not None and missing else model_directory
+    _check_model(base, config.model)
+    task = build_task(config, base, load_tokenizer(base / "tokenizer"))
     abstract = jax.eval_shape(task.init, jax.random.key(0))
     which: Literal["params", "ema"] = "ema" if ema else "params"
-    params = read_weights(checkpoint, which, abstract)
-    components = task.components(params)
-    for name, component in components.items():
-        model_dir.save_component(model_directory, name, component, dtype)
+    components = task.components(read_weights(checkpoint, which, abstract))
+    wanted = missing if _contents(model_directory) else model_dir.list_components(base)
+    copied = [name for name in wanted if name != "tokenizer" and name not in components]
+    if not model_directory.exists() or not any(model_directory.iterdir()):
+        with replacing(model_directory) as temporary:
+            _write(temporary, config.model, components, dtype, base, copied)
+    else:
+        _write(model_directory, config.model, components, dtype, base, copied)
     return list(components)
 
 
-def _write_model_config(directory: Path, model: ModelConfig) -> None:
+def _check_target(directory: Path, model: ModelConfig) -> None:
+    """Raises UserError if nothing may be exported to a directory."""
+    if is_shipped(directory):
+        raise UserError(
+            f"{directory} is the model that ships with this package; expected another directory, "
+            "such as a new one"
+        )
+    if directory.exists() and not directory.is_dir():
+        raise UserError(f"{directory} is a file, expected a model directory or a new directory")
+    _check_model(directory, model)
+    if directory.exists() and any(directory.iterdir()) and not _contents(directory):
+        if not (directory / "config.json").exists():
+            raise UserError(
+                f"{directory} is not a model directory: it has no config.json, tokenizer/ or "
+                "component; expected one, or the name of a new directory"
+            )
+
+
+def _check_model(directory: Path, model: ModelConfig) -> None:
     path = directory / "config.json"
-    if not path.exists():
-        config_file.save_config(path, model)
-    elif config_file.load_config(path, ModelConfig) != model:
+    if path.exists() and config_file.load_config(path, ModelConfig) != model:
         raise UserError(f"{path}: the model there is not the one of this run ({model.name!r})")
+
+
+def _contents(directory: Path) -> list[str]:
+    """Returns the names of a directory's components, and "tokenizer" if it has one."""
+    if not directory.exists():
+        return []
+    tokenizer = ["tokenizer"] if (directory / "tokenizer").is_dir() else []
+    return tokenizer + model_dir.list_components(directory)
+
+
+def _missing(directory: Path, config: RunConfig) -> list[str]:
+    """Returns which of the tokenizer and the run's frozen components a directory lacks."""
+    present = _contents(directory)
+    needed = ("tokenizer", *config.task.frozen_components())
+    return [name for name in needed if name not in present]
+
+
+def _recorded_source(checkpoint: Path, directory: Path, missing: list[str]) -> Path:
+    """Returns the model directory that a run trained with, from which to copy what is missing."""
+    recorded = read_about(checkpoint).get(MODEL_DIRECTORY)
+    if recorded is None or not Path(recorded).is_dir():
+        where = "is not recorded in its checkpoint" if recorded is None else f"{recorded} is gone"
+        raise MissingFile(
+            f"{directory} has no {', '.join(missing)}, and the model directory that the run "
+            f"trained with {where}: name a directory that has them with --source"
+        )
+    return Path(recorded)
+
+
+def _write(
+    directory: Path,
+    model: ModelConfig,
+    components: dict[str, Params],
+    dtype: Any,
+    base: Path,
+    copied: list[str],
+) -> None:
+    if not (directory / "tokenizer").is_dir():
+        copy_tokenizer(base / "tokenizer", directory)
+    for name in copied:
+        component = model_dir.load_component(base, name, None)
+        model_dir.save_component(directory, name, component)
+    for name, component in components.items():
+        model_dir.save_component(directory, name, component, dtype)
+    if not (directory / "config.json").exists():
+        config_file.save_config(directory / "config.json", model)
 
 
 def copy_tokenizer(source: Path, model_directory: Path) -> None:

@@ -105,7 +105,7 @@ def _train_part(name: str, directory: Path, model: Path) -> None:
     if exported.exists():
         return
     config = _with_cache(RUNS[name], directory, model)
-    train_run(config, directory / name, model)
+    train_run(config, directory / name, model, model_from="dir")
     components = export_run(directory / name, model)
     exported.write_text("\n".join(components) + "\n")
 

@@ -5,9 +5,10 @@ result there. In this way, the parts of a model train one after the other.
 """
 
 import dataclasses
-from collections.abc import Sequence
+import logging
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 from jax.sharding import Mesh
 
@@ -16,17 +17,27 @@ from videogen_jax.config import ModelConfig
 from videogen_jax.configs import MODELS
 from videogen_jax.data.loader import make_loader
 from videogen_jax.errors import UserError
+from videogen_jax.training.checkpoints.files import MODEL_DIRECTORY
 from videogen_jax.training.latents.opening import open_cache
 from videogen_jax.training.loop import train
 from videogen_jax.training.optim import learning_rate, make_optimizer
+from videogen_jax.training.processes.distributed import is_main
 from videogen_jax.training.runs.build import build_task
 from videogen_jax.training.runs.config import RunConfig
-from videogen_jax.training.runs.directory import differing_fields, open_run_directory
+from videogen_jax.training.runs.directory import (
+    begun_configuration,
+    differing_fields,
+    open_run_directory,
+)
 from videogen_jax.training.runs.examples import make_source
 from videogen_jax.training.runs.vocabulary import tokenizer_of
 from videogen_jax.training.step import StepOptions, TrainState
 from videogen_jax.training.telemetry.code_version import code_version
 from videogen_jax.weights import config_file
+
+_log = logging.getLogger(__name__)
+
+ModelFrom: TypeAlias = Literal["preset", "dir"]
 
 
 def train_run(
@@ -35,6 +46,8 @@ def train_run(
     model_directory: Path,
     devices: Sequence[Any] | None = None,
     profile: tuple[int, int] | None = None,
+    *,
+    model_from: ModelFrom = "preset",
 ) -> TrainState:
     """Trains `config` in `run_dir`, from its newest checkpoint if there is one.
 
@@ -46,15 +59,39 @@ def train_run(
             components; see `with_model_of`.
         devices: devices to train on, by default all.
         profile: the first and last step to trace into `profile/`, counted from 1.
+        model_from: "dir" trains the model of `model_directory`, whatever its name is.
 
     Raises:
-        UserError: `run_dir` belongs to another configuration (`directory.MAY_CHANGE` lists what may
-            change) or none of its checkpoints is intact, the model of `config` is neither a preset
-            nor that of `model_directory`, the latent cache does not match the run, or the mesh does
-            not divide devices, batch, frames or parameters.
+        UserError: another process trains in `run_dir`, or it belongs to another configuration
+            (`directory.MAY_CHANGE` lists what may change), or none of its checkpoints is intact.
+            `model_directory` has another model (see `with_model_of`), the latent cache does not
+            match the run, or the mesh does not divide devices, batch, frames or parameters. Unless
+            the first step succeeds, `run_dir` belongs to no configuration.
         MissingFile: the model directory lacks a component or a tokenizer that the task needs.
     """
-    config = with_model_of(config, model_directory)
+    begun_with = begun_configuration(run_dir)
+    agreed = model_from == "dir" or begun_with is not None
+    config = with_model_of(config, model_directory, agreed=agreed)
+    if is_main():
+        _log.info(
+            "%s trains %s of the model %r (%s)",
+            run_dir,
+            config.task.component(),
+            config.model.name,
+            model_directory,
+        )
+    with open_run_directory(run_dir, config) as begun:
+        return _train(config, run_dir, model_directory, devices, profile, begun)
+
+
+def _train(
+    config: RunConfig,
+    run_dir: Path,
+    model_directory: Path,
+    devices: Sequence[Any] | None,
+    profile: tuple[int, int] | None,
+    begun: Callable[[], None],
+) -> TrainState:
     tokenizer = tokenizer_of(config.model, model_directory)
     cache = open_cache(config, model_directory)
     task = build_task(config, model_directory, tokenizer, cache)
@@ -62,7 +99,6 @@ def train_run(
     check_frames(config, mesh)
     positions = sharding.batch_positions(mesh, config.batch_size)
     check_micro_batch(config, mesh)
-    open_run_directory(run_dir, config)
     data = make_loader(
         make_source(config, "train") if cache is None else cache,
         config.batch_size,
@@ -86,7 +122,12 @@ def train_run(
         options=step_options(config),
         profile=profile,
         init_from=Path(config.init_from) if config.init_from else None,
-        about={"config": config_file.to_dict(config), "code": code_version()},
+        about={
+            "config": config_file.to_dict(config),
+            "code": code_version(),
+            MODEL_DIRECTORY: str(model_directory.absolute()),
+        },
+        begun=begun,
     )
 
 
@@ -120,14 +161,20 @@ def check_frames(config: RunConfig, mesh: Mesh) -> None:
     sharding.check_frames(mesh, config.task.split_frames(config.data.num_frames))
 
 
-def with_model_of(config: RunConfig, model_directory: Path) -> RunConfig:
+def with_model_of(config: RunConfig, model_directory: Path, *, agreed: bool = False) -> RunConfig:
     """Returns the run with the model of `model_directory`, if that has a configuration.
 
     So a preset's task and settings can also train a converted model, such as Stable Diffusion 2.
 
+    Args:
+        config: the run.
+        model_directory: a model directory, or a folder without a configuration.
+        agreed: the user wants the directory's model, also if its name is another one.
+
     Raises:
         UserError: `config.model` is not a preset, and the directory has another model; the message
-            lists the fields that differ.
+            lists the fields that differ. Or the name of the directory's model is another one and
+            the user has not agreed.
     """
     path = model_directory / "config.json"
     if not path.exists():
@@ -137,4 +184,10 @@ def with_model_of(config: RunConfig, model_directory: Path) -> RunConfig:
         differing = differing_fields(there=model, now=config.model)
         message = f"{path}: the model there is not that of this run; differing fields:"
         raise UserError("\n".join([message, *differing.values()]))
+    if model.name != config.model.name and not agreed:
+        raise UserError(
+            f"{path}: the model there is {model.name!r}, that of the preset is "
+            f"{config.model.name!r}; to train {model.name!r} with the preset's other settings, add "
+            "--model-from dir, otherwise give another --model-dir"
+        )
     return dataclasses.replace(config, model=model)

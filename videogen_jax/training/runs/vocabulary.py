@@ -6,10 +6,11 @@ from pathlib import Path
 
 from videogen_jax.atomic import replacing
 from videogen_jax.config import ModelConfig
-from videogen_jax.errors import MissingFile, UserError
+from videogen_jax.errors import MissingFile
 from videogen_jax.pipeline.model_files import find_model
-from videogen_jax.tokenizer import Tokenizer, check_vocabulary, load_tokenizer
+from videogen_jax.tokenizer import Tokenizer, load_tokenizer
 from videogen_jax.training.processes.distributed import is_main
+from videogen_jax.vocabulary import END_TOKEN, read_vocab
 
 _log = logging.getLogger(__name__)
 
@@ -48,9 +49,6 @@ def tokenizer_of(model: ModelConfig, directory: Path) -> Tokenizer:
 
 
 def _fits(tokenizer: Path, model: ModelConfig) -> bool:
-    text_encoder = model.text_encoder
-    try:
-        check_vocabulary(tokenizer, text_encoder.vocab_size, text_encoder.eos_token_id)
-    except UserError:
-        return False
-    return True
+    text_encoder, vocab = model.text_encoder, read_vocab(tokenizer)
+    expected = text_encoder.vocab_size, text_encoder.eos_token_id
+    return (len(vocab), vocab[END_TOKEN]) == expected

@@ -39,6 +39,7 @@ class RunLog:
         self._max_skipped = max_skipped
         self._pending: tuple[int, Scalars] | None = None
         self._newest: tuple[int, Scalars] | None = None
+        self._written = first  # the step of the last line
         self._skipped = 0
         self._recent: dict[str, list[float]] = {}  # since the last call of means()
         self._cost: StepCost | None = None
@@ -60,15 +61,21 @@ class RunLog:
         if done % every == 0:
             self._pending = done, metrics
 
-    def flush(self) -> None:
+    def flush(self, *, newest: bool = False) -> None:
         """Writes pending metrics and checks the newest step, waiting for its result.
+
+        With `newest`, it also writes the newest step's metrics, which end a run.
 
         Raises:
             Diverged: too many steps in a row were skipped.
         """
         self._write()
-        if self._newest is not None:
-            self._check(*self._newest)
+        if self._newest is None:
+            return
+        self._check(*self._newest)
+        if newest and self._newest[0] > self._written:
+            self._pending = self._newest
+            self._write()
 
     def means(self) -> dict[str, float]:
         """Returns the mean of each metric over the rows written since the last call."""
@@ -107,6 +114,7 @@ class RunLog:
         values |= rates | peak_memory() | {"goodput": shares.pop("steps")}
         values |= {f"time_{what}": share for what, share in shares.items()}
         self._writer.scalars(step, values)
+        self._written = step
         for name, value in values.items():
             self._recent.setdefault(name, []).append(value)
         shown = {"loss": f"{values.get('loss', math.nan):.4f}", "steps/s": f"{speed:.3g}"}
