@@ -118,6 +118,8 @@ def test_shipped_files_are_what_the_script_builds(tmp_path):
     build_shapes_tokenizer(tmp_path)
     for path in SHAPES_TOKENIZER.iterdir():
         assert (tmp_path / path.name).read_bytes() == path.read_bytes()
+    with pytest.raises(ValueError, match="exists already; give the name of a new directory"):
+        build_shapes_tokenizer(tmp_path)
 
 
 def test_folder_as_transformers_5_saves_it(tokenizer, tmp_path):

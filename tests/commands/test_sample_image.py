@@ -27,6 +27,7 @@ def caches(monkeypatch) -> list[Path]:
     directories: list[Path] = []
     models = {"micro": micro_model.model()}
     monkeypatch.setattr(VideoGen, "load", lambda name, *, dtype: models[name])
+    monkeypatch.setattr(sample_image, "read_model_config", micro_model.read_config)
     monkeypatch.setattr(sample_image, "enable_compilation_cache", directories.append)
     return directories
 

@@ -38,13 +38,27 @@ def load_model(model: str | Path) -> Model:
         UserError: a file is damaged, has an unknown field, or does not fit the configuration;
             names it.
     """
+    directory, config = read_model_config(model)
+    tokenizer = load_tokenizer(directory / "tokenizer")
+    return Model(directory, config, tokenizer, load_components(directory, config))
+
+
+def read_model_config(model: str | Path) -> tuple[Path, ModelConfig]:
+    """Returns the directory of a model and its configuration, without reading its weights.
+
+    Args:
+        model: name of a shipped model, or a model directory.
+
+    Raises:
+        MissingFile: there is no such model (lists the shipped ones), or its configuration is
+            missing.
+        UserError: the configuration is damaged or has an unknown field; names it.
+    """
     # Imported here because `import videogen_jax` must not need safetensors.
     from videogen_jax.weights.config_file import load_config
 
     directory = find_model(model)
-    config = load_config(directory / "config.json", ModelConfig)
-    tokenizer = load_tokenizer(directory / "tokenizer")
-    return Model(directory, config, tokenizer, load_components(directory, config))
+    return directory, load_config(directory / "config.json", ModelConfig)
 
 
 def save_model(

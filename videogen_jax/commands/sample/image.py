@@ -9,8 +9,10 @@ from videogen_jax import VideoGen
 from videogen_jax.cli import COMPILATION_CACHE, enable_compilation_cache
 from videogen_jax.commands.sampling_flags import Prompts, call_sampling
 from videogen_jax.errors import UserError
-from videogen_jax.media.output import check_output
+from videogen_jax.media.output import check_output, save_or_keep
 from videogen_jax.media.pictures import check_picture_format, picture_grid, save_picture
+from videogen_jax.pipeline.model_files import read_model_config
+from videogen_jax.pipeline.requests.image import make_image_request
 from videogen_jax.pipeline.requests.options import ImageOptions
 from videogen_jax.weights.model_dir import DType
 
@@ -42,6 +44,7 @@ def main(
     """
     if images_per_prompt < 1:
         raise UserError(f"images_per_prompt is {images_per_prompt}, expected at least 1")
+    make_image_request(read_model_config(model)[1], prompts, sampling)
     check_picture_format(out)  # before minutes of sampling
     check_output(out)
     enable_compilation_cache(cache_dir)
@@ -51,7 +54,8 @@ def main(
         options=sampling,
         progress=True,
     )
-    save_picture(out, picture_grid(pictures, images_per_prompt if images_per_prompt > 1 else None))
+    grid = picture_grid(pictures, images_per_prompt if images_per_prompt > 1 else None)
+    save_or_keep(out, lambda path: save_picture(path, grid), other_suffix=".png")
     count, height, width, _ = pictures.shape
     print(f"{out}: {count} image{'s' * (count > 1)} of {width}x{height}, seed {sampling.seed}")
 
