@@ -2,6 +2,7 @@
 
 import dataclasses
 import shutil
+import signal
 from pathlib import Path
 
 import jax
@@ -14,7 +15,7 @@ from tests.support import micro_model
 from tests.support.micro_model import MICRO
 from videogen_jax import Video, VideoGen, VideoOptions
 from videogen_jax.diffusion.samplers import SamplerConfig
-from videogen_jax.pipeline import noise
+from videogen_jax.pipeline import interrupts, noise
 from videogen_jax.pipeline.denoise import Denoiser
 from videogen_jax.weights.config_file import save_config
 from videogen_jax.weights.model_dir import save_component
@@ -280,3 +281,20 @@ def test_networks_compute_in_the_requested_dtype():
 
     states, latents = jax.eval_shape(sample)
     assert (states.dtype, latents.dtype) == (jnp.bfloat16, jnp.float32)
+
+
+@pytest.mark.parametrize("part", ["video", "images"])
+def test_an_interrupt_ends_a_call_after_the_current_step(model, monkeypatch, part):
+    steps = []
+    real = interrupts.check
+
+    def check() -> None:
+        steps.append(None)
+        if len(steps) == 2:
+            signal.raise_signal(signal.SIGINT)
+        real()
+
+    monkeypatch.setattr(interrupts, "check", check)
+    with pytest.raises(KeyboardInterrupt):
+        (model if part == "video" else model.images)(PROMPT)
+    assert len(steps) == 2

@@ -17,6 +17,7 @@ from videogen_jax.models.components import IMAGE_COMPONENTS, require_components
 from videogen_jax.pipeline import noise
 from videogen_jax.pipeline.cascade import Cascade, PromptStates
 from videogen_jax.pipeline.denoise import Params
+from videogen_jax.pipeline.interrupts import interruptible
 from videogen_jax.pipeline.progress import bar
 from videogen_jax.pipeline.requests.image import make_image_request
 from videogen_jax.pipeline.requests.options import ImageOptions, shows_options
@@ -103,6 +104,7 @@ class TextToImage:
         chosen = request.options
         encoded = self.encode(request.prompts, chosen.negative_prompt, chosen.seed)
         with (
+            interruptible(),
             layout.activate(self._mesh),
             bar(progress, "text to image", request.steps, "step") as tick,
         ):

@@ -25,6 +25,7 @@ from videogen_jax.pipeline import noise
 from videogen_jax.pipeline.cascade import Cascade, PromptStates
 from videogen_jax.pipeline.decode import FrameDecoder
 from videogen_jax.pipeline.denoise import Params
+from videogen_jax.pipeline.interrupts import interruptible
 from videogen_jax.pipeline.model_files import load_model, save_model
 from videogen_jax.pipeline.progress import bar
 from videogen_jax.pipeline.requests.options import VideoOptions, shows_options
@@ -183,6 +184,8 @@ class VideoGen:
     ) -> Video | list[Video]:
         """Makes a video of a prompt, or a list of videos of a list of prompts.
 
+        Ctrl-C ends the call after the current step, a second one at once.
+
         Args:
             prompt: one text, or a list of texts that are sampled together. A video depends on its
                 position in the list (a single text has position 0), not on the other prompts.
@@ -207,7 +210,7 @@ class VideoGen:
             size = self.config.image.resolution
             pictures_BHWC = load_references(reference, len(request.prompts), size)
         sharding.check_frames(self._mesh, request.num_frames)
-        with layout.activate(self._mesh):
+        with interruptible(), layout.activate(self._mesh):
             videos = self._sample(request, pictures_BHWC, progress)
         return videos[0] if isinstance(prompt, str) else videos
 
@@ -221,7 +224,10 @@ class VideoGen:
         if pictures_BHWC is not None:
             reference_BHWC = self._put({"reference": pictures_BHWC})["reference"]
         elif options.use_reference:
-            reference_BHWC = self._sample_image(request, prompts, keys_B, progress)
+            with bar(progress, "reference image", request.steps[0], "step") as tick:
+                reference_BHWC = self.cascade.sample_image(
+                    self.params, prompts, keys_B, tick=tick, **request.sampling(0)
+                )
         latents_BFHWZ = self._sample_stages(
             request, prompts, reference_BHWC, fps_B, keys_B, progress
         )
@@ -237,14 +243,6 @@ class VideoGen:
 
     def _put(self, batch: dict[str, np.ndarray]) -> dict[str, jax.Array]:
         return sharding.put_batch(self._mesh, batch)
-
-    def _sample_image(
-        self, request: Request, prompts: PromptStates, keys_B: jax.Array, progress: bool
-    ) -> jax.Array:
-        with bar(progress, "reference image", request.steps[0], "step") as tick:
-            return self.cascade.sample_image(
-                self.params, prompts, keys_B, tick=tick, **request.sampling(0)
-            )
 
     def _sample_stages(
         self,
