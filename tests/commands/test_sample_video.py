@@ -1,5 +1,6 @@
 """The command line `python -m sample.video`."""
 
+import os
 import re
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from PIL import Image
 from tests.support import micro_model
 from videogen_jax import Video, VideoGen, VideoOptions
 from videogen_jax.commands.sample import video as sample_video
+from videogen_jax.models.components import IMAGE_COMPONENTS
 
 ARGUMENTS = ["--model", "micro", "--stages", "1", "--steps", "2"]
 
@@ -26,6 +28,7 @@ def caches(monkeypatch) -> list[Path]:
     models = {"micro": micro_model.model()}
     monkeypatch.setattr(VideoGen, "load", lambda name, *, mesh, dtype: models[name])
     monkeypatch.setattr(sample_video, "read_model_config", micro_model.read_config)
+    monkeypatch.setattr(sample_video, "list_components", lambda directory: micro_model.params())
     monkeypatch.setattr(sample_video, "enable_compilation_cache", directories.append)
     return directories
 
@@ -182,6 +185,16 @@ def test_wrong_usage_is_exit_code_2(caches, capfd, arguments):
     assert stopped.value.code == 2
 
 
+@pytest.mark.parametrize("flag", ["--num-inference-steps", "--num_inference_steps=3"])
+def test_a_flag_of_diffusers_is_answered_with_the_right_one(seen, capfd, flag):
+    with pytest.raises(SystemExit) as stopped:
+        call("a ring", flag, "3")
+    assert stopped.value.code == 2
+    assert capfd.readouterr().err.startswith(
+        f"videogen: error: there is no option {flag.partition('=')[0]}, use 'steps'"
+    )
+
+
 def test_the_script_runs_by_itself(tmp_path):
     """With an unknown model, the script starts, fails to load it and lists the models."""
     root = Path(__file__).parents[2]
@@ -253,3 +266,36 @@ def test_a_video_that_cannot_be_written_is_kept_and_the_others_are_written(
     assert "out_1.webp" in printed.out
     names = sorted(path.name for path in (tmp_path / "full").iterdir())
     assert names == ["out_1.png", "out_1.webp"]
+
+
+@pytest.mark.parametrize("form", [("--out", "~/out.webp"), ("--out=~/out.webp",)])
+def test_a_tilde_is_the_home_folder(seen, caches, tmp_path, monkeypatch, form):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    Image.new("RGB", (8, 8)).save(tmp_path / "own.png")
+    call(
+        *("a ring", "--reference=~/own.png", "--cache-dir", "~/cache", "--model", "~/m", *form),
+        *("--negative-prompt", "~/a"),
+    )
+    assert (tmp_path / "out.webp").is_file() and not (tmp_path / "~").exists()
+    assert (seen["reference"], caches) == (tmp_path / "own.png", [tmp_path / "cache"])
+    assert (seen["model"], seen["prompts"]) == (f"{tmp_path}/m", ("a ring",))
+    assert seen["options"].negative_prompt == "~/a"
+
+
+def test_a_prompt_that_is_not_utf_8_is_one_line(seen, tmp_path, capfd):
+    with pytest.raises(SystemExit) as stopped:
+        call(os.fsdecode(b"a caf\xe9"), "--out", tmp_path / "out.mp4")
+    assert stopped.value.code == 1
+    expected = "error: prompt is 'a caf\\udce9', which is not UTF-8 text\n"
+    assert capfd.readouterr().err == expected
+
+
+def test_an_image_model_is_refused_with_what_to_do(seen, monkeypatch, capfd):
+    monkeypatch.setattr(sample_video, "list_components", lambda directory: list(IMAGE_COMPONENTS))
+    with pytest.raises(SystemExit):
+        call("a ring")
+    (line,) = capfd.readouterr().err.splitlines()
+    assert "there is no stage_1.safetensors, which stage 1 needs; it is an image model" in line
+    assert "`videogen image`" in line and "`videogen train cascade`" in line
+    assert "model" not in seen

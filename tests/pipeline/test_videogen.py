@@ -13,10 +13,12 @@ from PIL import Image
 
 from tests.support import micro_model
 from tests.support.micro_model import MICRO
-from videogen_jax import Video, VideoGen, VideoOptions
+from videogen_jax import UserError, Video, VideoGen, VideoOptions
+from videogen_jax.configs import RUNS
 from videogen_jax.diffusion.samplers import SamplerConfig
 from videogen_jax.pipeline import interrupts, noise
 from videogen_jax.pipeline.denoise import Denoiser
+from videogen_jax.pipeline.model_files import read_model_config
 from videogen_jax.weights.config_file import save_config
 from videogen_jax.weights.model_dir import save_component
 
@@ -255,7 +257,7 @@ def test_options_may_come_as_one_object(model, video):
 
 
 def test_an_unknown_option_is_a_type_error(model):
-    with pytest.raises(TypeError, match="no option 'guidanc', expected one of guidance, .*seed"):
+    with pytest.raises(TypeError, match="no option 'guidanc', use 'guidance', expected .*seed"):
         model(PROMPT, guidanc=3.0)
 
 
@@ -298,3 +300,32 @@ def test_an_interrupt_ends_a_call_after_the_current_step(model, monkeypatch, par
     with pytest.raises(KeyboardInterrupt):
         (model if part == "video" else model.images)(PROMPT)
     assert len(steps) == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("run", "is the run directory of a training, .*`videogen export .*run MODEL_DIR`"),
+        ("run/checkpoints/5", "is the run directory of a training, .*export .*run MODEL_DIR`"),
+        ("diffusers", "is a folder of diffusers; `videogen convert stable-diffusion"),
+        ("sd.ckpt", "expected a model directory .*; `videogen convert stable-diffusion"),
+        ("owner/sd", "expected a model directory .*; `videogen convert stable-diffusion"),
+        ("empty", "no configuration file .*empty/config.json"),
+    ],
+)
+def test_what_is_not_a_model_directory_is_answered_with_what_to_do(
+    tmp_path, monkeypatch, name, message
+):
+    monkeypatch.chdir(tmp_path)
+    for folder in ("run/checkpoints/5", "diffusers", "empty"):
+        Path(folder).mkdir(parents=True)
+    save_config("run/config.json", RUNS["tiny-image"])
+    Path("diffusers/model_index.json").write_text("{}")
+    Path("sd.ckpt").touch()
+    with pytest.raises(UserError, match=message):
+        VideoGen.load(name)
+
+
+def test_a_tilde_is_the_home_folder(saved, monkeypatch):
+    monkeypatch.setenv("HOME", str(saved.parent))
+    assert read_model_config(f"~/{saved.name}") == (saved, MICRO)

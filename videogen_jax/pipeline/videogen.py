@@ -28,6 +28,7 @@ from videogen_jax.pipeline.denoise import Params
 from videogen_jax.pipeline.interrupts import interruptible
 from videogen_jax.pipeline.model_files import load_model, save_model
 from videogen_jax.pipeline.progress import bar
+from videogen_jax.pipeline.requests.checks import check_switch
 from videogen_jax.pipeline.requests.options import VideoOptions, shows_options
 from videogen_jax.pipeline.requests.video import Request, make_request
 from videogen_jax.pipeline.temporal_sr import TemporalSR
@@ -201,6 +202,7 @@ class VideoGen:
                 do not divide prompts or frames.
             MissingFile: a reference file or a component that the call needs is missing.
         """
+        check_switch("progress", progress)
         request = make_request(self.config, prompt, options, **overrides)
         require_components(self.params, request.components(reference is None), self._directory)
         pictures_BHWC = None
@@ -218,7 +220,7 @@ class VideoGen:
         self, request: Request, pictures_BHWC: np.ndarray | None, progress: bool
     ) -> list[Video]:
         options = request.options
-        keys_B, prompts = self.images.encode(request.prompts, options.negative_prompt, options.seed)
+        keys_B, prompts = self.images.encode(request)
         fps_B = self._put({"fps": np.full(len(request.prompts), request.fps, np.float32)})["fps"]
         reference_BHWC = None
         if pictures_BHWC is not None:

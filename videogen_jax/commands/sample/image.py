@@ -7,14 +7,16 @@ import tyro
 
 from videogen_jax import VideoGen
 from videogen_jax.cli import COMPILATION_CACHE, enable_compilation_cache
-from videogen_jax.commands.sampling_flags import Prompts, call_sampling
-from videogen_jax.errors import UserError
+from videogen_jax.commands.sampling_flags import CacheDirectory, Prompts, call_sampling
 from videogen_jax.media.output import check_output, save_or_keep
 from videogen_jax.media.pictures import check_picture_format, picture_grid, save_picture
 from videogen_jax.pipeline.model_files import read_model_config
+from videogen_jax.pipeline.requests.checks import check_count
 from videogen_jax.pipeline.requests.image import make_image_request
 from videogen_jax.pipeline.requests.options import ImageOptions
 from videogen_jax.weights.model_dir import DType
+
+_MAX_IMAGES = 1000
 
 
 def main(
@@ -25,7 +27,7 @@ def main(
     images_per_prompt: int = 1,
     sampling: tyro.conf.OmitArgPrefixes[ImageOptions] = ImageOptions(),
     dtype: DType = "float32",
-    cache_dir: Path = COMPILATION_CACHE,
+    cache_dir: CacheDirectory = COMPILATION_CACHE,
 ) -> None:
     """Generates images with the image model of a model directory, and writes them as one picture.
 
@@ -42,8 +44,7 @@ def main(
         dtype: floating-point type of the networks' computation.
         cache_dir: folder of compiled programs, which later runs reuse.
     """
-    if images_per_prompt < 1:
-        raise UserError(f"images_per_prompt is {images_per_prompt}, expected at least 1")
+    check_count("images_per_prompt", images_per_prompt, 1, _MAX_IMAGES)
     make_image_request(read_model_config(model)[1], prompts, sampling)
     check_picture_format(out)  # before minutes of sampling
     check_output(out)

@@ -10,7 +10,12 @@ import tyro
 
 from videogen_jax import Video, VideoGen
 from videogen_jax.cli import COMPILATION_CACHE, enable_compilation_cache
-from videogen_jax.commands.sampling_flags import Prompts, ReferenceFile, call_sampling
+from videogen_jax.commands.sampling_flags import (
+    CacheDirectory,
+    Prompts,
+    ReferenceFile,
+    call_sampling,
+)
 from videogen_jax.errors import UserError
 from videogen_jax.media.output import (
     check_format,
@@ -20,11 +25,12 @@ from videogen_jax.media.output import (
     save_sheet,
     sheet_path,
 )
+from videogen_jax.models.components import require_components
 from videogen_jax.pipeline.model_files import read_model_config
 from videogen_jax.pipeline.requests.options import VideoOptions
 from videogen_jax.pipeline.requests.video import make_request
 from videogen_jax.sharding import MeshConfig, make_mesh
-from videogen_jax.weights.model_dir import DType
+from videogen_jax.weights.model_dir import DType, list_components
 
 
 def main(
@@ -36,7 +42,7 @@ def main(
     sampling: tyro.conf.OmitArgPrefixes[VideoOptions] = VideoOptions(),
     dtype: DType = "float32",
     mesh: tuple[int, int, int] = (1, 1, 1),
-    cache_dir: Path = COMPILATION_CACHE,
+    cache_dir: CacheDirectory = COMPILATION_CACHE,
 ) -> None:
     """Generates a video of each prompt, with a contact sheet of the reference and the frames.
 
@@ -53,7 +59,9 @@ def main(
             of -1 takes the remaining devices.
         cache_dir: folder of compiled programs, which later runs reuse.
     """
-    request = make_request(read_model_config(model)[1], prompts, sampling)
+    directory, config = read_model_config(model)
+    request = make_request(config, prompts, sampling)
+    require_components(list_components(directory), request.components(reference is None), directory)
     inputs = [] if reference is None else [reference]
     paths = _paths(out, len(prompts))
     for path in paths:  # before minutes of sampling
