@@ -20,6 +20,7 @@ from videogen_jax.pipeline import interrupts, noise
 from videogen_jax.pipeline.denoise import Denoiser
 from videogen_jax.pipeline.model_files import read_model_config
 from videogen_jax.weights.config_file import save_config
+from videogen_jax.weights.manifest import read_manifest, record_files, write_manifest
 from videogen_jax.weights.model_dir import save_component
 
 PROMPT = "a red circle"
@@ -43,6 +44,7 @@ def saved(tmp_path_factory) -> Path:
         save_component(directory, name, params)
     save_config(directory / "config.json", MICRO)
     shutil.copytree(micro_model.TOKENIZER_DIR, directory / "tokenizer")
+    record_files(directory)
     return directory
 
 
@@ -153,6 +155,8 @@ def test_a_model_directory_is_loaded(saved):
 )
 def test_a_missing_component_is_named_by_the_calls_that_need_it(copy, component, options, needs):
     (copy / f"{component}.safetensors").unlink()
+    entries = read_manifest(copy)
+    write_manifest(copy, {name: entries[name] for name in entries if name != component})
     model = VideoGen.load(copy)
     with pytest.raises(FileNotFoundError) as caught:
         model(PROMPT, **options)
@@ -187,6 +191,13 @@ def test_a_damaged_file_is_named(copy):
     path = copy / "stage_1.safetensors"
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(ValueError, match=r"stage_1.safetensors is damaged"):
+        VideoGen.load(copy)
+
+
+def test_a_file_that_differs_from_the_manifest_is_named(copy):
+    path = copy / "config.json"
+    path.write_text(path.read_text().replace('"num_steps": 3', '"num_steps": 5'))
+    with pytest.raises(UserError, match="config.json is damaged: its content differs"):
         VideoGen.load(copy)
 
 

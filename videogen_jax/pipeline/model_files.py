@@ -40,7 +40,10 @@ def load_model(model: str | Path) -> Model:
         UserError: a file is damaged, has an unknown field, or does not fit the configuration;
             names it.
     """
+    from videogen_jax.weights.manifest import check_files
+
     directory, config = read_model_config(model)
+    check_files(directory)
     tokenizer = load_tokenizer(directory / "tokenizer")
     return Model(directory, config, tokenizer, load_components(directory, config))
 
@@ -106,6 +109,7 @@ def save_model(
         MissingFile: the tokenizer's folder no longer exists.
     """
     from videogen_jax.weights.config_file import save_config
+    from videogen_jax.weights.manifest import record_files
     from videogen_jax.weights.model_dir import save_component
 
     directory = Path(directory)
@@ -118,6 +122,7 @@ def save_model(
             save_component(temporary, name, jax.device_get(component), dtype)
         shutil.copytree(tokenizer.directory, temporary / "tokenizer")
         save_config(temporary / "config.json", config)
+        record_files(temporary)
 
 
 def find_model(model: str | Path) -> Path:

@@ -13,6 +13,7 @@ from videogen_jax.training.checkpoints.files import find_checkpoint, read_weight
 from videogen_jax.training.runs.build import build_task
 from videogen_jax.training.runs.config import RunConfig
 from videogen_jax.weights import config_file, model_dir
+from videogen_jax.weights.manifest import record_files
 
 
 def export_run(
@@ -50,6 +51,7 @@ def export_run(
     components = task.components(params)
     for name, component in components.items():
         model_dir.save_component(model_directory, name, component, dtype)
+    record_files(model_directory)
     return list(components)
 
 
