@@ -1,6 +1,7 @@
 """The byte-level BPE tokenizer in CLIP's format."""
 
 import json
+import pickle
 import shutil
 import subprocess
 import sys
@@ -173,3 +174,29 @@ def test_loading_without_torch_says_nothing_about_it():
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     (line,) = (done.stdout + done.stderr).splitlines()
     assert line.endswith("a real warning")
+
+
+@pytest.mark.parametrize("pickled", [False, True])
+def test_without_pytorch_nothing_is_printed(tokenizer, tmp_path, pickled):
+    """Also where a data worker receives the tokenizer; runs in a process without torch."""
+    (tmp_path / "tokenizer.pickle").write_bytes(pickle.dumps(tokenizer))
+    code = [
+        "import importlib.util, pickle, sys",
+        "find = importlib.util.find_spec",
+        "importlib.util.find_spec = lambda name, *a: None if name == 'torch' else find(name, *a)",
+        f"if {pickled}: tokenizer = pickle.load(open(sys.argv[1], 'rb'))",
+        "else:",
+        "    from videogen_jax.tokenizer import load_tokenizer",
+        "    tokenizer = load_tokenizer(sys.argv[2])",
+        "assert tokenizer(['a red circle']).shape == (1, tokenizer.max_length)",
+        "import transformers",
+        "assert not transformers.utils.is_torch_available()",
+    ]
+    arguments = [str(tmp_path / "tokenizer.pickle"), str(SHAPES_TOKENIZER)]
+    done = subprocess.run(
+        [sys.executable, "-c", "\n".join(code), *arguments],
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parents[1],
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

@@ -9,6 +9,7 @@ Shape letters: B captions, T tokens.
 
 import json
 import logging
+import pickle
 import re
 import warnings
 from collections.abc import Iterable, Sequence
@@ -52,6 +53,13 @@ class Tokenizer:
         self.end_id: int = vocab[END_TOKEN]
         self.pad_id: int = vocab[str(clip_tokenizer.pad_token)]
         self.max_length: int = clip_tokenizer.model_max_length
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_clip_tokenizer": pickle.dumps(self._clip_tokenizer)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        _import_clip_tokenizer()  # before pickle imports transformers, in another process
+        vars(self).update(state, _clip_tokenizer=pickle.loads(state["_clip_tokenizer"]))
 
     def __call__(self, captions: Sequence[str], max_length: int | None = None) -> np.ndarray:
         """Tokenises captions.
@@ -127,13 +135,13 @@ def load_tokenizer(directory: str | Path) -> Tokenizer:
 
 
 def _import_clip_tokenizer() -> "type[CLIPTokenizer]":
-    """Imports `CLIPTokenizer` without transformers' advice to install PyTorch."""
-    logger = logging.getLogger("transformers")
-    logger.addFilter(_is_not_about_pytorch)
-    try:
-        from transformers import CLIPTokenizer
-    finally:
-        logger.removeFilter(_is_not_about_pytorch)
+    """Imports `CLIPTokenizer` without transformers' advice to install PyTorch.
+
+    The filter stays, because transformers can run the code that gives the advice again.
+    """
+    logging.getLogger("transformers").addFilter(_is_not_about_pytorch)
+    from transformers import CLIPTokenizer
+
     return CLIPTokenizer
 
 

@@ -69,7 +69,7 @@ def check_prompts(prompt: Any) -> tuple[str, ...]:
     """
     prompt = plain(prompt)
     is_one = isinstance(prompt, str | bytes) or not isinstance(prompt, Iterable)
-    prompts = (prompt,) if is_one else tuple(prompt)
+    prompts: tuple[Any, ...] = (prompt,) if is_one else tuple(prompt)
     if not prompts:
         raise UserError("the list of prompts is empty, expected at least one prompt")
     for one in prompts:
