@@ -1,6 +1,7 @@
 """The `videogen` command: its commands, its help, its errors."""
 
 import importlib
+import os
 import re
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
+import tyro
 
 from videogen_jax import __version__, cli
 from videogen_jax.commands.train import export
@@ -136,6 +138,64 @@ def test_wrong_usage_and_errors_of_a_command_have_their_codes(videogen, tmp_path
     code, _, errors = videogen("export", tmp_path / "run", tmp_path / "model")
     assert code == 1
     assert errors == f"error: no configuration file {tmp_path / 'run' / 'config.json'}\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["~/run"], (Path("/home/me/run"), Path("a"), "b")),
+        (["run", "--path", "~/a"], (Path("run"), Path("/home/me/a"), "b")),
+        (["run", "--path=~/a"], (Path("run"), Path("/home/me/a"), "b")),
+        (["run", "--folder", "~"], (Path("run"), Path("a"), "/home/me")),
+        (["run", "--folder=~/b"], (Path("run"), Path("a"), "/home/me/b")),
+        (["run", "--folder=b~/b"], (Path("run"), Path("a"), "b~/b")),
+    ],
+)
+def test_a_tilde_is_the_home_folder_in_every_option(monkeypatch, words, expected):
+    seen = []
+
+    def main(run: tyro.conf.Positional[Path], /, path: Path = Path("a"), folder: str = "b") -> None:
+        seen.append((run, path, folder))
+
+    monkeypatch.setenv("HOME", "/home/me")
+    cli.command(main, "test", words)
+    assert seen == [expected]
+
+
+def test_a_tilde_without_a_home_folder_is_one_line(monkeypatch, capsys):
+    def main(path: Path) -> None:
+        pytest.fail("called")
+
+    monkeypatch.delenv("HOME")
+    monkeypatch.setitem(sys.modules, "pwd", None)
+    with pytest.raises(SystemExit) as stopped:
+        cli.command(main, "test", ["--path", "~/out"])
+    assert stopped.value.code == 1
+    assert capsys.readouterr().err == "error: ~/out: there is no home folder for ~\n"
+
+
+@pytest.mark.parametrize("words", [["--help"], ["sample", "--help"]])
+def test_help_needs_no_home_folder(words):
+    """Neither HOME nor the list of users has one, as in a container with a number for a user."""
+    code = "import sys; sys.modules['pwd'] = None; from videogen_jax.cli import main; main()"
+    environment = {name: value for name, value in os.environ.items() if name != "HOME"}
+    done = subprocess.run(
+        [sys.executable, "-c", code, *words],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env=environment,
+    )
+    assert (done.returncode, done.stderr) == (0, "") and "--help" in done.stdout
+
+
+def test_a_printed_name_that_is_not_unicode_is_no_error():
+    code = "from videogen_jax.cli import run; run(lambda: print('caf\\udce9.mp4'))"
+    environment = os.environ | {"PYTHONIOENCODING": "utf-8:strict"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, cwd=ROOT, env=environment
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"caf\\udce9.mp4\n", b"")
 
 
 # Packages that are not installed

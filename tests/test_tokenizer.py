@@ -1,6 +1,7 @@
 """The byte-level BPE tokenizer in CLIP's format."""
 
 import json
+import pickle
 import shutil
 import subprocess
 import sys
@@ -118,6 +119,8 @@ def test_shipped_files_are_what_the_script_builds(tmp_path):
     build_shapes_tokenizer(tmp_path)
     for path in SHAPES_TOKENIZER.iterdir():
         assert (tmp_path / path.name).read_bytes() == path.read_bytes()
+    with pytest.raises(ValueError, match="exists already; give the name of a new directory"):
+        build_shapes_tokenizer(tmp_path)
 
 
 def test_folder_as_transformers_5_saves_it(tokenizer, tmp_path):
@@ -247,3 +250,29 @@ def test_loading_without_torch_says_nothing_about_it():
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     (line,) = (done.stdout + done.stderr).splitlines()
     assert line.endswith("a real warning")
+
+
+@pytest.mark.parametrize("pickled", [False, True])
+def test_without_pytorch_nothing_is_printed(tokenizer, tmp_path, pickled):
+    """Also where a data worker receives the tokenizer; runs in a process without torch."""
+    (tmp_path / "tokenizer.pickle").write_bytes(pickle.dumps(tokenizer))
+    code = [
+        "import importlib.util, pickle, sys",
+        "find = importlib.util.find_spec",
+        "importlib.util.find_spec = lambda name, *a: None if name == 'torch' else find(name, *a)",
+        f"if {pickled}: tokenizer = pickle.load(open(sys.argv[1], 'rb'))",
+        "else:",
+        "    from videogen_jax.tokenizer import load_tokenizer",
+        "    tokenizer = load_tokenizer(sys.argv[2])",
+        "assert tokenizer(['a red circle']).shape == (1, tokenizer.max_length)",
+        "import transformers",
+        "assert not transformers.utils.is_torch_available()",
+    ]
+    arguments = [str(tmp_path / "tokenizer.pickle"), str(SHAPES_TOKENIZER)]
+    done = subprocess.run(
+        [sys.executable, "-c", "\n".join(code), *arguments],
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parents[1],
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from videogen_jax.errors import UserError
 
+_LONGEST_PART = 24  # characters of a name's stem and of its suffix in the temporary name
+
 
 @contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
@@ -22,8 +24,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         UserError: `path` cannot be written; names it and the reason.
     """
     path = Path(path)
-    # Not the process id, which repeats in containers: a killed process's file must not be reused.
-    temporary = path.with_name(f".{path.stem}.{secrets.token_hex(4)}{path.suffix}")
+    temporary = temporary_sibling(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -40,6 +41,17 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
             shutil.rmtree(temporary)
         else:
             temporary.unlink(missing_ok=True)
+
+
+def temporary_sibling(path: Path) -> Path:
+    """Returns a new hidden name beside `path`, with its suffix.
+
+    The name contains only the beginning of a long one, so that it is not too long if `path` is not.
+    """
+    # Not the process id, which repeats in containers: a killed process's file must not be reused.
+    suffix = path.suffix[:_LONGEST_PART]
+    stem = path.stem[:_LONGEST_PART]
+    return path.with_name(f".{stem}.{secrets.token_hex(4)}{suffix}")
 
 
 def require_new_directory(path: Path) -> None:

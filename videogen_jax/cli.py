@@ -8,17 +8,28 @@ import contextlib
 import difflib
 import importlib
 import inspect
+import io
 import logging
+import re
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from videogen_jax import __version__
 from videogen_jax.errors import user_message
+from videogen_jax.home import expand_home, home
 
-COMPILATION_CACHE = Path.home() / ".cache" / "videogen_jax" / "compilation"
+if TYPE_CHECKING:
+    from tyro.constructors import PrimitiveConstructorSpec, PrimitiveTypeInfo
+
+_HOME = home()
+COMPILATION_CACHE = _HOME and _HOME / ".cache" / "videogen_jax" / "compilation"
+"""The default folder of compiled programs, None without a home folder."""
+
+# Flags of texts: `~` at their beginning is not the home folder.
+_TEXT_FLAGS = ("--negative-prompt", "--image-prompt")
 
 TRACEBACK = "--traceback"
 _ABOUT_TRACEBACK = f"With {TRACEBACK} anywhere on the line, an error also prints its traceback."
@@ -144,7 +155,11 @@ def command(
         registry: tyro's registry of constructors, for types with a custom syntax.
     """
     import tyro
+    from tyro.constructors import ConstructorRegistry
 
+    if registry is None:
+        registry = ConstructorRegistry()
+    registry.primitive_rule(_path_of_home)
     own, rest = _own(sys.argv[1:] if args is None else args)
     about = inspect.cleandoc(description or main.__doc__ or "").partition("\n\nArgs:")[0]
     run(
@@ -152,11 +167,39 @@ def command(
             main,
             prog=prog,
             description=f"{about}\n\n{_ABOUT_TRACEBACK}",
-            args=[argument for argument in own if argument != TRACEBACK] + rest,
+            args=_with_home([argument for argument in own if argument != TRACEBACK]) + rest,
             config=tuple(config),
             registry=registry,
         )
     )
+
+
+def _path_of_home(info: "PrimitiveTypeInfo") -> "PrimitiveConstructorSpec[Any] | None":
+    """Returns how tyro parses a `Path`, with `~` as the home folder; None for other types."""
+    from tyro.constructors import PrimitiveConstructorSpec
+
+    if info.type is not Path:
+        return None
+    return PrimitiveConstructorSpec(
+        nargs=1,
+        metavar="PATH",
+        instance_from_str=lambda words: expand_home(words[0]),
+        is_instance=lambda value: isinstance(value, Path),
+        str_from_instance=lambda value: [str(value)],
+    )
+
+
+def _with_home(arguments: Sequence[str]) -> list[str]:
+    """Replaces `~` in the values of flags, some of which are paths of type `str`."""
+    words = []
+    for word in arguments:
+        flag, equals, value = word.partition("=") if word.startswith("--") else ("", "", word)
+        before = flag or (words[-1] if words else "")
+        is_value = re.fullmatch("--[^=]+", before) and before.replace("_", "-") not in _TEXT_FLAGS
+        if is_value and (value == "~" or value.startswith("~/")):
+            word = f"{flag}{equals}{expand_home(value)}"
+        words.append(word)
+    return words
 
 
 def run(main: Callable[[], object]) -> None:
@@ -166,6 +209,9 @@ def run(main: Callable[[], object]) -> None:
     on the command line. Any other exception is a bug and keeps its traceback. An interrupt exits
     with 130.
     """
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        # As on stderr: a file name that is not UTF-8 must not end a command that has succeeded.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         with showing_log():
             main()
@@ -224,8 +270,10 @@ def _own(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     return words[:end], words[end:]
 
 
-def enable_compilation_cache(directory: Path = COMPILATION_CACHE) -> None:
-    """Keeps compiled programs on disk, for reuse by later runs."""
+def enable_compilation_cache(directory: Path | None = COMPILATION_CACHE) -> None:
+    """Keeps compiled programs on disk, for reuse by later runs; None keeps none."""
+    if directory is None:
+        return
     import jax
 
     jax.config.update("jax_compilation_cache_dir", str(directory))

@@ -28,6 +28,10 @@ class UserError(ValueError):
     """An invalid input; the message names it and says what was expected."""
 
 
+class WrongType(UserError, TypeError):
+    """A value of another type than expected; the message names both."""
+
+
 class MissingFile(UserError, FileNotFoundError):
     """A required file or folder that does not exist; the message names it."""
 

@@ -9,11 +9,12 @@ Shape letters: B captions, T tokens.
 
 import json
 import logging
+import pickle
 import re
 import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -61,6 +62,13 @@ class Tokenizer:
         self._added_specials = {
             str(token): id for id, token in added if token.special and id > self.end_id
         }
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_clip_tokenizer": pickle.dumps(self._clip_tokenizer)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        _import_clip_tokenizer()  # before pickle imports transformers, in another process
+        vars(self).update(state, _clip_tokenizer=pickle.loads(state["_clip_tokenizer"]))
 
     def __call__(self, captions: Sequence[str], max_length: int | None = None) -> np.ndarray:
         """Tokenises captions.
@@ -174,13 +182,13 @@ def load_tokenizer(directory: str | Path) -> Tokenizer:
 
 
 def _import_clip_tokenizer() -> "type[CLIPTokenizer]":
-    """Imports `CLIPTokenizer` without transformers' advice to install PyTorch."""
-    logger = logging.getLogger("transformers")
-    logger.addFilter(_is_not_about_pytorch)
-    try:
-        from transformers import CLIPTokenizer
-    finally:
-        logger.removeFilter(_is_not_about_pytorch)
+    """Imports `CLIPTokenizer` without transformers' advice to install PyTorch.
+
+    The filter stays, because transformers can run the code that gives the advice again.
+    """
+    logging.getLogger("transformers").addFilter(_is_not_about_pytorch)
+    from transformers import CLIPTokenizer
+
     return CLIPTokenizer
 
 

@@ -27,6 +27,7 @@ def caches(monkeypatch) -> list[Path]:
     directories: list[Path] = []
     models = {"micro": micro_model.model()}
     monkeypatch.setattr(VideoGen, "load", lambda name, *, dtype: models[name])
+    monkeypatch.setattr(sample_image, "read_model_config", micro_model.read_config)
     monkeypatch.setattr(sample_image, "enable_compilation_cache", directories.append)
     return directories
 
@@ -112,7 +113,10 @@ def test_help_shows_every_option_once(capfd):
     [
         (["a ring", "--out", "out.mp4"], "cannot write out.mp4: unknown suffix '.mp4'"),
         (["a ring", "--out", "/dev/null/out.png"], "cannot write /dev/null/out.png"),
-        (["a ring", "--images-per-prompt", "0"], "images_per_prompt is 0, expected at least 1"),
+        (
+            ["a ring", "--images-per-prompt", "0"],
+            "images_per_prompt is 0, expected an integer",
+        ),
         (["a ring", "--steps", "0"], "steps is 0"),
         (["a ring", "--guidance", "nan"], "guidance is nan"),
         (["a ring", "--seed", "-1"], "seed is -1"),

@@ -1,5 +1,6 @@
 """The command line `python -m sample.video`."""
 
+import os
 import re
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from PIL import Image
 from tests.support import micro_model
 from videogen_jax import Video, VideoGen, VideoOptions
 from videogen_jax.commands.sample import video as sample_video
-from videogen_jax.media.output import FORMATS, check_format, check_output
+from videogen_jax.models.components import IMAGE_COMPONENTS
 
 ARGUMENTS = ["--model", "micro", "--stages", "1", "--steps", "2"]
 
@@ -26,6 +27,8 @@ def caches(monkeypatch) -> list[Path]:
     directories: list[Path] = []
     models = {"micro": micro_model.model()}
     monkeypatch.setattr(VideoGen, "load", lambda name, *, mesh, dtype: models[name])
+    monkeypatch.setattr(sample_video, "read_model_config", micro_model.read_config)
+    monkeypatch.setattr(sample_video, "list_components", lambda directory: micro_model.params())
     monkeypatch.setattr(sample_video, "enable_compilation_cache", directories.append)
     return directories
 
@@ -119,7 +122,7 @@ def test_without_flags_the_options_are_the_defaults(seen, tmp_path):
 @pytest.mark.parametrize(
     ("flags", "steps", "guidance"),
     [
-        (("--steps", "30", "--guidance", "1", "2.5"), 30, (1.0, 2.5)),
+        (("--steps", "30", "--guidance", "1", "2.5", "3"), 30, (1.0, 2.5, 3.0)),
         (("--steps", "30", "20", "20", "8"), (30, 20, 20, 8), None),
     ],
 )
@@ -184,6 +187,16 @@ def test_wrong_usage_is_exit_code_2(caches, capfd, arguments):
     assert stopped.value.code == 2
 
 
+@pytest.mark.parametrize("flag", ["--num-inference-steps", "--num_inference_steps=3"])
+def test_a_flag_of_diffusers_is_answered_with_the_right_one(seen, capfd, flag):
+    with pytest.raises(SystemExit) as stopped:
+        call("a ring", flag, "3")
+    assert stopped.value.code == 2
+    assert capfd.readouterr().err.startswith(
+        f"videogen: error: there is no option {flag.partition('=')[0]}, use 'steps'"
+    )
+
+
 def test_the_script_runs_by_itself(tmp_path):
     """With an unknown model, the script starts, fails to load it and lists the models."""
     root = Path(__file__).parents[2]
@@ -194,21 +207,97 @@ def test_the_script_runs_by_itself(tmp_path):
     assert "error: no model 'no-such-model'" in done.stderr
 
 
-def test_the_formats_are_those_that_a_video_can_be_saved_in(tmp_path):
-    video = Video(np.zeros((2, 16, 16, 3), np.uint8), 8.0)
-    for suffix in FORMATS:
-        check_format(tmp_path / f"out{suffix}")
-        video.save(tmp_path / f"out{suffix}")
-    with pytest.raises(ValueError, match="unknown suffix"):
-        check_format(tmp_path / "out.avi")
+def test_only_what_out_names_is_replaced(seen, tmp_path, capfd):
+    """The sheet of `cat.mp4` would be the reference `cat.png`, that of `dog.mp4` a stranger."""
+    Image.new("RGB", (8, 8)).save(tmp_path / "cat.png")
+    (tmp_path / "dog.png").write_bytes(b"not a picture")
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    for name in ("cat", "dog"):
+        for _ in range(2):  # the second time both the video and its sheet are replaced
+            out = tmp_path / f"{name}.mp4"
+            call("a ring", "--reference", tmp_path / "cat.png", "--out", out)
+    assert {path: path.read_bytes() for path in before} == before
+    new = sorted(path.name for path in tmp_path.iterdir() if path not in before)
+    assert new == ["cat.mp4", "cat_sheet.png", "dog.mp4", "dog_sheet.png"]
+    assert f"{tmp_path / 'cat.mp4'} and {tmp_path / 'cat_sheet.png'}: " in capfd.readouterr().out
 
 
-def test_an_existing_path_of_the_wrong_kind_is_refused(tmp_path):
-    (tmp_path / "folder.mp4").mkdir()
-    (tmp_path / "file").touch()
-    with pytest.raises(ValueError, match="folder.mp4: there is a folder of that name"):
-        check_output(tmp_path / "folder.mp4")
-    with pytest.raises(ValueError, match="file: there is a file of that name"):
-        check_output(tmp_path / "file")
-    check_output(tmp_path / "new" / "out.mp4")
-    assert not list((tmp_path / "new").iterdir())
+@pytest.mark.parametrize(
+    ("prompts", "out", "message"),
+    [
+        (["a"], "cat.webp", "cat.webp: this would overwrite the input"),
+        (["a", "b"], "new.mp4", "new_1.mp4 exists already, and --out .*new.mp4 does not name it"),
+        (["a"], "folder", "folder: it has other files, such as notes.txt"),
+        (["a"], "new.gif", ".gif plays at most 50 frames per second, this video has 64"),
+        (["a"], "n" * 251 + ".webp", "File name too long"),
+    ],
+)
+def test_outputs_are_refused_before_the_model_is_loaded(
+    seen, tmp_path, capfd, prompts, out, message
+):
+    (tmp_path / "folder").mkdir()
+    for name in ("cat.webp", "new_1.mp4", "folder/notes.txt"):
+        (tmp_path / name).touch()
+    flags = ("--reference", tmp_path / "cat.webp", "--fps", "32", "--temporal-sr", "1")
+    with pytest.raises(SystemExit) as stopped:
+        call(*prompts, "--out", tmp_path / out, *flags)
+    assert stopped.value.code == 1
+    assert re.search(message, capfd.readouterr().err)
+    assert "model" not in seen
+    assert sum(path.stat().st_size for path in tmp_path.rglob("*") if path.is_file()) == 0
+
+
+def test_a_video_that_cannot_be_written_is_kept_and_the_others_are_written(
+    seen, tmp_path, monkeypatch, capfd
+):
+    save = Video.save
+
+    def save_unless_full(self: Video, path: Path) -> Path:
+        if path.parent.name == "full" and self.prompt == "a":
+            raise OSError(28, "No space left on device", str(path))
+        return save(self, path)
+
+    monkeypatch.setattr(Video, "save", save_unless_full)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    with pytest.raises(SystemExit) as stopped:
+        call("a", "b", "--out", tmp_path / "full" / "out.webp")
+    assert stopped.value.code == 1
+    (kept,) = tmp_path.glob("videogen-*/result.webp")
+    printed = capfd.readouterr()
+    assert f"out_0.webp: No space left on device; the result is in {kept} instead" in printed.err
+    assert "out_1.webp" in printed.out
+    names = sorted(path.name for path in (tmp_path / "full").iterdir())
+    assert names == ["out_1.png", "out_1.webp"]
+
+
+@pytest.mark.parametrize("form", [("--out", "~/out.webp"), ("--out=~/out.webp",)])
+def test_a_tilde_is_the_home_folder(seen, caches, tmp_path, monkeypatch, form):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    Image.new("RGB", (8, 8)).save(tmp_path / "own.png")
+    call(
+        *("a ring", "--reference=~/own.png", "--cache-dir", "~/cache", "--model", "~/m", *form),
+        *("--negative-prompt", "~/a"),
+    )
+    assert (tmp_path / "out.webp").is_file() and not (tmp_path / "~").exists()
+    assert (seen["reference"], caches) == (tmp_path / "own.png", [tmp_path / "cache"])
+    assert (seen["model"], seen["prompts"]) == (f"{tmp_path}/m", ("a ring",))
+    assert seen["options"].negative_prompt == "~/a"
+
+
+def test_a_prompt_that_is_not_utf_8_is_one_line(seen, tmp_path, capfd):
+    with pytest.raises(SystemExit) as stopped:
+        call(os.fsdecode(b"a caf\xe9"), "--out", tmp_path / "out.mp4")
+    assert stopped.value.code == 1
+    expected = "error: prompt is 'a caf\\udce9', which is not UTF-8 text\n"
+    assert capfd.readouterr().err == expected
+
+
+def test_an_image_model_is_refused_with_what_to_do(seen, monkeypatch, capfd):
+    monkeypatch.setattr(sample_video, "list_components", lambda directory: list(IMAGE_COMPONENTS))
+    with pytest.raises(SystemExit):
+        call("a ring")
+    (line,) = capfd.readouterr().err.splitlines()
+    assert "there is no stage_1.safetensors, which stage 1 needs; it is an image model" in line
+    assert "`videogen image`" in line and "`videogen train cascade`" in line
+    assert "model" not in seen

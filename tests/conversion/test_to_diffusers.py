@@ -20,6 +20,7 @@ from videogen_jax.conversion.stable_diffusion import (
 )
 from videogen_jax.conversion.to_diffusers import export_to_diffusers, spatial_params
 from videogen_jax.trees import flatten
+from videogen_jax.weights.manifest import read_manifest, record_files
 
 
 @pytest.mark.parametrize("spec", [SD1, SD2])
@@ -103,8 +104,12 @@ def test_imported_again_it_is_the_same_model(tmp_path, spec):
     files = {path.relative_to(first) for path in first.rglob("*") if path.is_file()}
     assert files == {path.relative_to(again) for path in again.rglob("*") if path.is_file()}
     assert len([path for path in files if path.suffix == ".safetensors"]) == 3
-    for path in files - {Path("conversion.json")}:  # it contains the source's name
+    # The report contains the source's name, and the manifest the report's checksum.
+    for path in files - {Path("conversion.json"), Path("manifest.json")}:
         assert (first / path).read_bytes() == (again / path).read_bytes(), path
+    listed = [read_manifest(directory) for directory in (first, again)]
+    assert all(entries.pop("conversion.json").bytes for entries in listed)
+    assert listed[0] == listed[1]
 
 
 @pytest.fixture(scope="module")
@@ -136,6 +141,7 @@ def edit_config(model: Path, keys: tuple[str, ...], value: float) -> None:
     assert last in node
     node[last] = value
     (model / "config.json").write_text(json.dumps(content))
+    record_files(model)
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,10 @@
 from typing import Any, cast
 
 import numpy as np
+import pytest
 from PIL import Image
 
+from videogen_jax.errors import UserError
 from videogen_jax.evaluation.gallery import PROMPTS, enlarged, make_gallery
 from videogen_jax.media.video import Video
 from videogen_jax.pipeline.videogen import VideoGen
@@ -42,6 +44,14 @@ def test_all_files_are_written(tmp_path):
     assert [picture.mean() for picture in references[:3]] == [100, 101, 102]
     assert {options["seed"] for _, options in model.calls} == {5}
     assert references[3] == tmp_path / "own.png"
+
+
+def test_an_image_in_the_output_folder_is_refused(tmp_path):
+    Image.new("RGB", (PIXELS, PIXELS)).save(tmp_path / "own_image.png")
+    model = StandIn()
+    with pytest.raises(UserError, match="own_image.png is in the output folder"):
+        make_gallery(cast(VideoGen, model), tmp_path / "own_image.png", "a", tmp_path, seed=5)
+    assert model.calls == []
 
 
 def test_enlarging_repeats_pixels():

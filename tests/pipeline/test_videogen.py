@@ -2,6 +2,7 @@
 
 import dataclasses
 import shutil
+import signal
 from pathlib import Path
 
 import jax
@@ -12,11 +13,14 @@ from PIL import Image
 
 from tests.support import micro_model
 from tests.support.micro_model import MICRO
-from videogen_jax import Video, VideoGen, VideoOptions
+from videogen_jax import UserError, Video, VideoGen, VideoOptions
+from videogen_jax.configs import RUNS
 from videogen_jax.diffusion.sampler_config import SamplerConfig
-from videogen_jax.pipeline import noise
+from videogen_jax.pipeline import interrupts, noise
 from videogen_jax.pipeline.denoise import Denoiser
+from videogen_jax.pipeline.model_files import read_model_config
 from videogen_jax.weights.config_file import save_config
+from videogen_jax.weights.manifest import read_manifest, record_files, write_manifest
 from videogen_jax.weights.model_dir import save_component
 
 PROMPT = "a red circle"
@@ -40,6 +44,7 @@ def saved(tmp_path_factory) -> Path:
         save_component(directory, name, params)
     save_config(directory / "config.json", MICRO)
     shutil.copytree(micro_model.TOKENIZER_DIR, directory / "tokenizer")
+    record_files(directory)
     return directory
 
 
@@ -150,6 +155,8 @@ def test_a_model_directory_is_loaded(saved):
 )
 def test_a_missing_component_is_named_by_the_calls_that_need_it(copy, component, options, needs):
     (copy / f"{component}.safetensors").unlink()
+    entries = read_manifest(copy)
+    write_manifest(copy, {name: entries[name] for name in entries if name != component})
     model = VideoGen.load(copy)
     with pytest.raises(FileNotFoundError) as caught:
         model(PROMPT, **options)
@@ -184,6 +191,13 @@ def test_a_damaged_file_is_named(copy):
     path = copy / "stage_1.safetensors"
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(ValueError, match=r"stage_1.safetensors is damaged"):
+        VideoGen.load(copy)
+
+
+def test_a_file_that_differs_from_the_manifest_is_named(copy):
+    path = copy / "config.json"
+    path.write_text(path.read_text().replace('"num_steps": 3', '"num_steps": 5'))
+    with pytest.raises(UserError, match="config.json is damaged: its content differs"):
         VideoGen.load(copy)
 
 
@@ -254,7 +268,7 @@ def test_options_may_come_as_one_object(model, video):
 
 
 def test_an_unknown_option_is_a_type_error(model):
-    with pytest.raises(TypeError, match="no option 'guidanc', expected one of guidance, .*seed"):
+    with pytest.raises(TypeError, match="no option 'guidanc', use 'guidance', expected .*seed"):
         model(PROMPT, guidanc=3.0)
 
 
@@ -280,3 +294,49 @@ def test_networks_compute_in_the_requested_dtype():
 
     states, latents = jax.eval_shape(sample)
     assert (states.dtype, latents.dtype) == (jnp.bfloat16, jnp.float32)
+
+
+@pytest.mark.parametrize("part", ["video", "images"])
+def test_an_interrupt_ends_a_call_after_the_current_step(model, monkeypatch, part):
+    steps = []
+    real = interrupts.check
+
+    def check() -> None:
+        steps.append(None)
+        if len(steps) == 2:
+            signal.raise_signal(signal.SIGINT)
+        real()
+
+    monkeypatch.setattr(interrupts, "check", check)
+    with pytest.raises(KeyboardInterrupt):
+        (model if part == "video" else model.images)(PROMPT)
+    assert len(steps) == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("run", "is the run directory of a training, .*`videogen export .*run MODEL_DIR`"),
+        ("run/checkpoints/5", "is the run directory of a training, .*export .*run MODEL_DIR`"),
+        ("diffusers", "is a folder of diffusers; `videogen convert stable-diffusion"),
+        ("sd.ckpt", "expected a model directory .*; `videogen convert stable-diffusion"),
+        ("owner/sd", "expected a model directory .*; `videogen convert stable-diffusion"),
+        ("empty", "no configuration file .*empty/config.json"),
+    ],
+)
+def test_what_is_not_a_model_directory_is_answered_with_what_to_do(
+    tmp_path, monkeypatch, name, message
+):
+    monkeypatch.chdir(tmp_path)
+    for folder in ("run/checkpoints/5", "diffusers", "empty"):
+        Path(folder).mkdir(parents=True)
+    save_config("run/config.json", RUNS["tiny-image"])
+    Path("diffusers/model_index.json").write_text("{}")
+    Path("sd.ckpt").touch()
+    with pytest.raises(UserError, match=message):
+        VideoGen.load(name)
+
+
+def test_a_tilde_is_the_home_folder(saved, monkeypatch):
+    monkeypatch.setenv("HOME", str(saved.parent))
+    assert read_model_config(f"~/{saved.name}") == (saved, MICRO)

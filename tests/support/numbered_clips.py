@@ -3,6 +3,7 @@
 import io
 import json
 import struct
+import zlib
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import av
 import numpy as np
 
+from videogen_jax.data.clips.clip_checksums import write_checksums
 from videogen_jax.data.clips.records import (
     INFO_FILE,
     ClipRecord,
@@ -132,6 +134,8 @@ def write_dataset(folder: Path, *shards: Sequence[ClipRecord]) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     for index, records in enumerate(shards):
         write_shard(folder / shard_name(index, len(shards)), list(map(pack_record, records)))
+    packed = [pack_record(record) for records in shards for record in records]
+    write_checksums(folder, map(zlib.crc32, packed))
     write_sizes(folder, [(r.num_frames, r.fps, r.h, r.w) for records in shards for r in records])
     info = {"shard_clips": [len(records) for records in shards]}
     (folder / INFO_FILE).write_text(json.dumps(info))

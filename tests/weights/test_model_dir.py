@@ -124,7 +124,7 @@ def test_file_from_elsewhere_is_refused(saved):
 def test_recorded_file_that_is_not_safetensors(saved, monkeypatch):
     path = saved / "stage_1.safetensors"
     path.write_bytes(b"x" * path.stat().st_size)
-    monkeypatch.setattr("videogen_jax.weights.model_dir._verify", lambda path, saved: None)
+    monkeypatch.setattr("videogen_jax.weights.model_dir.verify", lambda path, saved: None)
     with pytest.raises(ValueError, match=f"{path} is not a safetensors file"):
         load_component(saved, "stage_1")
 

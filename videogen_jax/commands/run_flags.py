@@ -10,6 +10,7 @@ from typing import Annotated, Any, TypeAlias
 import tyro
 
 from videogen_jax.cli import command
+from videogen_jax.home import expand_home
 from videogen_jax.training.runs.config import RunConfig, load_run
 
 ConfigFile: TypeAlias = Annotated[
@@ -87,9 +88,9 @@ def _print_presets(runs: Mapping[str, RunConfig], prog: str, description: str) -
 def _config_file(prog: str, arguments: Sequence[str]) -> tuple[Path | None, list[str]]:
     """Returns the file of `--config`, and the other arguments."""
     parser = argparse.ArgumentParser(prog, add_help=False, allow_abbrev=False)
-    parser.add_argument("--config", type=Path, metavar="FILE")
+    parser.add_argument("--config", metavar="FILE")
     found, others = parser.parse_known_args(list(arguments))
-    return found.config, others
+    return None if found.config is None else expand_home(found.config), others
 
 
 def _with_config(

@@ -1,5 +1,7 @@
 """The command line of sampling: every option of `pipeline/requests/options.py` as a flag."""
 
+import itertools
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -11,7 +13,7 @@ from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, Pri
 
 from videogen_jax.cli import command
 from videogen_jax.errors import UserError
-from videogen_jax.pipeline.requests.options import ImageOptions, VideoOptions
+from videogen_jax.pipeline.requests.options import DIFFUSERS_NAMES, ImageOptions, VideoOptions
 
 Prompts: TypeAlias = Annotated[
     tuple[str, ...],
@@ -21,6 +23,9 @@ Prompts: TypeAlias = Annotated[
 ReferenceFile: TypeAlias = Annotated[
     Path | None, tyro.conf.arg(metavar="PATH", help_behavior_hint="(default: a generated image)")
 ]
+
+# None, for no folder, is only the default where there is no home folder.
+CacheDirectory: TypeAlias = Annotated[Path | None, tyro.conf.arg(metavar="PATH")]
 
 
 def call_sampling(
@@ -34,9 +39,23 @@ def call_sampling(
         prog: name of the script in `--help`.
         arguments: the command line, by default `sys.argv[1:]`.
     """
+    _refuse_diffusers_names(prog, sys.argv[1:] if arguments is None else arguments)
     registry = ConstructorRegistry()
     registry.primitive_rule(_flag_of_option)
     command(main, prog, args=arguments, registry=registry)
+
+
+def _refuse_diffusers_names(prog: str, arguments: Sequence[str]) -> None:
+    """Exits with 2, as for any unknown flag, and says what to use for a name of diffusers."""
+    for word in itertools.takewhile(lambda word: word != "--", arguments):
+        name = word.partition("=")[0].removeprefix("--").replace("-", "_")
+        if word.startswith("--") and name in DIFFUSERS_NAMES:
+            print(
+                f"{prog}: error: there is no option {word.partition('=')[0]}, "
+                f"use {DIFFUSERS_NAMES[name]} (`{prog} --help`)",
+                file=sys.stderr,
+            )
+            sys.exit(2)
 
 
 def _flag_of_option(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
@@ -44,6 +63,8 @@ def _flag_of_option(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | 
 
     By default tyro would list None as a value, and make sub-commands of a type with a dataclass.
     """
+    if info.type == _NEGATIVE_PROMPT:  # one text: a list would take the prompts that follow
+        return _spec(1, "STR", lambda words: words[0], shown=lambda value: [str(value)])
     if info.type not in _OPTIONAL_TYPES:
         return None
     kinds = [kind for kind in get_args(info.type) if kind is not NoneType]
@@ -71,19 +92,24 @@ def _one_or_many(number: type[int] | type[float], words: list[str]) -> Any:
 
 
 def _spec(
-    count: Any, metavar: str, read: Callable[[list[str]], Any], choices: Any = None
+    count: Any,
+    metavar: str,
+    read: Callable[[list[str]], Any],
+    choices: Any = None,
+    # The words of "(default: …)": the default of most of these options is None.
+    shown: Callable[[Any], list[str]] = lambda value: ["from", "the", "model"],
 ) -> PrimitiveConstructorSpec[Any]:
     return PrimitiveConstructorSpec(
         nargs=count,
         metavar=metavar,
         instance_from_str=read,
         is_instance=lambda value: True,
-        # The words of "(default: …)": the default of all these options is None.
-        str_from_instance=lambda value: ["from", "the", "model"],
+        str_from_instance=shown,
         choices=choices,
     )
 
 
+_NEGATIVE_PROMPT = get_type_hints(VideoOptions)["negative_prompt"]
 _OPTIONAL_TYPES = {
     get_type_hints(options)[field.name]
     for options in (VideoOptions, ImageOptions)

@@ -17,6 +17,7 @@ from videogen_jax.atomic import replacing
 from videogen_jax.errors import UserError
 from videogen_jax.models.flow import FlowConfig, LatentFlow
 from videogen_jax.weights.config_file import load_config, save_config
+from videogen_jax.weights.manifest import record_files
 from videogen_jax.weights.model_dir import (
     DType,
     check_against,
@@ -121,3 +122,4 @@ def _save(directory: Path, config: FlowConfig, params: dict[str, Any], dtype: DT
     except ValueError:
         (directory / _CONFIG_FILE).unlink()
         raise
+    record_files(directory)

@@ -21,6 +21,7 @@ from videogen_jax.models import parameters
 from videogen_jax.trees import Tree
 from videogen_jax.vocabulary import end_of_text
 from videogen_jax.weights.config_file import save_config
+from videogen_jax.weights.manifest import record_files
 from videogen_jax.weights.model_dir import DType, save_component
 from videogen_jax.weights.reading import ComponentReport, mapping_lines, read_component, to_json
 from videogen_jax.weights.stable_diffusion.folder import (
@@ -153,6 +154,7 @@ def convert_stable_diffusion(
         content["notes"] = notes
         content["left_out_of_loras"] = opened.left_out()
         (temporary / REPORT).write_text(json.dumps(content, indent=2) + "\n")
+        record_files(temporary)
         check_model(temporary)
     return config
 

@@ -17,6 +17,7 @@ from videogen_jax.config import DenoiserConfig, ModelConfig
 from videogen_jax.errors import MissingFile, UserError
 from videogen_jax.models.autoencoder import AutoencoderConfig
 from videogen_jax.weights.config_file import load_config, to_dict
+from videogen_jax.weights.manifest import check_files
 from videogen_jax.weights.model_dir import DType, list_components, load_component, write_tensors
 from videogen_jax.weights.rules import Table, export_weights
 from videogen_jax.weights.stable_diffusion.configs import (
@@ -66,6 +67,7 @@ def export_to_diffusers(
             raise MissingFile(f"no component {name!r} in {model_dir}, there are {present}")
     if not (model_dir / "tokenizer").is_dir():
         raise MissingFile(f"no tokenizer in {model_dir}")
+    check_files(model_dir)
     config = load_config(model_dir / "config.json", ModelConfig)
     denoiser = _denoiser(config, component)
     texts = _configs(config, denoiser, f"{model_dir / 'config.json'}")

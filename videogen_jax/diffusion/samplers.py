@@ -206,7 +206,7 @@ def _timesteps(config: SamplerConfig, num_train: int) -> np.ndarray:
     Raises:
         UserError: they are not in [0, T), not all different, or more than T.
     """
-    num_steps = config.num_steps
+    num_steps = min(config.num_steps, num_train + 1)  # more are refused without allocating them
     # DPM-Solver++'s grid has one more point, the end of its last step, which is left out.
     points = num_steps + 1 if config.name == "dpmpp_2m" else num_steps
     match config.timestep_spacing:
@@ -224,7 +224,7 @@ def _timesteps(config: SamplerConfig, num_train: int) -> np.ndarray:
     if timesteps_S[0] > num_train - 1 or not is_falling:
         raise UserError(
             f"{config.name} with {config.timestep_spacing!r} spacing and steps_offset "
-            f"{config.steps_offset} cannot take {num_steps} steps of {num_train} timesteps"
+            f"{config.steps_offset} cannot take {config.num_steps} steps of {num_train} timesteps"
         )
     return timesteps_S
 

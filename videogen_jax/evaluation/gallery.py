@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from videogen_jax.errors import UserError
 from videogen_jax.evaluation.sheets import save_sheet
 from videogen_jax.media.video import Video
 from videogen_jax.pipeline.videogen import VideoGen
@@ -40,7 +41,12 @@ def make_gallery(model: VideoGen, image: Path, image_prompt: str, out: Path, see
         image_prompt: prompt of the video from that image.
         out: output folder.
         seed: seed of all noise.
+
+    Raises:
+        UserError: the image is in the output folder, where a file may replace it.
     """
+    if out.exists() and image.exists() and image.parent.samefile(out):
+        raise UserError(f"{image} is in the output folder, where another file may replace it")
     out.mkdir(parents=True, exist_ok=True)
     videos = model(list(PROMPTS), seed=seed)
     save_sheet(out / "prompts.png", videos)

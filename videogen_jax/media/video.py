@@ -18,12 +18,11 @@ from videogen_jax.atomic import replacing
 from videogen_jax.errors import UserError
 from videogen_jax.media.contact_sheet import contact_sheet
 from videogen_jax.media.h264 import write_h264
+from videogen_jax.media.output import FRAME_NAME, check_format, check_frames_folder
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-# Browsers show frames of animated images for 100 ms if their duration is below this.
-_MIN_GIF_MS, _MIN_WEBP_MS = 20, 11
 _MAX_PALETTE_FRAMES = 16
 
 
@@ -84,17 +83,13 @@ class Video:
                 written.
         """
         path = Path(path)
+        check_format(path, self.fps)
         suffix = path.suffix.lower()
-        if suffix not in _WRITERS:
-            raise UserError(
-                f"cannot write {path}: unknown suffix {suffix!r}; "
-                "known are .mp4, .gif, .webp, and none for a folder of PNG frames"
-            )
         if lossless and suffix in (".mp4", ".gif"):
             raise UserError(f"cannot write {path}: {suffix} has no lossless form, use .webp")
         with replacing(path) as temporary:
-            if suffix == "":
-                _check_replaceable(path)
+            if suffix == "" and path.is_dir():
+                check_frames_folder(path)
             _WRITERS[suffix](temporary, self.frames, self.fps, lossless)
         return path
 
@@ -147,12 +142,13 @@ def _write_gif(path: Path, frames_FHWC: np.ndarray, fps: float, lossless: bool) 
 def encode_gif(frames_FHWC: np.ndarray, fps: float) -> bytes:
     """Encodes frames as a GIF that loops, with one palette of 256 colours.
 
-    Raises:
-        UserError: `fps` is above 50, which no browser plays.
+    Args:
+        frames_FHWC: the frames.
+        fps: frames per second, at most 50: no browser plays more.
     """
     from PIL import Image
 
-    durations = _durations_ms(fps, len(frames_FHWC), _MIN_GIF_MS, unit=10, suffix=".gif")
+    durations = _durations_ms(fps, len(frames_FHWC), unit=10)
     # One palette for the whole clip: with one for each frame, still areas flicker.
     chosen = np.unique(
         np.linspace(0, len(frames_FHWC) - 1, _MAX_PALETTE_FRAMES).round().astype(int)
@@ -168,7 +164,7 @@ def encode_gif(frames_FHWC: np.ndarray, fps: float) -> bytes:
 def _write_webp(path: Path, frames_FHWC: np.ndarray, fps: float, lossless: bool) -> None:
     from PIL import Image
 
-    durations = _durations_ms(fps, len(frames_FHWC), _MIN_WEBP_MS, unit=1, suffix=".webp")
+    durations = _durations_ms(fps, len(frames_FHWC), unit=1)
     images = [Image.fromarray(frame_HWC) for frame_HWC in frames_FHWC]
     _write_animation(path, images, durations, format="WEBP", lossless=lossless, quality=90)
 
@@ -186,7 +182,7 @@ def _write_pngs(folder: Path, frames_FHWC: np.ndarray, fps: float, lossless: boo
 
     folder.mkdir()
     for index, frame_HWC in enumerate(frames_FHWC):
-        Image.fromarray(frame_HWC).save(folder / f"frame_{index:04d}.png")
+        Image.fromarray(frame_HWC).save(folder / FRAME_NAME.format(index))
 
 
 _WRITERS: dict[str, Callable[[Path, np.ndarray, float, bool], None]] = {
@@ -197,22 +193,10 @@ _WRITERS: dict[str, Callable[[Path, np.ndarray, float, bool], None]] = {
 }
 
 
-def _durations_ms(fps: float, num_frames: int, minimum: int, unit: int, suffix: str) -> list[int]:
+def _durations_ms(fps: float, num_frames: int, unit: int) -> list[int]:
     """Returns each frame's milliseconds, multiples of `unit` whose sums follow `fps`."""
-    if 1000 / fps < minimum:
-        raise UserError(
-            f"{suffix} plays at most {1000 // minimum} frames per second, this video has {fps:g}; "
-            "save it as .mp4"
-        )
     ends = np.round(np.arange(num_frames + 1) * (1000 / fps / unit)).astype(int) * unit
     return np.diff(ends).tolist()
-
-
-def _check_replaceable(folder: Path) -> None:
-    """Raises UserError if replacing `folder` would delete anything but an older video's frames."""
-    others = [p.name for p in folder.glob("*") if not p.match("frame_*.png")]
-    if others:
-        raise UserError(f"cannot write {folder}: it has other files, such as {min(others)}")
 
 
 def _check_array(name: str, array: Any, shape: str) -> None:

@@ -1,7 +1,7 @@
 """The components of a model: shapes, initialisation, checks and loading of their parameters."""
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -51,19 +51,25 @@ def check_components(config: ModelConfig, params: Mapping[str, Params]) -> None:
 
 
 def require_components(
-    params: Mapping[str, Params], needed: Mapping[str, str], directory: Path | None
+    params: Collection[str], needed: Mapping[str, str], directory: Path | None
 ) -> None:
     """Raises MissingFile if a needed component is missing.
 
     Args:
-        params: the components that are present.
+        params: the components that are present, or their names.
         needed: the needed components, with the reason for each.
         directory: where `params` were read from, or None.
     """
     for name, what in needed.items():
         if name not in params:
             where = "the parameters" if directory is None else str(directory)
-            raise MissingFile(f"{where}: there is no {name}.safetensors, which {what} needs")
+            message = f"{where}: there is no {name}.safetensors, which {what} needs"
+            if name == "stage_1" and set(IMAGE_COMPONENTS) <= set(params):
+                message += (
+                    "; it is an image model, for `videogen image` and VideoGen.images, "
+                    "whose stages `videogen train cascade` trains (docs/training.md)"
+                )
+            raise MissingFile(message)
 
 
 def load_components(directory: Path, config: ModelConfig) -> dict[str, Params]:

@@ -9,7 +9,8 @@ import jax
 
 from videogen_jax.atomic import replacing, require_new_directory
 from videogen_jax.config import ModelConfig
-from videogen_jax.errors import MissingFile
+from videogen_jax.errors import MissingFile, UserError
+from videogen_jax.home import expand_home
 from videogen_jax.models.components import check_components, load_components
 from videogen_jax.pipeline.denoise import Params
 from videogen_jax.tokenizer import Tokenizer, load_tokenizer
@@ -17,6 +18,7 @@ from videogen_jax.tokenizer import Tokenizer, load_tokenizer
 if TYPE_CHECKING:
     from videogen_jax.weights.model_dir import DType
 
+_CONVERT = "`videogen convert stable-diffusion SOURCE MODEL_DIR` makes a model directory of it"
 _ASSETS = Path(__file__).parent.parent / "assets"
 
 
@@ -38,13 +40,51 @@ def load_model(model: str | Path) -> Model:
         UserError: a file is damaged, has an unknown field, or does not fit the configuration;
             names it.
     """
+    from videogen_jax.weights.manifest import check_files
+
+    directory, config = read_model_config(model)
+    check_files(directory)
+    tokenizer = load_tokenizer(directory / "tokenizer")
+    return Model(directory, config, tokenizer, load_components(directory, config))
+
+
+def read_model_config(model: str | Path) -> tuple[Path, ModelConfig]:
+    """Returns the directory of a model and its configuration, without reading its weights.
+
+    Args:
+        model: name of a shipped model, or a model directory.
+
+    Raises:
+        MissingFile: there is no such model (lists the shipped ones), or its configuration is
+            missing.
+        UserError: the configuration is damaged or has an unknown field; names it.
+    """
     # Imported here because `import videogen_jax` must not need safetensors.
     from videogen_jax.weights.config_file import load_config
 
     directory = find_model(model)
-    config = load_config(directory / "config.json", ModelConfig)
-    tokenizer = load_tokenizer(directory / "tokenizer")
-    return Model(directory, config, tokenizer, load_components(directory, config))
+    path = directory / "config.json"
+    if not path.is_file() and (directory / "model_index.json").is_file():
+        raise MissingFile(f"{directory} is a folder of diffusers; {_CONVERT}")
+    if run := _run_directory(directory):
+        raise UserError(
+            f"{directory} is the run directory of a training, not a model directory; "
+            f"`videogen export {run} MODEL_DIR` writes its result to one"
+        )
+    return directory, load_config(path, ModelConfig)
+
+
+def _run_directory(directory: Path) -> Path | None:
+    """Returns the run directory that `directory` is, or is a checkpoint of; None for others."""
+    from videogen_jax.weights.config_file import read_json
+
+    for folder in (directory, *directory.absolute().parents[:2]):
+        path = folder / "config.json"
+        if path.is_file():
+            content = read_json(path)
+            is_run = isinstance(content, dict) and {"model", "task", "steps"} <= content.keys()
+            return folder if is_run else None
+    return None
 
 
 def save_model(
@@ -69,6 +109,7 @@ def save_model(
         MissingFile: the tokenizer's folder no longer exists.
     """
     from videogen_jax.weights.config_file import save_config
+    from videogen_jax.weights.manifest import record_files
     from videogen_jax.weights.model_dir import save_component
 
     directory = Path(directory)
@@ -81,6 +122,7 @@ def save_model(
             save_component(temporary, name, jax.device_get(component), dtype)
         shutil.copytree(tokenizer.directory, temporary / "tokenizer")
         save_config(temporary / "config.json", config)
+        record_files(temporary)
 
 
 def is_shipped(directory: str | Path) -> bool:
@@ -97,9 +139,13 @@ def find_model(model: str | Path) -> Path:
     shipped = sorted(path.parent.name for path in _ASSETS.glob("*/config.json"))
     if model in shipped:
         return _ASSETS / model
-    if not Path(model).is_dir():
+    directory = expand_home(model)
+    if not directory.is_dir():
+        is_weights = directory.suffix.lower() in (".ckpt", ".safetensors", ".pt", ".pth", ".bin")
+        is_hub_id = str(model).count("/") == 1 and str(model)[0] not in "./~"
         raise MissingFile(
             f"no model {str(model)!r}: expected a model directory or one of the "
             f"shipped models: {', '.join(shipped) or 'none'}"
+            + (f"; {_CONVERT}" if is_weights or is_hub_id else "")
         )
-    return Path(model)
+    return directory

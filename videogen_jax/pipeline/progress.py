@@ -1,21 +1,27 @@
-"""Progress bars over sampler steps and frames."""
+"""Progress bars over sampler steps and frames, and the end of sampling by Ctrl-C."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from videogen_jax.pipeline import interrupts
 from videogen_jax.pipeline.denoise import Tick
 
 
 @contextmanager
-def bar(shown: bool, what: str, total: int, unit: str) -> Iterator[Tick | None]:
-    """Yields the function that advances a progress bar, or None if `shown` is False.
+def bar(shown: bool, what: str, total: int, unit: str) -> Iterator[Tick]:
+    """Yields the function to call after each step, which advances a progress bar if `shown`.
 
-    With None, the caller does not have to wait for the results of single steps.
+    The function raises `KeyboardInterrupt` after a Ctrl-C (`interrupts.interruptible`).
     """
     if not shown:
-        yield None
+        yield lambda count: interrupts.check()
         return
     from tqdm import tqdm
 
     with tqdm(total=total, desc=f"{what:<20}", unit=unit) as shown_bar:
-        yield shown_bar.update
+
+        def advance(count: int) -> None:
+            shown_bar.update(count)
+            interrupts.check()
+
+        yield advance

@@ -17,9 +17,12 @@ from videogen_jax.models.components import IMAGE_COMPONENTS, require_components
 from videogen_jax.pipeline import noise
 from videogen_jax.pipeline.cascade import Cascade, PromptStates
 from videogen_jax.pipeline.denoise import Params
+from videogen_jax.pipeline.interrupts import interruptible
 from videogen_jax.pipeline.progress import bar
-from videogen_jax.pipeline.requests.image import make_image_request
+from videogen_jax.pipeline.requests.checks import check_switch
+from videogen_jax.pipeline.requests.image import ImageRequest, make_image_request
 from videogen_jax.pipeline.requests.options import ImageOptions, shows_options
+from videogen_jax.pipeline.requests.video import Request
 from videogen_jax.tokenizer import Tokenizer
 
 
@@ -95,14 +98,16 @@ class TextToImage:
             UserError: an argument is out of its range.
             MissingFile: the model lacks one of the three components.
         """
+        check_switch("progress", progress)
+        check_switch("as_float", as_float)
         request = make_image_request(
             self._cascade.config, prompt, options, latents=latents, **overrides
         )
         needed = dict.fromkeys(map(str, IMAGE_COMPONENTS), "text to image")
         require_components(self._params, needed, self._directory)
-        chosen = request.options
-        encoded = self.encode(request.prompts, chosen.negative_prompt, chosen.seed)
+        encoded = self.encode(request)
         with (
+            interruptible(),
             layout.activate(self._mesh),
             bar(progress, "text to image", request.steps, "step") as tick,
         ):
@@ -112,7 +117,7 @@ class TextToImage:
                 encoded.keys_B,
                 steps=request.steps,
                 guidance_scale=request.guidance,
-                guidance_rescale=chosen.guidance_rescale,
+                guidance_rescale=request.options.guidance_rescale,
                 sampler=request.sampler,
                 latents_BHWZ=self._put_latents(request.latents_BHWZ),
                 as_float=as_float,
@@ -120,21 +125,23 @@ class TextToImage:
             )
         return np.asarray(pictures_BHWC)
 
-    def encode(self, prompts: Sequence[str], negative_prompt: str, seed: int) -> Encoded:
-        """Tokenises and encodes prompts, sharded over the devices.
+    def encode(self, request: ImageRequest | Request) -> Encoded:
+        """Tokenises and encodes prompts and negative prompts, sharded over the devices.
 
         A text that is too long is truncated, with a warning that quotes the truncated part.
         """
-        count, length = len(prompts), self._cascade.config.text_encoder.max_length
-        *tokens, negative_T = self._tokenizer([*prompts, negative_prompt], max_length=length)
+        count, length = len(request.prompts), self._cascade.config.text_encoder.max_length
+        negatives = list(dict.fromkeys(request.negative_prompts))  # a long one is reported once
+        rows = [count + negatives.index(text) for text in request.negative_prompts]
+        tokens_BT = self._tokenizer([*request.prompts, *negatives], max_length=length)
         batch = {
-            "tokens": np.stack(tokens),
-            "negative": np.stack([negative_T] * count),
+            "tokens": tokens_BT[:count],
+            "negative": tokens_BT[rows],
             "sample": np.arange(count, dtype=np.int32),
         }
         batch = sharding.put_batch(self._mesh, batch)
         return Encoded(
-            noise.sample_keys(np.uint32(seed), batch["sample"]),
+            noise.sample_keys(np.uint32(request.options.seed), batch["sample"]),
             self._cascade.encode_prompts(self._params, batch["tokens"], batch["negative"]),
         )
 

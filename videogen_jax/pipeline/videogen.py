@@ -25,8 +25,10 @@ from videogen_jax.pipeline import noise
 from videogen_jax.pipeline.cascade import Cascade, PromptStates
 from videogen_jax.pipeline.decode import FrameDecoder
 from videogen_jax.pipeline.denoise import Params
+from videogen_jax.pipeline.interrupts import interruptible
 from videogen_jax.pipeline.model_files import load_model, save_model
 from videogen_jax.pipeline.progress import bar
+from videogen_jax.pipeline.requests.checks import check_switch
 from videogen_jax.pipeline.requests.options import VideoOptions, shows_options
 from videogen_jax.pipeline.requests.video import Request, make_request
 from videogen_jax.pipeline.temporal_sr import TemporalSR
@@ -180,6 +182,8 @@ class VideoGen:
     ) -> Video | list[Video]:
         """Makes a video of a prompt, or a list of videos of a list of prompts.
 
+        Ctrl-C ends the call after the current step, a second one at once.
+
         Args:
             prompt: one text, or a list of texts that are sampled together. A video depends on its
                 position in the list (a single text has position 0), not on the other prompts.
@@ -195,6 +199,7 @@ class VideoGen:
                 do not divide prompts or frames.
             MissingFile: a reference file or a component that the call needs is missing.
         """
+        check_switch("progress", progress)
         request = make_request(self.config, prompt, options, **overrides)
         require_components(self.params, request.components(reference is None), self._directory)
         pictures_BHWC = None
@@ -204,7 +209,7 @@ class VideoGen:
             size = self.config.image.resolution
             pictures_BHWC = load_references(reference, len(request.prompts), size)
         sharding.check_frames(self._mesh, request.num_frames)
-        with layout.activate(self._mesh):
+        with interruptible(), layout.activate(self._mesh):
             videos = self._sample(request, pictures_BHWC, progress)
         return videos[0] if isinstance(prompt, str) else videos
 
@@ -212,13 +217,16 @@ class VideoGen:
         self, request: Request, pictures_BHWC: np.ndarray | None, progress: bool
     ) -> list[Video]:
         options = request.options
-        keys_B, prompts = self.images.encode(request.prompts, options.negative_prompt, options.seed)
+        keys_B, prompts = self.images.encode(request)
         fps_B = self._put({"fps": np.full(len(request.prompts), request.fps, np.float32)})["fps"]
         reference_BHWC = None
         if pictures_BHWC is not None:
             reference_BHWC = self._put({"reference": pictures_BHWC})["reference"]
         elif options.use_reference:
-            reference_BHWC = self._sample_image(request, prompts, keys_B, progress)
+            with bar(progress, "reference image", request.steps[0], "step") as tick:
+                reference_BHWC = self.cascade.sample_image(
+                    self.params, prompts, keys_B, tick=tick, **request.sampling(0)
+                )
         latents_BFHWZ = self._sample_stages(
             request, prompts, reference_BHWC, fps_B, keys_B, progress
         )
@@ -234,14 +242,6 @@ class VideoGen:
 
     def _put(self, batch: dict[str, np.ndarray]) -> dict[str, jax.Array]:
         return sharding.put_batch(self._mesh, batch)
-
-    def _sample_image(
-        self, request: Request, prompts: PromptStates, keys_B: jax.Array, progress: bool
-    ) -> jax.Array:
-        with bar(progress, "reference image", request.steps[0], "step") as tick:
-            return self.cascade.sample_image(
-                self.params, prompts, keys_B, tick=tick, **request.sampling(0)
-            )
 
     def _sample_stages(
         self,

@@ -2,16 +2,13 @@
 
 model/
   config.json               the configuration tree (`config_file`)
-  manifest.json             {"stage_1": {"bytes": 7340032, "sha256": "9f86d0..."}, ...}
+  manifest.json             {"stage_1": {"bytes": 7340032, "sha256": "9f86d0..."}, ...} (`manifest`)
   stage_1.safetensors       tensors named by parameter path: "conv_in/kernel"
   tokenizer/                files in CLIP's format
 """
 
-import hashlib
-import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,23 +20,19 @@ from safetensors.numpy import save_file
 from videogen_jax import trees
 from videogen_jax.atomic import replacing
 from videogen_jax.errors import MissingFile, UserError
-from videogen_jax.weights.config_file import from_dict, to_dict
 from videogen_jax.weights.files import SafeTensors
+from videogen_jax.weights.manifest import (
+    SUFFIX,
+    describe,
+    read_manifest,
+    verify,
+    without_checksum,
+    write_manifest,
+)
 from videogen_jax.weights.stored import StoredTensor
 
 DType = Literal["float32", "bfloat16", "float16"]
 PathLike = str | os.PathLike[str]
-
-_MANIFEST = "manifest.json"
-_SUFFIX = ".safetensors"
-
-
-@dataclass(frozen=True)
-class _Saved:
-    """An entry of the manifest: the size and the checksum of a component's file."""
-
-    bytes: int
-    sha256: str
 
 
 def save_component(
@@ -66,13 +59,11 @@ def save_component(
         for path, leaf in trees.flatten(params).items()
     }
     _check_finite(arrays, f"component {name!r}", dtype)
-    manifest = _read_manifest(directory)
-    with replacing(directory / (name + _SUFFIX)) as temporary:
+    entries = read_manifest(directory)
+    with replacing(directory / (name + SUFFIX)) as temporary:
         write_tensors(temporary, arrays)
-        manifest[name] = _Saved(temporary.stat().st_size, _sha256(temporary))
-    data = {name: to_dict(saved) for name, saved in sorted(manifest.items())}
-    with replacing(directory / _MANIFEST) as temporary:
-        temporary.write_text(json.dumps(data, indent=2) + "\n")
+        entries[name] = describe(temporary)
+    write_manifest(directory, entries)
 
 
 def write_tensors(
@@ -142,9 +133,9 @@ def component_sha256(directory: PathLike, name: str) -> str:
         UserError: the component has no checksum.
     """
     path = _component_file(Path(directory), name)
-    saved = _read_manifest(path.parent).get(name)
+    saved = read_manifest(path.parent).get(name)
     if saved is None:
-        raise UserError(_without_checksum(path))
+        raise UserError(without_checksum(path))
     return saved.sha256
 
 
@@ -157,8 +148,8 @@ def list_components(directory: PathLike) -> list[str]:
     directory = Path(directory)
     if not directory.is_dir():
         raise MissingFile(f"no model directory {directory}")
-    files = directory.glob(f"*{_SUFFIX}")
-    return sorted(file.name.removesuffix(_SUFFIX) for file in files if file.name[0] != ".")
+    files = directory.glob(f"*{SUFFIX}")
+    return sorted(file.name.removesuffix(SUFFIX) for file in files if file.name[0] != ".")
 
 
 def check_against(expected_shapes: trees.Tree, params: trees.Tree, path: PathLike) -> None:
@@ -178,7 +169,7 @@ def check_against(expected_shapes: trees.Tree, params: trees.Tree, path: PathLik
 
 def _verified_file(directory: Path, name: str) -> Path:
     path = _component_file(directory, name)
-    _verify(path, _read_manifest(directory).get(name))
+    verify(path, read_manifest(directory).get(name))
     return path
 
 
@@ -187,11 +178,7 @@ def _component_file(directory: Path, name: str) -> Path:
     if name not in components:
         there_are = ", ".join(components) or "none"
         raise MissingFile(f"no component {name!r} in {directory}; there are: {there_are}")
-    return directory / (name + _SUFFIX)
-
-
-def _without_checksum(path: Path) -> str:
-    return f"{path} has no checksum in {_MANIFEST}; was it saved by this library?"
+    return directory / (name + SUFFIX)
 
 
 def _cast(array: np.ndarray, dtype: DType | None) -> np.ndarray:
@@ -206,31 +193,3 @@ def _check_finite(arrays: dict[str, np.ndarray], what: str, dtype: DType | None)
     if bad:
         as_dtype = f" in {dtype}" if dtype else ""
         raise UserError("\n  ".join([f"{what} has tensors that are not finite{as_dtype}:", *bad]))
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _read_manifest(directory: Path) -> dict[str, _Saved]:
-    """Reads the manifest's entries by component; {} if there is no manifest yet."""
-    path = directory / _MANIFEST
-    if not path.exists():
-        return {}
-    try:
-        data = dict(json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, TypeError, RecursionError) as error:
-        raise UserError(f"{path} is damaged: {error}") from error
-    return {name: from_dict(entry, _Saved, where=f"{path}, {name}") for name, entry in data.items()}
-
-
-def _verify(path: Path, saved: _Saved | None) -> None:
-    """Raises UserError unless the file is the one that the manifest describes."""
-    if saved is None:
-        raise UserError(_without_checksum(path))
-    size = path.stat().st_size
-    if size != saved.bytes:
-        raise UserError(f"{path} is damaged: it has {size} bytes, saved were {saved.bytes}")
-    if _sha256(path) != saved.sha256:
-        raise UserError(f"{path} is damaged: its content differs from what was saved (sha256)")

@@ -57,7 +57,13 @@ def test_every_good_clip_is_there_once_in_order(source, dataset):
 def test_what_is_written(dataset):
     info = json.loads((dataset / "dataset_info.json").read_text())
     names = [f"clips-{index:05d}-of-00004.arrayrecord" for index in range(4)]
-    others = ["clip_sizes.npy", "dataset_info.json", "ingest.json", "rejected.jsonl"]
+    others = [
+        "clip_checksums.npy",
+        "clip_sizes.npy",
+        "dataset_info.json",
+        "ingest.json",
+        "rejected.jsonl",
+    ]
     assert sorted(os.listdir(dataset)) == sorted(names + others)
     clips = ClipDataset(dataset)
     sizes = [(clip.num_frames, clip.fps, clip.h, clip.w) for clip in clips]

@@ -9,6 +9,7 @@ import pytest
 
 from tests.support.numbered_clips import H, W, read_numbers, write_dataset, write_numbered
 from videogen_jax.data.clips import decoding
+from videogen_jax.data.clips.clip_checksums import CHECKSUMS_FILE, write_checksums
 from videogen_jax.data.clips.records import (
     INFO_FILE,
     SIZES_FILE,
@@ -177,6 +178,34 @@ def test_damaged_bytes_in_a_shard_are_named(tmp_path):
     assert dataset[0].video == dataset[2].video == noise
     with pytest.raises(DamagedRecord, match="record 1 is damaged"):
         dataset[1]
+
+
+def test_shards_that_change_places_are_found(tmp_path):
+    records = [replace(RECORD, id=str(index)) for index in range(4)]
+    folder = write_dataset(tmp_path / "d", records[:2], records[2:])
+    first, second = (folder / shard_name(index, 2) for index in range(2))
+    first.rename(folder / "other")
+    second.rename(first)
+    (folder / "other").rename(second)
+    dataset = ClipDataset(folder)
+    for index in range(4):
+        with pytest.raises(DamagedRecord, match="record . is damaged: it differs from what was"):
+            dataset[index]
+
+
+def test_a_dataset_of_an_earlier_version_is_read_with_a_line(tmp_path, caplog):
+    folder = write_dataset(tmp_path / "d", [RECORD])
+    (folder / CHECKSUMS_FILE).unlink()
+    assert ClipDataset(folder)[0] == RECORD
+    (line,) = caplog.messages
+    assert "has no clip_checksums.npy" in line
+    for content, message in ((b"", "cannot be read"), (b"PK", "cannot be read")):
+        (folder / CHECKSUMS_FILE).write_bytes(content)
+        with pytest.raises(ValueError, match=f"clip_checksums.npy {message}"):
+            ClipDataset(folder)
+    write_checksums(folder, [1, 2])
+    with pytest.raises(ValueError, match="clip_checksums.npy is not of this dataset of 1 clips"):
+        ClipDataset(folder)
 
 
 def test_sizes_of_another_dataset(tmp_path):

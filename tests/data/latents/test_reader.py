@@ -257,6 +257,62 @@ def test_what_cannot_be_read(cache: Path, tmp_path: Path):
             LatentCache(out)
 
 
+def read_all(directory: Path) -> None:
+    source = LatentCache(directory)
+    for index in range(CLIPS):
+        for epoch in range(EPOCHS):
+            source.at(index, epoch)
+
+
+@pytest.mark.parametrize(
+    "name", ["windows", "latents_16", "latents_8", "text_states", "text_pooled", "checksums"]
+)
+def test_every_changed_value_is_found_when_it_is_read(cache: Path, tmp_path: Path, name: str):
+    out = tmp_path / "cache"
+    shutil.copytree(cache, out)
+    (path,) = (out / LAYOUT.shard_name(1)).glob(f"{name}.np?")
+    whole = path.read_bytes()
+    header = whole.index(b"\n") + 1 if path.suffix == ".npy" else 0  # is computed, not read
+    for place in np.linspace(header, len(whole) - 1, 8, dtype=int):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        with pytest.raises(ValueError, match=f"{path} is damaged"):
+            read_all(out)
+    path.write_bytes(whole)
+    read_all(out)
+
+
+def test_shards_that_change_places_are_found(cache: Path, tmp_path: Path):
+    out = tmp_path / "cache"
+    layout = CacheLayout(6, EPOCHS, 3, "float32", LAYOUT.latents, LAYOUT.text)
+    write(out, layout)
+    texts = json.loads((out / "info.json").read_text())["texts"]
+    assert texts[0] == texts[1]  # the files have the same sizes
+    first, second = (out / layout.shard_name(shard) for shard in range(2))
+    first.rename(out / "other")
+    second.rename(first)
+    (out / "other").rename(second)
+    with pytest.raises(ValueError, match="checksums.npz is damaged, or of another shard"):
+        LatentCache(out)
+
+
+def test_a_cache_of_an_earlier_version_is_read_with_a_line(cache: Path, tmp_path: Path, caplog):
+    out = tmp_path / "cache"
+    shutil.copytree(cache, out)
+    for path in out.rglob("checksums.npz"):
+        path.unlink()
+    with pytest.raises(FileNotFoundError, match="checksums.npz of the latent cache is missing"):
+        LatentCache(out)
+    info = json.loads((out / "info.json").read_text())
+    del info["checksums"]
+    (out / "info.json").write_text(json.dumps(info))
+    read_all(out)
+    (line,) = caplog.messages
+    assert "has no checksums" in line
+    write_info(out, LAYOUT, {})  # as if a later version finished it
+    read_all(out)
+    assert caplog.messages == [line, line]
+
+
 def test_a_cache_of_the_old_version_is_refused(tmp_path: Path):
     np.save(tmp_path / "latents_64.npy", np.zeros((2, 1, 8, 8, 4), np.float16))
     (tmp_path / "captions.json").write_text("[]")

@@ -2,11 +2,12 @@
 
 import dataclasses
 import inspect
+import re
 
 import pytest
 
 from videogen_jax import ImageOptions, VideoGen, VideoOptions
-from videogen_jax.pipeline.requests.options import SamplingOptions
+from videogen_jax.pipeline.requests.options import DIFFUSERS_NAMES, SamplingOptions
 from videogen_jax.pipeline.text_to_image import TextToImage
 
 
@@ -26,9 +27,32 @@ def test_an_unknown_name_lists_all_names_the_nearest_first():
     with pytest.raises(TypeError) as caught:
         VideoOptions.merge(None, {"temporal_str": 2})
     message, listed = str(caught.value).split(", expected one of ")
-    assert message == "there is no option 'temporal_str'"
+    assert message == "there is no option 'temporal_str', use 'temporal_sr'"
     assert listed.split(", ")[0] == "temporal_sr"
     assert sorted(listed.split(", ")) == sorted(names(VideoOptions))
+
+
+@pytest.mark.parametrize(
+    ("options", "name", "right"),
+    [
+        (VideoOptions, "num_inference_steps", "'steps'"),
+        (VideoOptions, "guidance_scale", "'guidance'"),
+        (VideoOptions, "image", "'reference'"),
+        (VideoOptions, "refrence", "'reference'"),
+        (VideoOptions, "frames", "'num_frames'"),
+        (ImageOptions, "num_images_per_prompt", "'prompt', a list with the text several times"),
+        (ImageOptions, "negative_promt", "'negative_prompt'"),
+        (ImageOptions, "as_floats", "'as_float'"),
+    ],
+)
+def test_an_unknown_name_is_answered_with_the_right_one(options, name, right):
+    with pytest.raises(TypeError, match=re.escape(f"no option {name!r}, use {right}, expected")):
+        options.merge(None, {name: 1})
+
+
+@pytest.mark.parametrize("options", [VideoOptions, ImageOptions])
+def test_no_name_of_diffusers_is_an_option(options):
+    assert not DIFFUSERS_NAMES.keys() & {*names(options), *options.OTHER_KEYWORDS}
 
 
 @pytest.mark.parametrize("options", [ImageOptions(), {"seed": 1}])
@@ -51,11 +75,12 @@ def test_options_of_another_class_are_refused(options):
 def test_the_signature_shows_every_option_with_its_default(call, options, own):
     parameters = inspect.signature(call).parameters
     assert list(parameters) == [*own, *names(options)]
+    assert sorted(options.OTHER_KEYWORDS) == sorted(own[1:])
     for field in dataclasses.fields(options):
         assert parameters[field.name].default == field.default
 
 
 def test_every_option_is_described_once():
     for options in (SamplingOptions, VideoOptions, ImageOptions):
-        for name in options.__annotations__:
+        for name in set(options.__annotations__) & set(names(options)):
             assert (options.__doc__ or "").count(f"        {name}: ") == 1, name

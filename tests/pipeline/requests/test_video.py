@@ -1,14 +1,19 @@
 """Arguments of a call: defaults of the model, and one clear message for invalid values."""
 
 import math
+import tracemalloc
 from dataclasses import replace
-from typing import Any
+from typing import Any, get_args
 
+import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from videogen_jax.configs.shapes import SHAPES
 from videogen_jax.configs.tiny import TINY
-from videogen_jax.diffusion.sampler_config import SamplerConfig
+from videogen_jax.diffusion.sampler_config import SamplerConfig, TimestepSpacing
+from videogen_jax.diffusion.samplers import plan
+from videogen_jax.errors import UserError
 from videogen_jax.pipeline.requests.image import make_image_request
 from videogen_jax.pipeline.requests.options import VideoOptions
 from videogen_jax.pipeline.requests.video import Request, make_request
@@ -88,20 +93,26 @@ def test_a_sampler_is_for_all_parts_each_on_its_usual_grid():
     [
         ({"prompt": []}, "the list of prompts is empty"),
         ({"prompt": ["a", 3]}, "prompt is 3, expected a string"),
-        ({"num_frames": 0}, "num_frames is 0, expected an integer of at least 1"),
-        ({"num_frames": -16}, "num_frames is -16, expected an integer of at least 1"),
+        ({"num_frames": 0}, "num_frames is 0, expected an integer from 1 to 100000"),
+        ({"num_frames": -16}, "num_frames is -16, expected an integer from 1 to 100000"),
         ({"num_frames": 2.5}, "num_frames is 2.5, expected an integer"),
         ({"num_frames": 1}, "num_frames is 1, expected at least 2 with temporal_sr"),
         ({"guidance": math.nan}, "guidance is nan, expected a finite number"),
         ({"guidance": (1.0, math.inf, 1.0, 1.0)}, "guidance is inf, expected a finite number"),
         ({"guidance": (1.0, 1.0)}, "guidance has 2 values, expected one, or 4: for the image"),
-        ({"steps": 0}, "steps is 0, expected an integer of at least 1"),
-        ({"steps": (1, 2, 3, 4, -5)}, "steps is -5, expected an integer of at least 1"),
+        ({"steps": 0}, "steps is 0, expected an integer from 1 to 1000"),
+        ({"steps": (1, 2, 3, 4, -5)}, "steps is -5, expected an integer from 1 to 1000"),
         ({"steps": (1, 2, 3, 4)}, "steps has 4 values, expected one, or 5: for the image model"),
-        ({"steps": 2000}, "cannot take 2000 steps of 1000 timesteps"),
+        ({"steps": 1001}, "steps is 1001, expected an integer from 1 to 1000"),
+        ({"steps": 10**9}, "steps is 1000000000, expected an integer from 1 to 1000"),
+        ({"sampler": "dpmpp_2m", "steps": 1000}, "cannot take 1000 steps of 1000 timesteps"),
+        ({"sampler": SamplerConfig("ddim", 10**9)}, "steps is 1000000000, expected an integer"),
+        ({"num_frames": 10**9}, "num_frames is 1000000000, expected an integer from 1 to 100000"),
+        ({"num_frames": 90_000, "temporal_sr": 1}, "which temporal_sr=1 makes 179999"),
+        ({"temporal_sr": 10**9}, "temporal_sr is 1000000000, expected an integer from 0 to 16"),
         ({"stages": 0}, "stages is 0, expected an integer from 1 to 3"),
         ({"stages": 4}, "stages is 4, expected an integer from 1 to 3"),
-        ({"temporal_sr": -1}, "temporal_sr is -1, expected an integer of at least 0"),
+        ({"temporal_sr": -1}, "temporal_sr is -1, expected an integer from 0 to 16"),
         (
             {"temporal_sr": 1, "stages": 2},
             "temporal_sr is 1 but stages is 2: expected 0, because it needs the latents of stage 3",
@@ -114,7 +125,9 @@ def test_a_sampler_is_for_all_parts_each_on_its_usual_grid():
         ({"seed": 2**32}, "seed is 4294967296, expected an integer from 0"),
         ({"interpolation": "linear"}, "interpolation is 'linear', expected one of flow, slerp"),
         ({"sampler": "plms"}, "sampler is 'plms', expected one of ('ddpm', 'ddim', 'dpmpp_2m'"),
-        ({"sampler": "euler", "steps": 1001}, "euler with 'linspace' spacing"),
+        ({"negative_prompt": ["a", "b"]}, "negative_prompt has 2 texts for 1 prompts"),
+        ({"prompt": "caf\udce9"}, "prompt is 'caf\\udce9', which is not UTF-8 text"),
+        ({"negative_prompt": "\udcff"}, "negative_prompt is '\\udcff', which is not UTF-8 text"),
         ({"decoder": "none"}, "decoder is 'none', expected one of video, image"),
     ],
 )
@@ -123,3 +136,92 @@ def test_bad_input_is_one_clear_message(options, message):
         make_request(TINY, **({"prompt": "a"} | options))
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"steps": True}, "steps is True, expected an integer from 1 to 1000"),
+        ({"steps": "30"}, "steps is '30', expected an integer"),
+        ({"steps": (1, 2, 3, 4, False)}, "steps is False, expected an integer"),
+        ({"steps": 8.0}, "steps is 8.0, expected an integer"),
+        ({"steps": {"image": 3}}, "steps is {'image': 3}, expected an integer"),
+        ({"seed": True}, "seed is True, expected an integer"),
+        ({"seed": "7"}, "seed is '7', expected an integer"),
+        ({"seed": np.bool_(True)}, "seed is True, expected an integer"),
+        ({"num_frames": "16"}, "num_frames is '16', expected an integer"),
+        ({"stages": True}, "stages is True, expected an integer"),
+        ({"temporal_sr": False}, "temporal_sr is False, expected an integer"),
+        ({"fps": "8"}, "fps is '8', expected a number"),
+        ({"fps": True}, "fps is True, expected a number"),
+        ({"guidance": "3"}, "guidance is '3', expected a finite number"),
+        ({"guidance": True}, "guidance is True, expected a finite number"),
+        ({"refine": "no"}, "refine is 'no', expected True or False"),
+        ({"refine": 0}, "refine is 0, expected True or False"),
+        ({"use_reference": "false"}, "use_reference is 'false', expected True or False"),
+        ({"use_reference": None}, "use_reference is None, expected True or False"),
+        ({"negative_prompt": 3}, "negative_prompt is 3, expected a string"),
+        ({"negative_prompt": [3]}, "negative_prompt is 3, expected a string"),
+        ({"prompt": None}, "prompt is None, expected a string"),
+        ({"prompt": b"a"}, "prompt is b'a', expected a string"),
+    ],
+)
+def test_a_wrong_type_is_a_type_error_with_one_message(options, message):
+    with pytest.raises(TypeError) as caught:
+        make_request(TINY, **({"prompt": "a"} | options))
+    assert isinstance(caught.value, UserError)
+    assert message in str(caught.value)
+
+
+def test_numpy_values_are_pythons():
+    request = make_request(
+        TINY,
+        np.array(["a", "b"]),
+        seed=np.int64(7),
+        fps=np.float32(8),
+        steps=np.array([1, 2, 3, 4, 5]),
+        guidance=[np.float64(2), 3, np.int8(1), 1.0],
+        num_frames=np.uint8(4),
+        temporal_sr=np.asarray(1),
+        refine=np.bool_(False),
+        negative_prompt=np.array(["c", "d"]),
+    )
+    same = make_request(
+        TINY,
+        ["a", "b"],
+        seed=7,
+        fps=8.0,
+        steps=(1, 2, 3, 4, 5),
+        guidance=(2.0, 3, 1, 1.0),
+        num_frames=4,
+        temporal_sr=1,
+        refine=False,
+        negative_prompt=("c", "d"),
+    )
+    assert request == same
+    assert [type(value) for value in (request.options.seed, request.fps)] == [int, float]
+    assert make_request(TINY, "a", seed=jnp.uint32(7)).options.seed == 7
+
+
+@pytest.mark.parametrize(
+    ("negative", "expected"),
+    [
+        (None, ("", "")),
+        ("c", ("c", "c")),
+        (["c", "d"], ("c", "d")),
+        (("c", None), ("c", "")),
+    ],
+)
+def test_a_negative_prompt_is_for_all_prompts_or_one_for_each(negative, expected):
+    request = make_request(TINY, ["a", "b"], negative_prompt=negative)
+    assert request.negative_prompts == expected
+
+
+def test_too_many_steps_allocate_nothing():
+    tracemalloc.start()
+    for spacing in get_args(TimestepSpacing):
+        with pytest.raises(UserError, match="cannot take 1000000000 steps"):
+            plan(TINY.image.schedule, SamplerConfig("ddim", 10**9, spacing))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2**20

@@ -7,12 +7,16 @@ import tyro
 
 from videogen_jax import VideoGen
 from videogen_jax.cli import COMPILATION_CACHE, enable_compilation_cache
-from videogen_jax.commands.sampling_flags import Prompts, call_sampling
-from videogen_jax.errors import UserError
-from videogen_jax.media.output import check_output
+from videogen_jax.commands.sampling_flags import CacheDirectory, Prompts, call_sampling
+from videogen_jax.media.output import check_output, save_or_keep
 from videogen_jax.media.pictures import check_picture_format, picture_grid, save_picture
+from videogen_jax.pipeline.model_files import read_model_config
+from videogen_jax.pipeline.requests.checks import check_count
+from videogen_jax.pipeline.requests.image import make_image_request
 from videogen_jax.pipeline.requests.options import ImageOptions
 from videogen_jax.weights.model_dir import DType
+
+_MAX_IMAGES = 1000
 
 
 def main(
@@ -23,7 +27,7 @@ def main(
     images_per_prompt: int = 1,
     sampling: tyro.conf.OmitArgPrefixes[ImageOptions] = ImageOptions(),
     dtype: DType = "float32",
-    cache_dir: Path = COMPILATION_CACHE,
+    cache_dir: CacheDirectory = COMPILATION_CACHE,
 ) -> None:
     """Generates images with the image model of a model directory, and writes them as one picture.
 
@@ -40,8 +44,8 @@ def main(
         dtype: floating-point type of the networks' computation.
         cache_dir: folder of compiled programs, which later runs reuse.
     """
-    if images_per_prompt < 1:
-        raise UserError(f"images_per_prompt is {images_per_prompt}, expected at least 1")
+    check_count("images_per_prompt", images_per_prompt, 1, _MAX_IMAGES)
+    make_image_request(read_model_config(model)[1], prompts, sampling)
     check_picture_format(out)  # before minutes of sampling
     check_output(out)
     enable_compilation_cache(cache_dir)
@@ -51,7 +55,8 @@ def main(
         options=sampling,
         progress=True,
     )
-    save_picture(out, picture_grid(pictures, images_per_prompt if images_per_prompt > 1 else None))
+    grid = picture_grid(pictures, images_per_prompt if images_per_prompt > 1 else None)
+    save_or_keep(out, lambda path: save_picture(path, grid), other_suffix=".png")
     count, height, width, _ = pictures.shape
     print(f"{out}: {count} image{'s' * (count > 1)} of {width}x{height}, seed {sampling.seed}")
 

@@ -7,6 +7,7 @@ from typing import Annotated
 import tyro
 
 from videogen_jax.cli import command, enable_compilation_cache
+from videogen_jax.home import expand_home
 from videogen_jax.training.latents.making import CacheOptions, make_cache
 from videogen_jax.training.processes.distributed import DistributedConfig, connect
 from videogen_jax.training.processes.peers import ending_at_once
@@ -32,7 +33,7 @@ def main(
     connect(distributed)
     enable_compilation_cache()
     with ending_at_once():
-        info = make_cache(dataset, model_dir, out, options)
+        info = make_cache(str(expand_home(dataset)), model_dir, out, options)
         windows = f"{info['clips']} clips, windows of each: {info['epochs']}"
         print(f"{out}: {windows}; {info['bytes'] / 2**20:.1f} MiB")
 

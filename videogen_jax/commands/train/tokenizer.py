@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import tyro
 
+from videogen_jax.atomic import require_new_directory
 from videogen_jax.cli import command
 from videogen_jax.data.shapes.captions import caption
 from videogen_jax.data.shapes.world import clip_spec
@@ -22,11 +23,12 @@ def main(
     """Builds a byte-level BPE tokenizer in CLIP's format from the captions of the shapes clips.
 
     Args:
-        out_dir: directory to write vocab.json, merges.txt and the two config files to.
+        out_dir: new directory for vocab.json, merges.txt and the two config files.
         clips: number of training captions to learn from.
         merges: largest number of merges; the vocabulary has 514 more tokens.
         max_length: context length of the text encoder, written into the config.
     """
+    require_new_directory(out_dir)
     specs = (clip_spec("train", index) for index in range(clips))
     captions = (caption(spec, np.random.default_rng(spec.caption_seed)) for spec in specs)
     vocab, learned = build_bpe(captions, merges)

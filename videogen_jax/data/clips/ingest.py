@@ -13,6 +13,7 @@ import json
 import math
 import os
 import uuid
+import zlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -246,6 +247,7 @@ def _write_shard(
         "fps": Counter(f"{fact['fps']:.6g}" for fact in facts),
         "sizes": Counter(f"{fact['w']}x{fact['h']}" for fact in facts),
         "clip_sizes": [[f["num_frames"], f["fps"], f["h"], f["w"]] for f in facts],
+        "checksums": [zlib.crc32(outcome["record"]) for outcome in taken],
         "rejected": [outcome["rejected"] for outcome in ordered if "rejected" in outcome],
     }
     rows = f"rows {ordered[0]['row']} to {ordered[-1]['row']}"

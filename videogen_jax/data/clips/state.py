@@ -6,6 +6,7 @@ OUT/.partial/             list of rows, a summary per shard, progress; removed w
 OUT/clips-*.arrayrecord   complete shards
 OUT/rejected.jsonl        one line per rejected clip
 OUT/clip_sizes.npy        frames, fps, height and width of each clip
+OUT/clip_checksums.npy    CRC-32 of each record
 OUT/dataset_info.json     written last
 """
 
@@ -24,6 +25,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from videogen_jax.atomic import replacing
+from videogen_jax.data.clips.clip_checksums import write_checksums
 from videogen_jax.data.clips.lists import SourceOptions
 from videogen_jax.data.clips.records import INFO_FILE, shard_name, write_sizes
 from videogen_jax.data.clips.text_rows import parse_json
@@ -232,6 +234,8 @@ class IngestFolder:
             **begun["config"],
         }
         write_sizes(self.out, (size for s in summaries for size in s["clip_sizes"]))
+        if all("checksums" in s for s in summaries):  # not of shards of an earlier version
+            write_checksums(self.out, (crc for s in summaries for crc in s["checksums"]))
         with replacing(self.out / INFO_FILE) as temporary:
             temporary.write_text(json.dumps(info, indent=2) + "\n")
         shutil.rmtree(self._partial)

@@ -8,6 +8,7 @@ OUT/shard-00000-of-00004/         windows of `clips_per_shard` clips, complete o
     latents_64.npy                [N, E, 2, F, H, W, Z]: scaled posterior mean and deviation
     text_states.npy               [S, T, D], one row per distinct text; row 0: the empty prompt
     text_pooled.npy               [S, D]
+    checksums.npz                 of each row of these files (`checksums.py`)
 OUT/info.json                     counts, shapes, types, and the configuration again; written last
 
 Letters: N clips, E epochs, F frames, H height, W width, Z latent channels, S texts, T tokens,
@@ -17,6 +18,7 @@ D text channels.
 import functools
 import io
 import json
+import logging
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -25,7 +27,10 @@ from typing import Any, Literal
 
 import numpy as np
 
+from videogen_jax.data.latents.checksums import check_rows, read_checksums
 from videogen_jax.errors import MissingFile, UserError
+
+_log = logging.getLogger(__name__)
 
 INFO_FILE = "info.json"
 BEGUN_FILE = "cache.json"
@@ -109,7 +114,7 @@ class LatentCache:
     Raises:
         MissingFile: the cache or one of its files does not exist.
         UserError: the cache is unfinished, of an old version or lacks a resolution, or a file is
-            truncated.
+            truncated or differs from its checksums.
     """
 
     def __init__(
@@ -132,6 +137,7 @@ class LatentCache:
             )
         self._deviation, self._text = deviation, text
         self._check_files()
+        self._checksums = self._read_checksums()
 
     def __len__(self) -> int:
         return self.layout.clips
@@ -150,7 +156,8 @@ class LatentCache:
             fps: float32. index: int32, the clip's index in its dataset.
 
         Raises:
-            UserError: a file was truncated after the cache was opened.
+            UserError: a file differs from its checksums, or was truncated after the cache was
+                opened.
         """
         # IndexError ends `for example in source`.
         if not 0 <= index < len(self):
@@ -191,6 +198,9 @@ class LatentCache:
         values = np.fromfile(path, dtype, count, offset=offset)
         if len(values) != count:
             raise UserError(f"{path} is damaged: it was cut off after it was opened")
+        if (checksums := self._checksums[shard].get(name)) is not None:
+            size = math.prod(shape) // len(checksums)
+            check_rows(path, checksums, first // size, values.reshape(-1, size))
         return values
 
     def _path(self, shard: int, name: str) -> Path:
@@ -211,6 +221,23 @@ class LatentCache:
                 expected = len(npy_header(shape, dtype)) + math.prod(shape) * dtype.itemsize
                 if (size := path.stat().st_size) != expected:
                     raise UserError(f"{path} is damaged: has {size} bytes, expected {expected}")
+
+    def _read_checksums(self) -> list[dict[str, np.ndarray]]:
+        """Reads the rows' checksums of every shard; none of those of an earlier version."""
+        expected = self.info.get("checksums", [])
+        if not isinstance(expected, list):
+            raise UserError(f"{self.directory / INFO_FILE}: checksums must be a list")
+        if len(expected) != self.layout.num_shards or None in expected:
+            _log.warning(
+                "%s has no checksums, or not of all shards: written by an earlier version, it is "
+                "read without checks of its content",
+                self.directory,
+            )
+            return [{}] * self.layout.num_shards
+        return [
+            read_checksums(self.directory / self.layout.shard_name(shard), digest)
+            for shard, digest in enumerate(expected)
+        ]
 
 
 def read_info(directory: Path) -> dict[str, Any]:

@@ -11,6 +11,8 @@ import itertools
 import json
 import math
 import shutil
+import zlib
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +23,7 @@ import numpy as np
 from tqdm import tqdm
 
 from videogen_jax.atomic import replacing
+from videogen_jax.data.latents.checksums import describe_checksums, write_checksums
 from videogen_jax.data.latents.reader import INFO_FILE, WINDOW, CacheLayout, npy_header
 from videogen_jax.data.loader import Source, example_at
 from videogen_jax.errors import UserError
@@ -104,6 +107,7 @@ def write_info(directory: Path, layout: CacheLayout, config: Mapping[str, Any]) 
         "latents": {str(size): shape for size, shape in layout.latents.items()},
         "text": layout.text,
         "texts": texts,
+        "checksums": [describe_checksums(folder) for folder in folders],
         "bytes": sum(math.prod(s) * d.itemsize for s, d in itertools.chain(*arrays)),
         "config": config,
     }
@@ -144,6 +148,7 @@ class _Shard:
         self._folder, self._layout, self._number = folder, layout, number
         self._encoders = encoders
         self._texts: dict[bytes, int] = {}  # row by tokens
+        self._checksums: defaultdict[str, list[int]] = defaultdict(list)
         self._row_of(encoders.tokens([""])[0])
 
     def write(self, windows: Iterator[dict[str, Any]], progress: tqdm) -> None:
@@ -154,14 +159,16 @@ class _Shard:
             while left:
                 examples = list(itertools.islice(windows, min(left, self._encoders.batch)))
                 left -= len(examples)
-                files["windows"].write(self._rows(examples).tobytes())
+                files["windows"].write(self._checked("windows", self._rows(examples)))
                 video = np.stack([example["video"] for example in examples])
                 padded = _padded(video, self._encoders.batch)
                 for size, moments in self._encoders.latents(padded).items():
-                    what = f"latents at {size} pixels"
-                    files[f"latents_{size}"].write(self._bytes(moments[: len(examples)], what))
+                    moments = moments[: len(examples)].reshape(-1, *moments.shape[2:])
+                    name, what = f"latents_{size}", f"latents at {size} pixels"
+                    files[name].write(self._checked(name, self._stored(moments, what)))
                 progress.update(len(examples))
         self._write_texts()
+        write_checksums(self._folder, self._checksums)
 
     def _rows(self, examples: Sequence[Mapping[str, Any]]) -> np.ndarray:
         tokens_BT = self._encoders.tokens([example["caption"] for example in examples])
@@ -184,15 +191,21 @@ class _Shard:
                 tokens = tokens_ST[start : start + batch]
                 encoded = self._encoders.text(_padded(tokens, batch))
                 for name, values in zip(texts, encoded, strict=True):
-                    files[name].write(self._bytes(values[: len(tokens)], name))
+                    stored = self._stored(values[: len(tokens)], name)
+                    files[name].write(self._checked(name, stored))
 
-    def _bytes(self, values: np.ndarray, what: str) -> bytes:
+    def _checked(self, name: str, rows: np.ndarray) -> bytes:
+        """Returns the bytes of some rows of a file, and keeps the checksum of each."""
+        self._checksums[name] += [zlib.crc32(row.tobytes()) for row in rows]
+        return rows.tobytes()
+
+    def _stored(self, values: np.ndarray, what: str) -> np.ndarray:
         with np.errstate(over="ignore"):  # an overflow is reported below
             stored = np.asarray(values).astype(self._layout.dtype)
         if not np.isfinite(stored).all():
             name = self._layout.shard_name(self._number)
             raise UserError(f"{name}: {what} are not finite in {self._layout.dtype}")
-        return stored.tobytes()
+        return stored
 
     @contextlib.contextmanager
     def _open(

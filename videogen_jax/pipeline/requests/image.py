@@ -12,16 +12,15 @@ import numpy as np
 from videogen_jax.config import ModelConfig
 from videogen_jax.diffusion.sampler_config import SamplerConfig
 from videogen_jax.errors import UserError
-from videogen_jax.pipeline.denoise import sampling_plan
-from videogen_jax.pipeline.requests.options import ImageOptions
-from videogen_jax.pipeline.requests.video import (
-    MAX_SEED,
+from videogen_jax.pipeline.requests.checks import (
     check_count,
+    check_number,
     check_prompts,
     check_rescale,
-    is_finite,
-    with_sampler,
+    negative_prompts,
 )
+from videogen_jax.pipeline.requests.options import ImageOptions
+from videogen_jax.pipeline.requests.video import MAX_SEED, check_steps, with_sampler
 
 
 @dataclass(frozen=True)
@@ -30,6 +29,7 @@ class ImageRequest:
 
     Attributes:
         prompts: the texts, at least one.
+        negative_prompts: one for each prompt.
         options: the options as passed; for fields that may be None, use the values below.
         sampler: sampler of the image model.
         steps: steps of the sampler.
@@ -38,6 +38,7 @@ class ImageRequest:
     """
 
     prompts: tuple[str, ...]
+    negative_prompts: tuple[str, ...]
     options: ImageOptions
     sampler: SamplerConfig
     steps: int
@@ -69,19 +70,17 @@ def make_image_request(
     options, prompts = ImageOptions.merge(options, overrides), check_prompts(prompt)
     image = with_sampler(config.image, options.sampler)
     guidance = image.guidance_scale if options.guidance is None else options.guidance
-    if not is_finite(guidance):
-        raise UserError(f"guidance is {guidance}, expected a finite number")
     check_rescale(options.guidance_rescale)
     steps = image.sampler.num_steps if options.steps is None else options.steps
-    sampling_plan(image, check_count("steps", steps, 1))  # raises for a number it cannot take
     check_count("seed", options.seed, 0, MAX_SEED)
     size = config.latent_size(image.resolution)
     return ImageRequest(
         prompts=prompts,
+        negative_prompts=negative_prompts(options.negative_prompt, len(prompts)),
         options=options,
         sampler=image.sampler,
-        steps=steps,
-        guidance=guidance,
+        steps=check_steps(image, steps),
+        guidance=check_number("guidance", guidance),
         latents_BHWZ=_latents(latents, (len(prompts), size, size, image.unet.out_channels)),
     )
 

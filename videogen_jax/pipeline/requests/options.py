@@ -4,11 +4,33 @@ import difflib
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any, Self, TypeVar
+from typing import Any, ClassVar, Self, TypeVar
 
 from videogen_jax.diffusion.sampler_config import SamplerConfig, SamplerName
 from videogen_jax.pipeline.decode import DecoderName
+from videogen_jax.pipeline.requests.checks import plain
 from videogen_jax.pipeline.temporal_sr import Interpolation
+
+DIFFUSERS_NAMES = {
+    "num_inference_steps": "'steps'",
+    "guidance_scale": "'guidance'",
+    "generator": "'seed', an integer",
+    "scheduler": "'sampler'",
+    "eta": "'sampler', a SamplerConfig with that eta",
+    "image": "'reference'",
+    "ip_adapter_image": "'reference'",
+    "frame_rate": "'fps'",
+    "video_length": "'num_frames'",
+    "prompt_embeds": "'prompt', a text",
+    "negative_prompt_embeds": "'negative_prompt', a text",
+    "num_videos_per_prompt": "'prompt', a list with the text several times",
+    "num_images_per_prompt": "'prompt', a list with the text several times",
+    "height": "'stages' for a smaller video: its size is the model's",
+    "width": "'stages' for a smaller video: its size is the model's",
+    "output_type": "'as_float' for images; the frames of a video are uint8",
+    "callback_on_step_end": "'progress' for a progress bar",
+}
+"""What to use for keywords of diffusers' pipelines."""
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -18,12 +40,13 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 class SamplingOptions:
     """Options that videos and images share. None is the model's own value.
 
-    Values are checked by the call that takes them, not here. A sampler selected by name has the
-    timestep spacing of `SamplerConfig.renamed`; a `SamplerConfig` is used unchanged.
+    Values are checked by the call that takes them, not here. NumPy and JAX scalars stand for
+    Python's, and a list of negative prompts has one for each prompt. A sampler selected by name has
+    the timestep spacing of `SamplerConfig.renamed`; a `SamplerConfig` is used unchanged.
 
     Attributes:
         seed: seed of all noise, an integer from 0 to 2³² − 1.
-        negative_prompt: text that guidance leads away from.
+        negative_prompt: text that guidance leads away from, none by default.
         steps: steps of the samplers: one number for all, or one each for the image model, every
             stage and the refiner.
         guidance: classifier-free guidance scale, 1 for none: one number for all, or one each for
@@ -35,8 +58,11 @@ class SamplingOptions:
         sampler: sampler of every diffusion model, at its default timesteps in diffusers.
     """
 
+    OTHER_KEYWORDS: ClassVar[tuple[str, ...]] = ("prompt", "progress", "options")
+    """Keywords of the call that are not options."""
+
     seed: int = 0
-    negative_prompt: str = ""
+    negative_prompt: str | Sequence[str] | None = ""
     steps: int | Sequence[int] | None = None
     guidance: float | Sequence[float] | None = None
     guidance_rescale: float = 0.0
@@ -56,11 +82,18 @@ class SamplingOptions:
         names = [field.name for field in fields(cls)]
         for name in overrides:
             if name not in names:
-                nearest_first = difflib.get_close_matches(name, names, n=len(names), cutoff=0.0)
-                raise TypeError(
-                    f"there is no option {name!r}, expected one of {', '.join(nearest_first)}"
-                )
-        return replace(options, **overrides)
+                raise TypeError(_no_option(name, names, cls.OTHER_KEYWORDS))
+        changed = replace(options, **overrides)
+        return replace(changed, **{name: plain(getattr(changed, name)) for name in names})
+
+
+def _no_option(name: str, names: Sequence[str], others: Sequence[str]) -> str:
+    """Returns the message about an unknown keyword: what to use, then all, most similar first."""
+    nearest = difflib.get_close_matches(name, [*names, *others], n=1)
+    right = DIFFUSERS_NAMES.get(name) or (repr(nearest[0]) if nearest else None)
+    instead = f", use {right}" if right else ""
+    listed = difflib.get_close_matches(name, names, n=len(names), cutoff=0.0)
+    return f"there is no option {name!r}{instead}, expected one of {', '.join(listed)}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +115,8 @@ class VideoOptions(SamplingOptions):
         decoder: decoder of the latents; "image" is the ablation of Fig. 7.
     """
 
+    OTHER_KEYWORDS = (*SamplingOptions.OTHER_KEYWORDS, "reference")
+
     fps: float | None = None
     num_frames: int | None = None
     stages: int | None = None
@@ -102,6 +137,8 @@ class ImageOptions(SamplingOptions):
         guidance_rescale: how far the guided prediction is rescaled to the standard deviation of the
             conditional one, from 0 (not at all) to 1 (Lin et al. 2023, section 3.4).
     """
+
+    OTHER_KEYWORDS = (*SamplingOptions.OTHER_KEYWORDS, "latents", "as_float")
 
     # There is one diffusion model, hence one number.
     steps: int | None = None

@@ -1,20 +1,30 @@
 """Requests of `VideoGen`: checked options, completed with the model's own values."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, get_args
+from typing import Any
 
 from videogen_jax.config import DenoiserConfig, ModelConfig
 from videogen_jax.diffusion.sampler_config import SamplerConfig, SamplerName
 from videogen_jax.errors import UserError
 from videogen_jax.pipeline.decode import DecoderName
 from videogen_jax.pipeline.denoise import Sampling, sampling_plan
+from videogen_jax.pipeline.requests.checks import (
+    check_choice,
+    check_count,
+    check_number,
+    check_prompts,
+    check_rescale,
+    check_switch,
+    negative_prompts,
+)
 from videogen_jax.pipeline.requests.options import VideoOptions
 from videogen_jax.pipeline.temporal_sr import Interpolation
 
 MAX_SEED = 2**32 - 1
 _FPS_RANGE = (0.01, 1000.0)  # of a video file
+_MAX_ROUNDS = 16  # which double the lowest rate beyond half of the highest
+_MAX_FRAMES = 100_000
 
 
 @dataclass(frozen=True)
@@ -22,6 +32,7 @@ class Request:
     """The checked options of a call of `VideoGen`, completed with the model's own values."""
 
     prompts: tuple[str, ...]
+    negative_prompts: tuple[str, ...]  # one for each prompt
     options: VideoOptions  # as passed; for fields that may be None, use the values below
     samplers: tuple[SamplerConfig, ...]  # of the image model, each stage, the refiner
     steps: tuple[int, ...]  # of the image model, each stage, the refiner
@@ -90,43 +101,47 @@ def make_request(
     num_frames = config.num_frames if options.num_frames is None else options.num_frames
     check_count("seed", options.seed, 0, MAX_SEED)
     check_rescale(options.guidance_rescale)
-    _choice("interpolation", options.interpolation, Interpolation)
-    _choice("decoder", options.decoder, DecoderName)
+    check_choice("interpolation", options.interpolation, Interpolation)
+    check_choice("decoder", options.decoder, DecoderName)
+    check_switch("use_reference", options.use_reference)
+    check_switch("refine", options.refine)
     parts = tuple(
         with_sampler(part, options.sampler)
         for part in (config.image, *config.stages, config.refiner)
     )
+    prompts = check_prompts(prompt)
     request = Request(
-        prompts=check_prompts(prompt),
+        prompts=prompts,
+        negative_prompts=negative_prompts(options.negative_prompt, len(prompts)),
         options=options,
         samplers=tuple(part.sampler for part in parts),
         steps=_steps(parts, options.steps),
         guidance=_guidance(config, options.guidance),
-        num_frames=check_count("num_frames", num_frames, 1),
+        num_frames=check_count("num_frames", num_frames, 1, _MAX_FRAMES),
         fps=config.fps if options.fps is None else options.fps,
         stages=stages,
         rounds=_rounds(config, options.temporal_sr, stages),
     )
     if request.rounds and request.num_frames == 1:
         raise UserError("num_frames is 1, expected at least 2 with temporal_sr, or temporal_sr=0")
-    if not (is_finite(request.fps) and _FPS_RANGE[0] <= request.fps):
-        raise UserError(f"fps is {request.fps}, expected a number from {_FPS_RANGE[0]}")
+    _check_rate(request)
+    if request.final_num_frames > _MAX_FRAMES:
+        raise UserError(
+            f"num_frames is {request.num_frames}, which temporal_sr={request.rounds} makes "
+            f"{request.final_num_frames}, expected at most {_MAX_FRAMES}"
+        )
+    return request
+
+
+def _check_rate(request: Request) -> None:
+    wanted = f"a number from {_FPS_RANGE[0]}"
+    if check_number("fps", request.fps, wanted) < _FPS_RANGE[0]:
+        raise UserError(f"fps is {request.fps}, expected {wanted}")
     if request.final_fps > _FPS_RANGE[1]:
         raise UserError(
             f"fps is {request.fps:g}, which temporal_sr={request.rounds} makes "
             f"{request.final_fps:g}, expected at most {_FPS_RANGE[1]:g}"
         )
-    return request
-
-
-def check_prompts(prompt: str | Sequence[str]) -> tuple[str, ...]:
-    """Returns the texts as a tuple. Raises UserError if there are none or one is not a string."""
-    prompts = (prompt,) if isinstance(prompt, str) else tuple(prompt)
-    if not prompts:
-        raise UserError("the list of prompts is empty, expected at least one prompt")
-    if wrong := [one for one in prompts if not isinstance(one, str)]:
-        raise UserError(f"prompt is {wrong[0]!r}, expected a string or a list of strings")
-    return prompts
 
 
 def with_sampler(
@@ -148,18 +163,21 @@ def _steps(parts: tuple[DenoiserConfig, ...], steps: int | Sequence[int] | None)
     default = tuple(part.sampler.num_steps for part in parts)
     values = _per_part("steps", steps, default, "the image model, each stage and the refiner")
     for part, value in zip(parts, values, strict=True):
-        check_count("steps", value, 1)
-        sampling_plan(part, value)  # raises for a number it cannot take
+        check_steps(part, value)
     return values
+
+
+def check_steps(part: DenoiserConfig, steps: Any) -> int:
+    """Returns `steps`. Raises UserError unless the model's sampler can take that many."""
+    check_count("steps", steps, 1, part.schedule.num_train_timesteps)
+    sampling_plan(part, steps)  # raises for a number that does not fit the sampler's spacing
+    return steps
 
 
 def _guidance(config: ModelConfig, guidance: float | Sequence[float] | None) -> tuple[float, ...]:
     default = tuple(part.guidance_scale for part in (config.image, *config.stages))
     values = _per_part("guidance", guidance, default, "the image model and each stage")
-    for value in values:
-        if not is_finite(value):
-            raise UserError(f"guidance is {value}, expected a finite number")
-    return values
+    return tuple(check_number("guidance", value) for value in values)
 
 
 def _rounds(config: ModelConfig, temporal_sr: int | None, stages: int) -> int:
@@ -167,7 +185,7 @@ def _rounds(config: ModelConfig, temporal_sr: int | None, stages: int) -> int:
     all_stages = stages == len(config.stages)
     if temporal_sr is None:
         return config.temporal_sr_rounds if all_stages else 0
-    rounds = check_count("temporal_sr", temporal_sr, 0)
+    rounds = check_count("temporal_sr", temporal_sr, 0, _MAX_ROUNDS)
     if rounds and not all_stages:
         raise UserError(
             f"temporal_sr is {rounds} but stages is {stages}: expected 0, because it needs "
@@ -180,34 +198,10 @@ def _per_part(name: str, value: Any, default: tuple, parts: str) -> tuple:
     """Returns a number for each part, from one for all parts or one for each."""
     if value is None:
         return default
-    if not isinstance(value, Sequence):
+    if isinstance(value, str) or not isinstance(value, Sequence):
         return (value,) * len(default)
     if len(value) != len(default):
         raise UserError(
             f"{name} has {len(value)} values, expected one, or {len(default)}: for {parts}"
         )
     return tuple(value)
-
-
-def check_count(name: str, value: int, lowest: int, highest: int | None = None) -> int:
-    """Returns `value`. Raises UserError, which names it, unless it is an integer in the range."""
-    if not isinstance(value, int) or value < lowest or (highest is not None and value > highest):
-        wanted = f"of at least {lowest}" if highest is None else f"from {lowest} to {highest}"
-        raise UserError(f"{name} is {value!r}, expected an integer {wanted}")
-    return value
-
-
-def check_rescale(value: Any) -> None:
-    """Raises UserError unless `value` is a guidance rescale, a number from 0 to 1."""
-    if not (is_finite(value) and 0.0 <= value <= 1.0):
-        raise UserError(f"guidance_rescale is {value!r}, expected a number from 0 to 1")
-
-
-def _choice(name: str, value: Any, choices: Any) -> None:
-    if value not in get_args(choices):
-        raise UserError(f"{name} is {value!r}, expected one of {', '.join(get_args(choices))}")
-
-
-def is_finite(value: Any) -> bool:
-    """Whether `value` is a number, and neither infinite nor NaN."""
-    return isinstance(value, int | float) and math.isfinite(value)

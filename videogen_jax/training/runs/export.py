@@ -21,6 +21,7 @@ from videogen_jax.training.runs.build import build_task
 from videogen_jax.training.runs.config import RunConfig
 from videogen_jax.training.task import Params
 from videogen_jax.weights import config_file, model_dir
+from videogen_jax.weights.manifest import record_files
 
 
 def export_run(
@@ -144,6 +145,7 @@ def _write(
         model_dir.save_component(directory, name, component, dtype)
     if not (directory / "config.json").exists():
         config_file.save_config(directory / "config.json", model)
+    record_files(directory)
 
 
 def copy_tokenizer(source: Path, model_directory: Path) -> None:
