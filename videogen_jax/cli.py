@@ -68,6 +68,7 @@ COMMANDS = {
         "convert.stable_diffusion:call", "convert Stable Diffusion to a model directory"
     ),
     "convert ifrnet": Command("convert.ifrnet:call", "add IFRNet's weights to a model directory"),
+    "convert lpips": Command("convert.lpips:call", "add LPIPS's weights to a model directory"),
     "convert to-diffusers": Command("convert.to_diffusers:call", "write a folder for diffusers"),
 }
 """The commands by name, in the order in which `videogen --help` lists them."""

@@ -6,31 +6,22 @@ component alone, and a model's configuration has no part that sampling does not 
 """
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
-from videogen_jax.atomic import replacing
 from videogen_jax.errors import UserError
-from videogen_jax.models.flow import FlowConfig, LatentFlow
-from videogen_jax.weights.config_file import load_config, save_config
-from videogen_jax.weights.manifest import record_files
-from videogen_jax.weights.model_dir import (
-    DType,
-    check_against,
-    list_components,
-    load_component,
-    save_component,
-)
+from videogen_jax.models.flow import FlowConfig
+from videogen_jax.models.parameters import init_flow, shapes
+from videogen_jax.weights.configured import add_configured, load_configured, require_absent
+from videogen_jax.weights.model_dir import DType
 from videogen_jax.weights.rules import import_weights
 from videogen_jax.weights.tables.ifrnet import IFRNET
 from videogen_jax.weights.torch_files import open_pickle
 
 COMPONENT = "pixel_flow"
-_CONFIG_FILE = f"{COMPONENT}.json"
 _LEVELS = (1, 2, 3, 4)
 
 
@@ -50,17 +41,11 @@ def convert_ifrnet(source: Path, model_dir: Path, dtype: DType | None = None) ->
         UserError: It is not an IFRNet checkpoint or contains other things than tensors (nothing in
             it is executed), or `model_dir` already has a `pixel_flow` or cannot be written.
     """
-    present = list_components(model_dir) if model_dir.is_dir() else []
-    if COMPONENT in present or (model_dir / _CONFIG_FILE).exists():
-        raise UserError(f"{model_dir} has a {COMPONENT} already")
+    require_absent(model_dir, COMPONENT)
     weights = open_pickle(source)
     config = ifrnet_config(weights, name=str(source))
-    params = import_weights(IFRNET, weights, _shapes(config), name=str(source))
-    if model_dir.is_dir():
-        _save(model_dir, config, params, dtype)
-    else:
-        with replacing(model_dir) as temporary:
-            _save(temporary, config, params, dtype)
+    params = import_weights(IFRNET, weights, shapes(init_flow, config), name=str(source))
+    add_configured(model_dir, COMPONENT, config, params, dtype)
     return config
 
 
@@ -71,10 +56,7 @@ def load_pixel_flow(model_dir: Path) -> tuple[FlowConfig, dict[str, Any]]:
         MissingFile: The directory has no `pixel_flow`.
         UserError: A file is damaged, or the two do not fit together.
     """
-    params = load_component(model_dir, COMPONENT)
-    config = load_config(model_dir / _CONFIG_FILE, FlowConfig)
-    check_against(_shapes(config), params, model_dir / f"{COMPONENT}.safetensors")
-    return config, params
+    return load_configured(model_dir, COMPONENT, FlowConfig, partial(shapes, init_flow))
 
 
 def ifrnet_config(weights: Mapping[str, np.ndarray], *, name: str) -> FlowConfig:
@@ -104,22 +86,3 @@ def ifrnet_config(weights: Mapping[str, np.ndarray], *, name: str) -> FlowConfig
         )
     except UserError as error:
         raise UserError(f"{name} is not an IFRNet checkpoint: {error}") from error
-
-
-def _shapes(config: FlowConfig) -> dict[str, Any]:
-    size = config.total_stride
-    frame_BHWC = jax.ShapeDtypeStruct((1, size, size, config.in_channels), jnp.float32)
-    time_B = jax.ShapeDtypeStruct((1,), jnp.float32)
-    init = LatentFlow(config).init
-    return jax.eval_shape(init, jax.random.key(0), frame_BHWC, frame_BHWC, time_B)["params"]
-
-
-def _save(directory: Path, config: FlowConfig, params: dict[str, Any], dtype: DType | None) -> None:
-    """Writes the configuration, then the component, whose file marks it as present."""
-    save_config(directory / _CONFIG_FILE, config)
-    try:
-        save_component(directory, COMPONENT, params, dtype)
-    except ValueError:
-        (directory / _CONFIG_FILE).unlink()
-        raise
-    record_files(directory)

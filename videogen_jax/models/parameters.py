@@ -14,6 +14,7 @@ import jax.numpy as jnp
 
 from videogen_jax.models.autoencoder import Autoencoder, AutoencoderConfig
 from videogen_jax.models.discriminator import DiscriminatorConfig, PatchDiscriminator
+from videogen_jax.models.features.lpips import LPIPS, LPIPSConfig
 from videogen_jax.models.flow import FlowConfig, LatentFlow
 from videogen_jax.models.text_encoder import TextEncoder, TextEncoderConfig
 from videogen_jax.models.unet import SpaceTimeUNet, UNetConfig
@@ -69,6 +70,12 @@ def init_discriminator(key: jax.Array, config: DiscriminatorConfig, resolution: 
     """Initialises the parameters of a `PatchDiscriminator` for images of `resolution` pixels."""
     image_BHWC = jnp.zeros((1, resolution, resolution, 3))
     return PatchDiscriminator(config).init(key, image_BHWC)["params"]
+
+
+def init_lpips(key: jax.Array, config: LPIPSConfig) -> Params:
+    """Initialises the parameters of an `LPIPS`."""
+    image_BHWC = jnp.zeros((1, config.min_size, config.min_size, 3))
+    return LPIPS(config).init(key, image_BHWC, image_BHWC)["params"]
 
 
 @functools.cache  # tracing takes a second, and the refiner often has the last stage's sizes

@@ -1,1 +1,1 @@
-"""Tables of the weight names of Stable Diffusion and IFRNet, one per network."""
+"""Tables of the weight names of Stable Diffusion, IFRNet and LPIPS, one per network."""

@@ -1,0 +1,1 @@
+"""Networks of metrics and losses, whose weights come from other projects."""
