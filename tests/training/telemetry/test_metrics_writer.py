@@ -7,6 +7,7 @@ from pathlib import Path
 import av
 import numpy as np
 from PIL import Image
+from tensorboardX import record_writer
 from tensorboardX.proto.event_pb2 import Event
 from tensorboardX.record_writer import masked_crc32c
 
@@ -66,3 +67,16 @@ def test_stills_become_a_sheet_alone(tmp_path: Path):
     with MetricsWriter(tmp_path) as writer:
         writer.samples(2, Samples(clips()))
     assert [path.name for path in (tmp_path / "samples").iterdir()] == ["step_00000002.png"]
+
+
+def test_a_full_disk_ends_the_events_with_one_warning(tmp_path: Path, monkeypatch, caplog):
+    """Not the run: `metrics.jsonl` has the numbers, and nothing waits for a writer."""
+    monkeypatch.setattr(record_writer, "open_file", lambda path: open("/dev/full", "wb"))
+    with MetricsWriter(tmp_path) as writer:
+        for step in range(50):  # more than the queue of tensorboardX's own writer holds
+            writer.scalars(step, {"loss": 0.5})
+        writer.samples(50, Samples(clips()))
+    assert len((tmp_path / "metrics.jsonl").read_text().splitlines()) == 50
+    (record,) = caplog.records
+    assert "no TensorBoard events from here on" in record.message
+    assert "No space left on device" in record.message
