@@ -25,8 +25,8 @@ from videogen_jax.data.loader import make_loader
 from videogen_jax.pipeline.model_files import load_model, save_model
 from videogen_jax.training.runs.config import RunConfig
 from videogen_jax.training.runs.examples import make_source
+from videogen_jax.training.runs.tokenizer import tokenizer_of
 from videogen_jax.training.runs.train import train_run, with_model_of
-from videogen_jax.training.runs.vocabulary import tokenizer_of
 from videogen_jax.weights.config_file import load_config, save_config
 from videogen_jax.weights.model_dir import list_components, save_component
 

@@ -70,12 +70,10 @@ def train(
             This is detected at the next step that is logged or checkpointed. Until then no step
             changes the parameters, and no checkpoint is written.
     """
-    options = dataclasses.replace(options, max_skipped=config.max_skipped)
     meter, main = Meter(), is_main()
     with contextlib.ExitStack() as stack:
         stack.enter_context(layout.activate(mesh))
-        keep = (config.keep_checkpoints, config.keep_best, config.best_metric)
-        checkpoints = stack.enter_context(Checkpoints(run_dir / FOLDER, *keep, about))
+        checkpoints = stack.enter_context(_checkpoints(run_dir, config, about))
         notice = stack.enter_context(preemption.listening())
         profiler = stack.enter_context(Profiler(run_dir / "profile", profile if main else None))
         with meter.spend("start"):
@@ -83,31 +81,49 @@ def train(
             state = begin(task, optimizer, shapes, checkpoints, data, seed, init_from)
             frozen = sharding.put_tree(task.frozen, sharding.tree_shardings(mesh, task.frozen))
         writer = stack.enter_context(MetricsWriter(run_dir) if main else NoMetrics())
+        options = dataclasses.replace(options, max_skipped=config.max_skipped)
         step_fn = jit_step(task, optimizer, config.ema_decay, options, mesh, shapes)
         key, first = jax.random.key(seed), int(state.step)
         progress = _progress_bar(run_dir.name, first, steps)
         log = RunLog(writer, progress, meter, first, config.max_skipped)
         results = _Results(task, config, data, steps, seed, meter, log, writer, checkpoints, notice)
         for step, batch in zip(progress, meter.waiting(_batches(data, mesh)), strict=False):
-            done = step + 1
-            profiler.before(done, state)
-            with meter.spend("compile") if step == first else contextlib.nullcontext():
-                if step == first:
-                    log.costs(_cost(step_fn.trace(state, frozen, batch, key), batch, mesh))
-                state, metrics = step_fn(state, frozen, batch, key)
+            profiler.before(step + 1, state)
+            args = state, frozen, batch, key
             if step == first:
-                jax.block_until_ready(metrics)
-                begun()
+                state, metrics = _first_step(step_fn, args, mesh, meter, log, begun)
+            else:
+                state, metrics = step_fn(*args)
             # This logs metrics of an earlier step: the devices are still computing this one.
-            log.step(done, metrics, every=config.log_every)
-            results.write(done, state)
+            log.step(step + 1, metrics, every=config.log_every)
+            results.write(step + 1, state)
         if first >= steps:
             begun()
         elif notice.came:  # in or after the last step: do not go on to another run
             results.stop(steps)
-    if main:
-        _log.info("%s: %s", run_dir.name, meter)
+    _log.log(logging.INFO if main else logging.DEBUG, "%s: %s", run_dir.name, meter)
     return state
+
+
+def _first_step(
+    step_fn: Any,
+    args: tuple[Any, ...],
+    mesh: Mesh,
+    meter: Meter,
+    log: RunLog,
+    begun: Callable[[], None],
+) -> tuple[TrainState, Any]:
+    """Compiles a step, logs its cost, takes it and waits for it; then calls `begun`."""
+    with meter.spend("compile"):
+        log.costs(_cost(step_fn.trace(*args), args[2], mesh))
+        state, metrics = jax.block_until_ready(step_fn(*args))
+    begun()
+    return state, metrics
+
+
+def _checkpoints(run_dir: Path, config: LoopConfig, about: Mapping[str, Any] | None) -> Checkpoints:
+    keep = (config.keep_checkpoints, config.keep_best, config.best_metric)
+    return Checkpoints(run_dir / FOLDER, *keep, about)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,6 +6,7 @@ from PIL import Image
 
 from tests.support.numbered_clips import H, numbered_frame, write_numbered
 from videogen_jax.data.clips.ingest import ingest
+from videogen_jax.data.clips.ingest_config import IngestConfig
 from videogen_jax.data.clips.records import ClipDataset
 from videogen_jax.data.clips.report import (
     Statistics,
@@ -14,7 +15,6 @@ from videogen_jax.data.clips.report import (
     statistics,
     summary,
 )
-from videogen_jax.data.clips.state import IngestConfig
 from videogen_jax.data.clips.transcode import ClipConfig
 
 

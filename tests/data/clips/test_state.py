@@ -7,8 +7,9 @@ import pytest
 
 from tests.support.numbered_clips import H, write_numbered
 from videogen_jax.data.clips.ingest import ingest
+from videogen_jax.data.clips.ingest_config import Begun, IngestConfig
 from videogen_jax.data.clips.records import ClipDataset
-from videogen_jax.data.clips.state import Begun, IngestConfig, IngestFolder
+from videogen_jax.data.clips.state import IngestFolder
 from videogen_jax.data.clips.transcode import ClipConfig
 from videogen_jax.errors import UserError
 

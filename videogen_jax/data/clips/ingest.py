@@ -26,10 +26,11 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from videogen_jax.data.clips import tfds_clips
 from videogen_jax.data.clips.beam_errors import one_line, raising_user_errors, writing
+from videogen_jax.data.clips.ingest_config import Begun, IngestConfig
 from videogen_jax.data.clips.layouts import read_clips
 from videogen_jax.data.clips.lists import ClipRef
 from videogen_jax.data.clips.records import ClipRecord, pack_record, write_shard
-from videogen_jax.data.clips.state import Begun, IngestConfig, IngestFolder
+from videogen_jax.data.clips.state import IngestFolder
 from videogen_jax.data.clips.transcode import Rejected, transcode
 from videogen_jax.errors import UserError, user_message
 

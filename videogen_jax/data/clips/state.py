@@ -26,10 +26,9 @@ from typing import Any, BinaryIO
 
 from videogen_jax.atomic import replacing
 from videogen_jax.data.clips.clip_checksums import write_checksums
-from videogen_jax.data.clips.lists import SourceOptions
+from videogen_jax.data.clips.ingest_config import Begun, changes
 from videogen_jax.data.clips.records import INFO_FILE, shard_name, write_sizes
 from videogen_jax.data.clips.text_rows import parse_json
-from videogen_jax.data.clips.transcode import ClipConfig
 from videogen_jax.errors import UserError
 from videogen_jax.locking import hold_lock
 
@@ -41,36 +40,6 @@ _EXAMPLES_IN_ERROR = 3
 # What a run leaves without a configuration: the report of one that took no clip, or files of one
 # that was killed.
 _LEFT_BEHIND = re.compile(rf"\.partial|\.lock|{re.escape(REJECTED_FILE)}|\.ingest\.\w+\.json")
-
-
-@dataclass(frozen=True)
-class IngestConfig:
-    """Everything that determines the content of a dataset.
-
-    Attributes:
-        source: absolute path of the list or folder.
-        reading: how it is read.
-        clip: how clips are transcoded.
-        clips_per_shard: rows of the source per shard.
-    """
-
-    source: str
-    reading: SourceOptions = SourceOptions()
-    clip: ClipConfig = ClipConfig()
-    clips_per_shard: int = 256
-
-    def __post_init__(self) -> None:
-        if self.clips_per_shard < 1:
-            raise UserError(f"clips_per_shard must be >= 1, got {self.clips_per_shard}")
-
-
-@dataclass(frozen=True)
-class Begun:
-    """The start of a dataset: its configuration, and the number and digest of the source's rows."""
-
-    config: IngestConfig
-    num_clips: int
-    list_sha256: str
 
 
 @dataclass(frozen=True)
@@ -143,7 +112,7 @@ class IngestFolder:
         """
         path = self.out / "ingest.json"
         now = json.loads(json.dumps(asdict(begun)))
-        changed = _changes(_read(path), now) if path.is_file() else []
+        changed = changes(_read(path), now) if path.is_file() else []
         if changed and any(self.out.glob("clips-*.arrayrecord")):
             raise UserError(
                 f"{self.out} was begun with other values: {'; '.join(changed)}. "
@@ -275,28 +244,3 @@ class IngestFolder:
 
 def _read(path: Path) -> Any:
     return parse_json(path.read_bytes(), str(path))
-
-
-def _changes(then: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    """Returns a text for each field that differs between two configurations.
-
-    A field that the earlier version of the program did not have is compared with its default.
-    """
-    defaults = json.loads(json.dumps(asdict(Begun(IngestConfig(""), 0, ""))))
-    then_values, now_values = {**_flat(defaults), **_flat(then)}, _flat(now)
-    return [
-        f"{name} is {now_values.get(name)!r}, was {then_values.get(name)!r}"
-        for name in sorted(then_values.keys() | now_values.keys())
-        if then_values.get(name) != now_values.get(name)
-    ]
-
-
-def _flat(tree: Any, prefix: str = "") -> dict[str, Any]:
-    """Returns the leaves of nested dicts by their paths, without the leading `config.`."""
-    if not isinstance(tree, dict):
-        return {prefix: tree}
-    flat = {}
-    for key, value in tree.items():
-        name = key if prefix in ("", "config") else f"{prefix}.{key}"
-        flat.update(_flat(value, name))
-    return flat

@@ -30,7 +30,7 @@ from videogen_jax.training.runs.directory import (
     open_run_directory,
 )
 from videogen_jax.training.runs.examples import make_source
-from videogen_jax.training.runs.vocabulary import tokenizer_of
+from videogen_jax.training.runs.tokenizer import tokenizer_of
 from videogen_jax.training.step import StepOptions, TrainState
 from videogen_jax.training.telemetry.code_version import code_version
 from videogen_jax.weights import config_file

@@ -7,7 +7,7 @@ import pytest
 
 from tests.support.micro_model import TOKENIZER_DIR
 from videogen_jax.configs import MODELS
-from videogen_jax.training.runs.vocabulary import tokenizer_of
+from videogen_jax.training.runs.tokenizer import tokenizer_of
 
 FILES = sorted(path.name for path in TOKENIZER_DIR.iterdir())
 
