@@ -69,7 +69,7 @@ def test_the_training_commands_find_their_inputs(clone, monkeypatch, number):
     """Runs everything but the training: parses the command and loads a batch."""
     requested: list[tuple[RunConfig, Path]] = []
 
-    def instead(config, run_dir, model_dir, profile):
+    def instead(config, run_dir, model_dir, *, profile, model_from):
         requested.append((config, model_dir))
 
     monkeypatch.setattr(parts, "train_run", instead)
