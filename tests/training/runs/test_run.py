@@ -74,7 +74,15 @@ def test_the_parts_make_a_complete_model_directory(chain: Path):
     )
 
 
-@pytest.mark.parametrize("name", PARTS)
+# One loop resumes all parts. These are one without frozen networks, a stage, and one with a second
+# player in its state; the others run with `-m slow`.
+RESUMED = ("autoencoder", "stage-1", "video-decoder")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [name if name in RESUMED else pytest.param(name, marks=pytest.mark.slow) for name in PARTS],
+)
 def test_resumed_equals_uninterrupted(chain: Path, tmp_path: Path, name: str):
     run_dir = tmp_path / name
     shutil.copytree(chain / name, run_dir)
