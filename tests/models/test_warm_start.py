@@ -154,7 +154,7 @@ def test_a_directory_that_lacks_something_or_is_trained_is_refused(converted, mo
     ):
         VideoGen.from_stable_diffusion(broken)
     (broken / "image_unet.safetensors").unlink()
-    with pytest.raises(FileNotFoundError, match="image_unet.safetensors is missing; manifest.json lists"):
+    with pytest.raises(FileNotFoundError, match="image_unet.safetensors is missing; manifest"):
         VideoGen.from_stable_diffusion(broken)
 
 
