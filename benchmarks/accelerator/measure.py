@@ -70,10 +70,10 @@ def compiled(function: Callable[..., Any], *args: Any, **options: Any) -> Compil
     return Compiled(program, flops, seconds, peak_bytes(program, jax.devices()[0].platform))
 
 
-def chained(
+def chained_seconds(
     function: Callable[..., jax.Array], count: int, x: jax.Array, *operands: Any
-) -> Compiled:
-    """Compiles a chain of `count` applications `x = function(x, *operands)`.
+) -> float:
+    """Returns the seconds of one application `x = function(x, *operands)` in a chain of `count`.
 
     `function` must keep the shape of `x`. The chain is one program, which excludes the time of
     launches. `operands` are arguments of that program: constants would slow down the compiler.
@@ -82,7 +82,8 @@ def chained(
     def chain(x: jax.Array, *operands: Any) -> jax.Array:
         return jax.lax.fori_loop(0, count, lambda _, x: function(x, *operands), x)
 
-    return compiled(chain, x, *operands)
+    loop = jax.jit(chain)
+    return median_seconds(lambda: loop(x, *operands)) / count
 
 
 def process_peak_gib() -> float | None:

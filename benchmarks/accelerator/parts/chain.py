@@ -63,7 +63,7 @@ class Chain:
         self._prompts = self._cascade.encode_prompts(self._params, tokens_BT, tokens_BT)
 
     def run(self) -> None:
-        reference_BHWC = self._row("image", self._steps, lambda steps: self._image(steps))
+        reference_BHWC = self._row("image", self._steps, self._image)
         clip_BFHWZ = None
         for stage in range(1, len(self._model.stages) + 1):
             clip_BFHWZ = self._row(
@@ -89,9 +89,7 @@ class Chain:
             self._model.num_frames, steps=steps,
         )  # fmt: skip
 
-    def _interpolate(
-        self, clip_BFHWZ: Any, steps: int, rounds: int, tick: Tick | None = None
-    ) -> jax.Array:
+    def _interpolate(self, clip_BFHWZ: Any, steps: int, rounds: int, tick: Tick) -> jax.Array:
         return self._sr(
             self._params, clip_BFHWZ, self._fps_B, self._prompts.negative, self._keys_B, rounds,
             steps=steps, tick=tick,

@@ -5,7 +5,7 @@ import subprocess
 import jax
 import jax.numpy as jnp
 
-from benchmarks.accelerator.measure import chained, median_seconds, memory_limit
+from benchmarks.accelerator.measure import chained_seconds, median_seconds, memory_limit
 from benchmarks.accelerator.results import Report
 from videogen_jax.training.telemetry.code_version import code_version
 from videogen_jax.training.telemetry.flops import peak_flops
@@ -51,8 +51,7 @@ def product(report: Report) -> None:
         matrix = jax.random.normal(jax.random.key(0), (size, size), jnp.bfloat16)
         matrix = matrix / jnp.asarray(size**0.5, jnp.bfloat16)
         count = 2 if report.dry_run else max(4, int(2e13 / size**3))
-        chain = chained(jnp.matmul, count, matrix, matrix).run
-        seconds = median_seconds(lambda: chain(matrix, matrix)) / count
+        seconds = chained_seconds(jnp.matmul, count, matrix, matrix)
         report.add("bf16 product", size=size, ms=seconds * 1e3, tflops=2 * size**3 / seconds / 1e12)
 
 

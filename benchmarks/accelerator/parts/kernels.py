@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks.accelerator import torch_peers
-from benchmarks.accelerator.measure import chained, difference, median_seconds
+from benchmarks.accelerator.measure import chained_seconds, difference, median_seconds
 from benchmarks.accelerator.results import Report, first_lines
 from videogen_jax.kernels import blocked, cudnn
 from videogen_jax.kernels.attention import attention
@@ -89,8 +89,7 @@ def measured(report: Report, case: Case) -> None:
         if case.plain is not None:
             found = jax.jit(case.function)(*case.operands).astype(jnp.float32)
             error = difference(found, in_float32(case.plain, *case.operands)).relative
-        chain = chained(case.function, count, *case.operands).run
-        seconds = median_seconds(lambda: chain(*case.operands)) / count
+        seconds = chained_seconds(case.function, count, *case.operands)
     except (ValueError, NotImplementedError, RuntimeError) as refusal:
         report.note(f"{case.name}: {first_lines(refusal)}")
     else:
