@@ -17,9 +17,8 @@ from videogen_jax.json_text import parse_json
 
 _PICKLE_SUFFIXES = (".bin", ".ckpt", ".pt", ".pth")
 
-_MAX_HEADER = (
-    8 * 2**20
-)  # bytes; parsing takes up to 25 times as much. Stable Diffusion has 0.2 MiB.
+# In bytes. Parsing takes up to 25 times as much. Stable Diffusion's headers have 0.2 MiB.
+_MAX_HEADER = 8 * 2**20
 
 _DTYPES: Mapping[str, Any] = {
     "F64": np.float64,
@@ -45,6 +44,22 @@ class Tensors(Mapping[str, np.ndarray]):
         """Returns the shape of a tensor; raises KeyError for an unknown name."""
 
 
+class EntryTensors(Tensors):
+    """Tensors that are found by entries with a `shape`, in the order of their names."""
+
+    def __init__(self, entries: Mapping[str, Any]) -> None:
+        self._entries = entries
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(sorted(self._entries))
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        return tuple(self._entries[name].shape)
+
+
 @dataclass(frozen=True)
 class _Entry:
     """Location of a tensor in a safetensors file: `offset` in bytes from the file's start."""
@@ -54,7 +69,7 @@ class _Entry:
     offset: int
 
 
-class SafeTensors(Tensors):
+class SafeTensors(EntryTensors):
     """The tensors of a safetensors file; bfloat16 as numpy arrays of `ml_dtypes.bfloat16`.
 
     Tensors are read without a memory map, which would keep the whole file resident beside the
@@ -76,7 +91,7 @@ class SafeTensors(Tensors):
         except SafetensorError as error:
             raise UserError(f"{path} is not a safetensors file: {error}") from error
         self._path = path
-        self._entries = _read_header(path)
+        super().__init__(_read_header(path))
 
     def __getitem__(self, name: str) -> np.ndarray:
         entry = self._entries[name]
@@ -93,15 +108,6 @@ class SafeTensors(Tensors):
             return np.memmap(self._path, entry.dtype, "r", entry.offset, entry.shape)
         except (OSError, ValueError) as error:
             raise UserError(f"cannot read {name} of {self._path}: {error}") from error
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(sorted(self._entries))
-
-    def __len__(self) -> int:
-        return len(self._entries)
-
-    def shape(self, name: str) -> tuple[int, ...]:
-        return self._entries[name].shape
 
 
 def _check_header_size(path: Path) -> None:

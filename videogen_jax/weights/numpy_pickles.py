@@ -6,14 +6,14 @@ imports nothing and calls nothing that the file names; the arrays are made from 
 
 import pickle
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from videogen_jax.errors import MissingFile, UserError
-from videogen_jax.weights.files import Tensors
+from videogen_jax.weights.files import EntryTensors, Tensors
 
 _PROTOCOL = b"\x80"  # how a pickle of protocol 2 or later begins
 _TORCH_MAGIC = (0x1950A86A20F9469CFC6C).to_bytes(10, "little")  # in files of torch before 1.6
@@ -21,23 +21,11 @@ _RECONSTRUCT = ("numpy.core.multiarray._reconstruct", "numpy._core.multiarray._r
 _FLOATS = ("f2", "f4", "f8")
 
 
-class ArrayDict(Tensors):
+class ArrayDict(EntryTensors):
     """Tensors that are numpy arrays in memory."""
 
-    def __init__(self, arrays: Mapping[str, np.ndarray]) -> None:
-        self._arrays = arrays
-
     def __getitem__(self, name: str) -> np.ndarray:
-        return self._arrays[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(sorted(self._arrays))
-
-    def __len__(self) -> int:
-        return len(self._arrays)
-
-    def shape(self, name: str) -> tuple[int, ...]:
-        return self._arrays[name].shape
+        return self._entries[name]
 
 
 def is_numpy_pickle(path: Path) -> bool:

@@ -9,7 +9,7 @@ import pickle
 import warnings
 import zipfile
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ import ml_dtypes
 import numpy as np
 
 from videogen_jax.errors import MissingFile, UserError
-from videogen_jax.weights.files import Tensors, read_array
+from videogen_jax.weights.files import EntryTensors, Tensors, read_array
 
 
 class _TrainingRecord:
@@ -61,52 +61,32 @@ class _Array:
         return 1 + sum((n - 1) * stride for n, stride in steps) // np.dtype(self.dtype).itemsize
 
 
-class ZippedTensors(Tensors):
+class ZippedTensors(EntryTensors):
     """The tensors of a zip file that `torch.save` wrote, each read from disk when accessed."""
 
     def __init__(self, path: Path, arrays: Mapping[str, _Array]) -> None:
-        self._path, self._arrays = path, arrays
+        super().__init__(arrays)
+        self._path = path
 
     def __getitem__(self, name: str) -> np.ndarray:
-        entry = self._arrays[name]
+        entry = self._entries[name]
         array = read_array(self._path, name, entry.dtype, entry.span, entry.offset)
         # As unsigned integers, because numpy cannot stride types that it does not know itself.
         plain = array.view(f"u{array.dtype.itemsize}")
         view = np.lib.stride_tricks.as_strided(plain, entry.shape, entry.strides, writeable=False)
         return np.ascontiguousarray(view).reshape(entry.shape).view(entry.dtype)
 
-    def __iter__(self) -> Iterator[str]:
-        return iter(sorted(self._arrays))
 
-    def __len__(self) -> int:
-        return len(self._arrays)
-
-    def shape(self, name: str) -> tuple[int, ...]:
-        return self._arrays[name].shape
-
-
-class LoadedTensors(Tensors):
+class LoadedTensors(EntryTensors):
     """The tensors of a state dict in memory, as numpy arrays."""
-
-    def __init__(self, tensors: Mapping[str, Any]) -> None:
-        self._tensors = tensors
 
     def __getitem__(self, name: str) -> np.ndarray:
         import torch
 
-        tensor = self._tensors[name].detach().contiguous()
+        tensor = self._entries[name].detach().contiguous()
         if tensor.dtype == torch.bfloat16:  # numpy itself has no bfloat16
             return tensor.view(torch.int16).numpy().view(ml_dtypes.bfloat16)
         return tensor.numpy()
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(sorted(self._tensors))
-
-    def __len__(self) -> int:
-        return len(self._tensors)
-
-    def shape(self, name: str) -> tuple[int, ...]:
-        return tuple(self._tensors[name].shape)
 
 
 def open_pickle(path: Path) -> Tensors:
