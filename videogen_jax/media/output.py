@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from videogen_jax.atomic import replacing, temporary_sibling
 from videogen_jax.errors import UserError, user_message
+from videogen_jax.home import home
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -118,7 +119,7 @@ def save_or_keep(path: Path, save: Callable[[Path], object], other_suffix: str) 
     """Calls `save(path)`; if that fails, saves to a fallback file before the error is raised.
 
     The fallback file is in a new folder for temporary files, else in the current or the home
-    folder. Its name is logged.
+    folder, if there is one. Its name is logged.
 
     Args:
         path: where to save.
@@ -137,7 +138,7 @@ def save_or_keep(path: Path, save: Callable[[Path], object], other_suffix: str) 
 
 def _keep(suffix: str, save: Callable[[Path], object], other_suffix: str) -> Path | None:
     """Saves to the first fallback file that can be written and returns it; None if none can."""
-    for place in (None, ".", os.path.expanduser("~")):
+    for place in (None, ".", *filter(None, [home()])):
         try:
             folder = Path(tempfile.mkdtemp(prefix="videogen-", dir=place))
         except OSError as error:

@@ -101,7 +101,8 @@ def train(
             begun()
         elif notice.came:  # in or after the last step: do not go on to another run
             results.stop(steps)
-    _log.log(logging.INFO if main else logging.DEBUG, "%s: %s", run_dir.name, meter)
+    if main:
+        _log.info("%s: %s", run_dir.name, meter)
     return state
 
 

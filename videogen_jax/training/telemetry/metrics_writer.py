@@ -49,8 +49,7 @@ class MetricsWriter:
     def scalars(self, step: int, values: dict[str, float]) -> None:
         """Writes one line `{"step": …, name: value, …}` and the same to TensorBoard."""
         self._file.write(json.dumps({"step": step, **values}) + "\n")
-        for name, value in values.items():
-            self._events.scalar(name, value, step)
+        self._events.scalars(values, step)
 
     def samples(self, step: int, samples: Samples) -> None:
         """Writes rows of pictures as `samples/step_00001000.png`, and clips also as `.mp4`.
@@ -115,11 +114,15 @@ class _Events:
                 with contextlib.suppress(OSError):  # it writes what is left, and fails again
                     file.close()
 
-    def scalar(self, tag: str, value: float, step: int) -> None:
-        if self._file is not None:
-            from tensorboardX.summary import scalar
+    def scalars(self, values: dict[str, float], step: int) -> None:
+        if self._file is None:
+            return
+        from tensorboardX.proto.summary_pb2 import (
+            Summary,  # pyright: ignore[reportAttributeAccessIssue]
+        )
 
-            self._try(lambda: self._add(step=step, summary=scalar(tag, value)))
+        numbers = [Summary.Value(tag=tag, simple_value=value) for tag, value in values.items()]
+        self._try(lambda: self._add(step=step, summary=Summary(value=numbers)))
 
     def image(self, tag: str, picture_HWC: np.ndarray, step: int) -> None:
         if self._file is not None:
