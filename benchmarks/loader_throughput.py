@@ -23,6 +23,7 @@ import numpy as np
 import tyro
 
 from videogen_jax.data.clips import windows
+from videogen_jax.data.clips.files.transcode import ClipConfig
 from videogen_jax.data.clips.ingest_config import IngestConfig
 from videogen_jax.data.clips.records import (
     INFO_FILE,
@@ -32,7 +33,6 @@ from videogen_jax.data.clips.records import (
     write_shard,
     write_sizes,
 )
-from videogen_jax.data.clips.transcode import ClipConfig
 from videogen_jax.data.clips.video import decode_window
 from videogen_jax.data.clips.windows import ClipWindows
 from videogen_jax.data.loader import Batches, make_loader

@@ -10,10 +10,10 @@ import pytest
 from tests.support.kill_ingest import ingest_killed
 from tests.support.numbered_clips import H, W, read_numbers, write_numbered, write_sound
 from videogen_jax.data.clips import ingest as ingest_module
+from videogen_jax.data.clips.files.transcode import ClipConfig
 from videogen_jax.data.clips.ingest import RunnerConfig, ingest
 from videogen_jax.data.clips.ingest_config import IngestConfig
 from videogen_jax.data.clips.records import ClipDataset
-from videogen_jax.data.clips.transcode import ClipConfig
 from videogen_jax.data.clips.video import decode_clip
 from videogen_jax.errors import UserError
 

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from tests.support.numbered_clips import H, W, read_numbers, write_dataset, write_numbered
-from videogen_jax.data.clips import decoding
 from videogen_jax.data.clips.clip_checksums import CHECKSUMS_FILE, write_checksums
+from videogen_jax.data.clips.files import decoding
+from videogen_jax.data.clips.files.transcode import ClipConfig, transcode
 from videogen_jax.data.clips.records import (
     INFO_FILE,
     SIZES_FILE,
@@ -22,7 +23,6 @@ from videogen_jax.data.clips.records import (
     write_shard,
     write_sizes,
 )
-from videogen_jax.data.clips.transcode import ClipConfig, transcode
 from videogen_jax.data.clips.video import decode_clip, decode_window
 
 RECORD = ClipRecord("a", b"not a video", ("one", "zwölf"), 25.0, 40, H, W, "/clips/a.mp4")

@@ -5,6 +5,7 @@ import pytest
 from PIL import Image
 
 from tests.support.numbered_clips import H, numbered_frame, write_numbered
+from videogen_jax.data.clips.files.transcode import ClipConfig
 from videogen_jax.data.clips.ingest import ingest
 from videogen_jax.data.clips.ingest_config import IngestConfig
 from videogen_jax.data.clips.records import ClipDataset
@@ -15,7 +16,6 @@ from videogen_jax.data.clips.report import (
     statistics,
     summary,
 )
-from videogen_jax.data.clips.transcode import ClipConfig
 
 
 @pytest.fixture(scope="module")

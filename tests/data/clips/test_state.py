@@ -6,11 +6,11 @@ import os
 import pytest
 
 from tests.support.numbered_clips import H, write_numbered
+from videogen_jax.data.clips.files.transcode import ClipConfig
 from videogen_jax.data.clips.ingest import ingest
 from videogen_jax.data.clips.ingest_config import Begun, IngestConfig
 from videogen_jax.data.clips.records import ClipDataset
 from videogen_jax.data.clips.state import IngestFolder
-from videogen_jax.data.clips.transcode import ClipConfig
 from videogen_jax.errors import UserError
 
 CLIP = ClipConfig(short_side=H, min_side=32)

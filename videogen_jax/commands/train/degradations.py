@@ -6,7 +6,7 @@ from pathlib import Path
 import tyro
 
 from videogen_jax.cli import command
-from videogen_jax.data.clips.tfds_clips import open_clips
+from videogen_jax.data.clips.sources.tfds_clips import open_clips
 from videogen_jax.data.clips.windows import ClipWindows
 from videogen_jax.data.degradation_sheet import save_degradation_sheet
 from videogen_jax.data.degrade import DegradeConfig

@@ -9,8 +9,8 @@ from typing import Annotated
 import tyro
 
 from videogen_jax.cli import command
-from videogen_jax.data.clips.lists import SourceOptions
-from videogen_jax.data.clips.transcode import ClipConfig
+from videogen_jax.data.clips.files.transcode import ClipConfig
+from videogen_jax.data.clips.sources.lists import SourceOptions
 
 Flat = tyro.conf.OmitArgPrefixes
 

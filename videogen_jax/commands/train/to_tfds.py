@@ -17,7 +17,7 @@ def main(dataset: tyro.conf.Positional[Path], out: tyro.conf.Positional[Path], /
         dataset: folder written by `ingest`.
         out: TFDS's data folder (`data_dir`).
     """
-    from videogen_jax.data.clips.tfds_clips import write_tfds
+    from videogen_jax.data.clips.sources.tfds_clips import write_tfds
 
     print(write_tfds(dataset, out))
 

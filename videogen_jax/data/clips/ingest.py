@@ -24,14 +24,14 @@ from typing import Any, BinaryIO
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from videogen_jax.data.clips import tfds_clips
 from videogen_jax.data.clips.beam_errors import one_line, raising_user_errors, writing
+from videogen_jax.data.clips.files.transcode import Rejected, transcode
 from videogen_jax.data.clips.ingest_config import Begun, IngestConfig
-from videogen_jax.data.clips.layouts import read_clips
-from videogen_jax.data.clips.lists import ClipRef
 from videogen_jax.data.clips.records import ClipRecord, pack_record, write_shard
+from videogen_jax.data.clips.sources import tfds_clips
+from videogen_jax.data.clips.sources.layouts import read_clips
+from videogen_jax.data.clips.sources.lists import ClipRef
 from videogen_jax.data.clips.state import IngestFolder
-from videogen_jax.data.clips.transcode import Rejected, transcode
 from videogen_jax.errors import UserError, user_message
 
 Span = tuple[int, int, int]  # shard, offset of its rows in the list, their number

@@ -4,8 +4,8 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from videogen_jax.data.clips.lists import SourceOptions
-from videogen_jax.data.clips.transcode import ClipConfig
+from videogen_jax.data.clips.files.transcode import ClipConfig
+from videogen_jax.data.clips.sources.lists import SourceOptions
 from videogen_jax.errors import UserError
 
 

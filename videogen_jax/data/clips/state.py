@@ -28,7 +28,7 @@ from videogen_jax.atomic import replacing
 from videogen_jax.data.clips.clip_checksums import write_checksums
 from videogen_jax.data.clips.ingest_config import Begun, changes
 from videogen_jax.data.clips.records import INFO_FILE, shard_name, write_sizes
-from videogen_jax.data.clips.text_rows import parse_json
+from videogen_jax.data.clips.sources.text_rows import parse_json
 from videogen_jax.errors import UserError
 from videogen_jax.locking import hold_lock
 

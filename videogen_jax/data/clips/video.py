@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from videogen_jax.data.clips.decoding import (
+from videogen_jax.data.clips.files.decoding import (
     SAME_TIME,
     Check,
     Losses,
@@ -20,7 +20,7 @@ from videogen_jax.data.clips.decoding import (
     decoded_from,
     open_video,
 )
-from videogen_jax.data.clips.probe import Probe, probe
+from videogen_jax.data.clips.files.probe import Probe, probe
 from videogen_jax.data.clips.records import ClipRecord, DamagedRecord
 from videogen_jax.media.h264 import REPRODUCIBLE, write_h264
 from videogen_jax.media.orientation import IDENTITY, orient

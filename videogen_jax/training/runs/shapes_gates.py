@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from videogen_jax.data.clips.text_rows import parse_json
+from videogen_jax.data.clips.sources.text_rows import parse_json
 from videogen_jax.errors import UserError
 from videogen_jax.evaluation.held_out import BATCH, HeldOut, held_out, sample_videos
 from videogen_jax.evaluation.shapes_measures import psnr

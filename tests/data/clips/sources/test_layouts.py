@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from videogen_jax.data.clips.layouts import class_caption, layout_of, read_clips
-from videogen_jax.data.clips.lists import SourceOptions
+from videogen_jax.data.clips.sources.layouts import class_caption, layout_of, read_clips
+from videogen_jax.data.clips.sources.lists import SourceOptions
 from videogen_jax.errors import UserError
 
 HALF = "\\ud83d"  # in JSON, the first half of an emoji

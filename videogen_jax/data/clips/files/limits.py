@@ -9,7 +9,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TypeVar
 
-from videogen_jax.data.clips.decoding import Unreadable
+from videogen_jax.data.clips.files.decoding import Unreadable
 
 T = TypeVar("T")
 

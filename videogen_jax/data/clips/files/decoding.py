@@ -10,7 +10,7 @@ from itertools import chain, dropwhile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from videogen_jax.data.clips.formats import container_options
+from videogen_jax.data.clips.files.formats import container_options
 from videogen_jax.errors import UserError
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
 
-    from videogen_jax.data.clips.probe import Probe
+    from videogen_jax.data.clips.files.probe import Probe
 
 Media = str | Path | bytes  # a file or its contents
 Check = Callable[[int, int, Fraction | None], None]  # of width, height and pixel aspect

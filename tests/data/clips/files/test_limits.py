@@ -8,7 +8,7 @@ from fractions import Fraction
 import pytest
 
 from tests.support.numbered_clips import H, write_numbered
-from videogen_jax.data.clips.transcode import ClipConfig, Rejected, transcode
+from videogen_jax.data.clips.files.transcode import ClipConfig, Rejected, transcode
 
 SMALL = ClipConfig(short_side=H, min_side=32)
 

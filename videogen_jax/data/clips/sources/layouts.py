@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from videogen_jax.data.clips import tfds_clips
-from videogen_jax.data.clips.listing import video_files
-from videogen_jax.data.clips.lists import (
+from videogen_jax.data.clips.sources import tfds_clips
+from videogen_jax.data.clips.sources.listing import video_files
+from videogen_jax.data.clips.sources.lists import (
     ClipRef,
     SourceOptions,
     read_csv,
@@ -19,7 +19,7 @@ from videogen_jax.data.clips.lists import (
     read_jsonl,
     root_of,
 )
-from videogen_jax.data.clips.text_rows import (
+from videogen_jax.data.clips.sources.text_rows import (
     captions_of,
     csv_header,
     csv_rows,

@@ -9,8 +9,8 @@ import pytest
 
 from tests.support.numbered_clips import numbered_frame, write_frames, write_numbered, write_sound
 from tests.support.video_files import COUNT, CUT, WHOLE
-from videogen_jax.data.clips.decoding import Unreadable
-from videogen_jax.data.clips.probe import KeyFrame, Probe, probe
+from videogen_jax.data.clips.files.decoding import Unreadable
+from videogen_jax.data.clips.files.probe import KeyFrame, Probe, probe
 
 TIMES = np.arange(COUNT) / 25
 TIME_ERROR = 1e-6  # seconds

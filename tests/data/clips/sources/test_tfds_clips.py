@@ -12,12 +12,12 @@ from array_record.python.array_record_module import ArrayRecordWriter
 
 from tests.support.numbered_clips import numbered_record, write_dataset
 from videogen_jax.configs import RUNS
+from videogen_jax.data.clips.files.transcode import ClipConfig
 from videogen_jax.data.clips.ingest import ingest
 from videogen_jax.data.clips.ingest_config import IngestConfig
-from videogen_jax.data.clips.lists import SourceOptions
 from videogen_jax.data.clips.records import ClipDataset, DamagedRecord
-from videogen_jax.data.clips.tfds_clips import TfdsDataset, open_clips, write_tfds
-from videogen_jax.data.clips.transcode import ClipConfig
+from videogen_jax.data.clips.sources.lists import SourceOptions
+from videogen_jax.data.clips.sources.tfds_clips import TfdsDataset, open_clips, write_tfds
 from videogen_jax.data.loader import make_loader
 from videogen_jax.training.runs.examples import make_source
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from videogen_jax.data.clips.decoding import (
+from videogen_jax.data.clips.files.decoding import (
     SAME_TIME,
     Check,
     Losses,

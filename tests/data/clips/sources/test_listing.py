@@ -4,9 +4,9 @@ import os
 
 import pytest
 
-from videogen_jax.data.clips.layouts import read_clips
-from videogen_jax.data.clips.listing import video_files
-from videogen_jax.data.clips.lists import SourceOptions
+from videogen_jax.data.clips.sources.layouts import read_clips
+from videogen_jax.data.clips.sources.listing import video_files
+from videogen_jax.data.clips.sources.lists import SourceOptions
 
 
 def touch(*files):

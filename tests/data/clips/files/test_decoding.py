@@ -5,8 +5,8 @@ import pytest
 
 from tests.support.numbered_clips import read_number, read_numbers
 from tests.support.video_files import COUNT, CUT, MPEG2, WHOLE, encoded
-from videogen_jax.data.clips.decoding import Losses, decoded_from, open_video
-from videogen_jax.data.clips.probe import probe
+from videogen_jax.data.clips.files.decoding import Losses, decoded_from, open_video
+from videogen_jax.data.clips.files.probe import probe
 from videogen_jax.data.clips.video import frames
 
 GOP = 6

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from videogen_jax.data.clips.listing import VIDEO_SUFFIXES, video_files
-from videogen_jax.data.clips.text_rows import (
+from videogen_jax.data.clips.sources.listing import VIDEO_SUFFIXES, video_files
+from videogen_jax.data.clips.sources.text_rows import (
     captions_of,
     csv_rows,
     parse_json,

@@ -13,9 +13,9 @@ from fractions import Fraction
 import numpy as np
 
 from videogen_jax.data.clips import video as clip_video
-from videogen_jax.data.clips.decoding import SAME_TIME, Losses, Media, Unreadable
-from videogen_jax.data.clips.limits import FrameLimits, TimeLimit, require_regular_file
-from videogen_jax.data.clips.probe import Probe, probe
+from videogen_jax.data.clips.files.decoding import SAME_TIME, Losses, Media, Unreadable
+from videogen_jax.data.clips.files.limits import FrameLimits, TimeLimit, require_regular_file
+from videogen_jax.data.clips.files.probe import Probe, probe
 from videogen_jax.errors import UserError
 
 _THUMBNAIL = 32  # side in pixels of the thumbnails in which static clips and cuts are detected

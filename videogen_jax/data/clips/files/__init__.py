@@ -1,0 +1,1 @@
+"""One video file: its frames, their times, and the clip that is made of them."""

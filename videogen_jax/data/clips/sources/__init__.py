@@ -1,0 +1,1 @@
+"""Readers of the sources of ingestion: lists, folders and published datasets."""
