@@ -18,6 +18,7 @@ import pytest
 import torch
 from safetensors.numpy import load_file, save_file
 
+from tests.support.hostile_pickles import making_folder
 from tests.support.torch_stable_diffusion import SD1, build_models, save_folder
 from videogen_jax.weights import model_dir as model_dirs
 from videogen_jax.weights.model_dir import list_components, load_component
@@ -76,19 +77,9 @@ def lying_header(source: Path) -> None:
     (source / UNET).write_bytes(lie)
 
 
-class Exploit:
-    """An object whose pickle creates a folder when it is loaded."""
-
-    def __init__(self, target: Path) -> None:
-        self.target = target
-
-    def __reduce__(self):
-        return os.mkdir, (str(self.target),)
-
-
 def code(source: Path) -> None:
     (source / UNET).unlink()
-    pickled = {"conv_in.bias": Exploit(source.parent / "executed")}
+    pickled = {"conv_in.bias": making_folder(source.parent / "executed")}
     torch.save(pickled, (source / UNET).with_suffix(".bin"))
 
 
@@ -175,7 +166,7 @@ def test_export_of_what_is_no_model(source, run_command, tmp_path):
 
 def test_as_processes(source, run_command, tmp_path):
     model, out, path = tmp_path / "model", tmp_path / "out", tmp_path / "x.ckpt"
-    torch.save({"state_dict": {"x": Exploit(tmp_path / "executed")}}, path)
+    torch.save({"state_dict": {"x": making_folder(tmp_path / "executed")}}, path)
     tokenizer = ("--tokenizer", source / "tokenizer")
     refused = process("convert.stable_diffusion", path, model, *tokenizer)
     check_refusal((refused.returncode, refused.stderr), f"{path} is not a pickle of tensors only")

@@ -131,22 +131,6 @@ def test_one_number_or_several(seen, tmp_path, flags, steps, guidance):
     assert (seen["options"].steps, seen["options"].guidance) == (steps, guidance)
 
 
-def test_help_shows_every_option_once_with_its_description_and_default(capfd):
-    with pytest.raises(SystemExit) as stopped:
-        call("--help")
-    assert stopped.value.code == 0
-    text = capfd.readouterr().out
-    for field in fields(VideoOptions):
-        flag = f"│ --{field.name.replace('_', '-')}"
-        assert len(re.findall(rf"{flag}\b(?!-)", text)) == 1, flag
-    assert "None" not in text
-    own = [field for field in fields(VideoOptions) if field.default is None]
-    words = re.sub(r"[\s│]+", " ", text)
-    assert words.count("(default: from the model)") == len(own)
-    assert "--steps INT [INT ...] steps of the samplers: one number for all, or one each" in words
-    assert "--interpolation {flow,slerp} how temporal super-resolution finds" in words
-
-
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -1,6 +1,5 @@
 """Converted IFRNet checkpoints equal an independent definition in torch."""
 
-import os
 from pathlib import Path
 
 import jax
@@ -9,6 +8,7 @@ import pytest
 import torch
 
 from tests.support import torch_ifrnet
+from tests.support.hostile_pickles import making_folder
 from videogen_jax.commands.convert.ifrnet import main
 from videogen_jax.conversion.ifrnet import load_pixel_flow
 from videogen_jax.models.flow import IFRNET, IFRNET_L, IFRNET_S, FlowConfig, LatentFlow
@@ -68,14 +68,6 @@ def test_wrong_weights_are_named_together(tmp_path):
     assert "unexpected extra.weight" in message
 
 
-class Bomb:
-    def __init__(self, path: Path):
-        self.path = path
-
-    def __reduce__(self):
-        return os.mkdir, (str(self.path),)
-
-
 def test_what_is_no_ifrnet_checkpoint(tmp_path):
     source, model_dir = tmp_path / "x.pth", tmp_path / "model"
     assert "no file" in refused(source, model_dir)
@@ -83,7 +75,7 @@ def test_what_is_no_ifrnet_checkpoint(tmp_path):
     assert "is not an IFRNet checkpoint: no convolution" in refused(source, model_dir)
     torch.save([1, 2], source)
     assert "holds a list, expected tensors by name" in refused(source, model_dir)
-    torch.save({"a": Bomb(tmp_path / "executed")}, source)
+    torch.save({"a": making_folder(tmp_path / "executed")}, source)
     assert "none of its code was run" in refused(source, model_dir)
     assert not (tmp_path / "executed").exists()
 

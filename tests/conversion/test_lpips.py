@@ -1,6 +1,5 @@
 """Converted LPIPS weights equal an independent definition in torch, from every source."""
 
-import os
 import pickle
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import pytest
 import torch
 
 from tests.support import torch_lpips
+from tests.support.hostile_pickles import making_folder
 from videogen_jax import trees
 from videogen_jax.commands.convert.lpips import main
 from videogen_jax.models.features.loading import load_lpips
@@ -133,14 +133,6 @@ def test_heads_must_be_there_once_and_of_the_network(tmp_path, alexnet):
     assert f"{backbone} has heads of its own" in refused(backbone, model_dir, heads)
 
 
-class Bomb:
-    def __init__(self, path: Path):
-        self.path = path
-
-    def __reduce__(self):
-        return os.mkdir, (str(self.path),)
-
-
 def test_what_is_no_lpips_checkpoint(tmp_path):
     source, model_dir = tmp_path / "x.pth", tmp_path / "model"
     assert f"no file {source}" in refused(source, model_dir)
@@ -151,7 +143,7 @@ def test_what_is_no_lpips_checkpoint(tmp_path):
     source.write_bytes(pickle.dumps({"a": np.zeros(2, np.float32)}, protocol=3))
     assert "no convolution AlexNet_0/Conv_0/kernel or VGG16_0" in refused(source, model_dir)
     for write in (torch.save, lambda content, path: path.write_bytes(pickle.dumps(content))):
-        write({"a": Bomb(tmp_path / "executed")}, source)
+        write({"a": making_folder(tmp_path / "executed")}, source)
         assert "none of its code was run" in refused(source, model_dir)
     assert not (tmp_path / "executed").exists()
 

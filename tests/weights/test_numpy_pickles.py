@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests.support.hostile_pickles import Exploit
 from videogen_jax.errors import MissingFile, UserError
 from videogen_jax.weights.numpy_pickles import is_numpy_pickle, open_numpy_pickle
 
@@ -42,16 +43,6 @@ def test_every_layout_is_read_as_numpy_has_it(tmp_path, protocol, module):
         assert found.shape(f"net/{name}") == array.shape
         np.testing.assert_array_equal(found[f"net/{name}"], array)
         assert found[f"net/{name}"].dtype == array.dtype.newbyteorder("=")
-
-
-class Exploit:
-    """An object whose pickle calls a function when it is loaded."""
-
-    def __init__(self, function: Any, *arguments: Any) -> None:
-        self.call = function, arguments
-
-    def __reduce__(self):
-        return self.call
 
 
 @pytest.mark.parametrize("protocol", [0, 2, 3, 4, 5])

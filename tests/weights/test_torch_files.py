@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests.support.hostile_pickles import Exploit, making_folder
 from videogen_jax.weights.torch_files import open_pickle
 
 
@@ -75,20 +76,10 @@ def test_training_records_are_passed_over(lightning, tmp_path, monkeypatch, lega
     assert not any(name.startswith("pytorch_lightning") for name in sys.modules)
 
 
-class Exploit:
-    """An object whose pickle runs a command when it is loaded."""
-
-    def __init__(self, target: Path) -> None:
-        self.target = target
-
-    def __reduce__(self):
-        return os.system, (f"touch {self.target}",)
-
-
 @pytest.mark.parametrize("legacy", [False, True])
 def test_code_among_training_records_is_refused(lightning, tmp_path, monkeypatch, legacy):
     path, target = tmp_path / "model.ckpt", tmp_path / "executed"
-    lightning["callbacks"]["hidden"] = Exploit(target)
+    lightning["callbacks"]["hidden"] = Exploit(os.system, f"touch {target}")
     save(lightning, path, legacy, monkeypatch)
     with pytest.raises(ValueError, match="none of its code was run") as caught:
         open_pickle(path)
@@ -166,16 +157,6 @@ def test_tensors_of_other_kinds_are_refused(tmp_path, tensor, message):
         open_pickle(tmp_path / "weights.bin")
 
 
-class Code:
-    """An object whose pickle creates a folder when it is loaded."""
-
-    def __init__(self, target: Path) -> None:
-        self.target = target
-
-    def __reduce__(self):
-        return os.mkdir, (str(self.target),)
-
-
 def zipped(path: Path, pickled: bytes) -> None:
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("x/data.pkl", pickled)
@@ -187,7 +168,7 @@ def zipped(path: Path, pickled: bytes) -> None:
 @pytest.mark.parametrize("protocol", [2, 3, 4, 5])
 def test_code_in_pickles_of_every_protocol(tmp_path, protocol, legacy, recwarn):
     path, new = tmp_path / "x.bin", not legacy
-    content = {"a": Code(tmp_path / "executed")}
+    content = {"a": making_folder(tmp_path / "executed")}
     torch.save(content, path, pickle_protocol=protocol, _use_new_zipfile_serialization=new)
     with pytest.raises(ValueError, match=f"{path} is .*none of its code was run") as caught:
         open_pickle(path)

@@ -4,7 +4,6 @@ import json
 import pickle
 import random
 import shutil
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -12,86 +11,29 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.support.latent_windows import (
+    BATCH,
+    CLIPS,
+    ENCODERS,
+    EPOCHS,
+    FRAMES,
+    LAYOUT,
+    Windows,
+    contents,
+    expected,
+    latents_of,
+    text_of,
+    tokens_of,
+    write,
+)
 from videogen_jax.data.latents.reader import CacheLayout, LatentCache
 from videogen_jax.data.latents.shards import Encoders, write_info, write_shards
 from videogen_jax.data.loader import make_loader
-
-CLIPS, EPOCHS, FRAMES, TOKENS, WIDTH = 11, 2, 3, 4, 5
-LAYOUT = CacheLayout(
-    CLIPS, EPOCHS, 4, "float32", {16: (FRAMES, 2, 2, 3), 8: (FRAMES, 1, 1, 3)}, (TOKENS, WIDTH)
-)
-BATCH = 3  # does not divide the number of windows of a shard
-
-
-class Windows:
-    """A source with a different window of noise, and one of three captions, in each epoch."""
-
-    def __len__(self) -> int:
-        return CLIPS
-
-    def __getitem__(self, index: int) -> dict[str, Any]:
-        return self.at(index, 0)
-
-    def at(self, index: int, epoch: int) -> dict[str, Any]:
-        rng = np.random.default_rng([index, epoch])
-        return {
-            "video": rng.integers(0, 256, (FRAMES, 16, 16, 3), np.uint8),
-            "fps": np.float32(8 + index),
-            "caption": ["", "one", f"clip {index}"][(index + epoch) % 3],
-            "index": np.int32(100 + index),
-        }
-
-
-def _latents(video_BFHW3: np.ndarray) -> dict[int, np.ndarray]:
-    """Replaces an autoencoder: mean and deviation of colours in blocks of 8 and 16 pixels."""
-    assert len(video_BFHW3) == BATCH
-    blocks = video_BFHW3.reshape(BATCH, FRAMES, 2, 8, 2, 8, 3).astype(np.float32)
-    small = np.stack([blocks.mean(axis=(3, 5)), blocks.std(axis=(3, 5))], axis=1)
-    return {16: small, 8: small.mean(axis=(3, 4), keepdims=True)}
-
-
-def _tokens(captions: Sequence[str]) -> np.ndarray:
-    return np.array([[len(text), *text.encode()[-3:].ljust(3)] for text in captions], np.int32)
-
-
-def _text(tokens_BT: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    states = tokens_BT[..., None] * np.arange(1, WIDTH + 1) / 7
-    return states, states.sum(axis=1)
-
-
-ENCODERS = Encoders(_latents, _tokens, _text, BATCH)
-
-
-def write(
-    directory: Path, layout: CacheLayout = LAYOUT, encoders: Encoders = ENCODERS, threads: int = 0
-) -> Path:
-    shards = range(layout.num_shards)
-    write_shards(directory, layout, Windows(), encoders, shards, num_threads=threads, quiet=True)
-    write_info(directory, layout, {})
-    return directory
 
 
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write(tmp_path_factory.mktemp("caches") / "cache")
-
-
-def contents(directory: Path) -> dict[str, bytes]:
-    """Returns the contents of every file, including hidden ones, by path."""
-    files = [path for path in sorted(directory.rglob("*")) if path.is_file()]
-    return {str(path.relative_to(directory)): path.read_bytes() for path in files}
-
-
-def expected(index: int, epoch: int) -> dict[str, np.ndarray]:
-    window = Windows().at(index, epoch)
-    latents = _latents(np.stack([window["video"]] * BATCH))
-    states, pooled = _text(_tokens([window["caption"]]))
-    return {
-        **{f"latents_{size}": moments[0, 0] for size, moments in latents.items()},
-        **{f"latents_std_{size}": moments[0, 1] for size, moments in latents.items()},
-        **{"text_states": states[0], "text_pooled": pooled[0]},
-        **{"fps": window["fps"], "index": window["index"]},
-    }
 
 
 def test_every_window_comes_out_again_with_its_text(cache: Path):
@@ -120,7 +62,9 @@ def test_texts_are_stored_once_and_the_empty_prompt_first(cache: Path):
     assert len(np.load(folder / "text_states.npy")) == 4
     source = LatentCache(cache)
     for shard in range(LAYOUT.num_shards):
-        np.testing.assert_allclose(source.text(shard)["text_states"], _text(_tokens([""]))[0][0])
+        np.testing.assert_allclose(
+            source.text(shard)["text_states"], text_of(tokens_of([""]))[0][0]
+        )
 
 
 def test_only_what_is_requested_is_read(cache: Path):
@@ -177,7 +121,7 @@ def test_a_cache_killed_at_random_moments_ends_with_the_same_bytes(
 
         return call
 
-    encoders = Encoders(dying(_latents), _tokens, dying(_text), BATCH)
+    encoders = Encoders(dying(latents_of), tokens_of, dying(text_of), BATCH)
     out.mkdir()
     while True:
         try:
@@ -212,16 +156,18 @@ def test_two_processes_share_the_shards(cache: Path, tmp_path: Path):
 def test_an_existing_shard_is_not_written_again(cache: Path, tmp_path: Path):
     out = tmp_path / "cache"
     shutil.copytree(cache, out)
-    write_shards(out, LAYOUT, Windows(), Encoders(None, _tokens, None, BATCH), range(3), quiet=True)
+    write_shards(
+        out, LAYOUT, Windows(), Encoders(None, tokens_of, None, BATCH), range(3), quiet=True
+    )
     assert contents(out) == contents(cache)
 
 
 def test_values_that_do_not_fit_the_type_are_refused(tmp_path: Path):
     layout = CacheLayout(CLIPS, EPOCHS, 4, "float16", LAYOUT.latents, LAYOUT.text)
-    large = lambda video: {size: 1e5 * moments for size, moments in _latents(video).items()}
+    large = lambda video: {size: 1e5 * moments for size, moments in latents_of(video).items()}
     message = "shard-00000-of-00003: latents at 16 pixels are not finite in float16"
     with pytest.raises(ValueError, match=message):
-        write(tmp_path / "cache", layout, Encoders(large, _tokens, _text, BATCH))
+        write(tmp_path / "cache", layout, Encoders(large, tokens_of, text_of, BATCH))
     assert contents(tmp_path / "cache") == {}
 
 

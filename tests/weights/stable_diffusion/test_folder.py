@@ -1,7 +1,6 @@
 """Every form of a diffusers folder converts to the same parameters as the plain one."""
 
 import json
-import os
 import shutil
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import torch
 from safetensors.numpy import load_file, save_file
 from transformers import CLIPTokenizer
 
+from tests.support.hostile_pickles import making_folder
 from tests.support.torch_stable_diffusion import SD1, build_models, respell, save_folder
 from videogen_jax.configs.paper import PAPER
 from videogen_jax.conversion.stable_diffusion import (
@@ -203,23 +203,13 @@ def test_dry_run_checks_and_writes_nothing(folder):
         describe_conversion(folder, PAPER, ConversionOptions(), lines.append)
 
 
-class Exploit:
-    """An object whose pickle creates a folder when it is loaded."""
-
-    def __init__(self, target: Path) -> None:
-        self.target = target
-
-    def __reduce__(self):
-        return os.mkdir, (str(self.target),)
-
-
 @pytest.mark.parametrize("legacy", [False, True])
 def test_pickles_with_code_are_refused_and_not_run(folder, legacy):
     path = folder / UNET
     target = folder / "executed"
     path.unlink()
     torch.save(
-        {"conv_in.bias": Exploit(target)},
+        {"conv_in.bias": making_folder(target)},
         path.with_suffix(".bin"),
         _use_new_zipfile_serialization=not legacy,
     )
