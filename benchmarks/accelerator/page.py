@@ -5,6 +5,7 @@ name that begins with the date. The page shows the newest results first.
 """
 
 import json
+import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -51,12 +52,15 @@ def _run(name: str, results: Mapping[str, Any]) -> str:
     lines = [
         f"## {name}",
         "",
-        f"`{about['command']}`, started {about['began']}, {about['cpus']} CPUs, Python "
-        f"{about['python']}: {versions}.",
-        f"Not installed: {', '.join(missing) or 'nothing'}.",
+        f"    {about['command']}",
+        "",
+        _wrapped(
+            f"Started {about['began']}, {about['cpus']} CPUs, Python {about['python']}: "
+            f"{versions}. Not installed: {', '.join(missing) or 'nothing'}."
+        ),
     ]
     if remark := about.get("remark"):  # written by hand after the run
-        lines += ["", remark]
+        lines += ["", _wrapped(remark)]
     for part in PARTS.values():
         if part.name in results["parts"]:
             lines += _part(part.name, part.about, results["parts"][part.name])
@@ -65,13 +69,20 @@ def _run(name: str, results: Mapping[str, Any]) -> str:
 
 def _part(name: str, about: str, record: Mapping[str, Any]) -> list[str]:
     lines = ["", f"### {name}: {about}", "", f"{record['status']}, {record['seconds']:.0f} s."]
-    lines += [f"- **Failed**: {failure}" for failure in record["failures"]]
-    lines += [f"- {note}" for note in record["notes"]]
+    items = [*(f"**Failed**: {text}" for text in record["failures"]), *record["notes"]]
+    lines += [_wrapped(item, "- ") for item in items]
     for title, rows in record["tables"].items():
         columns = list(dict.fromkeys(column for row in rows for column in row))
         lines += ["", f"{title}:", "", _line(columns), _line(["---"] * len(columns))]
         lines += [_line([shown(row.get(column)) for column in columns]) for row in rows]
     return lines
+
+
+def _wrapped(text: str, mark: str = "") -> str:
+    """Returns a paragraph, or a list item that begins with `mark`, in lines of 100 columns."""
+    return textwrap.fill(
+        text, 100, initial_indent=mark, subsequent_indent=" " * len(mark), break_on_hyphens=False
+    )
 
 
 def _line(cells: list[str]) -> str:

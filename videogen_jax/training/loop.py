@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -86,14 +87,12 @@ def train(
         key, first = jax.random.key(seed), int(state.step)
         progress = _progress_bar(run_dir.name, first, steps)
         log = RunLog(writer, progress, meter, first, config.max_skipped)
+        first_step = functools.partial(_first_step, step_fn, mesh, meter, log, begun)
         results = _Results(task, config, data, steps, seed, meter, log, writer, checkpoints, notice)
         for step, batch in zip(progress, meter.waiting(_batches(data, mesh)), strict=False):
             profiler.before(step + 1, state)
-            args = state, frozen, batch, key
-            if step == first:
-                state, metrics = _first_step(step_fn, args, mesh, meter, log, begun)
-            else:
-                state, metrics = step_fn(*args)
+            take = first_step if step == first else step_fn
+            state, metrics = take(state, frozen, batch, key)
             # This logs metrics of an earlier step: the devices are still computing this one.
             log.step(step + 1, metrics, every=config.log_every)
             results.write(step + 1, state)
@@ -108,16 +107,19 @@ def train(
 
 def _first_step(
     step_fn: Any,
-    args: tuple[Any, ...],
     mesh: Mesh,
     meter: Meter,
     log: RunLog,
     begun: Callable[[], None],
+    state: TrainState,
+    frozen: Any,
+    batch: Any,
+    key: jax.Array,
 ) -> tuple[TrainState, Any]:
     """Compiles a step, logs its cost, takes it and waits for it; then calls `begun`."""
     with meter.spend("compile"):
-        log.costs(_cost(step_fn.trace(*args), args[2], mesh))
-        state, metrics = jax.block_until_ready(step_fn(*args))
+        log.costs(_cost(step_fn.trace(state, frozen, batch, key), batch, mesh))
+        state, metrics = jax.block_until_ready(step_fn(state, frozen, batch, key))
     begun()
     return state, metrics
 
