@@ -19,7 +19,9 @@ from einops import rearrange
 from videogen_jax.layout import num_shards
 
 _BLOCK = 256  # queries; 4 MiB of float32 weights at 4096 keys
-# Below this number of logits a head, loops cost more than products of matrices save.
+# Logits of a head. On two cores, against the blocked formula (medians of seven alternating pairs),
+# the kernel was 1.1 to 6 times as fast forward and 1.0 to 1.4 times in both passes at 256 keys and
+# more. For the 77 keys of a text it was 1.0 to 2 and 0.6 to 1.0: short keys need their own rule.
 _MIN_LOGITS = 2**15
 
 
