@@ -2,6 +2,7 @@
 
 import logging
 from pathlib import Path
+from typing import Any
 
 import jax
 import optax
@@ -12,7 +13,7 @@ from videogen_jax.training.checkpoints.checkpoints import Checkpoints
 from videogen_jax.training.checkpoints.files import find_checkpoint, read_weights
 from videogen_jax.training.processes.distributed import is_main
 from videogen_jax.training.step import TrainState, init_state
-from videogen_jax.training.task import Task
+from videogen_jax.training.task import Params, Task
 
 _log = logging.getLogger(__name__)
 
@@ -49,8 +50,27 @@ def begin(
             _log.info("starting from the averaged weights of %s", source)
         params = read_weights(source, "ema", shapes.params)
     else:
-        params_init = jax.jit(task.init, out_shardings=shardings.params)
-        params = task.warm_start(params_init(jax.random.key(seed)))
-        params = sharding.put_tree(params, shardings.params)
+        params = _first_params(task, shapes.params, shardings.params, seed)
     wrap = jax.jit(lambda params: init_state(optimizer, params), out_shardings=shardings)
     return wrap(params)
+
+
+def _first_params(task: Task, shapes: Params, shardings: Any, seed: int) -> Params:
+    """Returns the parameters of a new run: those of the warm start, and fresh ones for the others.
+
+    Only the others are drawn. Compiling takes about a tenth of a second per drawn parameter on a
+    CPU, and all of them would need the memory of a second copy.
+    """
+    started, structure = jax.tree.flatten(task.warm_start(shapes))
+    wanted = jax.tree.leaves(shardings)
+    new = [i for i, leaf in enumerate(started) if isinstance(leaf, jax.ShapeDtypeStruct)]
+
+    def draw(key: jax.Array) -> list[jax.Array]:
+        leaves = jax.tree.leaves(task.init(key))  # the compiler removes the others as dead code
+        return [leaves[i] for i in new]
+
+    if new:
+        fresh = jax.jit(draw, out_shardings=[wanted[i] for i in new])(jax.random.key(seed))
+        for i, leaf in zip(new, fresh, strict=True):
+            started[i] = leaf
+    return sharding.put_tree(jax.tree.unflatten(structure, started), shardings)

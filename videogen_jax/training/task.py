@@ -74,7 +74,7 @@ def without_remat(compute: ComputeConfig, network: str) -> ComputeConfig:
 
 
 def begin_from(params: Params, source: Params | None, merge: Merge) -> Params:
-    """Returns fresh `params` warm-started from `source` (§3.5), and prints the report.
+    """Returns `params` or their shapes, warm-started from `source` (§3.5), and prints the report.
 
     If `source` is None, `params` are returned unchanged.
 
@@ -208,7 +208,8 @@ class Task(Protocol):
     def warm_start(self, params: Params) -> Params:
         """Returns the parameters that training starts from, and prints what it copied.
 
-        `params` are those of `init`. By default they are returned unchanged.
+        `params` are the shapes of those of `init`. A leaf that is returned as a shape is
+        initialised by `init`; by default all are.
         """
         return params
 
