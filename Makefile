@@ -16,7 +16,7 @@ NEWEST_PYTHON ?= $(shell .ci/newest-python)
 # Through the environment, so that quotes in a prompt reach the program as they are.
 export PROMPT SEED MODEL OUT
 
-.PHONY: help setup video test test-newest lint format
+.PHONY: help setup video test test-slow test-newest lint format
 .PHONY: train-shapes train-ablations eval-shapes eval-ablations
 .DELETE_ON_ERROR:
 
@@ -29,8 +29,12 @@ video: $(VENV)/.runtime  ## sample PROMPT="..." with SEED, MODEL (a shipped name
 	$(RUN) -m sample.video "$$PROMPT" --seed "$$SEED" --model "$$MODEL" --out "$$OUT"
 
 # Two processes: most of the time is tracing and compiling, for which a process uses one core.
-test: $(VENV)/.dev  ## run all tests, on the CPU
+test: $(VENV)/.dev  ## run the tests on the CPU, without those marked slow
 	JAX_PLATFORMS=cpu $(RUN) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
+# For example `make test-slow TESTS=tests/training/runs` before changing how runs work.
+test-slow: $(VENV)/.dev  ## run the tests that take minutes each; TESTS=... selects files or folders
+	JAX_PLATFORMS=cpu $(RUN) -m pytest -n 2 --no-loadscope-reorder -m slow $(TESTS)
 
 # With the newest packages of the index instead of those of requirements.txt, and without torch and
 # diffusers. Every run installs them again, because the newest versions change from day to day.

@@ -35,6 +35,8 @@ def report(out: Path, seconds: float = 60.0, dry_run: bool = False) -> Report:
     return Report(out, "part", seconds, dry_run)
 
 
+# Three minutes of CPU time. The tests below run single functions of the parts; `.ci/run` runs this.
+@pytest.mark.slow
 def test_the_dry_run_does_every_part_without_optional_packages(tmp_path: Path):
     """The process cannot import optional packages, as on a machine where they are not installed."""
     site, out = tmp_path / "site", tmp_path / "out"
