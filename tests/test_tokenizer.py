@@ -195,7 +195,7 @@ def test_missing_files(tmp_path, name):
     ("name", "text", "message"),
     [
         ("vocab.json", "{", "not a JSON file"),
-        ("vocab.json", "[]", "JSON object"),
+        ("vocab.json", "[]", "expected an object"),
         ("vocab.json", '{"a": 0}', "not a CLIP vocabulary"),
         ("tokenizer_config.json", "{}", "model_max_length"),
         ("tokenizer_config.json", '{"model_max_length": "24"}', "model_max_length is '24'"),

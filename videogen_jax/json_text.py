@@ -1,9 +1,11 @@
-"""Parsing of JSON texts."""
+"""Parsing of JSON texts and files."""
 
 import json
+import os
+from pathlib import Path
 from typing import Any
 
-from videogen_jax.errors import UserError
+from videogen_jax.errors import MissingFile, UserError
 
 
 def parse_json(text: str | bytes, **options: Any) -> Any:
@@ -16,3 +18,32 @@ def parse_json(text: str | bytes, **options: Any) -> Any:
         return json.loads(text, **options)
     except RecursionError:
         raise UserError("lists and objects are nested too deeply") from None
+
+
+def read_json(path: str | os.PathLike[str], what: str = "file", **options: Any) -> Any:
+    """Reads a JSON file.
+
+    Args:
+        path: the file.
+        what: what it is called in the message if it does not exist.
+        options: keyword arguments of `json.loads`.
+
+    Raises:
+        MissingFile: the file does not exist.
+        UserError: it is not JSON; names the file.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise MissingFile(f"no {what} {path}")
+    try:
+        return parse_json(path.read_text(encoding="utf-8"), **options)
+    except ValueError as error:
+        raise UserError(f"{path}: not a JSON file: {error}") from error
+
+
+def read_json_object(path: str | os.PathLike[str], what: str = "file") -> dict[str, Any]:
+    """Reads a JSON file that holds an object. Arguments and errors as for `read_json`."""
+    content = read_json(path, what)
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: holds a {type(content).__name__}, expected an object")
+    return content

@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from videogen_jax.errors import UserError
-from videogen_jax.vocabulary import END_TOKEN, START_TOKEN, read_tokenizer_json, read_vocab
+from videogen_jax.json_text import read_json_object
+from videogen_jax.vocabulary import END_TOKEN, START_TOKEN, read_vocab
 
 if TYPE_CHECKING:
     from transformers import CLIPTokenizer
@@ -159,7 +160,7 @@ def load_tokenizer(directory: str | Path) -> Tokenizer:
     """
     directory = Path(directory)
     vocab = read_vocab(directory)
-    config = read_tokenizer_json(directory / "tokenizer_config.json")
+    config = read_json_object(directory / "tokenizer_config.json", "tokenizer file")
     length = config.get("model_max_length")
     if not isinstance(length, int | float) or length < 2:
         raise UserError(

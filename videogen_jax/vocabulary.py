@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from videogen_jax.errors import MissingFile, UserError
-from videogen_jax.json_text import parse_json
+from videogen_jax.json_text import read_json_object
 
 START_TOKEN = "<|startoftext|>"
 END_TOKEN = "<|endoftext|>"
@@ -47,15 +47,15 @@ def read_vocab(directory: Path) -> dict[str, int]:
     """
     path = directory / "tokenizer.json"
     if path.is_file():
-        content = read_tokenizer_json(path)
+        content = read_json_object(path, "tokenizer file")
         model = content.get("model")
         vocab = dict(_ids(path, model.get("vocab") if isinstance(model, dict) else None))
         vocab |= _added(path, content.get("added_tokens", []))
     else:
         path = directory / "vocab.json"
-        vocab = dict(_ids(path, read_tokenizer_json(path)))
+        vocab = dict(_ids(path, read_json_object(path, "tokenizer file")))
         if not (directory / "merges.txt").is_file():
-            raise MissingFile(f"{directory / 'merges.txt'}: tokenizer file not found")
+            raise MissingFile(f"no tokenizer file {directory / 'merges.txt'}")
     if missing := {START_TOKEN, END_TOKEN} - vocab.keys():
         raise UserError(f"{path}: not a CLIP vocabulary, it lacks {', '.join(sorted(missing))}")
     return vocab | _added_beside(directory)
@@ -66,10 +66,10 @@ def _added_beside(directory: Path) -> dict[str, int]:
     added: dict[str, int] = {}
     if (directory / "added_tokens.json").is_file():
         path = directory / "added_tokens.json"
-        added |= _ids(path, read_tokenizer_json(path))
+        added |= _ids(path, read_json_object(path, "tokenizer file"))
     path = directory / "tokenizer_config.json"
     if path.is_file():
-        entries = read_tokenizer_json(path).get("added_tokens_decoder", {})
+        entries = read_json_object(path, "tokenizer file").get("added_tokens_decoder", {})
         if not isinstance(entries, dict) or not all(id.isdecimal() for id in entries):
             raise UserError(f"{path}: added_tokens_decoder is not an object of tokens by id")
         tokens = [
@@ -93,21 +93,3 @@ def _ids(path: Path, vocab: Any) -> dict[str, int]:
     ):
         raise UserError(f"{path}: not a CLIP vocabulary, expected ids by token")
     return vocab
-
-
-def read_tokenizer_json(path: Path) -> dict[str, Any]:
-    """Reads a JSON object of a tokenizer's files.
-
-    Raises:
-        MissingFile: the file does not exist.
-        UserError: it is damaged, or not an object.
-    """
-    if not path.is_file():
-        raise MissingFile(f"{path}: tokenizer file not found")
-    try:
-        content = parse_json(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise UserError(f"{path}: not a JSON file: {error}") from error
-    if not isinstance(content, dict):
-        raise UserError(f"{path}: must contain a JSON object")
-    return content

@@ -208,14 +208,14 @@ def test_weights_in_unknown_forms(broken, tmp_path):
 @pytest.mark.parametrize(
     ("file", "message"),
     [
-        ("text_encoder/model.safetensors", "is not a safetensors file"),
-        ("unet/config.json", "is not a JSON file"),
+        ("text_encoder/model.safetensors", " is not a safetensors file"),
+        ("unet/config.json", ": not a JSON file"),
     ],
 )
 def test_damaged_files(broken, tmp_path, file, message):
     path = broken / file
     path.write_bytes(path.read_bytes()[:40])
-    assert f"{path} {message}" in conversion_error(broken, tmp_path / "model")
+    assert f"{path}{message}" in conversion_error(broken, tmp_path / "model")
 
 
 def test_tokenizer_files_are_needed(broken, tmp_path):

@@ -11,11 +11,11 @@ import numpy as np
 from videogen_jax.config import ModelConfig
 from videogen_jax.diffusion.samplers import plan
 from videogen_jax.errors import UserError
+from videogen_jax.json_text import read_json_object
 from videogen_jax.models.components import check_components
 from videogen_jax.models.text_encoder import TextEncoder, TextEncoderConfig
 from videogen_jax.tokenizer import Tokenizer, load_tokenizer
 from videogen_jax.trees import unflatten
-from videogen_jax.vocabulary import read_tokenizer_json
 from videogen_jax.weights.config_file import load_config
 from videogen_jax.weights.files import SafeTensors
 from videogen_jax.weights.model_dir import list_components
@@ -43,7 +43,7 @@ def write_tokenizer(
     """
     copy_tokenizer(source, target)
     notes = []
-    length = read_tokenizer_json(target / _CONFIG).get("model_max_length")
+    length = read_json_object(target / _CONFIG, "tokenizer file").get("model_max_length")
     if type(length) is not int or not 2 <= length <= text.max_length:
         _set(target / _CONFIG, "model_max_length", text.max_length)
         notes.append(
@@ -74,7 +74,7 @@ def _load(target: Path, source: Path) -> Tokenizer:
 
 
 def _set(path: Path, name: str, value: Any) -> None:
-    content = {**read_tokenizer_json(path), name: value}
+    content = {**read_json_object(path, "tokenizer file"), name: value}
     path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 

@@ -16,12 +16,11 @@ import os
 import types
 import typing
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+from videogen_jax import json_text
 from videogen_jax.atomic import replacing
-from videogen_jax.errors import MissingFile, UserError
-from videogen_jax.json_text import parse_json
+from videogen_jax.errors import UserError
 
 Config = TypeVar("Config")
 
@@ -59,13 +58,7 @@ def read_json(path: str | os.PathLike[str]) -> Any:
         MissingFile: the file does not exist.
         UserError: not JSON, or a repeated field; names the file.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise MissingFile(f"no configuration file {path}")
-    try:
-        return parse_json(path.read_text(encoding="utf-8"), object_pairs_hook=_unique_fields)
-    except ValueError as error:
-        raise UserError(f"{path}: not a JSON file: {error}") from error
+    return json_text.read_json(path, "configuration file", object_pairs_hook=_unique_fields)
 
 
 def to_dict(config: Any) -> dict[str, Any]:

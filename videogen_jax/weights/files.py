@@ -13,7 +13,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from videogen_jax.errors import MissingFile, UserError
-from videogen_jax.json_text import parse_json
+from videogen_jax.json_text import read_json_object
 
 _PICKLE_SUFFIXES = (".bin", ".ckpt", ".pt", ".pth")
 
@@ -205,24 +205,6 @@ def read_array(path: Path, name: str, dtype: Any, count: int, offset: int) -> np
     return array
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """Reads a JSON object.
-
-    Raises:
-        MissingFile: The file does not exist.
-        UserError: It is not JSON, or not an object.
-    """
-    if not path.is_file():
-        raise MissingFile(f"no file {path}")
-    try:
-        data = parse_json(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise UserError(f"{path} is not a JSON file: {error}") from error
-    if not isinstance(data, dict):
-        raise UserError(f"{path} holds a {type(data).__name__}, expected an object")
-    return data
-
-
 def index_files(path: Path) -> dict[str, str]:
     """Reads {tensor name: file name} from an `*.index.json` of weights in several files.
 
@@ -230,7 +212,7 @@ def index_files(path: Path) -> dict[str, str]:
         MissingFile: The index does not exist.
         UserError: It has no `weight_map` of names to files beside it.
     """
-    files = read_json(path).get("weight_map")
+    files = read_json_object(path).get("weight_map")
     if not isinstance(files, dict) or not files or not all(map(_is_file_name, files.values())):
         raise UserError(f"{path} has no weight_map of tensors to files beside it")
     return files

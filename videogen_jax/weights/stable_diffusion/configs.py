@@ -10,11 +10,11 @@ import dataclasses
 from pathlib import Path
 
 from videogen_jax.errors import UserError
+from videogen_jax.json_text import read_json_object
 from videogen_jax.models.autoencoder import AutoencoderConfig
 from videogen_jax.models.text_encoder import TextEncoderConfig
 from videogen_jax.models.unet import UNetConfig
 from videogen_jax.weights.config_file import from_dict
-from videogen_jax.weights.files import read_json
 from videogen_jax.weights.stable_diffusion.fields import Fields, choices, read_fields
 
 TEXT_ENCODER_FIELDS = Fields(
@@ -155,7 +155,7 @@ def unet_sample_size(path: Path) -> int | None:
     Raises:
         UserError: It is not an integer (not square); names the file.
     """
-    size = read_json(path).get("sample_size")
+    size = read_json_object(path).get("sample_size")
     if size is not None and type(size) is not int:
         raise UserError(f"{path}: sample_size is {size!r}, expected a whole number or null")
     return size

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from videogen_jax.errors import UserError
-from videogen_jax.weights.files import read_json
+from videogen_jax.json_text import read_json_object
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Fields:
 
 def read_fields(path: Path, fields: Fields) -> dict[str, Any]:
     """Returns the fields to read, by our names; raises an error for all unsupported fields."""
-    values = read_json(path)
+    values = read_json_object(path)
     problems = []
     for name, value in values.items():
         if name in fields.fixed:

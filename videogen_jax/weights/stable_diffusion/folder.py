@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Literal
 
 from videogen_jax.errors import MissingFile, UserError
-from videogen_jax.weights.files import open_tensors, read_json
+from videogen_jax.json_text import read_json_object
+from videogen_jax.weights.files import open_tensors
 from videogen_jax.weights.rules import Table
 from videogen_jax.weights.stable_diffusion import configs as diffusers_configs
 from videogen_jax.weights.stable_diffusion.scheduler import Scheduler, read_scheduler
@@ -98,7 +99,7 @@ def stable_diffusion_configs(folder: Path) -> StableDiffusionConfigs:
 
 def folder_scheduler(folder: Path) -> Scheduler:
     """Reads the noise schedule and the sampler of a diffusers folder; see `read_scheduler`."""
-    entry = read_json(folder / INDEX).get("scheduler")
+    entry = read_json_object(folder / INDEX).get("scheduler")
     class_name = entry[-1] if isinstance(entry, list) and entry else None
     return read_scheduler(folder / "scheduler" / "scheduler_config.json", class_name)
 
@@ -176,7 +177,7 @@ def _check_folder(folder: Path) -> None:
         raise UserError(
             f"{folder} has no {INDEX}, it has {_listing(folder)}; a diffusers folder is expected"
         )
-    index = read_json(folder / INDEX)
+    index = read_json_object(folder / INDEX)
     if "text_encoder_2" in index:
         raise UserError(
             f"{folder} is Stable Diffusion XL or another model with two text encoders; "

@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from videogen_jax.errors import UserError
-from videogen_jax.json_text import parse_json
-from videogen_jax.weights.files import read_json
+from videogen_jax.json_text import parse_json, read_json_object
 from videogen_jax.weights.stable_diffusion.sources import Component
 
 KEY = "lora_adapter_metadata"
@@ -43,7 +42,9 @@ class PeftMetadata:
     def __init__(self, path: Path, metadata: Mapping[str, str]) -> None:
         beside = path.with_name("adapter_config.json")
         has_file = KEY not in metadata and path.stem == "adapter_model" and beside.is_file()
-        self._fields: dict[str, Any] = read_json(beside) if has_file else _parse(path, metadata)
+        self._fields: dict[str, Any] = (
+            read_json_object(beside) if has_file else _parse(path, metadata)
+        )
         self.problems = tuple(_problems(self._fields))
         """Messages about unsupported and malformed fields."""
 

@@ -21,8 +21,8 @@ from videogen_jax.diffusion.sampler_config import (
 )
 from videogen_jax.diffusion.schedule import ScheduleConfig
 from videogen_jax.errors import UserError
+from videogen_jax.json_text import read_json_object
 from videogen_jax.weights.config_file import from_dict, to_dict
-from videogen_jax.weights.files import read_json
 from videogen_jax.weights.stable_diffusion.fields import choice
 
 _SCHEDULE_FIELDS = {
@@ -157,7 +157,7 @@ def read_scheduler(path: Path, class_name: str | None = None) -> Scheduler:
         UserError: the class has another noise schedule (flow matching, EDM) or a method for
             distilled models, or a field has an unsupported value; names the file and all of them.
     """
-    values = read_json(path)
+    values = read_json_object(path)
     names = [name for name in (class_name, values.get("_class_name")) if name is not None]
     if not names:
         raise UserError(f"{path} has no _class_name, expected one of {', '.join(_CLASSES)}")
