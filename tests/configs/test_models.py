@@ -40,7 +40,8 @@ def count(tree) -> int:
 def chain(model, params, tokens_BT):
     """Evaluates each network once, from tokens to pixels, as in sampling.
 
-    A UNet with the sizes of an earlier one is not traced again, for its clip of another resolution.
+    A UNet with the sizes of an earlier one is not traced again for its clip of another resolution:
+    `ModelConfig` refuses resolutions that its levels do not divide.
     """
 
     def apply(network, name, *args, **kwargs):
@@ -61,7 +62,6 @@ def chain(model, params, tokens_BT):
         unet, like = denoiser.unet, jax.tree.map(jnp.shape, params[name])
         if unet in traced:
             assert traced[unet] == like and x.shape[-1] == unet.in_channels
-            assert size % 2 ** (len(unet.block_out_channels) - 1) == 0
             return noisy
         output = apply(SpaceTimeUNet(unet), name, x, time, text.states_BTD, **conditions)
         assert output.shape == noisy.shape

@@ -4,7 +4,10 @@ import ast
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import pytest
+from flax import linen as nn
+from flax.errors import ScopeParamNotFoundError, ScopeParamShapeError
 
 from tests.support.micro_model import FEWER_LAYERS
 from videogen_jax.models import parameters
@@ -33,6 +36,18 @@ def test_components_can_be_selected_by_name():
         component_shapes(FEWER_LAYERS, "no such component")
     every = jax.eval_shape(lambda: init_components(FEWER_LAYERS, jax.random.key(0)))
     assert every.keys() == component_shapes(FEWER_LAYERS).keys()
+
+
+def test_a_parameter_of_another_shape_is_refused():
+    """Flax does so; `tests/support/flax_checks.py` replaces its check in the tests."""
+    dense, x = nn.Dense(3), jnp.zeros((1, 2))
+    params = {"kernel": jnp.zeros((2, 3)), "bias": jnp.zeros(3)}
+    assert dense.apply({"params": params}, x).shape == (1, 3)
+    for kernel in ((2, 4), (3, 2)):
+        with pytest.raises(ScopeParamShapeError):
+            dense.apply({"params": params | {"kernel": jnp.zeros(kernel)}}, x)
+    with pytest.raises(ScopeParamNotFoundError):
+        dense.apply({"params": {"bias": jnp.zeros(3)}}, x)
 
 
 def test_networks_are_initialised_here_alone():
