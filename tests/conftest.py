@@ -10,7 +10,7 @@ import os
 import jax
 import pytest
 
-from tests.support import references
+from tests.support import flax_checks, references
 from videogen_jax import cli
 
 if jax.__version_info__ < (0, 11):
@@ -20,6 +20,7 @@ jax.config.update("jax_platforms", "cpu")
 jax.config.update("jax_num_cpu_devices", 8)
 jax.config.update("jax_default_matmul_precision", "highest")
 jax.config.update("jax_disable_most_optimizations", True)
+flax_checks.cache_shape_checks()
 
 
 def pytest_addoption(parser):

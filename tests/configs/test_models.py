@@ -38,7 +38,11 @@ def count(tree) -> int:
 
 
 def chain(model, params, tokens_BT):
-    """Evaluates each network once, from tokens to pixels, as in sampling."""
+    """Evaluates each network once, from tokens to pixels, as in sampling.
+
+    A UNet with the sizes of an earlier one is not traced again for its clip of another resolution:
+    `ModelConfig` refuses resolutions that its levels do not divide.
+    """
 
     def apply(network, name, *args, **kwargs):
         return network.apply({"params": params[name]}, *args, **kwargs)
@@ -47,15 +51,21 @@ def chain(model, params, tokens_BT):
     batch, time, sizes = tokens_BT.shape[0], jnp.zeros(tokens_BT.shape[0]), []
     text = apply(TextEncoder(model.text_encoder), "text_encoder", tokens_BT)
     autoencoder = Autoencoder(model.autoencoder)
+    traced = {}  # the parameters of the UNets, by configuration
 
     def denoise(denoiser, name, frames, reference=None, low_res=None):
         size = denoiser.resolution // factor
         noisy = jnp.zeros((batch, frames, size, size, z))
         conditions = {"pooled_BD": text.pooled_BD, "fps_B": time, "low_res_noise_B": time}
         x = network_input(noisy, reference, low_res)
-        output = apply(SpaceTimeUNet(denoiser.unet), name, x, time, text.states_BTD, **conditions)
-        assert output.shape == noisy.shape
         sizes.append(size)
+        unet, like = denoiser.unet, jax.tree.map(jnp.shape, params[name])
+        if unet in traced:
+            assert traced[unet] == like and x.shape[-1] == unet.in_channels
+            return noisy
+        output = apply(SpaceTimeUNet(unet), name, x, time, text.states_BTD, **conditions)
+        assert output.shape == noisy.shape
+        traced[unet] = like
         return output
 
     image = denoise(model.image, "image_unet", 1)

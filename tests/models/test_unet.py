@@ -59,8 +59,14 @@ def shapes(config: UNetConfig):
 
 @pytest.fixture(scope="module")
 def fresh():
-    """A video model at its initialisation."""
-    return tiny_model.compiled_init(init(VIDEO))
+    """A video model whose layers over frames are as initialised; its image model is any."""
+    leaves = trees.flatten(tiny_model.random_params(init(VIDEO)))
+    new = leaves.keys() - set(trees.paths(shapes(IMAGE)))
+
+    def initialised(key: jax.Array) -> dict[str, jax.Array]:
+        return {path: leaf for path, leaf in trees.flatten(init(VIDEO)(key)).items() if path in new}
+
+    return trees.unflatten(leaves | tiny_model.compiled_init(initialised))
 
 
 @pytest.fixture(scope="module")

@@ -67,14 +67,28 @@ MICRO = dataclasses.replace(
 )
 
 
+def _fewer_layers(stage: DenoiserConfig) -> DenoiserConfig:
+    return dataclasses.replace(
+        stage, unet=dataclasses.replace(stage.unet, attention_levels=(False,))
+    )
+
+
+# Every kind of layer and fewer of each, for tests that compile the gradient of a stage.
+FEWER_LAYERS = dataclasses.replace(
+    MICRO,
+    text_encoder=dataclasses.replace(MICRO.text_encoder, num_layers=1),
+    stages=tuple(map(_fewer_layers, MICRO.stages)),
+)
+
+
 def read_config(name: str) -> tuple[Path, ModelConfig]:
     """Stands for `model_files.read_model_config`: every name is the micro model."""
     return Path(name), MICRO
 
 
 @functools.cache
-def params(config: ModelConfig = MICRO) -> dict[str, Any]:
-    """Returns the parameters of every component, the same in every run."""
+def params(config: ModelConfig = MICRO, *names: str) -> dict[str, Any]:
+    """Returns the parameters of components, by default of all, the same in every run."""
     rng = np.random.default_rng(0)
 
     def draw(path: tuple[Any, ...], leaf: jax.ShapeDtypeStruct) -> np.ndarray:
@@ -82,7 +96,7 @@ def params(config: ModelConfig = MICRO) -> dict[str, Any]:
         values = rng.standard_normal(leaf.shape) / np.sqrt(fan_in)
         return (values + (path[-1].key == "scale")).astype(np.float32)
 
-    return jax.tree_util.tree_map_with_path(draw, component_shapes(config))
+    return jax.tree_util.tree_map_with_path(draw, component_shapes(config, *names))
 
 
 @functools.cache

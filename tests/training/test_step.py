@@ -1,17 +1,19 @@
 """The train step: accumulation, freezing, and skipped steps."""
 
 import functools
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from jax.flatten_util import ravel_pytree
 
-from tests.support import tiny_model
-from tests.support.micro_model import MICRO, params
-from tests.support.micro_model import TOKENIZER as MICRO_TOKENIZER
+from tests.support import micro_model, tiny_model
+from tests.support.micro_model import FEWER_LAYERS as MODEL
 from tests.support.task_context import task_context
+from videogen_jax.models.remat import Remat
 from videogen_jax.training.config import OptimConfig
 from videogen_jax.training.optim import learning_rate, make_optimizer
 from videogen_jax.training.step import StepOptions, init_state, make_step
@@ -19,7 +21,7 @@ from videogen_jax.training.task import ComputeConfig, Mean
 from videogen_jax.training.tasks.cascade import CascadeTask, CascadeTaskConfig
 from videogen_jax.training.tasks.text_encoder import TextEncoderTaskConfig
 from videogen_jax.training.tasks.video_decoder import VideoDecoderTaskConfig
-from videogen_jax.training.telemetry.flops import jaxpr_flops
+from videogen_jax.training.telemetry.flops import count_flops, jaxpr_flops
 
 LOSS_TOLERANCE, PARAMETER_TOLERANCE = 1e-5, 1e-6
 SAMPLES = 8
@@ -69,87 +71,99 @@ def assert_equal(a, b):
 def stage(compute: ComputeConfig = ComputeConfig()) -> tuple[CascadeTask, dict[str, np.ndarray]]:
     """Returns a stage with every source of randomness, and a batch of cached latents."""
     config = CascadeTaskConfig(2, text_dropout=0.5, reference_dropout=0.5, low_res_noise=500)
-    frozen = {name: params()[name] for name in ("text_encoder", "autoencoder")}
+    frozen = micro_model.params(MODEL, "text_encoder", "autoencoder")
     rng = np.random.default_rng(0)
     shape = (SAMPLES, 2)
     batch = {}
-    for stage in MICRO.stages:
-        side = MICRO.latent_size(stage.resolution)
+    for stage in MODEL.stages:
+        side = MODEL.latent_size(stage.resolution)
         mean, std = rng.normal(size=(2, *shape, side, side, 4)).astype(np.float32)
         batch[f"latents_{stage.resolution}"] = mean
         batch[f"latents_std_{stage.resolution}"] = 0.1 * np.abs(std)
     prompts = [f"a red circle {i}" for i in range(SAMPLES)]
-    batch["tokens"] = MICRO_TOKENIZER(prompts, MICRO.text_encoder.max_length)
+    batch["tokens"] = micro_model.TOKENIZER(prompts, MODEL.text_encoder.max_length)
     batch["fps"] = np.full(SAMPLES, 8.0, np.float32)
-    return config.build(task_context(MICRO, frozen, compute=compute)), batch
+    return config.build(task_context(MODEL, frozen, compute=compute)), batch
 
 
-def stage_step(options: StepOptions, compute: ComputeConfig = ComputeConfig()):
-    """Takes one step of SGD on the stage; returns the new parameters and the metrics."""
-    task, batch = stage(compute)
-    optimizer = optax.sgd(1e-2)
-    state = init_state(optimizer, params()["stage_2"])
-    step = jax.jit(make_step(task, optimizer, 0.9, options))
-    state, metrics = step(state, task.frozen, batch, KEY)
-    return state.params, metrics
+def start():
+    return micro_model.params(MODEL, "stage_2")["stage_2"]
+
+
+class AsVector:
+    """The stage with its parameters as one vector: one update and one average to compile.
+
+    `Line` has parameters of several shapes.
+    """
+
+    def __init__(self, task: CascadeTask):
+        self._task, self.frozen = task, task.frozen
+        self.start, self._tree_of = ravel_pytree(start())
+
+    def loss(self, params, frozen, batch, keys_B):
+        return self._task.loss(self._tree_of(params), frozen, batch, keys_B)
+
+
+class Taken(NamedTuple):
+    """A step of the stage: its new parameters, metrics and floating-point operations."""
+
+    params: jax.Array
+    metrics: dict[str, jax.Array]
+    flops: float
 
 
 @functools.cache
-def whole_batch():
-    return stage_step(StepOptions())
+def stage_step(accumulate: int = 1, remat: Remat = "none") -> Taken:
+    """Takes one step of SGD on the stage."""
+    task, batch = stage(ComputeConfig(remat=remat))
+    vector, optimizer = AsVector(task), optax.sgd(1e-2)
+    inputs = init_state(optimizer, vector.start), task.frozen, batch, KEY
+    step = make_step(vector, optimizer, 0.9, StepOptions(accumulate))
+    traced = jax.jit(step).trace(*inputs)
+    state, metrics = traced.lower().compile()(*inputs)
+    return Taken(state.params, metrics, count_flops(traced.jaxpr.jaxpr).total)
 
 
-def assert_as_whole_batch(found, metrics):
-    expected, of_batch = whole_batch()
-    assert of_batch.keys() == metrics.keys()
-    for name, value in of_batch.items():
-        np.testing.assert_allclose(metrics[name], value, rtol=LOSS_TOLERANCE, err_msg=name)
-    jax.tree.map(
-        lambda a, b: np.testing.assert_allclose(a, b, atol=PARAMETER_TOLERANCE), found, expected
-    )
+def assert_as_whole_batch(found: Taken):
+    expected = stage_step()
+    assert expected.metrics.keys() == found.metrics.keys()
+    for name, value in expected.metrics.items():
+        np.testing.assert_allclose(found.metrics[name], value, rtol=LOSS_TOLERANCE, err_msg=name)
+    np.testing.assert_allclose(found.params, expected.params, atol=PARAMETER_TOLERANCE)
 
 
 def test_four_micro_batches_are_one_batch():
-    expected, _ = whole_batch()
-    before = params()["stage_2"]
-    changes = jax.tree.map(lambda new, old: np.abs(new - old).max(), expected, before)
-    assert max(jax.tree.leaves(changes)) > 100 * PARAMETER_TOLERANCE
-    assert_as_whole_batch(*stage_step(StepOptions(accumulate=4)))
+    before, _ = ravel_pytree(start())
+    assert jnp.abs(stage_step().params - before).max() > 100 * PARAMETER_TOLERANCE
+    assert_as_whole_batch(stage_step(accumulate=4))
 
 
 @pytest.mark.parametrize("policy", ["blocks", "dots"])
 def test_recomputing_activations_changes_no_number(policy):
-    assert_as_whole_batch(*stage_step(StepOptions(), ComputeConfig(remat=policy)))
+    assert_as_whole_batch(stage_step(remat=policy))
 
 
 def test_policies_compute_more_the_less_they_keep():
-    def flops(loss, *args) -> float:
-        return jaxpr_flops(jax.grad(lambda *args: loss(*args)[0]), *args).total
-
-    policies = ("none", "dots", "blocks")
-    of_stage, of_decoder = [], []
+    policies: tuple[Remat, ...] = ("none", "dots", "blocks")
+    frozen = micro_model.params(MODEL, "text_encoder", "autoencoder")
+    decoder = micro_model.params(MODEL, "video_decoder")
+    clips = {name: np.zeros((1, 2, 16, 16, 3), np.uint8) for name in ("video", "degraded")}
+    of_decoder = []
     for policy in policies:
-        compute = ComputeConfig(remat=policy)
-        task, batch = stage(compute)
-        keys = tiny_model.keys(KEY, batch)
-        of_stage.append(flops(task.loss, params()["stage_2"], task.frozen, batch, keys))
-        decoder = VideoDecoderTaskConfig().build(task_context(MICRO, task.frozen, compute=compute))
-        clips = {name: np.zeros((1, 2, 16, 16, 3), np.uint8) for name in ("video", "degraded")}
-        of_decoder.append(
-            flops(decoder.loss, jax.eval_shape(decoder.init, KEY), task.frozen, clips, keys[:1])
-        )
-    for counts in (of_stage, of_decoder):
+        context = task_context(MODEL, frozen, compute=ComputeConfig(remat=policy))
+        gradient = jax.grad(VideoDecoderTaskConfig().build(context).loss, has_aux=True)
+        of_decoder.append(jaxpr_flops(gradient, decoder, frozen, clips, KEY[None]).total)
+    for counts in ([stage_step(remat=policy).flops for policy in policies], of_decoder):
         assert counts[0] <= counts[1] < counts[2] < 1.5 * counts[0]
 
 
 def test_bfloat16_computes_the_same_roughly_and_keeps_float32_parameters():
-    compute = ComputeConfig("bfloat16")
-    _, whole = whole_batch()
-    task, batch = stage(compute)
+    whole = stage_step().metrics["loss"]
+    task, batch = stage(ComputeConfig("bfloat16"))
     keys_B = jax.vmap(jax.random.fold_in, (None, 0))(jax.random.fold_in(KEY, 0), np.arange(SAMPLES))
-    loss, _ = jax.jit(task.loss)(params()["stage_2"], task.frozen, batch, keys_B)
-    assert loss.dtype == jnp.float32 and loss != whole["loss"]
-    np.testing.assert_allclose(loss, whole["loss"], rtol=0.02)
+    loss, _ = jax.jit(task.loss)(start(), task.frozen, batch, keys_B)
+    assert loss.dtype == jnp.float32 and loss != whole
+    np.testing.assert_allclose(loss, whole, rtol=0.02)
     assert {x.dtype for x in jax.tree.leaves(jax.eval_shape(task.init, KEY))} == {
         jnp.dtype(jnp.float32)
     }
@@ -157,7 +171,7 @@ def test_bfloat16_computes_the_same_roughly_and_keeps_float32_parameters():
 
 def test_a_network_without_blocks_recomputes_nothing():
     with pytest.raises(ValueError, match="compute.remat is 'dots', but the text encoder has no"):
-        context = task_context(MICRO, compute=ComputeConfig(remat="dots"))
+        context = task_context(MODEL, compute=ComputeConfig(remat="dots"))
         TextEncoderTaskConfig(16, 4).build(context)
 
 
