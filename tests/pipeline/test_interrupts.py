@@ -10,7 +10,6 @@ from videogen_jax.pipeline import interrupts
 from videogen_jax.pipeline.interrupts import interruptible
 from videogen_jax.pipeline.progress import bar
 
-
 pytestmark = pytest.mark.usefixtures("default_interrupt")
 
 

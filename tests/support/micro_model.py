@@ -75,8 +75,8 @@ def read_config(name: str) -> tuple[Path, ModelConfig]:
 
 
 @functools.cache
-def params(config: ModelConfig = MICRO) -> dict[str, Any]:
-    """Returns the parameters of every component, the same in every run."""
+def params(config: ModelConfig = MICRO, *names: str) -> dict[str, Any]:
+    """Returns the parameters of components, by default of all, the same in every run."""
     rng = np.random.default_rng(0)
 
     def draw(path: tuple[Any, ...], leaf: jax.ShapeDtypeStruct) -> np.ndarray:
@@ -84,7 +84,7 @@ def params(config: ModelConfig = MICRO) -> dict[str, Any]:
         values = rng.standard_normal(leaf.shape) / np.sqrt(fan_in)
         return (values + (path[-1].key == "scale")).astype(np.float32)
 
-    return jax.tree_util.tree_map_with_path(draw, component_shapes(config))
+    return jax.tree_util.tree_map_with_path(draw, component_shapes(config, *names))
 
 
 @functools.cache
