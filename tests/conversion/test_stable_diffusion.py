@@ -2,11 +2,10 @@
 
 import dataclasses
 import json
+import runpy
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -236,17 +235,24 @@ def test_an_existing_model_directory_is_left_alone(source, tmp_path):
     assert (tmp_path / "stage_1.safetensors").read_text() == "trained for a week"
 
 
-def test_the_command_converts_and_reports_errors_in_one_line(source, tmp_path):
-    command = [sys.executable, "-m", "convert.stable_diffusion"]
-    run = partial(subprocess.run, capture_output=True, text=True, cwd=Path(__file__).parents[2])
+def test_the_command_converts_and_reports_errors_in_one_line(source, tmp_path, monkeypatch, capfd):
+    """`tests/commands/test_convert.py` runs it as a process."""
 
-    done = run([*command, source, tmp_path / "model", "--dtype", "bfloat16"])
-    assert (done.returncode, done.stderr) == (0, "")
+    def run(*arguments: object) -> tuple[int, str]:
+        monkeypatch.setattr(sys, "argv", ["convert.stable_diffusion", *map(str, arguments)])
+        status: Any = 0
+        try:
+            runpy.run_module("convert.stable_diffusion", run_name="__main__")
+        except SystemExit as end:
+            status = end.code
+        return status, capfd.readouterr().err
+
+    assert run(source, tmp_path / "model", "--dtype", "bfloat16") == (0, "")
     assert (tmp_path / "model" / "config.json").is_file()
     params = load_component(tmp_path / "model", "image_unet", dtype=None)
     assert params["conv_in"]["kernel"].dtype == "bfloat16"
 
-    again = run([*command, source, tmp_path / "model"])
-    assert again.returncode == 1
-    assert again.stderr.startswith("error: ") and again.stderr.count("\n") == 1
-    assert run([*command, source]).returncode == 2
+    status, errors = run(source, tmp_path / "model")
+    assert status == 1
+    assert errors.startswith("error: ") and errors.count("\n") == 1
+    assert run(source)[0] == 2

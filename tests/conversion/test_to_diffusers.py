@@ -11,16 +11,20 @@ import torch
 from diffusers import StableDiffusionPipeline
 from safetensors.numpy import load_file
 
+from tests.support import micro_model
 from tests.support.torch_stable_diffusion import SD1, SD2, build_models, respell, save_folder
-from videogen_jax import VideoGen
+from videogen_jax import ModelConfig
 from videogen_jax.configs.paper import PAPER
 from videogen_jax.conversion.stable_diffusion import (
     convert_stable_diffusion,
     stable_diffusion_configs,
 )
 from videogen_jax.conversion.to_diffusers import export_to_diffusers, spatial_params
+from videogen_jax.models.warm_start import warm_start_unet
 from videogen_jax.trees import flatten
+from videogen_jax.weights.config_file import load_config
 from videogen_jax.weights.manifest import read_manifest, record_files
+from videogen_jax.weights.model_dir import load_component, save_component
 
 
 @pytest.mark.parametrize("spec", [SD1, SD2])
@@ -67,9 +71,15 @@ def test_pipeline_gives_the_same_image(tmp_path, spec):
 
 def test_a_stages_spatial_weights_are_the_image_models_it_started_from(tmp_path):
     save_folder(build_models(SD1), SD1, tmp_path / "source")
-    convert_stable_diffusion(tmp_path / "source", tmp_path / "image", PAPER)
-    VideoGen.from_stable_diffusion(tmp_path / "image").save(tmp_path / "video")
-    export_to_diffusers(tmp_path / "video", tmp_path / "out", "stage_2", "float16")
+    convert_stable_diffusion(tmp_path / "source", tmp_path / "model", PAPER)
+    config = load_config(tmp_path / "model" / "config.json", ModelConfig)
+    started, report = warm_start_unet(
+        micro_model.params(config, "stage_2")["stage_2"],
+        load_component(tmp_path / "model", "image_unet"),
+    )
+    assert report.new  # its own temporal layers
+    save_component(tmp_path / "model", "stage_2", started)
+    export_to_diffusers(tmp_path / "model", tmp_path / "out", "stage_2", "float16")
     file = "unet/diffusion_pytorch_model.safetensors"
     ours, theirs = load_file(tmp_path / "out" / file), load_file(tmp_path / "source" / file)
     assert ours.keys() == theirs.keys()

@@ -91,15 +91,6 @@ class Case:
         return self.model.images(prompts, as_float=True, **(options | changed))
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_torch_thread() -> Iterator[None]:
-    """Uses one torch thread: such small networks mostly wait for threads, more so under load."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture(scope="module", params=SPECS)
 def case(request, tmp_path_factory) -> Case:
     root = tmp_path_factory.mktemp(request.param)

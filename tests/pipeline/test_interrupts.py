@@ -3,7 +3,6 @@
 import gc
 import signal
 import threading
-from collections.abc import Iterator
 
 import pytest
 
@@ -11,12 +10,7 @@ from videogen_jax.pipeline import interrupts
 from videogen_jax.pipeline.interrupts import interruptible
 from videogen_jax.pipeline.progress import bar
 
-
-@pytest.fixture(autouse=True)
-def handler() -> Iterator[None]:
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
+pytestmark = pytest.mark.usefixtures("default_interrupt")
 
 
 def interrupt_in_gc() -> None:
@@ -27,7 +21,7 @@ def interrupt_in_gc() -> None:
         signal.raise_signal(signal.SIGINT)
 
     gc.callbacks.append(callback)
-    gc.collect()
+    gc.collect(0)  # the youngest objects: all of those of other tests would take seconds
 
 
 @pytest.mark.parametrize("shown", [False, True])

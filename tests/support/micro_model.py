@@ -1,7 +1,9 @@
 """The smallest model with every part of the chain, for tests of the pipeline.
 
-It has two stages of one-level UNets. All parameters are random, including those that are zero
-before training, so every condition has an effect.
+It has two stages of one-level UNets. Only their middle blocks have attention, of every kind: with
+attention in all blocks they have 230 parameters each, not 131, and compile in twice the time. All
+parameters are random, including those that are zero before training, so every condition has an
+effect.
 """
 
 import contextlib
@@ -31,7 +33,7 @@ _UNET = UNetConfig(
     out_channels=4,
     block_out_channels=(16,),
     layers_per_block=1,
-    attention_levels=(True,),
+    attention_levels=(False,),
     num_heads=(2,),
     cross_attention_dim=16,
     norm_groups=8,
@@ -107,13 +109,13 @@ def model() -> VideoGen:
 
 @contextlib.contextmanager
 def counting_compilations() -> Iterator[list[str]]:
-    """Lists the compilations by XLA within the block."""
-    events: list[str] = []
+    """Lists the programs that XLA compiles within the block, such as "jit(_sample)"."""
+    programs: list[str] = []
 
     def listen(event: str, duration_secs: float, **kwargs: str | int) -> None:
         if "backend_compile" in event:
-            events.append(event)
+            programs.append(str(kwargs.get("fun_name")))
 
     jax.monitoring.register_event_duration_secs_listener(listen)
-    yield events
+    yield programs
     jax.monitoring.unregister_event_duration_listener(listen)

@@ -20,6 +20,8 @@ from transformers import CLIPTextConfig, CLIPTextModel
 
 from videogen_jax.tokenizer import build_bpe, save_clip_format
 
+torch.set_num_threads(1)  # more threads mostly wait for each other in such small networks
+
 PROMPTS = ["a red circle", "square"]
 MAX_LENGTH = 9
 VOCAB, MERGES = build_bpe(PROMPTS, 10)

@@ -41,9 +41,10 @@ def init_leaves(
 
 def check_components(config: ModelConfig, params: Mapping[str, Params]) -> None:
     """Raises UserError unless each of `params` is a component and fits the configuration."""
-    shapes = component_shapes(config)
-    if unknown := sorted(params.keys() - shapes.keys()):
-        raise UserError(f"unknown components: {', '.join(unknown)}; expected: {', '.join(shapes)}")
+    known = _inits(config)
+    if unknown := sorted(params.keys() - known.keys()):
+        raise UserError(f"unknown components: {', '.join(unknown)}; expected: {', '.join(known)}")
+    shapes = component_shapes(config, *params) if params else {}  # no names are all components
     for name, component in params.items():
         if lines := trees.differences(shapes[name], component).lines():
             message = f"the parameters of {name} do not fit the configuration:"

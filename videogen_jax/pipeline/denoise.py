@@ -76,6 +76,11 @@ def sampling_plan(config: DenoiserConfig, num_steps: int) -> Plan:
         return plan(config.schedule, config.sampler, num_steps)
 
 
+def _laid_out(state: SamplerState) -> SamplerState:
+    """Shards the state before and after a step alike: otherwise the second step compiles anew."""
+    return jax.tree.map(lambda x_BFHWZ: constrain(x_BFHWZ, "batch frames rows . ."), state)
+
+
 class Denoiser:
     """One diffusion model: its network, schedule, sampler and compiled sampling loop.
 
@@ -150,7 +155,7 @@ class Denoiser:
         if latents_BFHWZ is None:
             shape = (num_frames, *self._frame_shape)
             latents_BFHWZ = noise.normal(noise.fold_in(keys_B, noise.INITIAL), shape)
-        return init_state(constrain(latents_BFHWZ, "batch frames rows . ."), table)
+        return _laid_out(init_state(latents_BFHWZ, table))
 
     def _sample(
         self,
@@ -168,7 +173,7 @@ class Denoiser:
             return noise.normal(noise.fold_in(keys_B, noise.FIRST_STEP + step), state.x.shape[1:])
 
         model_fn = self._model_fn(params, given, guidance)
-        return sample(loop, model_fn, state, table, start, stop, noise_fn)
+        return _laid_out(sample(loop, model_fn, state, table, start, stop, noise_fn))
 
     def _model_fn(self, params: Params, given: Conditions, guidance: _Guidance) -> ModelFn:
         def network(x: jax.Array, timesteps: jax.Array, given: Conditions) -> jax.Array:

@@ -55,7 +55,16 @@ def no_large_files():
     signal.signal(signal.SIGXFSZ, handler)
 
 
-def test_a_failed_save_is_reported_in_one_line(tmp_path: Path, capfd, caplog, no_large_files):
+@pytest.fixture
+def frozen_objects():
+    """Leaves what other tests have made to later collections: to search it takes seconds."""
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
+@pytest.mark.usefixtures("no_large_files", "frozen_objects")
+def test_a_failed_save_is_reported_in_one_line(tmp_path: Path, capfd, caplog):
     """Orbax itself prints a traceback in each of its threads and for each unfinished write."""
     absl, hook = logging.getLogger("absl"), sys.unraisablehook
     filters = list(absl.filters)
