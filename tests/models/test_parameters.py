@@ -9,7 +9,7 @@ import pytest
 from flax import linen as nn
 from flax.errors import ScopeParamNotFoundError, ScopeParamShapeError
 
-from tests.support.micro_model import FEWER_LAYERS
+from tests.support.micro_model import MICRO
 from videogen_jax.models import parameters
 from videogen_jax.models.components import component_shapes, init_components
 from videogen_jax.models.discriminator import DiscriminatorConfig
@@ -31,11 +31,11 @@ def test_shapes_are_those_of_fresh_parameters():
 
 
 def test_components_can_be_selected_by_name():
-    assert list(component_shapes(FEWER_LAYERS, "flow")) == ["flow"]
+    assert list(component_shapes(MICRO, "flow")) == ["flow"]
     with pytest.raises(KeyError):
-        component_shapes(FEWER_LAYERS, "no such component")
-    every = jax.eval_shape(lambda: init_components(FEWER_LAYERS, jax.random.key(0)))
-    assert every.keys() == component_shapes(FEWER_LAYERS).keys()
+        component_shapes(MICRO, "no such component")
+    every = jax.eval_shape(lambda: init_components(MICRO, jax.random.key(0)))
+    assert every.keys() == component_shapes(MICRO).keys()
 
 
 def test_a_parameter_of_another_shape_is_refused():

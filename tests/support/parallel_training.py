@@ -10,12 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 
 from tests.support import micro_model
-from tests.support.micro_model import FEWER_LAYERS
+from tests.support.micro_model import MICRO
 from tests.support.task_context import task_context
 from videogen_jax import sharding, trees
 from videogen_jax.data.loader import make_loader
@@ -23,7 +22,8 @@ from videogen_jax.sharding import MeshConfig
 from videogen_jax.training.config import LoopConfig
 from videogen_jax.training.loop import train
 from videogen_jax.training.processes.distributed import DistributedConfig, connect
-from videogen_jax.training.tasks.cascade import CascadeTask, CascadeTaskConfig
+from videogen_jax.training.task import Task
+from videogen_jax.training.tasks.cascade import CascadeTaskConfig
 
 STEPS, BATCH, FRAMES = 20, 8, 4
 
@@ -36,7 +36,7 @@ class Latents:
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         rng = np.random.default_rng(index)
-        length = FEWER_LAYERS.text_encoder.max_length
+        length = MICRO.text_encoder.max_length
         return {
             "latents_16": rng.standard_normal((FRAMES, 8, 8, 4), np.float32),
             "latents_std_16": rng.random((FRAMES, 8, 8, 4), np.float32),
@@ -47,22 +47,15 @@ class Latents:
         }
 
 
-class WarmStarted(CascadeTask):
-    """A stage whose initialisation, which the warm start replaces, takes no time to compile."""
-
-    def init(self, key: jax.Array) -> Any:
-        return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape), start())
-
-
 def start() -> Any:
     """Returns the parameters from which the training starts."""
-    return micro_model.params(FEWER_LAYERS, "stage_2")["stage_2"]
+    return micro_model.params(MICRO, "stage_2")["stage_2"]
 
 
-def task() -> CascadeTask:
-    frozen = micro_model.params(FEWER_LAYERS, "text_encoder")
+def task() -> Task:
+    frozen = micro_model.params(MICRO, "text_encoder")
     config = CascadeTaskConfig(stage=2, low_res_noise=100)
-    return WarmStarted(config, task_context(FEWER_LAYERS, frozen, warm_start=start()))
+    return config.build(task_context(MICRO, frozen, warm_start=start()))
 
 
 def train_on(mesh_config: MeshConfig, out: Path, devices: Any = None) -> None:

@@ -11,7 +11,7 @@ import pytest
 from jax.flatten_util import ravel_pytree
 
 from tests.support import micro_model, tiny_model
-from tests.support.micro_model import FEWER_LAYERS as MODEL
+from tests.support.micro_model import MICRO
 from tests.support.task_context import task_context
 from videogen_jax.models.remat import Remat
 from videogen_jax.training.config import OptimConfig
@@ -71,23 +71,23 @@ def assert_equal(a, b):
 def stage(compute: ComputeConfig = ComputeConfig()) -> tuple[CascadeTask, dict[str, np.ndarray]]:
     """Returns a stage with every source of randomness, and a batch of cached latents."""
     config = CascadeTaskConfig(2, text_dropout=0.5, reference_dropout=0.5, low_res_noise=500)
-    frozen = micro_model.params(MODEL, "text_encoder", "autoencoder")
+    frozen = micro_model.params(MICRO, "text_encoder", "autoencoder")
     rng = np.random.default_rng(0)
     shape = (SAMPLES, 2)
     batch = {}
-    for stage in MODEL.stages:
-        side = MODEL.latent_size(stage.resolution)
+    for stage in MICRO.stages:
+        side = MICRO.latent_size(stage.resolution)
         mean, std = rng.normal(size=(2, *shape, side, side, 4)).astype(np.float32)
         batch[f"latents_{stage.resolution}"] = mean
         batch[f"latents_std_{stage.resolution}"] = 0.1 * np.abs(std)
     prompts = [f"a red circle {i}" for i in range(SAMPLES)]
-    batch["tokens"] = micro_model.TOKENIZER(prompts, MODEL.text_encoder.max_length)
+    batch["tokens"] = micro_model.TOKENIZER(prompts, MICRO.text_encoder.max_length)
     batch["fps"] = np.full(SAMPLES, 8.0, np.float32)
-    return config.build(task_context(MODEL, frozen, compute=compute)), batch
+    return config.build(task_context(MICRO, frozen, compute=compute)), batch
 
 
 def start():
-    return micro_model.params(MODEL, "stage_2")["stage_2"]
+    return micro_model.params(MICRO, "stage_2")["stage_2"]
 
 
 class AsVector:
@@ -145,12 +145,12 @@ def test_recomputing_activations_changes_no_number(policy):
 
 def test_policies_compute_more_the_less_they_keep():
     policies: tuple[Remat, ...] = ("none", "dots", "blocks")
-    frozen = micro_model.params(MODEL, "text_encoder", "autoencoder")
-    decoder = micro_model.params(MODEL, "video_decoder")
+    frozen = micro_model.params(MICRO, "text_encoder", "autoencoder")
+    decoder = micro_model.params(MICRO, "video_decoder")
     clips = {name: np.zeros((1, 2, 16, 16, 3), np.uint8) for name in ("video", "degraded")}
     of_decoder = []
     for policy in policies:
-        context = task_context(MODEL, frozen, compute=ComputeConfig(remat=policy))
+        context = task_context(MICRO, frozen, compute=ComputeConfig(remat=policy))
         gradient = jax.grad(VideoDecoderTaskConfig().build(context).loss, has_aux=True)
         of_decoder.append(jaxpr_flops(gradient, decoder, frozen, clips, KEY[None]).total)
     for counts in ([stage_step(remat=policy).flops for policy in policies], of_decoder):
@@ -171,7 +171,7 @@ def test_bfloat16_computes_the_same_roughly_and_keeps_float32_parameters():
 
 def test_a_network_without_blocks_recomputes_nothing():
     with pytest.raises(ValueError, match="compute.remat is 'dots', but the text encoder has no"):
-        context = task_context(MODEL, compute=ComputeConfig(remat="dots"))
+        context = task_context(MICRO, compute=ComputeConfig(remat="dots"))
         TextEncoderTaskConfig(16, 4).build(context)
 
 
