@@ -46,8 +46,16 @@ RUN = RunConfig(
 )
 
 
-# The step of the image model compiles in half of the time.
-IMAGE_RUN = dataclasses.replace(RUN, task=TextToImageTaskConfig())
+# The step of an image model without attention on its level compiles in a third of the time.
+IMAGE = dataclasses.replace(
+    micro_model.MICRO.image,
+    unet=dataclasses.replace(micro_model.MICRO.image.unet, attention_levels=(False,)),
+)
+IMAGE_RUN = dataclasses.replace(
+    RUN,
+    model=dataclasses.replace(micro_model.MICRO, image=IMAGE),
+    task=TextToImageTaskConfig(),
+)
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +75,7 @@ def by_hand(tree: Any, fsdp: int = 4) -> float:
 
 
 def test_bytes_of_a_device_are_those_of_its_share(plan: StepPlan):
-    shapes = component_shapes(micro_model.MICRO, "image_unet", "text_encoder", "autoencoder")
+    shapes = component_shapes(IMAGE_RUN.model, "image_unet", "text_encoder", "autoencoder")
     params = by_hand(shapes["image_unet"])
     assert plan.arguments["parameters"] == plan.arguments["average (EMA)"] == params
     counts = 2 * 4  # int32 counters of Adam and of the schedule
@@ -99,7 +107,7 @@ def test_micro_batches_count_as_often_as_they_run(plan: StepPlan):
 
 def test_parameters_are_gathered_and_gradients_reduced(plan: StepPlan):
     """Every split parameter is gathered at least once in each of two micro-batches."""
-    whole = by_hand(component_shapes(micro_model.MICRO, "image_unet"), fsdp=1)
+    whole = by_hand(component_shapes(IMAGE_RUN.model, "image_unet"), fsdp=1)
     assert plan.traffic["all-gather"].sent > 0.5 * whole * 3 / 4
     assert plan.traffic["all-reduce"].sent > 0.5 * whole
 
