@@ -44,10 +44,15 @@ def parts(batch):
         loss, metrics = task.loss(params, task.frozen, batch, tiny_model.key())
         return jnp.stack([loss, *(metrics[name] for name in names)])
 
-    value, gradient = jax.jit(lambda params: (values(params), jax.jacrev(values)(params)))(params)
+    @jax.jit
+    def value_and_gradients(params):
+        value, pull_back = jax.vjp(values, params)
+        return value, *jax.vmap(pull_back)(jnp.eye(len(value)))
+
+    value, gradient = jax.device_get(value_and_gradients(params))
     names = ("loss", *names)
     gradients = {name: jax.tree.map(lambda x: x[i], gradient) for i, name in enumerate(names)}
-    return dict(zip(names, np.asarray(value), strict=True)), gradients
+    return dict(zip(names, value, strict=True)), gradients
 
 
 def is_zero(tree) -> bool:
