@@ -16,6 +16,8 @@ from videogen_jax import cli
 if jax.__version_info__ < (0, 11):
     flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_use_fusion_emitters=false"
     os.environ["XLA_FLAGS"] = flags.strip()  # XLA reads it when JAX's backend starts
+# Threads of torch that wait for a core of a test process beside them take seconds for each network.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 jax.config.update("jax_platforms", "cpu")
 jax.config.update("jax_num_cpu_devices", 8)
 jax.config.update("jax_default_matmul_precision", "highest")

@@ -1,6 +1,7 @@
 """Converted IFRNet checkpoints equal an independent definition in torch."""
 
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -9,6 +10,7 @@ import torch
 
 from tests.support import torch_ifrnet
 from tests.support.hostile_pickles import making_folder
+from videogen_jax import trees
 from videogen_jax.commands.convert.ifrnet import main
 from videogen_jax.conversion.ifrnet import load_pixel_flow
 from videogen_jax.models.flow import IFRNET, IFRNET_L, IFRNET_S, FlowConfig, LatentFlow
@@ -24,16 +26,35 @@ def network(config: FlowConfig) -> torch_ifrnet.IFRNet:
     return torch_ifrnet.IFRNet(*sizes).eval()
 
 
+def converted(theirs: torch_ifrnet.IFRNet, prefix: str, folder: Path) -> tuple[FlowConfig, Any]:
+    state = {prefix + key: tensor for key, tensor in theirs.state_dict().items()}
+    torch.save(state, folder / "ifrnet.pth")
+    main(folder / "ifrnet.pth", folder / "model")
+    return load_pixel_flow(folder / "model")
+
+
 @pytest.mark.parametrize(
-    ("config", "prefix"),
-    [(TINY, "module."), (TINY_L, ""), (IFRNET, ""), (IFRNET_S, "module."), (IFRNET_L, "")],
+    ("config", "prefix"), [(IFRNET, ""), (IFRNET_S, "module."), (IFRNET_L, "")]
 )
+def test_a_network_of_published_size_has_the_parameters_of_torch(tmp_path, config, prefix):
+    """By the layout with which `tests/models/test_flow.py` shows that the networks are equal."""
+    theirs = network(config)
+    found, params = converted(theirs, prefix, tmp_path)
+    assert found == config
+    expected = {
+        torch_ifrnet.flax_path(name): torch_ifrnet.flax_layout(value).numpy()
+        for name, value in theirs.state_dict().items()
+    }
+    flat = trees.flatten(params)
+    assert flat.keys() == expected.keys()
+    for path, value in flat.items():
+        np.testing.assert_array_equal(value, expected[path])
+
+
+@pytest.mark.parametrize(("config", "prefix"), [(TINY, "module."), (TINY_L, "")])
 def test_converted_network_equals_torch(tmp_path, config, prefix):
     theirs = network(config)
-    state = {prefix + key: tensor for key, tensor in theirs.state_dict().items()}
-    torch.save(state, tmp_path / "ifrnet.pth")
-    main(tmp_path / "ifrnet.pth", tmp_path / "model")
-    found, params = load_pixel_flow(tmp_path / "model")
+    found, params = converted(theirs, prefix, tmp_path)
     assert found == config
 
     rng = np.random.default_rng(0)

@@ -1,5 +1,6 @@
 """The tables of the paper's ablations: the model's calls and the cells."""
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -10,6 +11,7 @@ import pytest
 from PIL import Image
 
 from tests.support import micro_model
+from videogen_jax.config import DenoiserConfig
 from videogen_jax.evaluation import ablation_sheets
 from videogen_jax.evaluation.held_out import held_out
 from videogen_jax.evaluation.shapes_ablations import (
@@ -81,8 +83,25 @@ def _numbers(table: str) -> dict[str, list[str]]:
     return {row[0]: row[1:] for row in rows}
 
 
-def test_the_tables_of_figures_6_and_7_compare_row_with_row():
-    model = micro_model.model()
+def _plain(denoiser: DenoiserConfig) -> DenoiserConfig:
+    """Returns a denoiser without attention on its level, to be compiled faster."""
+    unet = dataclasses.replace(denoiser.unet, attention_levels=(False,))
+    return dataclasses.replace(denoiser, unet=unet, resolution=16)
+
+
+@pytest.fixture(scope="module")
+def model() -> VideoGen:
+    """A whole model with one stage."""
+    config = dataclasses.replace(
+        micro_model.MICRO,
+        image=_plain(micro_model.MICRO.image),
+        stages=(_plain(micro_model.MICRO.stages[0]),),
+        refiner=_plain(micro_model.MICRO.refiner),
+    )
+    return VideoGen(config, micro_model.params(config), micro_model.TOKENIZER)
+
+
+def test_the_tables_of_figures_6_and_7_compare_row_with_row(model):
     frames = _numbers(interpolation_table(model, 2, 0, {"flow": model, "slerp": model}))
     assert list(frames) == ["slerp", "flow", "slerp, refined", "flow, refined", "true frames"]
     decoders = _numbers(decoder_table(model, 2, 0))
@@ -102,7 +121,7 @@ def test_the_tables_of_figures_6_and_7_compare_row_with_row():
         assert gain != 0
 
 
-def test_the_sheets_have_a_row_for_every_way(tmp_path, monkeypatch):
+def test_the_sheets_have_a_row_for_every_way(model, tmp_path, monkeypatch):
     """Uses the sizes that the test above has compiled."""
     monkeypatch.setattr(ablation_sheets, "_PROMPTS", 2)
     monkeypatch.setattr(ablation_sheets, "_CLIPS", 2)
@@ -114,7 +133,6 @@ def test_the_sheets_have_a_row_for_every_way(tmp_path, monkeypatch):
         save(path, videos)
 
     monkeypatch.setattr(ablation_sheets, "save_sheet", remember)
-    model = micro_model.model()
     refiners: dict[Interpolation, VideoGen] = {"slerp": model, "flow": model}
     ablation_sheets.save_ablation_sheets(model, model, refiners, tmp_path, 0)
     ways = {name: [video.prompt.split(":")[0] for video in videos] for name, videos in rows.items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import jax
@@ -41,6 +42,11 @@ def init(config: FlowConfig) -> Any:
     return LatentFlow(config).init(jax.random.key(0), frame, frame, jnp.zeros(1))["params"]
 
 
+@functools.cache
+def init_shapes(config: FlowConfig) -> Any:
+    return jax.eval_shape(lambda: init(config))
+
+
 def random_frames(height: int, width: int, channels: int) -> np.ndarray:
     """Returns three batches of frames, `[3, B, H, W, C]`."""
     shape = (3, 2, height, width, channels)
@@ -73,7 +79,7 @@ def latent_params() -> Any:
     generator = np.random.default_rng(0)
     return jax.tree.map(
         lambda leaf: 0.07 * generator.normal(size=leaf.shape).astype(np.float32),
-        jax.eval_shape(lambda: init(LATENTS)),
+        init_shapes(LATENTS),
     )
 
 
@@ -114,7 +120,7 @@ def test_published_sizes_have_all_parameters(config: FlowConfig, num_parameters:
         torch_ifrnet.flax_path(name): tuple(torch_ifrnet.flax_layout(value).shape)
         for name, value in state.items()
     }
-    params: dict[str, Any] = flatten_dict(jax.eval_shape(lambda: init(config)), sep="/")
+    params: dict[str, Any] = flatten_dict(init_shapes(config), sep="/")
     assert {path: value.shape for path, value in params.items()} == expected
     assert sum(value.size for value in params.values()) == num_parameters
 
@@ -125,13 +131,12 @@ def test_published_sizes_have_all_parameters(config: FlowConfig, num_parameters:
 )
 @pytest.mark.parametrize("size", [(4, 4), (9, 14)])
 def test_any_size_and_config(config: FlowConfig, size: tuple[int, int]) -> None:
-    def run() -> tuple[FlowOutput, tuple[jax.Array, ...]]:
-        params = init(config)
+    def run(params: Any) -> tuple[FlowOutput, tuple[jax.Array, ...]]:
         a, b, target = jnp.zeros((3, 2, *size, config.in_channels))
         model = LatentFlow(config).bind({"params": params})
         return model(a, b, TIME_B), model.target_features(a, b, target)
 
-    output, features = jax.eval_shape(run)
+    output, features = jax.eval_shape(run, init_shapes(config))
     assert output.merged_BHWC.shape == (2, *size, config.in_channels)
     assert output.residual_BHWC.shape == (2, *size, config.in_channels)
     assert output.mask_BHW1.shape == (2, *size, 1)
@@ -186,7 +191,7 @@ def test_every_parameter_gets_a_gradient(latent_params: Any) -> None:
         merged_BHWC = apply(LATENTS, params, a, b, TIME_B).merged_BHWC
         return jnp.square(merged_BHWC - target).mean()
 
-    gradient: dict[str, Any] = flatten_dict(jax.grad(error)(latent_params), sep="/")
+    gradient: dict[str, Any] = flatten_dict(jax.jit(jax.grad(error))(latent_params), sep="/")
     for path, value in gradient.items():
         assert jnp.isfinite(value).all() and (value != 0).any(), path
 

@@ -1,4 +1,4 @@
-"""The tiny model for tests of networks and tasks: parameters, batches, recordings, trainings.
+"""Tests of networks and of tasks: parameters, batches, recordings and trainings of small models.
 
 To reduce the time for compilation, parameters come from numpy, keys use the "rbg" generator, and
 the optimizer treats all parameters as one vector.
@@ -15,14 +15,11 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from jax.flatten_util import ravel_pytree
 
-from tests.support.micro_model import TOKENIZER
+from tests.support.micro_model import MICRO, TOKENIZER
 from videogen_jax.configs.tiny import TINY
 from videogen_jax.data.loader import Source
-from videogen_jax.models.autoencoder import Autoencoder
-from videogen_jax.models.flow import LatentFlow
-from videogen_jax.models.text_encoder import TextEncoder
+from videogen_jax.models.components import component_shapes
 from videogen_jax.pipeline.encode import encode_frames
 from videogen_jax.training.frozen import encode_text
 from videogen_jax.training.step import as_scalar
@@ -48,6 +45,15 @@ def compiled_init(init: Callable[[jax.Array], Any]) -> Any:
 
 def random_params(init: Callable[[jax.Array], Any], seed: int = 0) -> Any:
     """Returns parameters of the shapes of `init`, of which only biases are zero."""
+    return _draw(jax.eval_shape(init, key()), seed)
+
+
+def random_component(name: str, seed: int = 0) -> Any:
+    """Returns what `random_params` does for a component of `MICRO`, which it traces only once."""
+    return _draw(component_shapes(MICRO, name)[name], seed)
+
+
+def _draw(shapes: Any, seed: int) -> Any:
     rng = np.random.default_rng(seed)
 
     def draw(path: Any, shape: jax.ShapeDtypeStruct) -> np.ndarray:
@@ -61,22 +67,14 @@ def random_params(init: Callable[[jax.Array], Any], seed: int = 0) -> Any:
         fan_in = math.prod(shape.shape[:-1])
         return rng.standard_normal(shape.shape, np.float32) / math.sqrt(fan_in)
 
-    return jax.tree.map_with_path(draw, jax.eval_shape(init, key()))
+    return jax.tree.map_with_path(draw, shapes)
 
 
 @functools.cache
 def frozen() -> dict[str, Any]:
     """Returns an untrained text encoder, autoencoder and flow, which suffice for these tests."""
-    frame = jnp.zeros((1, 8, 8, TINY.flow.in_channels))
-    networks = {
-        "text_encoder": (TextEncoder(TINY.text_encoder), NULL_TOKENS_T[None]),
-        "autoencoder": (Autoencoder(TINY.autoencoder), jnp.zeros((1, 8, 8, 3))),
-        "flow": (LatentFlow(TINY.flow), frame, frame, jnp.zeros(1)),
-    }
-    return {
-        name: random_params(lambda key: network.init(key, *inputs)["params"], seed)
-        for seed, (name, (network, *inputs)) in enumerate(networks.items())
-    }
+    names = ("text_encoder", "autoencoder", "flow")
+    return {name: random_component(name, seed) for seed, name in enumerate(names)}
 
 
 def batch_of(source: Source, size: int) -> dict[str, np.ndarray]:
@@ -90,10 +88,10 @@ def batch_of(source: Source, size: int) -> dict[str, np.ndarray]:
 @jax.jit(static_argnums=1)
 def encode(video_BFHWC: jax.Array, resolution: int) -> jax.Array:
     """Encodes a clip in [-1, 1] to scaled latents by the frozen autoencoder."""
-    return encode_frames(TINY, frozen(), video_BFHWC, resolution)
+    return encode_frames(MICRO, frozen(), video_BFHWC, resolution)
 
 
-text_of = jax.jit(lambda tokens_BT: encode_text(TINY, frozen(), tokens_BT))
+text_of = jax.jit(lambda tokens_BT: encode_text(MICRO, frozen(), tokens_BT))
 
 
 def recorded(
@@ -134,24 +132,34 @@ def overfit(
     task: Task, params: Any, batch: dict[str, np.ndarray], steps: int, learning_rate: float
 ) -> tuple[Any, list[dict[str, float]]]:
     """Trains on one batch with Adam; returns the parameters and the metrics of every step."""
-    vector, unravel = ravel_pytree(params)
+    leaves, structure = jax.tree.flatten(params)
+    vector = np.concatenate([np.ravel(leaf) for leaf in leaves])
+    ends = np.cumsum([np.size(leaf) for leaf in leaves])
     optimizer = optax.adam(learning_rate)
+
+    def unravel(vector: Any) -> Any:
+        parts = [
+            vector[end - np.size(leaf) : end].reshape(np.shape(leaf))
+            for leaf, end in zip(leaves, ends, strict=True)
+        ]
+        return jax.tree.unflatten(structure, parts)
 
     @jax.jit
     def step(vector: Any, state: Any, frozen: Any, batch: Any, key: Any) -> Any:
-        def loss(vector: jax.Array) -> Any:
-            return task.loss(unravel(vector), frozen, batch, keys(key, batch))
+        def loss(params: Any) -> Any:
+            return task.loss(params, frozen, batch, keys(key, batch))
 
-        (value, metrics), gradient = jax.value_and_grad(loss, has_aux=True)(vector)
+        (value, metrics), gradient = jax.value_and_grad(loss, has_aux=True)(unravel(vector))
+        gradient = jnp.concatenate([jnp.ravel(leaf) for leaf in jax.tree.leaves(gradient)])
         update, state = optimizer.update(gradient, state)
         scalars = {name: as_scalar(metric) for name, metric in metrics.items()}
         return vector + update, state, {"loss": value, **scalars}
 
-    state, metrics = optimizer.init(vector), []
+    state, metrics = jax.jit(optimizer.init)(vector), []
     for index in range(steps):
         vector, state, values = step(vector, state, task.frozen, batch, key(index))
         metrics.append(values)
-    return unravel(vector), [
+    return unravel(np.asarray(vector)), [
         {name: float(value) for name, value in values.items()} for values in jax.device_get(metrics)
     ]
 

@@ -4,6 +4,7 @@ The reference does not merge weights. It adds the output of down and up to the o
 as a LoRA is defined.
 """
 
+import copy
 import json
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -22,6 +23,9 @@ from videogen_jax.conversion.stable_diffusion import ConversionOptions, convert_
 from videogen_jax.models.text_encoder import TextEncoder
 from videogen_jax.models.unet import SpaceTimeUNet
 from videogen_jax.weights.model_dir import load_component
+from videogen_jax.weights.rules import export_weights
+from videogen_jax.weights.tables.text_encoder import TEXT_ENCODER
+from videogen_jax.weights.tables.unet import UNET
 
 TOLERANCE = 1e-4
 RANK = 3
@@ -84,7 +88,12 @@ Pairs = dict[str, dict[str, Pair]]
 
 
 class Models:
-    """Torch models with LoRA layers, and one compiled function for each converted network."""
+    """Torch models with LoRA layers, and the networks converted with them.
+
+    The converted networks of Stable Diffusion 1 run in JAX, compiled once. The weights of the
+    others, whose 23 layers of text compile slowly, are put back into torch models; that these equal
+    our networks is tested in `tests/weights/stable_diffusion/test_parity.py`.
+    """
 
     def __init__(self, case: Case) -> None:
         self.case = case
@@ -116,10 +125,14 @@ class Models:
 
     def theirs(self, component: str, *loras: tuple[Pairs, float]) -> np.ndarray:
         model: Any = self.torch[component]
-        with ExitStack() as stack, torch.no_grad():
+        with ExitStack() as stack:
             for pairs, scale in loras:
                 for name, pair in pairs.get(component, {}).items():
                     stack.enter_context(_added(model.get_submodule(name), pair, scale))
+            return self._run(component, model)
+
+    def _run(self, component: str, model: Any) -> np.ndarray:
+        with torch.no_grad():
             if component == "text_encoder":
                 return model(torch.from_numpy(self.tokens_BT).long()).last_hidden_state.numpy()
             x_BCHW = torch.from_numpy(self.noise_BHWC.transpose(0, 3, 1, 2).copy())
@@ -128,11 +141,21 @@ class Models:
             return out_BCHW.numpy().transpose(0, 2, 3, 1)
 
     def ours(self, component: str, model_dir: Path) -> np.ndarray:
+        if self.case.second:
+            return self._run(component, self._put_back(component, model_dir))
         variables = {"params": load_component(model_dir, component)}
         if component == "text_encoder":
             return np.asarray(self._text(variables, self.tokens_BT).states_BTD)
         x_BFHWC, timesteps_B = self.noise_BHWC[:, None], np.array([3, 951])
         return np.asarray(self._unet(variables, x_BFHWC, timesteps_B, self.text_BTD)[:, 0])
+
+    def _put_back(self, component: str, model_dir: Path) -> torch.nn.Module:
+        """Returns a torch model with the weights of a converted component."""
+        table = {"image_unet": UNET, "text_encoder": TEXT_ENCODER}[component]
+        weights = export_weights(table, load_component(model_dir, component, dtype=None))
+        model = copy.deepcopy(self.torch[component])
+        model.load_state_dict({name: torch.from_numpy(x) for name, x in weights.items()})
+        return model
 
     def assert_equal_torch(self, component: str, model_dir: Path, *loras: tuple[Pairs, float]):
         theirs = self.theirs(component, *loras)

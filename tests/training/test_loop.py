@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from tests.support.micro_model import counting_compilations
 from videogen_jax import sharding
 from videogen_jax.data.loader import make_loader
 from videogen_jax.sharding import MeshConfig
@@ -57,14 +58,30 @@ class Mean:
         return Samples(np.zeros((3, 5, 2, 2, 3), np.uint8), fps=8.0)
 
 
+class Scaled(Mean):
+    """Has a weakly typed parameter, as the text encoder's task has."""
+
+    def init(self, key):
+        return super().init(key) | {"scale": jnp.log(2.0)}
+
+    def loss(self, params, frozen, batch, keys_B):
+        return super().loss(params, frozen, batch, keys_B)[0] * params["scale"], {}
+
+
 def run(
-    run_dir: Path, steps: int, bad=(), optim=OptimConfig("sgd", 0.1), config=CONFIG, **arguments
+    run_dir: Path,
+    steps: int,
+    bad=(),
+    optim=OptimConfig("sgd", 0.1),
+    config=CONFIG,
+    task=Mean(),
+    **arguments,
 ):
     mesh = sharding.make_mesh(MeshConfig(), jax.devices()[:1])
     data = make_loader(Pixels(bad), BATCH, seed=0, shuffle=False)
     options = StepOptions(freeze=optim.freeze, learning_rate=lambda step: 0.1)
     return train(
-        Mean(),
+        task,
         make_optimizer(optim, 100),
         data,
         mesh,
@@ -159,6 +176,13 @@ def test_a_run_with_frozen_parameters_resumes_as_if_uninterrupted(tmp_path: Path
     jax.tree.map(np.testing.assert_array_equal, resumed, whole)
     assert int(whole.skipped) == 1 and whole.params["kernel"].all()
     assert not whole.params["bias"].any()
+
+
+@pytest.mark.parametrize("name", ["sgd", "adamw"])
+def test_a_step_is_compiled_once(tmp_path: Path, name: str):
+    with counting_compilations() as compiled:
+        run(tmp_path, 3, optim=OptimConfig(name, 0.1), task=Scaled())
+    assert compiled.count("jit(step)") == 1
 
 
 class Clock:

@@ -39,6 +39,9 @@ class StepOptions:
 
 def init_state(optimizer: optax.GradientTransformation, params: Params) -> TrainState:
     """Returns the state of a new run with parameters `params`."""
+    # A parameter such as `jnp.log(2.0)` is weakly typed until the first step. The second one would
+    # be compiled again.
+    params = jax.tree.map(lambda leaf: leaf.astype(leaf.dtype), params)
     ema = jax.tree.map(jnp.copy, params)
     zero = jnp.zeros((), jnp.int32)
     return TrainState(zero, params, ema, optimizer.init(params), zero, zero)

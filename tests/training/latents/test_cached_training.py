@@ -34,7 +34,7 @@ PARAMS_ATOL = 1e-6
 NETWORK_TOLERANCE = 1e-4
 EPOCHS = cached_training.OPTIONS.epochs
 STAGE_1, STAGE_2 = CascadeTaskConfig(1), CascadeTaskConfig(2, low_res_noise=100)
-REFINER = RefinerTaskConfig("stage_2")
+REFINER, IMAGE = RefinerTaskConfig("stage_2"), TextToImageTaskConfig()
 
 
 @pytest.fixture(scope="module")
@@ -55,17 +55,17 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_run_from_the_cache_is_the_run_from_pixels(folder: Path):
     """Covers the three cached epochs, which differ in windows, captions, draws and order."""
     pixels, latents = (
-        cached_training.run_of(STAGE_1, folder, cache) for cache in ("", folder / "cache")
+        cached_training.run_of(IMAGE, folder, cache) for cache in ("", folder / "cache")
     )
     steps = 8
     assert 2 < steps * cached_training.BATCH / 11 < EPOCHS
-    expected, params = cached_training.train(pixels, folder / "model", "stage_1", steps)
-    losses, found = cached_training.train(latents, folder / "model", "stage_1", steps)
+    expected, params = cached_training.train(pixels, folder / "model", "image_unet", steps)
+    losses, found = cached_training.train(latents, folder / "model", "image_unet", steps)
     np.testing.assert_allclose(losses, expected, rtol=LOSS_RTOL)
     assert len(set(expected)) == steps
     kernel, start = (
         params["conv_out"]["kernel"],
-        micro_model.params()["stage_1"]["conv_out"]["kernel"],
+        micro_model.params()["image_unet"]["conv_out"]["kernel"],
     )
     np.testing.assert_allclose(found["conv_out"]["kernel"], kernel, rtol=0, atol=PARAMS_ATOL)
     assert np.abs(kernel - start).max() > 1000 * PARAMS_ATOL
@@ -75,7 +75,7 @@ def test_a_run_from_the_cache_is_the_run_from_pixels(folder: Path):
     ("task", "module", "frames"),
     [
         (STAGE_2, cascade, slice(None)),
-        (TextToImageTaskConfig(), text_to_image, slice(1)),
+        (IMAGE, text_to_image, slice(1)),
         (REFINER, refiner, slice(1, None, 2)),
     ],
 )

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from tests.support import tiny_model
+from tests.support.micro_model import MICRO
 from tests.support.task_context import examples_of, task_context
-from videogen_jax.configs.tiny import TINY
 from videogen_jax.data.shapes.sources import ShapesImages
 from videogen_jax.data.transforms import resize, to_float
 from videogen_jax.models.autoencoder import Autoencoder
@@ -20,7 +20,7 @@ from videogen_jax.training.tasks.autoencoder import (
 
 NETWORK_TOLERANCE = 1e-4
 NUM_IMAGES = 4
-RESOLUTIONS = (32, 16)
+RESOLUTIONS = (16, 8)
 
 
 @pytest.fixture(scope="module")
@@ -29,13 +29,13 @@ def batch():
 
 
 def make_task(batch, **changes) -> AutoencoderTask:
-    config = AutoencoderTaskConfig(resolutions=RESOLUTIONS, **changes)
-    return config.build(task_context(TINY, examples=examples_of(batch)))
+    config = AutoencoderTaskConfig(**{"resolutions": RESOLUTIONS} | changes)
+    return config.build(task_context(MICRO, examples=examples_of(batch)))
 
 
 @jax.jit
 def encode_and_decode(params, images):
-    network = Autoencoder(TINY.autoencoder)
+    network = Autoencoder(MICRO.autoencoder)
     latents = network.apply({"params": params}, images, method="encode")
     decoded = network.apply({"params": params}, latents.mean, method="decode")
     return latents, decoded
@@ -43,14 +43,14 @@ def encode_and_decode(params, images):
 
 def test_overfits_a_batch_at_every_resolution(batch):
     task = make_task(batch)
-    params, metrics = tiny_model.overfit(task, tiny_model.random_params(task.init), batch, 60, 5e-3)
+    params, metrics = tiny_model.overfit(task, tiny_model.random_params(task.init), batch, 80, 1e-2)
     for size in RESOLUTIONS:
         assert metrics[-1][f"psnr_{size}"] > metrics[0][f"psnr_{size}"] + 6
     rows, fps = task.samples(params, seed=0)
-    assert rows.shape == (2 * len(RESOLUTIONS), NUM_IMAGES, 32, 32, 3) and fps is None
+    assert rows.shape == (2 * len(RESOLUTIONS), NUM_IMAGES, 16, 16, 3) and fps is None
     true, decoded, small, small_decoded = rows.astype(int)
     for x, y in ((true, decoded), (small, small_decoded)):
-        assert 10 * np.log10(255**2 / np.square(x - y).mean()) > metrics[0]["psnr_32"] + 6
+        assert 10 * np.log10(255**2 / np.square(x - y).mean()) > metrics[0]["psnr_16"] + 6
 
     exported = task.components(params)["autoencoder"]
     images = [resize(to_float(batch["video"][:, 0]), size) for size in RESOLUTIONS]
@@ -61,7 +61,7 @@ def test_overfits_a_batch_at_every_resolution(batch):
 
 
 def test_the_kl_weight_pulls_latents_to_a_standard_normal(batch):
-    task = make_task(batch, kl_weight=1.0)
+    task = make_task(batch, kl_weight=1.0, resolutions=RESOLUTIONS[:1])
     params = tiny_model.random_params(task.init)
 
     def loss(bias):
@@ -81,7 +81,7 @@ def test_standardising_changes_latents_and_not_pictures(batch):
     params = tiny_model.random_params(make_task(batch).init)
     rng = np.random.default_rng(0)
     mean, std = rng.normal(size=4).astype(np.float32), rng.uniform(0.5, 2, 4).astype(np.float32)
-    images = resize(to_float(batch["video"][:, 0]), 32)
+    images = resize(to_float(batch["video"][:, 0]), 16)
     before, decoded = encode_and_decode(params, images)
     after, decoded_after = encode_and_decode(standardise(params, mean, std), images)
     np.testing.assert_allclose(after.mean, (before.mean - mean) / std, atol=NETWORK_TOLERANCE)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from tests.support import tiny_model
+from tests.support.micro_model import MICRO
 from tests.support.task_context import examples_of, task_context
-from videogen_jax.configs.tiny import TINY
 from videogen_jax.data.shapes.sources import ShapesHighFps
 from videogen_jax.data.transforms import resize, to_float
 from videogen_jax.models.warp import backward_warp
@@ -17,7 +17,7 @@ from videogen_jax.training.tasks.flow import FlowTask, FlowTaskConfig
 
 NETWORK_TOLERANCE = 1e-4
 NUM_CLIPS = 4
-RESOLUTION = TINY.refiner.resolution
+RESOLUTION = MICRO.refiner.resolution
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +28,7 @@ def triplets():
 def make_flow_task(triplets) -> FlowTask:
     frozen = {"autoencoder": tiny_model.frozen()["autoencoder"]}
     config = FlowTaskConfig(FlowLossConfig(census_patch_size=3, distillation_weight=0.1))
-    return config.build(task_context(TINY, frozen, examples=examples_of(triplets)))
+    return config.build(task_context(MICRO, frozen, examples=examples_of(triplets)))
 
 
 def test_flow_targets_lead_from_the_middle_latents_to_both(triplets, monkeypatch):
@@ -79,5 +79,5 @@ def test_flow_overfits_a_batch(triplets):
     assert rows.dtype == np.uint8 and rows.shape == (4, NUM_CLIPS, RESOLUTION, RESOLUTION, 3)
     assert fps is None
     third_row = rows[2, 0].astype(int)
-    halved = triplets["mid"][0].reshape(RESOLUTION, 2, RESOLUTION, 2, 3).mean((1, 3))
+    halved = triplets["mid"][0].reshape(RESOLUTION, 4, RESOLUTION, 4, 3).mean((1, 3))
     assert np.abs(third_row - halved).mean() < 10  # the true frame, resized differently

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from tests.support import tiny_model
+from tests.support.micro_model import MICRO
 from tests.support.task_context import task_context
-from videogen_jax.configs.tiny import TINY
 from videogen_jax.data.shapes.sources import ShapesClips
 from videogen_jax.data.transforms import to_float
 from videogen_jax.pipeline.temporal_sr import slerp_midpoints
@@ -25,14 +25,14 @@ BLOCK_TOLERANCE = 1e-5
 NETWORK_TOLERANCE = 1e-4
 NUM_CLIPS = 4
 NUM_FRAMES = 3  # number of frames of the low-fps clip
-RESOLUTION = TINY.refiner.resolution
-Z = TINY.autoencoder.latent_channels
-DATA = refiner_data(TINY)
+RESOLUTION = MICRO.refiner.resolution
+Z = MICRO.autoencoder.latent_channels
+DATA = refiner_data(MICRO)
 
 
 @jax.jit
 def interpolated(latents_BNHWZ):
-    return missing_frames(TINY, tiny_model.frozen(), latents_BNHWZ, "flow")
+    return missing_frames(MICRO, tiny_model.frozen(), latents_BNHWZ, "flow")
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +43,7 @@ def clips():
 
 def make_refiner_task(warm_start_params=None) -> RefinerTask:
     config = RefinerTaskConfig(posterior_noise=False)
-    context = task_context(TINY, tiny_model.frozen(), warm_start=warm_start_params, data=DATA)
+    context = task_context(MICRO, tiny_model.frozen(), warm_start=warm_start_params, data=DATA)
     return config.build(context)
 
 
@@ -51,7 +51,7 @@ def make_ablated_task() -> RefinerTask:
     """Returns a task without a flow, which slerp does not need."""
     config = RefinerTaskConfig(posterior_noise=False, interpolation="slerp")
     frozen = {name: tree for name, tree in tiny_model.frozen().items() if name != "flow"}
-    return config.build(task_context(TINY, frozen, data=DATA))
+    return config.build(task_context(MICRO, frozen, data=DATA))
 
 
 def test_refiner_is_conditioned_on_the_warped_frames_alone(clips, monkeypatch):
@@ -75,7 +75,7 @@ def test_windows_without_a_frame_between_each_two_are_refused(num_frames):
     data = dataclasses.replace(DATA, num_frames=num_frames)
     message = f"data.num_frames is {num_frames}, expected an odd number from 3.*: 7 for this model"
     with pytest.raises(ValueError, match=message):
-        RefinerTaskConfig().build(task_context(TINY, tiny_model.frozen(), data=data))
+        RefinerTaskConfig().build(task_context(MICRO, tiny_model.frozen(), data=data))
 
 
 def test_the_ablated_refiner_is_conditioned_on_slerp_interpolation(clips, monkeypatch):
@@ -104,18 +104,21 @@ def test_interpolation_is_between_neighbours_of_one_clip():
 
 def test_interpolation_passes_no_gradient_to_the_flow():
     def total(flow):
-        return missing_frames(TINY, {"flow": flow}, jnp.ones((1, 2, 8, 8, Z)), "flow").sum()
+        return missing_frames(MICRO, {"flow": flow}, jnp.ones((1, 2, 8, 8, Z)), "flow").sum()
 
     gradient = jax.jit(jax.grad(total))(tiny_model.frozen()["flow"])
     assert not any(leaf.any() for leaf in jax.tree.leaves(gradient))
 
 
 def test_refiner_overfits_a_batch(clips):
-    stage = tiny_model.random_params(make_refiner_task().init)
+    """On small cached latents, which need no autoencoder."""
+    stage = tiny_model.random_component("stage_2")
     task = make_refiner_task(stage)
     params = task.warm_start(tiny_model.random_params(task.init, seed=1))
     jax.tree.map(np.testing.assert_array_equal, params, stage)
-    params, metrics = tiny_model.overfit(task, params, clips, 170, 5e-3)
+    latents = np.random.default_rng(0).normal(size=(NUM_CLIPS, 2 * NUM_FRAMES - 1, 4, 4, Z))
+    cached = {"fps": clips["fps"], f"latents_{RESOLUTION}": latents.astype(np.float32)}
+    params, metrics = tiny_model.overfit(task, params, cached, 120, 1e-2)
     assert tiny_model.mean(metrics[-20:]) < 0.5 * tiny_model.mean(metrics[:10])
     assert len({values["warp_error"] for values in metrics}) == 1
     assert task.components(params) == {"refiner": params}

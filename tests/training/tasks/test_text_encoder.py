@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from tests.support import tiny_model
+from tests.support.micro_model import MICRO
 from tests.support.task_context import task_context
-from videogen_jax.configs.tiny import TINY
 from videogen_jax.data.loader import make_loader
 from videogen_jax.data.shapes.captions import CONTRASTS
 from videogen_jax.data.shapes.sources import ContrastedClips, ShapesClips
@@ -19,7 +19,7 @@ CONFIG = TextEncoderTaskConfig(16, 4, tower_channels=(8, 16), embedding_dim=16)
 
 @pytest.fixture(scope="module")
 def task() -> TextEncoderTask:
-    return CONFIG.build(task_context(TINY))
+    return CONFIG.build(task_context(MICRO))
 
 
 @pytest.fixture(scope="module")

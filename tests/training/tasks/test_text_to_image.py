@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from tests.support import tiny_model
+from tests.support.micro_model import MICRO
 from tests.support.task_context import task_context
-from videogen_jax.configs.tiny import TINY
 from videogen_jax.data.shapes.sources import ShapesClips
 from videogen_jax.data.transforms import to_float
 from videogen_jax.training.tasks import text_to_image
@@ -25,12 +25,12 @@ def batch():
 
 def make_task(text_dropout: float = 0.0) -> TextToImageTask:
     config = TextToImageTaskConfig(text_dropout=text_dropout, posterior_noise=False)
-    return config.build(task_context(TINY, tiny_model.frozen()))
+    return config.build(task_context(MICRO, tiny_model.frozen()))
 
 
 def test_the_network_is_conditioned_on_the_prompt_and_denoises_the_first_frame(batch, monkeypatch):
     seen = tiny_model.recorded(monkeypatch, text_to_image, make_task, batch)
-    x0 = tiny_model.encode(to_float(batch["video"][:, :1]), TINY.image.resolution)
+    x0 = tiny_model.encode(to_float(batch["video"][:, :1]), MICRO.image.resolution)
     assert x0.shape == (NUM_CLIPS, 1, 8, 8, 4)
     np.testing.assert_allclose(seen["x0"], x0, atol=NETWORK_TOLERANCE)
     np.testing.assert_array_equal(seen["x"], np.full(x0.shape, tiny_model.NOISY))
@@ -47,10 +47,10 @@ def test_dropped_prompts_are_the_empty_prompt(batch, monkeypatch):
 
 
 def test_overfits_a_batch(batch):
-    latents = np.random.default_rng(0).normal(size=(NUM_CLIPS, 1, 8, 8, 4)).astype(np.float32)
-    cached = {"tokens": batch["tokens"], f"latents_{TINY.image.resolution}": latents}
+    latents = np.random.default_rng(0).normal(size=(NUM_CLIPS, 1, 4, 4, 4)).astype(np.float32)
+    cached = {"tokens": batch["tokens"], f"latents_{MICRO.image.resolution}": latents}
     task = make_task()
-    _, metrics = tiny_model.overfit(task, tiny_model.random_params(task.init), cached, 200, 5e-3)
+    _, metrics = tiny_model.overfit(task, tiny_model.random_params(task.init), cached, 200, 1e-2)
     assert tiny_model.mean(metrics[-20:]) < 0.5 * tiny_model.mean(metrics[:10])
     # At the noisiest timesteps only the prompt determines which of the four pictures it is. Without
     # it the best prediction is their mean, with an error of 3/4 of the variance.
@@ -59,13 +59,13 @@ def test_overfits_a_batch(batch):
 
 def test_continues_from_the_given_parameters():
     config = TextToImageTaskConfig(warm_start="image_unet")
-    fresh, earlier = (tiny_model.random_params(make_task().init, seed) for seed in (0, 1))
-    assert config.build(task_context(TINY)).warm_start(fresh) is fresh
-    begun = config.build(task_context(TINY, warm_start=earlier)).warm_start(fresh)
+    fresh, earlier = (tiny_model.random_component("image_unet", seed) for seed in (0, 1))
+    assert config.build(task_context(MICRO)).warm_start(fresh) is fresh
+    begun = config.build(task_context(MICRO, warm_start=earlier)).warm_start(fresh)
     jax.tree.map(np.testing.assert_array_equal, begun, earlier)
     del earlier["conv_in"]
     with pytest.raises(ValueError, match="missing conv_in/bias"):
-        config.build(task_context(TINY, warm_start=earlier)).warm_start(fresh)
+        config.build(task_context(MICRO, warm_start=earlier)).warm_start(fresh)
 
 
 def test_components(batch):

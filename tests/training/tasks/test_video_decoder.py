@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from tests.support import tiny_model
+from tests.support.micro_model import MICRO
 from tests.support.task_context import examples_of, task_context
 from videogen_jax import trees
-from videogen_jax.configs.tiny import TINY
 from videogen_jax.data.degrade import DegradeConfig
 from videogen_jax.data.shapes.sources import DegradedClips, ShapesClips
 from videogen_jax.models.discriminator import DiscriminatorConfig
@@ -16,7 +16,7 @@ from videogen_jax.training.tasks.video_decoder import VideoDecoderTask, VideoDec
 
 NETWORK_TOLERANCE = 1e-4
 NUM_CLIPS, NUM_FRAMES = 2, 3
-RESOLUTION = TINY.stages[-1].resolution
+RESOLUTION = MICRO.stages[-1].resolution
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +30,7 @@ def make_task(batch, adversarial_weight: float = 0.0) -> VideoDecoderTask:
     discriminator = DiscriminatorConfig(channels=4, num_layers=2)
     config = VideoDecoderTaskConfig(adversarial_weight, discriminator)
     frozen = {"autoencoder": tiny_model.frozen()["autoencoder"]}
-    return config.build(task_context(TINY, frozen, examples=examples_of(batch)))
+    return config.build(task_context(MICRO, frozen, examples=examples_of(batch)))
 
 
 @pytest.fixture(scope="module")
@@ -44,10 +44,15 @@ def parts(batch):
         loss, metrics = task.loss(params, task.frozen, batch, tiny_model.key())
         return jnp.stack([loss, *(metrics[name] for name in names)])
 
-    value, gradient = jax.jit(lambda params: (values(params), jax.jacrev(values)(params)))(params)
+    @jax.jit
+    def value_and_gradients(params):
+        value, pull_back = jax.vjp(values, params)
+        return value, *jax.vmap(pull_back)(jnp.eye(len(value)))
+
+    value, gradient = jax.device_get(value_and_gradients(params))
     names = ("loss", *names)
     gradients = {name: jax.tree.map(lambda x: x[i], gradient) for i, name in enumerate(names)}
-    return dict(zip(names, np.asarray(value), strict=True)), gradients
+    return dict(zip(names, value, strict=True)), gradients
 
 
 def is_zero(tree) -> bool:
