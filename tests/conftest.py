@@ -5,6 +5,7 @@ and with the older emitters of fused operations less than a third of that. JAX 0
 these. Processes that tests start inherit the flag.
 """
 
+import gc
 import os
 
 import jax
@@ -23,6 +24,7 @@ jax.config.update("jax_num_cpu_devices", 8)
 jax.config.update("jax_default_matmul_precision", "highest")
 jax.config.update("jax_disable_most_optimizations", True)
 flax_checks.cache_shape_checks()
+gc.set_threshold(100_000, 20, 20)  # Python's collections took a seventh of the time
 
 
 def pytest_addoption(parser):

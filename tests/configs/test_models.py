@@ -23,9 +23,15 @@ from videogen_jax.models.video_decoder import VideoDecoder
 from videogen_jax.pipeline.conditioning import network_input, reference_video, upsample
 from videogen_jax.pipeline.temporal_sr import flow_midpoints
 
-# The pipeline's tests also run the whole tiny model.
+# The pipeline's tests also run the whole tiny model, and the shipped one is `SHAPES`. Tracing takes
+# half a minute, so only one model is quick, with all three stages.
 MODELS_BY_SHAPE = pytest.mark.parametrize(
-    "model", [PAPER, SMALL, SHAPES], ids=lambda model: model.name
+    "model",
+    [
+        pytest.param(model, marks=pytest.mark.slow) if model is SMALL else model
+        for model in (PAPER, SMALL, SHAPES)
+    ],
+    ids=lambda model: model.name,
 )
 # Parameters that a video model adds to the image model.
 ADDED = r".*temporal_.*|low_res_noise_embedding/.*"
@@ -90,9 +96,17 @@ def test_models_are_listed_by_their_names():
         videogen_jax.MODEL  # noqa: B018
 
 
+class Shapes(dict):
+    """The shapes of each model's components by its name, traced when they are first needed."""
+
+    def __missing__(self, name):
+        self[name] = component_shapes(MODELS[name])
+        return self[name]
+
+
 @pytest.fixture(scope="module")
 def shapes():
-    return {name: component_shapes(model) for name, model in MODELS.items()}
+    return Shapes()
 
 
 @MODELS_BY_SHAPE
@@ -146,7 +160,7 @@ def test_the_papers_latents_are_16_32_and_64_pixels():
 
 
 def test_models_are_of_the_size_they_are_meant_for(shapes):
-    total = {name: count(tree) for name, tree in shapes.items()}
+    total = {name: count(shapes[name]) for name in MODELS}
     assert 2 * total[SHAPES.name] <= SHIPPED_BYTES
     assert total[TINY.name] < total[SHAPES.name] < total[SMALL.name] < total[PAPER.name]
 

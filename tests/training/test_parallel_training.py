@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from tests.support import parallel_training
+from tests.support import line_task, parallel_training
 from tests.support.processes import run_processes
 from videogen_jax.sharding import MeshConfig
 
@@ -46,6 +46,19 @@ def test_eight_devices_train_as_one(
     assert_same_training(tmp_path, on_one_device)
 
 
+def test_two_processes_train_a_matrix_as_one(tmp_path: Path):
+    """They have half of every batch and of the matrix each, and save and end together."""
+    two, one = tmp_path / "two", tmp_path / "one"
+    arguments = [two, 6, 3, 16, 0]
+    run_processes(line_task.__file__, arguments, tmp_path, processes=2, devices=2)
+    line_task.train_line(one, 6, devices=jax.devices()[:1])
+    losses = parallel_training.losses(two)
+    assert len(losses) == 6 and losses[-1] < 0.99 * losses[0]
+    np.testing.assert_allclose(losses, parallel_training.losses(one), rtol=LOSS_RTOL)
+    assert {path.name for path in (two / "checkpoints").iterdir() if path.is_dir()} == {"3", "6"}
+
+
+@pytest.mark.slow  # each process compiles the stage's step, a minute together
 def test_two_processes_train_as_one(on_one_device: Path, tmp_path: Path):
     train_on_processes(tmp_path, (1, 4, 1), processes=2, devices=2)
     assert_same_training(tmp_path, on_one_device)

@@ -60,9 +60,9 @@ def _config(part: str) -> RunConfig:
 
 
 # A part takes half a minute, nearly all of it for compilation. One loop trains and resumes all of
-# them: these are one with samples and the fastest to compile. The image model trains on clips
-# below, a stage in tests/commands/test_train_parts.py. tests/training/tasks has all parts' tasks.
-QUICK = ("autoencoder", "flow")
+# them. The image model trains on clips below, a stage in tests/commands/test_train_parts.py, and
+# tests/training/tasks has all parts' tasks.
+QUICK = ("autoencoder",)
 EVERY_PART = [
     name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in PARTS
 ]
@@ -146,10 +146,10 @@ def test_a_run_on_real_clips_resumes_within_an_epoch(folder: Path, tmp_path: Pat
 def test_a_run_directory_of_another_configuration_is_refused(
     folder: Path, trained: Callable[[str], TrainState]
 ):
-    trained("flow")
-    other = dataclasses.replace(_config("flow"), batch_size=16)
+    trained("autoencoder")
+    other = dataclasses.replace(_config("autoencoder"), batch_size=16)
     with pytest.raises(ValueError, match=r"another configuration.*\n  batch_size: 8 there, 16 now"):
-        train_run(other, folder / "flow", folder / "model")
+        train_run(other, folder / "autoencoder", folder / "model")
 
 
 def test_a_run_may_continue_with_other_steps_and_another_mesh(tmp_path: Path):
@@ -175,6 +175,7 @@ def test_what_the_mesh_does_not_divide_is_refused_immediately(
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow  # tests/training/test_parallel_training.py trains a stage on eight devices
 def test_eight_devices_train_as_one(
     folder: Path, trained: Callable[[str], TrainState], tmp_path: Path
 ):
