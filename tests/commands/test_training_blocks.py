@@ -16,12 +16,14 @@ from typing import Any
 
 import jax
 import pytest
+import torch
 
-from tests.support import micro_model
+from tests.support import micro_model, torch_ifrnet
 from tests.support.numbered_clips import numbered_record
 from videogen_jax.commands.train import export, parts
 from videogen_jax.configs.tiny import TINY
 from videogen_jax.data.loader import make_loader
+from videogen_jax.models.features.loading import load_pixel_flow
 from videogen_jax.pipeline.model_files import load_model, save_model
 from videogen_jax.training.runs.config import RunConfig
 from videogen_jax.training.runs.examples import make_source
@@ -60,6 +62,9 @@ def write_sources(convert: bool) -> None:
     if convert:
         params = micro_model.params(TINY, *IMAGE_PARTS)
         save_model("runs/model", TINY, micro_model.TOKENIZER, params)
+        torch.manual_seed(0)
+        teacher = torch_ifrnet.IFRNet((6, 7, 8, 9), 5, 3)
+        torch.save(teacher.state_dict(), "IFRNet.pth")
 
 
 def run(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -80,6 +85,8 @@ def begin_without_training(
     tokenizer = tokenizer_of(config.model, model_dir)
     needed = {*config.task.frozen_components(), getattr(config.task, "warm_start", "")} - {""}
     assert needed <= set(list_components(model_dir)), config.task
+    if teacher := getattr(config.task, "teacher", ""):
+        load_pixel_flow(teacher)
     source, length = make_source(config, "train"), config.model.text_encoder.max_length
     next(make_loader(source, config.batch_size, 0, tokenizer, length, num_threads=0))
     save_config(run_dir / "config.json", config)
@@ -109,7 +116,7 @@ def run_block(block: str, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     converts = any("convert." in line for line in commands(block))
     write_sources(converts)
     for line in commands(block):
-        if "-m convert." in line or "-m sample." in line:
+        if "-m convert.stable_diffusion" in line or "-m sample." in line:
             others.append(line)
         else:
             run(line, monkeypatch)

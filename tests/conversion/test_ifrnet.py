@@ -12,7 +12,7 @@ from tests.support import torch_ifrnet
 from tests.support.hostile_pickles import making_folder
 from videogen_jax import trees
 from videogen_jax.commands.convert.ifrnet import main
-from videogen_jax.conversion.ifrnet import load_pixel_flow
+from videogen_jax.models.features.loading import load_pixel_flow
 from videogen_jax.models.flow import IFRNET, IFRNET_L, IFRNET_S, FlowConfig, LatentFlow
 
 NETWORK_TOLERANCE = 1e-4

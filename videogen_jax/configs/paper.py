@@ -17,7 +17,7 @@ Training takes a model directory MODEL of Stable Diffusion and clips CLIPS (docs
     python -m train.export RUNS/stage-1 MODEL
 
 The other parts follow in the order of `RUNS`, each exported before the next one starts:
-`train.cascade` for the stages, `train.temporal_sr` for flow (without `--data.dataset`) and refiner,
+`train.cascade` for the stages, `train.temporal_sr` for flow (with `--task.teacher`) and refiner,
 `train.video_decoder` for the video decoder.
 
 Comments mark where the paper differs or does not give a value. Fields that are not set have the
@@ -208,12 +208,14 @@ _PARTS = {
         loop=LOOP,
         compute=COMPUTE,
     ),
-    # The paper's target flows are those of a pixel-space IFRNet on real clips (§3.5). Ours are the
-    # known flows of the procedural shapes; the task accepts no other clips.
+    # The paper's target flows are those of a pixel-space IFRNet on real clips (§3.5):
+    # `--data.dataset CLIPS --task.teacher DIR`.
     "paper-flow": RunConfig(
         model=PAPER,
         task=FlowTaskConfig(),
-        data=DataConfig(num_frames=16, resolution=512),
+        # The ends of a window of five frames are then 1/6 to 1/32 of a second apart, as the frames
+        # between which temporal SR interpolates are.
+        data=DataConfig(num_frames=5, resolution=512, fps=(24.0, 128.0)),
         steps=100_000,
         batch_size=256,
         optim=OPTIM,

@@ -202,7 +202,7 @@ _PARTS = {
     "shapes-flow": RunConfig(
         model=SHAPES,
         task=FlowTaskConfig(),
-        data=DataConfig(num_frames=16, resolution=64),
+        data=DataConfig(num_frames=5, resolution=64),
         steps=400,
         batch_size=32,
         optim=OptimConfig(name="adamw", learning_rate=1e-3, schedule="cosine", warmup_steps=100),

@@ -15,7 +15,7 @@ with a text encoder, an autoencoder and an image UNet, for which there are no ru
     python -m train.export RUNS/stage-1 MODEL
 
 The other parts follow in the order of `RUNS`, each exported before the next one starts:
-`train.cascade` for the stages, `train.temporal_sr` for flow (without `--data.*`) and refiner,
+`train.cascade` for the stages, `train.temporal_sr` for flow (with `--task.teacher`) and refiner,
 `train.video_decoder` for the video decoder.
 
 Comments mark where the paper differs; `paper.py` marks where it does not give a value. Fields that
@@ -187,12 +187,14 @@ _PARTS = {
         loop=LOOP,
         compute=COMPUTE,
     ),
-    # On the procedural shapes only, whose true flows are known; the paper's target flows are those
-    # of a pixel-space IFRNet on real clips (§3.5).
+    # The paper's target flows are those of a pixel-space IFRNet on real clips (§3.5):
+    # `--data.dataset CLIPS --task.teacher DIR`.
     "small-flow": RunConfig(
         model=SMALL,
         task=FlowTaskConfig(),
-        data=DataConfig(num_frames=16, resolution=256),
+        # The ends of a window of five frames are then 1/6 to 1/32 of a second apart, as the frames
+        # between which temporal SR interpolates are.
+        data=DataConfig(num_frames=5, resolution=256, fps=(24.0, 128.0)),
         steps=100_000,
         batch_size=256,
         optim=OPTIM,

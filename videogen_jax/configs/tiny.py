@@ -194,7 +194,7 @@ RUNS: dict[str, RunConfig] = {
     "tiny-flow": RunConfig(
         model=TINY,
         task=FlowTaskConfig(),
-        data=DataConfig(num_frames=4, resolution=32),
+        data=DataConfig(num_frames=5, resolution=32, fps=(4.0, 128.0)),
         steps=4,
         batch_size=8,
         optim=OPTIM,

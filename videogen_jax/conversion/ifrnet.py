@@ -6,22 +6,20 @@ component alone, and a model's configuration has no part that sampling does not 
 """
 
 from collections.abc import Mapping
-from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from videogen_jax.errors import UserError
+from videogen_jax.models.features.loading import PIXEL_FLOW_COMPONENT
 from videogen_jax.models.flow import FlowConfig
 from videogen_jax.models.parameters import init_flow, shapes
-from videogen_jax.weights.configured import add_configured, load_configured, require_absent
+from videogen_jax.weights.configured import add_configured, require_absent
 from videogen_jax.weights.model_dir import DType
 from videogen_jax.weights.rules import import_weights
 from videogen_jax.weights.tables.ifrnet import IFRNET
 from videogen_jax.weights.torch_files import open_pickle
 
-COMPONENT = "pixel_flow"
 _LEVELS = (1, 2, 3, 4)
 
 
@@ -41,22 +39,12 @@ def convert_ifrnet(source: Path, model_dir: Path, dtype: DType | None = None) ->
         UserError: It is not an IFRNet checkpoint or contains other things than tensors (nothing in
             it is executed), or `model_dir` already has a `pixel_flow` or cannot be written.
     """
-    require_absent(model_dir, COMPONENT)
+    require_absent(model_dir, PIXEL_FLOW_COMPONENT)
     weights = open_pickle(source)
     config = ifrnet_config(weights, name=str(source))
     params = import_weights(IFRNET, weights, shapes(init_flow, config), name=str(source))
-    add_configured(model_dir, COMPONENT, config, params, dtype)
+    add_configured(model_dir, PIXEL_FLOW_COMPONENT, config, params, dtype)
     return config
-
-
-def load_pixel_flow(model_dir: Path) -> tuple[FlowConfig, dict[str, Any]]:
-    """Loads the configuration and the float32 parameters that `convert_ifrnet` wrote.
-
-    Raises:
-        MissingFile: The directory has no `pixel_flow`.
-        UserError: A file is damaged, or the two do not fit together.
-    """
-    return load_configured(model_dir, COMPONENT, FlowConfig, partial(shapes, init_flow))
 
 
 def ifrnet_config(weights: Mapping[str, np.ndarray], *, name: str) -> FlowConfig:

@@ -3,6 +3,7 @@
 Every merge is strict (`trees.merge`): a name or shape that is not expected here is an error.
 """
 
+import dataclasses
 from collections.abc import Mapping
 
 import jax
@@ -46,6 +47,35 @@ def warm_start_video_decoder(params: Params, autoencoder: Params) -> tuple[Param
         allow_missing=(r".*temporal_.*",),
         allow_unused=(r"encoder/.*", r"quant_conv/.*"),
     )
+
+
+def warm_start_flow(params: Params, teacher: Params) -> tuple[Params, trees.Report]:
+    """Copies the parameters of a pixel-space IFRNet whose name and shape the latent flow has.
+
+    The paper changes only the first layer (§3.5). Sizes of the latent flow are free here, so any
+    other layer may differ too; its parameters stay as initialised.
+
+    Args:
+        params: fresh parameters of the latent flow, or their shapes.
+        teacher: parameters of the pixel-space IFRNet.
+
+    Raises:
+        UserError: no parameter has the same name and shape.
+    """
+    wanted, found = trees.flatten(params), trees.flatten(teacher)
+    same = {
+        path: leaf
+        for path, leaf in found.items()
+        if path in wanted and wanted[path].shape == leaf.shape
+    }
+    if not same:
+        raise UserError(
+            "no parameter of the teacher has the name and shape of one of the latent flow: train "
+            "with --task.start-from-teacher False, or with the teacher's sizes (model.flow)"
+        )
+    merged, report = trees.merge(params, trees.unflatten(same), allow_missing=(".*",))
+    unused = tuple(sorted(found.keys() - same.keys()))
+    return merged, dataclasses.replace(report, unused=unused)
 
 
 def warm_start_model(

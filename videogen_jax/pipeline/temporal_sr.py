@@ -167,13 +167,23 @@ class TemporalSR:
 
 
 def flow_midpoints(
-    config: FlowConfig, params: Params, clip_BFHWZ: jax.Array, dtype: DTypeLike = jnp.float32
+    config: FlowConfig,
+    params: Params,
+    clip_BFHWZ: jax.Array,
+    dtype: DTypeLike = jnp.float32,
+    time_B: jax.Array | float = 0.5,
 ) -> jax.Array:
-    """Interpolates half-way between neighbouring frames by the flow, `[B, F − 1, H, W, Z]`."""
+    """Interpolates between neighbouring frames by the flow, `[B, F − 1, H, W, Z]`.
+
+    `time_B` is the time of the new frames between their neighbours, from 0 to 1.
+    """
     network: Any = LatentFlow(config, dtype)  # Any: flax types the result of `apply` as a union
     a_NHWZ, b_NHWZ = fold_frames(clip_BFHWZ[:, :-1]), fold_frames(clip_BFHWZ[:, 1:])
-    output = network.apply({"params": params}, a_NHWZ, b_NHWZ, jnp.full(a_NHWZ.shape[0], 0.5))
-    return unfold_frames(output.merged_BHWC, clip_BFHWZ.shape[1] - 1)
+    batch, missing = clip_BFHWZ.shape[0], clip_BFHWZ.shape[1] - 1
+    time_BM = jnp.broadcast_to(jnp.asarray(time_B, jnp.float32).reshape(-1, 1), (batch, missing))
+    time_N = fold_frames(time_BM)
+    output = network.apply({"params": params}, a_NHWZ, b_NHWZ, time_N)
+    return unfold_frames(output.merged_BHWC, missing)
 
 
 def slerp_midpoints(params: Params, clip_BFHWZ: jax.Array) -> jax.Array:

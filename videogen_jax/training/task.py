@@ -18,6 +18,7 @@ from videogen_jax.data.config import DataConfig
 from videogen_jax.data.loader import Source
 from videogen_jax.data.shapes.sources import shapes_clips
 from videogen_jax.errors import UserError
+from videogen_jax.models.flow import FlowConfig
 from videogen_jax.models.remat import Remat
 from videogen_jax.training.processes.distributed import is_main
 from videogen_jax.trees import Report
@@ -112,6 +113,8 @@ class TaskContext:
         null_text: the empty prompt's cached `text_states` and `text_pooled` if the run trains from
             a latent cache, otherwise None.
         warm_start: returns the parameters of a component by name; None for the empty name.
+        pixel_flow: returns configuration and parameters of the IFRNet of a directory that
+            `convert.ifrnet` wrote.
         tokenize: returns the token ids of texts, int32 `[B, T]`.
         validation: returns the first N validation examples, as the task trains on them.
     """
@@ -122,6 +125,7 @@ class TaskContext:
     components: Params
     null_text: Params | None
     warm_start: Callable[[str], Params | None]
+    pixel_flow: Callable[[str], tuple[FlowConfig, Params]]
     tokenize: Callable[[Sequence[str]], np.ndarray]
     validation: Callable[[int], Sequence[Mapping[str, Any]]]
 

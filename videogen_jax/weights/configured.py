@@ -71,9 +71,19 @@ def load_configured(
         UserError: A file is damaged, or the two do not fit together.
     """
     params = load_component(directory, name)
-    config = load_config(_config_file(directory, name), cls)
+    config = load_configuration(directory, name, cls)
     check_against(shapes(config), params, directory / f"{name}.safetensors")
     return config, params
+
+
+def load_configuration(directory: Path, name: str, cls: type[Config]) -> Config:
+    """Loads the configuration that `add_configured` wrote, without the parameters.
+
+    Raises:
+        MissingFile: The directory does not have the component.
+        UserError: The file is damaged.
+    """
+    return load_config(_config_file(directory, name), cls)
 
 
 def _config_file(directory: Path, name: str) -> Path:

@@ -22,9 +22,9 @@ IFRNET_LOSS = FlowLossConfig(census_grey=True)
 SIZE = (2, 12, 16)
 
 
-loss_and_metrics = jax.jit(flow_loss, static_argnums=5)
+loss_and_metrics = jax.jit(flow_loss, static_argnums=4)
 value_and_gradient = jax.jit(
-    jax.value_and_grad(lambda *arguments: flow_loss(*arguments)[0]), static_argnums=5
+    jax.value_and_grad(lambda *arguments: flow_loss(*arguments)[0]), static_argnums=4
 )
 
 
@@ -87,7 +87,7 @@ def test_a_perfect_output_costs_nothing_and_has_a_finite_gradient() -> None:
     output = random_output(0)
     flow_a, flow_b = output.flow_a_BHW2, output.flow_b_BHW2
     output = output._replace(flows=((flow_a, flow_b), (flow_a, flow_b)))
-    target = output.merged_BHWC, output.features, flow_a, flow_b
+    target = output.merged_BHWC, output.features, (flow_a, flow_b)
     value, gradient = value_and_gradient(output, *target, IFRNET_LOSS)
     # The Charbonnier loss of zero is its ε, 1e-3. So is each of the four distillation losses,
     # which have a weight of 0.01.
@@ -103,7 +103,7 @@ def test_census_sees_structure_and_not_brightness() -> None:
 
 def test_grey_census_is_blind_to_channels_that_cancel() -> None:
     output, truth = random_output(0), random_output(1)
-    target = truth.features, truth.flow_a_BHW2, truth.flow_b_BHW2
+    target = truth.features, (truth.flow_a_BHW2, truth.flow_b_BHW2)
     swapped = output.merged_BHWC[..., ::-1]
     _, grey = loss_and_metrics(output, swapped, *target, FlowLossConfig(census_grey=True))
     _, coloured = loss_and_metrics(output, swapped, *target, FlowLossConfig(census_grey=False))
@@ -147,7 +147,7 @@ def test_training_overfits_one_moving_pair() -> None:
     def loss(params: Any) -> tuple[jax.Array, dict[str, jax.Array]]:
         output: Any = model.apply(params, a, b, time_B)
         features: Any = model.apply(params, a, b, target, method="target_features")
-        return flow_loss(output, target, features, flow_a_BHW2, -flow_a_BHW2, config)
+        return flow_loss(output, target, features, (flow_a_BHW2, -flow_a_BHW2), config)
 
     @jax.jit
     def step(params: Any, state: Any) -> Any:

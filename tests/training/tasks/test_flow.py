@@ -1,5 +1,7 @@
 """The flow task: its targets and its training."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,8 +10,13 @@ import pytest
 from tests.support import tiny_model
 from tests.support.micro_model import MICRO
 from tests.support.task_context import examples_of, task_context
+from videogen_jax import trees
+from videogen_jax.data.config import DataConfig
 from videogen_jax.data.shapes.sources import ShapesHighFps
 from videogen_jax.data.transforms import resize, to_float
+from videogen_jax.errors import UserError
+from videogen_jax.models.flow import LatentFlow
+from videogen_jax.models.parameters import init_flow
 from videogen_jax.models.warp import backward_warp
 from videogen_jax.training.losses.flow import FlowLossConfig
 from videogen_jax.training.tasks import flow
@@ -34,8 +41,8 @@ def make_flow_task(triplets) -> FlowTask:
 def test_flow_targets_lead_from_the_middle_latents_to_both(triplets, monkeypatch):
     targets_seen = {}
 
-    def loss(output, target, features, flow_a, flow_b, config):
-        targets_seen.update(mid=target, features=features, flow_a=flow_a, flow_b=flow_b)
+    def loss(output, target, features, flows, config):
+        targets_seen.update(mid=target, features=features, flow_a=flows[0], flow_b=flows[1])
         return jnp.zeros(()), {}
 
     monkeypatch.setattr(flow, "flow_loss", loss)
@@ -81,3 +88,86 @@ def test_flow_overfits_a_batch(triplets):
     third_row = rows[2, 0].astype(int)
     halved = triplets["mid"][0].reshape(RESOLUTION, 4, RESOLUTION, 4, 3).mean((1, 3))
     assert np.abs(third_row - halved).mean() < 10  # the true frame, resized differently
+
+
+TEACHER = dataclasses.replace(MICRO.flow, in_channels=3)  # other sizes would do too
+CLIPS = DataConfig(dataset="clips", resolution=64, num_frames=5)
+
+
+def taught_task(data: DataConfig = CLIPS, teacher=TEACHER, **fields) -> FlowTask:
+    params = tiny_model.random_params(lambda key: init_flow(key, teacher), seed=5)
+    frozen = {"autoencoder": tiny_model.frozen()["autoencoder"]}
+    config = FlowTaskConfig(FlowLossConfig(census_patch_size=3), teacher="DIR", **fields)
+    return config.build(task_context(MICRO, frozen, pixel_flow=(teacher, params), data=data))
+
+
+def test_the_targets_are_the_teachers_flows_at_the_latents_resolution(triplets, monkeypatch):
+    seen = {}
+
+    def loss(output, target, features, flows, config):
+        seen.update(flows=flows)
+        return jnp.zeros(()), {}
+
+    monkeypatch.setattr(flow, "flow_loss", loss)
+    task = taught_task()
+    batch = {name: triplets[name] for name in ("a", "mid", "b")}
+    batch["time"] = np.array([0.25, 0.5, 0.75, 0.5], np.float32)
+    params = tiny_model.random_params(task.init)
+
+    @jax.jit
+    def run(frozen, batch):
+        task.loss(params, frozen, batch, tiny_model.key())
+        return seen["flows"]
+
+    flows = run(task.frozen, batch)
+    a, b = (batch[name] / np.float32(255) for name in ("a", "b"))
+    network = LatentFlow(TEACHER)
+    output = jax.jit(network.apply)({"params": task.frozen["pixel_flow"]}, a, b, batch["time"])
+    size = MICRO.latent_size(RESOLUTION)
+    for found, expected in zip(flows, (output.flow_a_BHW2, output.flow_b_BHW2), strict=True):
+        assert found.shape == (NUM_CLIPS, size, size, 2)
+        shrunk = expected.reshape(NUM_CLIPS, size, 64 // size, size, 64 // size, 2).mean((2, 4))
+        # The mean of each latent pixel's flows, in latent pixels; the filter is a little wider.
+        assert np.corrcoef(found.ravel(), shrunk.ravel())[0, 1] > 0.95
+        np.testing.assert_allclose(found.mean(), shrunk.mean() * size / 64, rtol=0.1)
+
+
+def test_without_a_teacher_clips_have_no_target_flows(triplets):
+    frozen = {"autoencoder": tiny_model.frozen()["autoencoder"]}
+    config = FlowTaskConfig(FlowLossConfig(census_patch_size=3))
+    task = config.build(task_context(MICRO, frozen, data=CLIPS))
+    batch = {name: triplets[name] for name in ("a", "mid", "b", "time")}
+    params = tiny_model.random_params(task.init)
+    _, metrics = jax.eval_shape(task.loss, params, task.frozen, batch, tiny_model.key())
+    assert metrics.keys() == {"charbonnier", "census", "geometry", "charbonnier_of_average"}
+
+
+def test_the_flow_starts_from_the_teacher_where_shapes_agree():
+    task = taught_task()
+    shapes = jax.eval_shape(task.init, tiny_model.key())
+    started, teacher = trees.flatten(task.warm_start(shapes)), task.frozen["pixel_flow"]
+    for path, leaf in trees.flatten(teacher).items():
+        if path.startswith(("encoder/pyramid1_0/conv/kernel", "decoder1/conv_out/")):
+            assert isinstance(started[path], jax.ShapeDtypeStruct)
+        else:
+            np.testing.assert_array_equal(started[path], leaf)
+    assert taught_task(start_from_teacher=False).warm_start(shapes) is shapes
+
+
+@pytest.mark.parametrize(
+    ("data", "teacher", "message"),
+    [
+        (DataConfig(), TEACHER, "the procedural shapes have true flows"),
+        (CLIPS, MICRO.flow, "DIR: the teacher takes frames of 4 channels, expected 3"),
+    ],
+)
+def test_a_teacher_that_does_not_fit_is_refused(data, teacher, message):
+    with pytest.raises(UserError, match=message):
+        taught_task(data, teacher)
+
+
+@pytest.mark.parametrize("num_frames", [1, 2, 4])
+def test_windows_without_a_middle_are_refused(num_frames):
+    data = dataclasses.replace(CLIPS, num_frames=num_frames)
+    with pytest.raises(UserError, match=f"data.num_frames is {num_frames}, expected an odd number"):
+        FlowTaskConfig().clips_source(data, ())

@@ -110,16 +110,16 @@ def flow_loss(
     output: FlowOutput,
     target_BHWC: jax.Array,
     target_features: Sequence[jax.Array],
-    target_flow_a_BHW2: jax.Array,
-    target_flow_b_BHW2: jax.Array,
+    target_flows: tuple[jax.Array, jax.Array] | None,
     config: FlowLossConfig,
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
     """Returns the training loss of LatentFlow, and its unweighted parts as metrics.
 
     `target_BHWC` is the true middle frame, and `target_features` are its features from
-    `LatentFlow.target_features`. The target flows lead from it to frames a and b, in its pixels.
-    Metrics: `charbonnier`, `census`, `geometry`, `distillation`, and the mean `end_point_error` of
-    the final flows in pixels.
+    `LatentFlow.target_features`. The target flows, `[B, H, W, 2]`, lead from it to frames a and b,
+    in its pixels; without them the loss has no distillation. Metrics: `charbonnier`, `census`,
+    `geometry`, and with target flows `distillation` and the mean `end_point_error` of the final
+    flows in pixels.
     """
     merged_BHWC = output.merged_BHWC
     target_BHWC = target_BHWC.astype(merged_BHWC.dtype)
@@ -127,31 +127,38 @@ def flow_loss(
     if config.census_grey:
         census_x, census_y = (x.mean(axis=-1, keepdims=True) for x in (census_x, census_y))
 
-    weight_a = robust_weight(output.flow_a_BHW2, target_flow_a_BHW2, config.robustness)
-    weight_b = robust_weight(output.flow_b_BHW2, target_flow_b_BHW2, config.robustness)
-    distillation = sum(
-        distillation_loss(flow_a, target_flow_a_BHW2, weight_a)
-        + distillation_loss(flow_b, target_flow_b_BHW2, weight_b)
-        for flow_a, flow_b in output.flows
-    )
-    errors_BHW = _end_point_error(
-        jnp.concatenate([output.flow_a_BHW2, output.flow_b_BHW2]),
-        jnp.concatenate([target_flow_a_BHW2, target_flow_b_BHW2]),
-    )
     metrics = {
         "charbonnier": charbonnier_loss(merged_BHWC - target_BHWC),
         "census": census_loss(census_x, census_y, config.census_patch_size),
         "geometry": geometry_loss(output.features, target_features),
-        "distillation": jnp.asarray(distillation),
-        "end_point_error": errors_BHW.mean(),
     }
     loss = (
         config.charbonnier_weight * metrics["charbonnier"]
         + config.census_weight * metrics["census"]
         + config.geometry_weight * metrics["geometry"]
-        + config.distillation_weight * metrics["distillation"]
     )
+    if target_flows is not None:
+        metrics |= _flow_metrics(output, *target_flows, config.robustness)
+        loss += config.distillation_weight * metrics["distillation"]
     return loss, metrics
+
+
+def _flow_metrics(
+    output: FlowOutput, target_a_BHW2: jax.Array, target_b_BHW2: jax.Array, robustness: float
+) -> dict[str, jax.Array]:
+    """Returns the distillation of all levels but the finest, and the finest one's error."""
+    weight_a = robust_weight(output.flow_a_BHW2, target_a_BHW2, robustness)
+    weight_b = robust_weight(output.flow_b_BHW2, target_b_BHW2, robustness)
+    distillation = sum(
+        distillation_loss(flow_a, target_a_BHW2, weight_a)
+        + distillation_loss(flow_b, target_b_BHW2, weight_b)
+        for flow_a, flow_b in output.flows
+    )
+    errors_BHW = _end_point_error(
+        jnp.concatenate([output.flow_a_BHW2, output.flow_b_BHW2]),
+        jnp.concatenate([target_a_BHW2, target_b_BHW2]),
+    )
+    return {"distillation": jnp.asarray(distillation), "end_point_error": errors_BHW.mean()}
 
 
 def _census(x_BHWC: jax.Array, patch_size: int) -> jax.Array:
