@@ -23,12 +23,12 @@ from videogen_jax.models.video_decoder import VideoDecoder
 from videogen_jax.pipeline.conditioning import network_input, reference_video, upsample
 from videogen_jax.pipeline.temporal_sr import flow_midpoints
 
-# The pipeline's tests also run the whole tiny model, and the shipped one is `SHAPES`. Tracing takes
-# half a minute, so only one model is quick, with all three stages.
+# The pipeline's tests run the whole tiny model. Tracing takes half a minute, so that of only one
+# model is quick: the one with three stages of the most layers.
 MODELS_BY_SHAPE = pytest.mark.parametrize(
     "model",
     [
-        pytest.param(model, marks=pytest.mark.slow) if model is SMALL else model
+        model if model is PAPER else pytest.param(model, marks=pytest.mark.slow)
         for model in (PAPER, SMALL, SHAPES)
     ],
     ids=lambda model: model.name,
@@ -159,6 +159,7 @@ def test_the_papers_latents_are_16_32_and_64_pixels():
     assert not any(stage.low_res_noise or stage.unet.low_res_noise for stage in PAPER.stages)
 
 
+@pytest.mark.slow  # it traces every model
 def test_models_are_of_the_size_they_are_meant_for(shapes):
     total = {name: count(shapes[name]) for name in MODELS}
     assert 2 * total[SHAPES.name] <= SHIPPED_BYTES

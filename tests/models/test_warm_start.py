@@ -228,6 +228,7 @@ def test_saving_needs_the_tokenizer_s_files(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow  # it traces four networks of real size; the tests above have the smallest model
 def test_the_chain_of_warm_starts_of_the_small_model():
     """Each network takes parameters from the one before it, in §3.5's order and at real size."""
     chain = "image_unet", "stage_1", "stage_2", "stage_3"

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tests.support.numbered_clips import numbered_record, read_numbers, write_dataset
-from videogen_jax.data.clips.records import Clips
+from videogen_jax.data.clips.sources.tfds_clips import open_clips
 from videogen_jax.data.clips.triplets import Triplets
 from videogen_jax.data.clips.windows import ClipWindows
 
@@ -16,7 +16,7 @@ FRAMES = 5
 def triplets(tmp_path_factory: pytest.TempPathFactory) -> Triplets:
     records = [numbered_record(f"clip {i}", 60, FPS) for i in range(11)]
     dataset = write_dataset(tmp_path_factory.mktemp("data") / "clips", records)
-    return Triplets(ClipWindows(Clips(dataset), FRAMES, 32, fps=(12.0, FPS)))
+    return Triplets(ClipWindows(open_clips(dataset), FRAMES, 32, fps=(12.0, FPS)))
 
 
 def test_frames_and_times_are_those_of_the_clip(triplets: Triplets):

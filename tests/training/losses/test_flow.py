@@ -48,13 +48,16 @@ def random_output(seed: int) -> FlowOutput:
 
 def test_loss_and_its_gradient_equal_ifrnet() -> None:
     ours, truth = random_output(0), random_output(1)
-    target = truth.merged_BHWC, truth.features, truth.flow_a_BHW2, truth.flow_b_BHW2
+    target = truth.merged_BHWC, truth.features, (truth.flow_a_BHW2, truth.flow_b_BHW2)
 
     def to_torch(x: jax.Array) -> torch.Tensor:
         return torch.from_numpy(np.asarray(x)).permute(0, 3, 1, 2).requires_grad_()
 
     output, expected_target = jax.tree.map(to_torch, (ours, target))
-    expected = torch_ifrnet.ifrnet_loss(torch_ifrnet.Output(*output), *expected_target)
+    target_frame, target_features, target_flows = expected_target
+    expected = torch_ifrnet.ifrnet_loss(
+        torch_ifrnet.Output(*output), target_frame, target_features, *target_flows
+    )
     expected.backward()
 
     loss, gradient = value_and_gradient(ours, *target, IFRNET_LOSS)
@@ -74,7 +77,7 @@ def test_metrics_add_up_to_the_loss() -> None:
     output, truth = random_output(0), random_output(1)
     config = FlowLossConfig(2.0, 3.0, 0.5, 0.25, census_patch_size=5)
     loss, metrics = loss_and_metrics(
-        output, truth.merged_BHWC, truth.features, truth.flow_a_BHW2, truth.flow_b_BHW2, config
+        output, truth.merged_BHWC, truth.features, (truth.flow_a_BHW2, truth.flow_b_BHW2), config
     )
     parts = [metrics[name] for name in ("charbonnier", "census", "geometry", "distillation")]
     np.testing.assert_allclose(loss, np.dot([2.0, 3.0, 0.5, 0.25], parts), rtol=BLOCK_TOLERANCE)

@@ -37,6 +37,7 @@ def test_an_older_run_exports_what_it_did(folder: Path):
     jax.tree.map(np.testing.assert_array_equal, after["decoder"], before["decoder"])
 
 
+@pytest.mark.slow  # it compiles a whole step; the export above reads the same checkpoint
 def test_an_older_run_continues(folder: Path):
     config = load_config(folder / "run" / "config.json", RunConfig)
     assert isinstance(config.task, AutoencoderTaskConfig)

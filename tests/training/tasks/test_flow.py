@@ -11,16 +11,21 @@ from tests.support import tiny_model
 from tests.support.micro_model import MICRO
 from tests.support.task_context import examples_of, task_context
 from videogen_jax import trees
+from videogen_jax.configs import RUNS
 from videogen_jax.data.config import DataConfig
 from videogen_jax.data.shapes.sources import ShapesHighFps
 from videogen_jax.data.transforms import resize, to_float
-from videogen_jax.errors import UserError
+from videogen_jax.errors import MissingFile, UserError
+from videogen_jax.models.features.loading import load_pixel_flow
 from videogen_jax.models.flow import LatentFlow
 from videogen_jax.models.parameters import init_flow
 from videogen_jax.models.warp import backward_warp
 from videogen_jax.training.losses.flow import FlowLossConfig
+from videogen_jax.training.runs.build import abstract_task, batch_shapes
+from videogen_jax.training.task import ComputeConfig
 from videogen_jax.training.tasks import flow
 from videogen_jax.training.tasks.flow import FlowTask, FlowTaskConfig
+from videogen_jax.weights.configured import add_configured
 
 NETWORK_TOLERANCE = 1e-4
 NUM_CLIPS = 4
@@ -130,6 +135,26 @@ def test_the_targets_are_the_teachers_flows_at_the_latents_resolution(triplets, 
         # The mean of each latent pixel's flows, in latent pixels; the filter is a little wider.
         assert np.corrcoef(found.ravel(), shrunk.ravel())[0, 1] > 0.95
         np.testing.assert_allclose(found.mean(), shrunk.mean() * size / 64, rtol=0.1)
+
+
+def test_a_run_with_a_teacher_is_planned_without_its_parameters(tmp_path):
+    params = tiny_model.random_params(lambda key: init_flow(key, TEACHER))
+    add_configured(tmp_path / "teacher", "pixel_flow", TEACHER, params, None)
+    (tmp_path / "teacher" / "pixel_flow.safetensors").unlink()
+    run = RUNS["tiny-flow"]
+    data = dataclasses.replace(run.data, dataset="clips")
+    task = dataclasses.replace(run.task, teacher=str(tmp_path / "teacher"))
+    compute = ComputeConfig("bfloat16")
+    config = dataclasses.replace(run, data=data, task=task, compute=compute)
+    planned, batch = abstract_task(config), batch_shapes(config)
+    assert not {"flow_a", "flow_b"} & batch.keys()
+    teacher = planned.frozen["pixel_flow"]
+    assert {leaf.dtype for leaf in jax.tree.leaves(teacher)} == {jnp.dtype("bfloat16")}
+    shapes = jax.eval_shape(planned.init, tiny_model.key())
+    _, metrics = jax.eval_shape(planned.loss, shapes, planned.frozen, batch, tiny_model.key())
+    assert {"distillation", "end_point_error"} <= metrics.keys()
+    with pytest.raises(MissingFile, match="pixel_flow"):
+        load_pixel_flow(tmp_path / "teacher")
 
 
 def test_without_a_teacher_clips_have_no_target_flows(triplets):
