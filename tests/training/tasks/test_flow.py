@@ -43,29 +43,34 @@ def make_flow_task(triplets) -> FlowTask:
     return config.build(task_context(MICRO, frozen, examples=examples_of(triplets)))
 
 
-def test_flow_targets_lead_from_the_middle_latents_to_both(triplets, monkeypatch):
-    targets_seen = {}
+def recorded_targets(monkeypatch, task, batch):
+    """Returns random parameters, and what the task compares the network's output with."""
+    seen = {}
 
     def loss(output, target, features, flows, config):
-        targets_seen.update(mid=target, features=features, flow_a=flows[0], flow_b=flows[1])
+        seen.update(mid=target, features=features, flows=flows)
         return jnp.zeros(()), {}
 
     monkeypatch.setattr(flow, "flow_loss", loss)
-    task = make_flow_task(triplets)
     params = tiny_model.random_params(task.init)
 
     @jax.jit
     def run(frozen, batch):
         task.loss(params, frozen, batch, tiny_model.key())
-        return dict(targets_seen)
+        return dict(seen)
 
-    targets = run(task.frozen, triplets)
+    return params, run(task.frozen, batch)
+
+
+def test_flow_targets_lead_from_the_middle_latents_to_both(triplets, monkeypatch):
+    task = make_flow_task(triplets)
+    params, targets = recorded_targets(monkeypatch, task, triplets)
     frames = to_float(np.stack([triplets["a"], triplets["mid"], triplets["b"]], axis=1))
     latents = tiny_model.encode(frames, RESOLUTION)
     np.testing.assert_allclose(targets["mid"], latents[:, 1], atol=NETWORK_TOLERANCE)
     # Small pictures in place of latents, since an untrained encoder does not preserve motion.
     a, mid, b = jnp.moveaxis(resize(frames, 8), 1, 0)
-    for frame, flow_BHW2 in ((a, targets["flow_a"]), (b, targets["flow_b"])):
+    for frame, flow_BHW2 in zip((a, b), targets["flows"], strict=True):
         right, none, back, far = (
             jnp.abs(backward_warp(frame, scale * flow_BHW2) - mid).mean() for scale in (1, 0, -1, 4)
         )
@@ -107,29 +112,17 @@ def taught_task(data: DataConfig = CLIPS, teacher=TEACHER, **fields) -> FlowTask
 
 
 def test_the_targets_are_the_teachers_flows_at_the_latents_resolution(triplets, monkeypatch):
-    seen = {}
-
-    def loss(output, target, features, flows, config):
-        seen.update(flows=flows)
-        return jnp.zeros(()), {}
-
-    monkeypatch.setattr(flow, "flow_loss", loss)
     task = taught_task()
     batch = {name: triplets[name] for name in ("a", "mid", "b")}
     batch["time"] = np.array([0.25, 0.5, 0.75, 0.5], np.float32)
-    params = tiny_model.random_params(task.init)
-
-    @jax.jit
-    def run(frozen, batch):
-        task.loss(params, frozen, batch, tiny_model.key())
-        return seen["flows"]
-
-    flows = run(task.frozen, batch)
+    _, targets = recorded_targets(monkeypatch, task, batch)
     a, b = (batch[name] / np.float32(255) for name in ("a", "b"))
     network = LatentFlow(TEACHER)
     output = jax.jit(network.apply)({"params": task.frozen["pixel_flow"]}, a, b, batch["time"])
     size = MICRO.latent_size(RESOLUTION)
-    for found, expected in zip(flows, (output.flow_a_BHW2, output.flow_b_BHW2), strict=True):
+    for found, expected in zip(
+        targets["flows"], (output.flow_a_BHW2, output.flow_b_BHW2), strict=True
+    ):
         assert found.shape == (NUM_CLIPS, size, size, 2)
         shrunk = expected.reshape(NUM_CLIPS, size, 64 // size, size, 64 // size, 2).mean((2, 4))
         # The mean of each latent pixel's flows, in latent pixels; the filter is a little wider.
