@@ -2,11 +2,14 @@
 
 Compilation takes most of the suite's time. Without most of XLA's optimizations it takes half of it,
 and with the older emitters of fused operations less than a third of that. JAX 0.11 no longer has
-these. Processes that tests start inherit the flag.
+these. Processes that tests start inherit the flag. A cache of compiled programs, which is empty at
+the start, serves all processes of the suite.
 """
 
 import gc
 import os
+import shutil
+import tempfile
 
 import jax
 import pytest
@@ -17,6 +20,11 @@ from videogen_jax import cli
 if jax.__version_info__ < (0, 11):
     flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_use_fusion_emitters=false"
     os.environ["XLA_FLAGS"] = flags.strip()  # XLA reads it when JAX's backend starts
+# pytest-xdist's processes inherit the folder of the first one, which is the one that deletes it.
+CACHE = "VIDEOGEN_TESTS_CACHE"
+OWN_CACHE = None if CACHE in os.environ else tempfile.mkdtemp(prefix="videogen-tests-")
+jax.config.update("jax_compilation_cache_dir", os.environ.setdefault(CACHE, OWN_CACHE or ""))
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 # Threads of torch that wait for a core of a test process beside them take seconds for each network.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 jax.config.update("jax_platforms", "cpu")
@@ -45,6 +53,11 @@ def shown_log():
 
 def pytest_configure(config):
     references.skip_if_absent = config.getoption("without_references")
+
+
+def pytest_unconfigure():
+    if OWN_CACHE:
+        shutil.rmtree(OWN_CACHE)
 
 
 def pytest_collection_modifyitems(items):

@@ -72,7 +72,12 @@ def part(variables: Any, shapes: Any) -> Any:
     return trees.unflatten({path: leaves[path] for path in trees.paths(shapes)})
 
 
-@pytest.mark.parametrize("name", DENOISERS)
+# Four levels take 40 seconds, one operation after the other; tests/models/test_unet.py has others.
+DEEP = {name for name, (image, _) in DENOISERS.items() if len(image.block_out_channels) > 3}
+BY_NAME = [pytest.param(n, marks=pytest.mark.slow) if n in DEEP else n for n in DENOISERS]
+
+
+@pytest.mark.parametrize("name", BY_NAME)
 def test_a_stage_or_refiner_starts_as_the_image_model_bit_for_bit(name):
     """With the image model's input channels; `test_unet.py` has further ones."""
     image, video = map(narrow, DENOISERS[name])

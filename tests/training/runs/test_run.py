@@ -16,13 +16,13 @@ import jax
 import numpy as np
 import pytest
 
+from tests.support import mean_task
 from tests.support.micro_model import MICRO, TOKENIZER, TOKENIZER_DIR, params
 from tests.support.numbered_clips import numbered_record, write_dataset
 from tests.support.run_directories import begin_run
 from videogen_jax.configs import RUNS
 from videogen_jax.pipeline.model_files import save_model
 from videogen_jax.sharding import MeshConfig
-from videogen_jax.training.config import OptimConfig
 from videogen_jax.training.runs.config import RunConfig
 from videogen_jax.training.runs.export import copy_tokenizer, export_run
 from videogen_jax.training.runs.train import train_run
@@ -60,8 +60,8 @@ def _config(part: str) -> RunConfig:
 
 
 # A part takes half a minute, nearly all of it for compilation. One loop trains and resumes all of
-# them. The image model trains on clips below, a stage in tests/commands/test_train_parts.py, and
-# tests/training/tasks has all parts' tasks.
+# them. A stage trains in tests/commands/test_train_parts.py, and tests/training/tasks has the tasks
+# of all parts.
 QUICK = ("autoencoder",)
 EVERY_PART = [
     name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in PARTS
@@ -72,7 +72,6 @@ EVERY_PART = [
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder for runs, and a model directory `model` with random parameters."""
     folder = tmp_path_factory.mktemp("runs")
-    jax.config.update("jax_compilation_cache_dir", str(folder / "compilation"))
     save_model(folder / "model", MICRO, TOKENIZER, params())
     return folder
 
@@ -124,15 +123,7 @@ def test_the_parts_trained_in_order_make_a_complete_model_directory(tmp_path: Pa
 def test_a_run_on_real_clips_resumes_within_an_epoch(folder: Path, tmp_path: Path):
     records = [numbered_record(f"clip {i}", 20 + i) for i in range(12)]
     dataset = write_dataset(tmp_path / "clips", records)
-    config = _config("image")
-    data = dataclasses.replace(config.data, dataset=str(dataset), fps=8.0)
-    config = dataclasses.replace(
-        config,
-        data=data,
-        task=dataclasses.replace(config.task, warm_start="image_unet"),
-        loop=dataclasses.replace(config.loop, sample_every=4),
-        optim=OptimConfig(name="sgd", warmup_steps=0),  # it compiles faster than AdamW
-    )
+    config = mean_task.run_config(dataset=str(dataset), fps=8.0)
     uninterrupted = train_run(config, tmp_path / "run", folder / "model", jax.devices()[:1])
     assert (tmp_path / "run" / "samples" / "step_00000004.png").exists()
     shutil.rmtree(tmp_path / "run" / "checkpoints" / "4")
@@ -140,7 +131,7 @@ def test_a_run_on_real_clips_resumes_within_an_epoch(folder: Path, tmp_path: Pat
     jax.tree.map(np.testing.assert_array_equal, uninterrupted, resumed)
     shutil.copytree(folder / "model", tmp_path / "model")
     shutil.rmtree(dataset)
-    assert export_run(tmp_path / "run", tmp_path / "model") == ["image_unet"]
+    assert export_run(tmp_path / "run", tmp_path / "model") == ["mean"]
 
 
 def test_a_run_directory_of_another_configuration_is_refused(
