@@ -39,6 +39,7 @@ LIBRARY = sorted([*(ROOT / "videogen_jax").rglob("*.py"), *SCRIPTS])
 # Functions that check arrays or the library's own constants, whose errors only a program can cause.
 # All other checks are of input from a user.
 ASSUMPTIONS = {
+    "pipeline/frame_windows.py": {"frame_windows"},
     "pipeline/requests/options.py": {"merge"},  # Python's TypeError for an unknown keyword
     "data/clips/video.py": {"decode_window"},
     "data/compression.py": {"h264_round_trip"},

@@ -45,6 +45,8 @@ class Command(NamedTuple):
 COMMANDS = {
     "sample": Command("sample.video:call", "generate videos from prompts"),
     "image": Command("sample.image:call", "generate images from prompts"),
+    "interpolate": Command("sample.interpolate:call", "add frames between those of a video"),
+    "restore": Command("sample.restore:call", "decode a video with the video decoder"),
     "evaluate": Command("sample.evaluate:call", "evaluate a shapes model"),
     "gallery": Command("sample.gallery:call", "make the pictures of the README"),
     "ablations": Command("sample.ablations:call", "print the tables of the paper's ablations"),

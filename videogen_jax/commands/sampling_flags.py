@@ -13,7 +13,13 @@ from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, Pri
 
 from videogen_jax.cli import command
 from videogen_jax.errors import UserError
-from videogen_jax.pipeline.requests.options import DIFFUSERS_NAMES, ImageOptions, VideoOptions
+from videogen_jax.pipeline.requests.options import (
+    DIFFUSERS_NAMES,
+    ImageOptions,
+    InterpolateOptions,
+    RestoreOptions,
+    VideoOptions,
+)
 
 Prompts: TypeAlias = Annotated[
     tuple[str, ...],
@@ -34,8 +40,8 @@ def call_sampling(
     """Parses the command line, calls `main` and exits as `cli.command` does.
 
     Args:
-        main: function with prompts, flags, and a parameter of type `VideoOptions` or `ImageOptions`
-            marked by `tyro.conf.OmitArgPrefixes`.
+        main: function with prompts or a file, flags, and a parameter of a class of options marked
+            by `tyro.conf.OmitArgPrefixes`.
         prog: name of the script in `--help`.
         arguments: the command line, by default `sys.argv[1:]`.
     """
@@ -112,7 +118,7 @@ def _spec(
 _NEGATIVE_PROMPT = get_type_hints(VideoOptions)["negative_prompt"]
 _OPTIONAL_TYPES = {
     get_type_hints(options)[field.name]
-    for options in (VideoOptions, ImageOptions)
+    for options in (VideoOptions, ImageOptions, RestoreOptions, InterpolateOptions)
     for field in fields(options)
     if field.default is None
 }

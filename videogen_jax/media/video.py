@@ -3,12 +3,9 @@
 Shape suffixes: F frames, H height, W width, C = 3 colour channels (RGB); uint8 in [0, 255].
 """
 
-import io
 import math
 import os
-from collections.abc import Callable
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,13 +14,10 @@ import numpy as np
 from videogen_jax.atomic import replacing
 from videogen_jax.errors import UserError
 from videogen_jax.media.contact_sheet import contact_sheet
-from videogen_jax.media.h264 import write_h264
-from videogen_jax.media.output import FRAME_NAME, check_format, check_frames_folder
+from videogen_jax.media.writers import write_video
 
 if TYPE_CHECKING:
     from PIL.Image import Image
-
-_MAX_PALETTE_FRAMES = 16
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -82,16 +76,7 @@ class Video:
             UserError: the suffix is unknown, the format cannot be lossless, or `path` cannot be
                 written.
         """
-        path = Path(path)
-        check_format(path, self.fps)
-        suffix = path.suffix.lower()
-        if lossless and suffix in (".mp4", ".gif"):
-            raise UserError(f"cannot write {path}: {suffix} has no lossless form, use .webp")
-        with replacing(path) as temporary:
-            if suffix == "" and path.is_dir():
-                check_frames_folder(path)
-            _WRITERS[suffix](temporary, self.frames, self.fps, lossless)
-        return path
+        return write_video(Path(path), self.frames, self.fps, lossless)
 
     def contact_sheet(
         self,
@@ -121,82 +106,6 @@ class Video:
             with replacing(path) as temporary:
                 sheet.save(temporary, format="PNG")
         return sheet
-
-
-def _write_mp4(path: Path, frames_FHWC: np.ndarray, fps: float, lossless: bool) -> None:
-    import av
-
-    # Chroma is shared by 2x2 pixels, so sides must be even.
-    odd_h, odd_w = (side % 2 for side in frames_FHWC.shape[1:3])
-    frames_FHWC = np.pad(frames_FHWC, ((0, 0), (0, odd_h), (0, odd_w), (0, 0)), mode="edge")
-    rate = Fraction(fps).limit_denominator(1000)
-    # The index goes before the frames ("faststart"), so that a browser plays while it loads.
-    with av.open(path, "w", format="mp4", options={"movflags": "faststart"}) as container:
-        write_h264(container, frames_FHWC, rate, {"crf": "16"})
-
-
-def _write_gif(path: Path, frames_FHWC: np.ndarray, fps: float, lossless: bool) -> None:
-    path.write_bytes(encode_gif(frames_FHWC, fps))
-
-
-def encode_gif(frames_FHWC: np.ndarray, fps: float) -> bytes:
-    """Encodes frames as a GIF that loops, with one palette of 256 colours.
-
-    Args:
-        frames_FHWC: the frames.
-        fps: frames per second, at most 50: no browser plays more.
-    """
-    from PIL import Image
-
-    durations = _durations_ms(fps, len(frames_FHWC), unit=10)
-    # One palette for the whole clip: with one for each frame, still areas flicker.
-    chosen = np.unique(
-        np.linspace(0, len(frames_FHWC) - 1, _MAX_PALETTE_FRAMES).round().astype(int)
-    )
-    mosaic = Image.fromarray(frames_FHWC[chosen].reshape(-1, *frames_FHWC.shape[2:]))
-    palette = mosaic.quantize(256, method=Image.Quantize.MEDIANCUT, kmeans=1)
-    images = [Image.fromarray(frame_HWC).quantize(palette=palette) for frame_HWC in frames_FHWC]
-    file = io.BytesIO()
-    _write_animation(file, images, durations, format="GIF", optimize=False)
-    return file.getvalue()
-
-
-def _write_webp(path: Path, frames_FHWC: np.ndarray, fps: float, lossless: bool) -> None:
-    from PIL import Image
-
-    durations = _durations_ms(fps, len(frames_FHWC), unit=1)
-    images = [Image.fromarray(frame_HWC) for frame_HWC in frames_FHWC]
-    _write_animation(path, images, durations, format="WEBP", lossless=lossless, quality=90)
-
-
-def _write_animation(
-    file: Path | io.BytesIO, images: list["Image"], durations: list[int], **options: Any
-) -> None:
-    images[0].save(
-        file, save_all=True, append_images=images[1:], duration=durations, loop=0, **options
-    )
-
-
-def _write_pngs(folder: Path, frames_FHWC: np.ndarray, fps: float, lossless: bool) -> None:
-    from PIL import Image
-
-    folder.mkdir()
-    for index, frame_HWC in enumerate(frames_FHWC):
-        Image.fromarray(frame_HWC).save(folder / FRAME_NAME.format(index))
-
-
-_WRITERS: dict[str, Callable[[Path, np.ndarray, float, bool], None]] = {
-    ".mp4": _write_mp4,
-    ".gif": _write_gif,
-    ".webp": _write_webp,
-    "": _write_pngs,
-}
-
-
-def _durations_ms(fps: float, num_frames: int, unit: int) -> list[int]:
-    """Returns each frame's milliseconds, multiples of `unit` whose sums follow `fps`."""
-    ends = np.round(np.arange(num_frames + 1) * (1000 / fps / unit)).astype(int) * unit
-    return np.diff(ends).tolist()
 
 
 def _check_array(name: str, array: Any, shape: str) -> None:

@@ -4,7 +4,7 @@ Letters: B samples, F frames, H height, W width, C = 3 colour channels, Z latent
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Literal
 
 import jax
@@ -17,6 +17,7 @@ from videogen_jax.models.autoencoder import Autoencoder, AutoencoderConfig, unsc
 from videogen_jax.models.layers import fold_frames, unfold_frames
 from videogen_jax.models.video_decoder import VideoDecoder
 from videogen_jax.pipeline.denoise import Params, Tick
+from videogen_jax.pipeline.frame_windows import frame_windows
 from videogen_jax.sharding import to_host
 
 DecoderName = Literal["video", "image"]
@@ -105,22 +106,43 @@ class FrameDecoder:
             decoder: which decoder to use, "video" or "image".
             tick: called after each window with the number of frames just finished.
         """
+        pieces = self.stream(params, [latents_BFHWZ], latents_BFHWZ.shape[1], decoder, tick)
+        return np.concatenate(list(pieces), axis=1)
+
+    def stream(
+        self,
+        params: Mapping[str, Params],
+        pieces: Iterable[jax.Array | np.ndarray],
+        num_frames: int,
+        decoder: DecoderName = "video",
+        tick: Tick | None = None,
+    ) -> Iterator[np.ndarray]:
+        """Decodes a clip that comes in pieces, as `__call__` decodes the whole clip at once.
+
+        Args:
+            params, decoder, tick: as for `__call__`.
+            pieces: latents `[B, F, H, W, Z]`, any number of frames each.
+            num_frames: frames of all pieces together.
+
+        Yields:
+            uint8 `[B, F, H, W, 3]`, the frames that no later window changes.
+        """
         component = {"video": "video_decoder", "image": "autoencoder"}[decoder]
-        num_frames = latents_BFHWZ.shape[1]
         window = min(self._window, num_frames)
         starts = window_starts(num_frames, window, self._overlap)
         weights = window_weights(num_frames, window, starts)
-        video_BFHWC = None
-        for start, weight_F, end in zip(starts, weights, [*starts[1:], num_frames], strict=True):
-            frames = slice(start, start + window)
-            pixels = to_host(self._decode[decoder](params[component], latents_BFHWZ[:, frames]))
-            if video_BFHWC is None:
-                batch, _, *image_shape = pixels.shape
-                video_BFHWC = np.zeros((batch, num_frames, *image_shape), np.float32)
-            video_BFHWC[:, frames] += weight_F[:, None, None, None] * pixels
+        ends = [*starts[1:], num_frames]
+        windows = frame_windows(pieces, starts, window)
+        begun_BFHWC: np.ndarray | None = None  # the frames shared with the previous window
+        for latents_BFHWZ, start, end, weight_F in zip(windows, starts, ends, weights, strict=True):
+            pixels = to_host(self._decode[decoder](params[component], latents_BFHWZ))
+            pixels = weight_F[:, None, None, None] * pixels
+            if begun_BFHWC is not None:
+                pixels[:, : begun_BFHWC.shape[1]] += begun_BFHWC
+            begun_BFHWC = pixels[:, end - start :]
             if tick is not None:
                 tick(end - start)
-        return quantise(video_BFHWC)
+            yield quantise(pixels[:, : end - start])
 
     def _decode_video(self, params: Params, latents_BFHWZ: jax.Array) -> jax.Array:
         raw_BFHWZ = unscale_latents(self._config, latents_BFHWZ)

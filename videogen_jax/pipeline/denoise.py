@@ -94,7 +94,7 @@ class Denoiser:
         self.config = config
         self._frame_shape = (latent_size, latent_size, config.unet.out_channels)
         self._unet: Any = SpaceTimeUNet(config.unet, dtype)  # Any: `apply` is typed as a union
-        self._begin = jax.jit(self._initial_state, static_argnames="num_frames")
+        self._begin = jax.jit(self._initial_state, static_argnames="shape")
         self._take_steps = jax.jit(self._sample, static_argnames="loop")
 
     def sample(
@@ -112,6 +112,8 @@ class Denoiser:
         tick: Tick | None = None,
     ) -> jax.Array:
         """Draws latents under the conditions, float32 `[B, F, H, W, Z]`.
+
+        They have the height and width of the low-res condition, or those of the config without it.
 
         Args:
             params: the network's parameters.
@@ -140,7 +142,10 @@ class Denoiser:
         rescale = np.float32(guidance_rescale) if guidance_rescale else None
         guidance = _Guidance(np.float32(guidance_scale), rescale)
         take_steps = functools.partial(self._take_steps, loop=loop_config(config.sampler))
-        state = self._begin(keys_B, latents_BFHWZ, table, num_frames=num_frames)
+        shape = (num_frames, *self._frame_shape)
+        if given.low_res_BFHWZ is not None:
+            shape = (num_frames, *given.low_res_BFHWZ.shape[2:4], self._frame_shape[-1])
+        state = self._begin(keys_B, latents_BFHWZ, table, shape=shape)
         if tick is None:
             return take_steps(params, state, table, 0, steps, given, keys_B, guidance).x
         for step in range(steps):
@@ -150,10 +155,13 @@ class Denoiser:
         return state.x
 
     def _initial_state(
-        self, keys_B: jax.Array, latents_BFHWZ: jax.Array | None, table: Plan, num_frames: int
+        self,
+        keys_B: jax.Array,
+        latents_BFHWZ: jax.Array | None,
+        table: Plan,
+        shape: tuple[int, ...],
     ) -> SamplerState:
         if latents_BFHWZ is None:
-            shape = (num_frames, *self._frame_shape)
             latents_BFHWZ = noise.normal(noise.fold_in(keys_B, noise.INITIAL), shape)
         return _laid_out(init_state(latents_BFHWZ, table))
 

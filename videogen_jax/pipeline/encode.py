@@ -35,8 +35,18 @@ def encode_posterior(
     Returns:
         mean and standard deviation of the scaled latents, float32 `[B, F, h, w, Z]`.
     """
-    frames = fold_frames(resize(video_BFHWC, resolution))
+    return posterior(model, params, resize(video_BFHWC, resolution), dtype)
+
+
+def posterior(
+    model: ModelConfig,
+    params: Mapping[str, Any],
+    video_BFHWC: jax.Array,
+    dtype: DTypeLike = jnp.float32,
+) -> tuple[jax.Array, jax.Array]:
+    """Does what `encode_posterior` does, at the clip's own size: multiples of the factor."""
     network = Autoencoder(model.autoencoder, dtype)
+    frames = fold_frames(video_BFHWC)
     encoded: Any = network.apply({"params": params["autoencoder"]}, frames, method="encode")
     std = jnp.exp(0.5 * encoded.logvar)
     mean, std = (scale_latents(model.autoencoder, x) for x in (encoded.mean, std))

@@ -57,7 +57,7 @@ class TemporalSR:
         params: Mapping[str, Params],
         latents_BFHWZ: jax.Array,
         fps_B: jax.Array,
-        empty_text: TextStates,
+        empty_text: TextStates | None,
         keys_B: jax.Array,
         rounds: int,
         *,
@@ -76,9 +76,10 @@ class TemporalSR:
         Args:
             params: `{component: parameters}` with `flow` (for `interpolation="flow"`) and `refiner`
                 (for `refine=True`).
-            latents_BFHWZ: latents of the model space, F ≥ 2.
+            latents_BFHWZ: latents of the model space, F ≥ 2, of any height and width that the
+                refiner's levels divide.
             fps_B: frames per second of that clip, float32.
-            empty_text: the encoded empty prompt.
+            empty_text: the encoded empty prompt; only needed for `refine=True`.
             keys_B: keys from which all noise is drawn.
             rounds: number of rounds, N → 2N − 1 frames each; 0 returns the clip unchanged.
             interpolation: how middle frames are found; "slerp" is the ablation of Fig. 6.
@@ -116,7 +117,7 @@ class TemporalSR:
         self,
         params: Mapping[str, Params],
         fps_B: jax.Array,
-        empty_text: TextStates,
+        empty_text: TextStates | None,
         interpolation: Interpolation,
         refine: bool,
         steps: int | None,

@@ -27,6 +27,9 @@ from videogen_jax.pipeline.decode import FrameDecoder
 from videogen_jax.pipeline.denoise import Params
 from videogen_jax.pipeline.interrupts import interruptible
 from videogen_jax.pipeline.model_files import load_model, save_model
+from videogen_jax.pipeline.own_video.codec import FrameCodec
+from videogen_jax.pipeline.own_video.interpolate import Interpolate
+from videogen_jax.pipeline.own_video.restore import Restore
 from videogen_jax.pipeline.progress import bar
 from videogen_jax.pipeline.requests.checks import check_switch
 from videogen_jax.pipeline.requests.options import VideoOptions, shows_options
@@ -90,6 +93,9 @@ class VideoGen:
         self.temporal_sr = TemporalSR(config, dtype)
         self.decoder = FrameDecoder(config.autoencoder, dtype)
         self.images = TextToImage(self.cascade, self.params, tokenizer, self._mesh, directory)
+        codec = FrameCodec(config, self.params, self.decoder, self._mesh, dtype)
+        self.restore = Restore(codec, directory)
+        self.interpolate = Interpolate(codec, self.temporal_sr, self.cascade, tokenizer, directory)
 
     @classmethod
     def load(

@@ -35,38 +35,15 @@ DIFFUSERS_NAMES = {
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
-# The attributes' descriptions are also the help texts of the command line.
 @dataclass(frozen=True, kw_only=True)
-class SamplingOptions:
-    """Options that videos and images share. None is the model's own value.
+class Options:
+    """Options of a call. Values are checked by the call that takes them, not here.
 
-    Values are checked by the call that takes them, not here. NumPy and JAX scalars stand for
-    Python's, and a list of negative prompts has one for each prompt. A sampler selected by name has
-    the timestep spacing of `SamplerConfig.renamed`; a `SamplerConfig` is used unchanged.
-
-    Attributes:
-        seed: seed of all noise, an integer from 0 to 2³² − 1.
-        negative_prompt: text that guidance leads away from, none by default.
-        steps: steps of the samplers: one number for all, or one each for the image model, every
-            stage and the refiner.
-        guidance: classifier-free guidance scale, 1 for none: one number for all, or one each for
-            the image model and every stage.
-        guidance_rescale: how far the guided prediction is rescaled to the standard deviation of the
-            conditional one, from 0 (not at all) to 1 (Lin et al. 2023, section 3.4): with
-            zero-terminal-SNR schedules, a high guidance scale otherwise overexposes images. It is
-            for the image model and every stage.
-        sampler: sampler of every diffusion model, at its default timesteps in diffusers.
+    NumPy and JAX scalars stand for Python's.
     """
 
-    OTHER_KEYWORDS: ClassVar[tuple[str, ...]] = ("prompt", "progress", "options")
+    OTHER_KEYWORDS: ClassVar[tuple[str, ...]] = ("progress", "options")
     """Keywords of the call that are not options."""
-
-    seed: int = 0
-    negative_prompt: str | Sequence[str] | None = ""
-    steps: int | Sequence[int] | None = None
-    guidance: float | Sequence[float] | None = None
-    guidance_rescale: float = 0.0
-    sampler: SamplerName | SamplerConfig | None = None
 
     @classmethod
     def merge(cls, options: Self | None, overrides: Mapping[str, Any]) -> Self:
@@ -85,6 +62,38 @@ class SamplingOptions:
                 raise TypeError(_no_option(name, names, cls.OTHER_KEYWORDS))
         changed = replace(options, **overrides)
         return replace(changed, **{name: plain(getattr(changed, name)) for name in names})
+
+
+# The attributes' descriptions are also the help texts of the command line.
+@dataclass(frozen=True, kw_only=True)
+class SamplingOptions(Options):
+    """Options that videos and images share. None is the model's own value.
+
+    A list of negative prompts has one for each prompt. A sampler selected by name has the timestep
+    spacing of `SamplerConfig.renamed`; a `SamplerConfig` is used unchanged.
+
+    Attributes:
+        seed: seed of all noise, an integer from 0 to 2³² − 1.
+        negative_prompt: text that guidance leads away from, none by default.
+        steps: steps of the samplers: one number for all, or one each for the image model, every
+            stage and the refiner.
+        guidance: classifier-free guidance scale, 1 for none: one number for all, or one each for
+            the image model and every stage.
+        guidance_rescale: how far the guided prediction is rescaled to the standard deviation of the
+            conditional one, from 0 (not at all) to 1 (Lin et al. 2023, section 3.4): with
+            zero-terminal-SNR schedules, a high guidance scale otherwise overexposes images. It is
+            for the image model and every stage.
+        sampler: sampler of every diffusion model, at its default timesteps in diffusers.
+    """
+
+    OTHER_KEYWORDS = ("prompt", *Options.OTHER_KEYWORDS)
+
+    seed: int = 0
+    negative_prompt: str | Sequence[str] | None = ""
+    steps: int | Sequence[int] | None = None
+    guidance: float | Sequence[float] | None = None
+    guidance_rescale: float = 0.0
+    sampler: SamplerName | SamplerConfig | None = None
 
 
 def _no_option(name: str, names: Sequence[str], others: Sequence[str]) -> str:
@@ -145,7 +154,47 @@ class ImageOptions(SamplingOptions):
     guidance: float | None = None
 
 
-def shows_options(options_class: type[SamplingOptions]) -> Callable[[Function], Function]:
+@dataclass(frozen=True, kw_only=True)
+class RestoreOptions(Options):
+    """Options of restoring one's own video, for `VideoGen.restore`. None is the model's own value.
+
+    Attributes:
+        size: pixels to which the shorter side is resized; by default the last stage's resolution,
+            which the networks were trained at.
+        decoder: decoder of the latents; "image" is the ablation of Fig. 7.
+    """
+
+    OTHER_KEYWORDS = ("video", *Options.OTHER_KEYWORDS)
+
+    size: int | None = None
+    decoder: DecoderName = "video"
+
+
+@dataclass(frozen=True, kw_only=True)
+class InterpolateOptions(RestoreOptions):
+    """Options of interpolating one's own video, for `VideoGen.interpolate`.
+
+    None is the model's own value.
+
+    Attributes:
+        times: how many times the frame rate is doubled, N → 2N − 1 frames each time (§3.3): 3 makes
+            8 frames of each one.
+        seed: seed of the refiner's noise, an integer from 0 to 2³² − 1.
+        steps: steps of the refiner's sampler.
+        sampler: sampler of the refiner, at its default timesteps in diffusers.
+        interpolation: how the middle frames are found; "slerp" is the ablation of Fig. 6.
+        refine: whether the refiner runs.
+    """
+
+    times: int | None = None
+    seed: int = 0
+    steps: int | None = None
+    sampler: SamplerName | SamplerConfig | None = None
+    interpolation: Interpolation = "flow"
+    refine: bool = True
+
+
+def shows_options(options_class: type[Options]) -> Callable[[Function], Function]:
     """Returns a decorator: `help` and `inspect.signature` show options, not `**overrides`."""
 
     def decorate(function: Function) -> Function:

@@ -22,8 +22,8 @@ from videogen_jax.pipeline.requests.options import VideoOptions
 from videogen_jax.pipeline.temporal_sr import Interpolation
 
 MAX_SEED = 2**32 - 1
-_FPS_RANGE = (0.01, 1000.0)  # of a video file
-_MAX_ROUNDS = 16  # which double the lowest rate beyond half of the highest
+FPS_RANGE = (0.01, 1000.0)  # of a video file
+MAX_ROUNDS = 16  # which double the lowest rate beyond half of the highest
 _MAX_FRAMES = 100_000
 
 
@@ -134,13 +134,13 @@ def make_request(
 
 
 def _check_rate(request: Request) -> None:
-    wanted = f"a number from {_FPS_RANGE[0]}"
-    if check_number("fps", request.fps, wanted) < _FPS_RANGE[0]:
+    wanted = f"a number from {FPS_RANGE[0]}"
+    if check_number("fps", request.fps, wanted) < FPS_RANGE[0]:
         raise UserError(f"fps is {request.fps}, expected {wanted}")
-    if request.final_fps > _FPS_RANGE[1]:
+    if request.final_fps > FPS_RANGE[1]:
         raise UserError(
             f"fps is {request.fps:g}, which temporal_sr={request.rounds} makes "
-            f"{request.final_fps:g}, expected at most {_FPS_RANGE[1]:g}"
+            f"{request.final_fps:g}, expected at most {FPS_RANGE[1]:g}"
         )
 
 
@@ -185,7 +185,7 @@ def _rounds(config: ModelConfig, temporal_sr: int | None, stages: int) -> int:
     all_stages = stages == len(config.stages)
     if temporal_sr is None:
         return config.temporal_sr_rounds if all_stages else 0
-    rounds = check_count("temporal_sr", temporal_sr, 0, _MAX_ROUNDS)
+    rounds = check_count("temporal_sr", temporal_sr, 0, MAX_ROUNDS)
     if rounds and not all_stages:
         raise UserError(
             f"temporal_sr is {rounds} but stages is {stages}: expected 0, because it needs "

@@ -15,7 +15,8 @@ from einops import rearrange
 from PIL import Image
 
 from videogen_jax.atomic import replacing
-from videogen_jax.media.video import Video, encode_gif
+from videogen_jax.media.video import Video
+from videogen_jax.media.writers import encode_gif
 from videogen_jax.training.task import Samples
 
 _log = logging.getLogger(__name__)

@@ -6,13 +6,18 @@ Shape letters: H height, W width; a trailing 3 are RGB channels, uint8.
 """
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from fractions import Fraction
 
 import numpy as np
 
 from videogen_jax.data.clips import video as clip_video
+from videogen_jax.data.clips.files.constant_rate import (
+    own_rate,
+    resample,
+    resized,
+    typical_step,
+)
 from videogen_jax.data.clips.files.decoding import SAME_TIME, Losses, Media, Unreadable
 from videogen_jax.data.clips.files.limits import FrameLimits, TimeLimit, require_regular_file
 from videogen_jax.data.clips.files.probe import Probe, probe
@@ -22,7 +27,6 @@ _THUMBNAIL = 32  # side in pixels of the thumbnails in which static clips and cu
 _STATIC_LEVELS = 4.0  # of 255, change of a thumbnail's pixel by compression of a still picture
 _CUT_LEVELS = 24.0  # of 255, mean change from a frame to the next
 _CUT_RATIO = 4.0  # of that change to the previous one: in fast motion all changes are alike
-_RATE_TOLERANCE = 0.1  # relative, between the rate in a file's header and that of its frames
 
 
 @dataclass(frozen=True)
@@ -132,7 +136,7 @@ def transcode(media: Media, config: ClipConfig, start: float = 0.0, end: float =
         expected = max(len(times), facts.declared if whole else 0)
         _check_losses(len(times), expected, Losses(), config)
         rate = _rate(facts, config)
-        length = times[-1] - times[0] + _typical_step(facts.times)
+        length = times[-1] - times[0] + typical_step(facts.times)
         _check_length(length, rate, config)
         losses, judge = Losses(), _Judge(config)
         first = facts.start + times[0]
@@ -152,46 +156,13 @@ def transcode(media: Media, config: ClipConfig, start: float = 0.0, end: float =
     return _verified(video, count, rate)
 
 
-def resample(
-    timed: Iterator[tuple[float, np.ndarray]], rate: Fraction, length: float
-) -> Iterator[np.ndarray]:
-    """Yields frames at a constant `rate`: for each time k / rate the nearest source frame.
-
-    Args:
-        timed: (seconds from the first frame, frame), in order.
-        length: seconds until the last frame ends; `round(length * rate)` frames are yielded, at
-            least one.
-    """
-    total, emitted, held = max(1, round(length * float(rate))), 0, None
-    for time, frame in timed:
-        if held is not None:
-            # Of two equally near frames the earlier one: at twice the rate each is shown twice.
-            middle = (held[0] + time) / 2 + 1e-6
-            while emitted < total and emitted / rate <= middle:
-                yield held[1]
-                emitted += 1
-        held = (time, frame)
-    while held is not None and emitted < total:
-        yield held[1]
-        emitted += 1
-
-
-def _typical_step(times: np.ndarray) -> float:
-    """Returns the median number of seconds from a frame to the next."""
-    return float(np.median(np.diff(times))) if len(times) > 1 else 0.0
-
-
 def _rate(facts: Probe, config: ClipConfig) -> Fraction:
     """Returns the constant rate of the clip: as configured, or the file's own."""
     if config.fps is not None:
         return Fraction(config.fps).limit_denominator(1001)
-    step = _typical_step(facts.times)
-    if step <= 0:
+    rate = own_rate(facts)
+    if rate is None:
         raise Rejected("too_short", "1 frame")
-    rate = facts.rate or Fraction(0)
-    # The header of a file with variable rate has the mean, which is too low for the moving parts.
-    if not abs(float(rate) * step - 1) < _RATE_TOLERANCE:
-        rate = Fraction(1 / step)
     return min(rate, Fraction(config.max_fps)).limit_denominator(1001)
 
 
@@ -213,16 +184,12 @@ def _check_losses(decoded: int, expected: int, losses: Losses, config: ClipConfi
 
 def _fit(frame_HW3: np.ndarray, short_side: int) -> np.ndarray:
     """Shrinks a frame to the short side if it is larger, and makes odd sides even."""
-    from PIL import Image
-
     height, width = frame_HW3.shape[:2]
     scale = short_side / min(height, width)
     if scale >= 1:
         return frame_HW3[: height // 2 * 2, : width // 2 * 2]
     height, width = (max(2, 2 * round(side * scale / 2)) for side in (height, width))
-    # Pillow widens its filter by the factor. OpenCV does not, and its INTER_AREA still aliases.
-    image = Image.fromarray(np.ascontiguousarray(frame_HW3))
-    return np.asarray(image.resize((width, height), Image.Resampling.BICUBIC))
+    return resized(frame_HW3, height, width)
 
 
 class _Judge:
