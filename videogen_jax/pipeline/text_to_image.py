@@ -14,6 +14,7 @@ from jax.sharding import Mesh
 
 from videogen_jax import layout, sharding
 from videogen_jax.models.components import IMAGE_COMPONENTS, require_components
+from videogen_jax.models.text_encoder import TextStates
 from videogen_jax.pipeline import noise
 from videogen_jax.pipeline.cascade import Cascade, PromptStates
 from videogen_jax.pipeline.denoise import Params
@@ -144,6 +145,12 @@ class TextToImage:
             noise.sample_keys(np.uint32(request.options.seed), batch["sample"]),
             self._cascade.encode_prompts(self._params, batch["tokens"], batch["negative"]),
         )
+
+    def encode_empty(self, count: int) -> TextStates:
+        """Encodes the empty prompt of `count` samples, sharded over the devices."""
+        tokens_BT = self._tokenizer([""] * count, self._cascade.config.text_encoder.max_length)
+        tokens_BT = sharding.put_batch(self._mesh, {"tokens": tokens_BT})["tokens"]
+        return self._cascade.encode_text(self._params, tokens_BT)
 
     def _put_latents(self, latents_BHWZ: np.ndarray | None) -> jax.Array | None:
         if latents_BHWZ is None:

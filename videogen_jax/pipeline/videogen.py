@@ -48,13 +48,13 @@ class VideoGen:
     """A whole model: text encoder, image model, stages, temporal super-resolution, decoders.
 
         model = VideoGen.load("shapes")
-        video = model("a red circle moving left", seed=0)
-        video.save("out.mp4")
+        model("a red circle moving left", seed=0).save("out.mp4")
         pictures = model.images(["a red circle", "a blue ring"])  # uint8 [2, H, W, 3]
 
     The first call compiles for its number of prompts, frames and stages; calls that differ only in
     prompts, reference, seed, steps, guidance or fps do not compile again. `images` is a
-    `TextToImage`, the image model alone: it needs no video component.
+    `TextToImage`, the image model alone, which needs no video component. `interpolate` and
+    `restore` take the user's own videos: see `Interpolate` and `Restore`.
 
     Args:
         config: the configuration.
@@ -86,8 +86,7 @@ class VideoGen:
             raise UserError(problem)
         self._mesh = mesh or sharding.make_mesh(sharding.MeshConfig(), jax.devices()[:1])
         self.config, self.tokenizer = config, tokenizer
-        shardings = sharding.tree_shardings(self._mesh, dict(params))
-        self.params = jax.device_put(dict(params), shardings)
+        self.params = jax.device_put(dict(params), sharding.tree_shardings(self._mesh, dict(params)))
         self._directory = directory
         self.cascade = Cascade(config, dtype)
         self.temporal_sr = TemporalSR(config, dtype)
@@ -95,7 +94,7 @@ class VideoGen:
         self.images = TextToImage(self.cascade, self.params, tokenizer, self._mesh, directory)
         codec = FrameCodec(config, self.params, self.decoder, self._mesh, dtype)
         self.restore = Restore(codec, directory)
-        self.interpolate = Interpolate(codec, self.temporal_sr, self.cascade, tokenizer, directory)
+        self.interpolate = Interpolate(codec, self.temporal_sr, self.images, directory)
 
     @classmethod
     def load(
@@ -284,15 +283,13 @@ class VideoGen:
         keys_B: jax.Array,
         progress: bool,
     ) -> jax.Array:
-        empty_BT = self.tokenizer([""] * len(request.prompts), self.config.text_encoder.max_length)
-        empty = self.cascade.encode_text(self.params, self._put({"tokens": empty_BT})["tokens"])
         total = request.steps[-1] * (2**request.rounds - 1)
         with bar(progress and request.options.refine, "temporal SR", total, "step") as tick:
             return self.temporal_sr(
                 self.params,
                 latents_BFHWZ,
                 fps_B,
-                empty,
+                self.images.encode_empty(len(request.prompts)),
                 noise.fold_in(keys_B, len(self.config.stages) + 1),
                 request.rounds,
                 interpolation=request.options.interpolation,

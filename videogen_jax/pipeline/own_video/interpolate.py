@@ -1,7 +1,7 @@
 """Interpolation of one's own videos by flow and refiner (§3.3), available as
 `VideoGen.interpolate`.
 
-Letters: B = 1 clip, F frames, H height, W width, Z latent channels, T tokens.
+Letters: B = 1 clip, F frames, H height, W width, Z latent channels.
 """
 
 from collections.abc import Iterator
@@ -14,9 +14,7 @@ import numpy as np
 from videogen_jax import sharding
 from videogen_jax.media.video import Video
 from videogen_jax.models.components import require_components
-from videogen_jax.models.text_encoder import TextStates
 from videogen_jax.pipeline import interrupts, noise
-from videogen_jax.pipeline.cascade import Cascade
 from videogen_jax.pipeline.frame_windows import frame_windows
 from videogen_jax.pipeline.own_video.codec import FrameCodec
 from videogen_jax.pipeline.own_video.restore import each_within
@@ -26,7 +24,7 @@ from videogen_jax.pipeline.requests.checks import check_switch
 from videogen_jax.pipeline.requests.options import InterpolateOptions, shows_options
 from videogen_jax.pipeline.requests.own_video import InterpolateRequest, make_interpolate_request
 from videogen_jax.pipeline.temporal_sr import TemporalSR
-from videogen_jax.tokenizer import Tokenizer
+from videogen_jax.pipeline.text_to_image import TextToImage
 
 
 class Interpolate:
@@ -43,8 +41,7 @@ class Interpolate:
     Args:
         codec: the encoder and decoders of the model.
         temporal_sr: the flow network and the refiner.
-        cascade: the cascade, for its text encoder.
-        tokenizer: a tokenizer with the text encoder's vocabulary.
+        images: the text-to-image model, for its text encoder.
         directory: where the parameters were read from, for error messages.
     """
 
@@ -52,12 +49,11 @@ class Interpolate:
         self,
         codec: FrameCodec,
         temporal_sr: TemporalSR,
-        cascade: Cascade,
-        tokenizer: Tokenizer,
+        images: TextToImage,
         directory: Path | None = None,
     ):
-        self._codec, self._temporal_sr, self._cascade = codec, temporal_sr, cascade
-        self._tokenizer, self._directory = tokenizer, directory
+        self._codec, self._temporal_sr, self._images = codec, temporal_sr, images
+        self._directory = directory
 
     @shows_options(InterpolateOptions)
     def __call__(
@@ -126,7 +122,7 @@ class Interpolate:
         """Interpolates latents `[1, F, H, W, Z]` that come in pieces, window by window."""
         options = request.options
         fps_B = self._put({"fps": np.full(1, source.fps, np.float32)})["fps"]
-        empty_text = self._empty_text() if options.refine else None
+        empty_text = self._images.encode_empty(1) if options.refine else None
         sample_B = self._put({"sample": np.zeros(1, np.int32)})["sample"]
         keys_B = noise.sample_keys(np.uint32(options.seed), sample_B)
         starts = interpolation_starts(source.num_frames, request.window)
@@ -151,11 +147,6 @@ class Interpolate:
 
     def _put(self, batch: dict[str, np.ndarray]) -> dict[str, jax.Array]:
         return sharding.put_batch(self._codec.mesh, batch)
-
-    def _empty_text(self) -> TextStates:
-        tokens_BT = self._tokenizer([""], self._codec.config.text_encoder.max_length)
-        tokens_BT = self._put({"tokens": tokens_BT})["tokens"]
-        return self._cascade.encode_text(self._codec.params, tokens_BT)
 
 
 def interpolation_starts(num_frames: int, window: int) -> list[int]:
