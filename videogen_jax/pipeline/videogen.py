@@ -86,8 +86,8 @@ class VideoGen:
             raise UserError(problem)
         self._mesh = mesh or sharding.make_mesh(sharding.MeshConfig(), jax.devices()[:1])
         self.config, self.tokenizer = config, tokenizer
-        self.params = jax.device_put(dict(params), sharding.tree_shardings(self._mesh, dict(params)))
-        self._directory = directory
+        params, self._directory = dict(params), directory
+        self.params = jax.device_put(params, sharding.tree_shardings(self._mesh, params))
         self.cascade = Cascade(config, dtype)
         self.temporal_sr = TemporalSR(config, dtype)
         self.decoder = FrameDecoder(config.autoencoder, dtype)
