@@ -12,6 +12,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 # From prompts to videos: VideoGen, its options VideoOptions and ImageOptions, its result Video.
+# On one's own videos: InterpolateOptions and RestoreOptions.
 # Configurations: ModelConfig, its part DenoiserConfig, and MODELS, the presets of the library.
 # The exception for invalid input: UserError.
 if TYPE_CHECKING:
@@ -19,7 +20,12 @@ if TYPE_CHECKING:
     from videogen_jax.configs import MODELS
     from videogen_jax.errors import UserError
     from videogen_jax.media.video import Video
-    from videogen_jax.pipeline.requests.options import ImageOptions, VideoOptions
+    from videogen_jax.pipeline.requests.options import (
+        ImageOptions,
+        InterpolateOptions,
+        RestoreOptions,
+        VideoOptions,
+    )
     from videogen_jax.pipeline.videogen import VideoGen
 
 __version__ = "0.1.0"
@@ -28,7 +34,9 @@ __all__ = [
     "MODELS",
     "DenoiserConfig",
     "ImageOptions",
+    "InterpolateOptions",
     "ModelConfig",
+    "RestoreOptions",
     "UserError",
     "Video",
     "VideoGen",
@@ -39,7 +47,9 @@ _MODULES = {
     "MODELS": "configs",
     "DenoiserConfig": "config",
     "ImageOptions": "pipeline.requests.options",
+    "InterpolateOptions": "pipeline.requests.options",
     "ModelConfig": "config",
+    "RestoreOptions": "pipeline.requests.options",
     "UserError": "errors",
     "Video": "media.video",
     "VideoGen": "pipeline.videogen",

@@ -30,8 +30,8 @@ def test_the_ntsc_rate_is_exact(tmp_path):
 
 
 def test_a_variable_rate_becomes_constant(tmp_path):
-    """Frame 5 is shown three times as long as the others."""
-    times = [40 * index + 80 * (index > 5) for index in range(12)]
+    """Frame 5 is shown three times as long as the others. The first is not at time 0."""
+    times = [520 + 40 * index + 80 * (index > 5) for index in range(12)]
     file = VideoFile(write_numbered(tmp_path / "in.mkv", 12, times_ms=times))
     shown = [*range(6), 5, 6, *range(6, 12)]
     assert (file.rate, file.num_frames) == (25, 14)

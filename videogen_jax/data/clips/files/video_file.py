@@ -26,8 +26,9 @@ _log = logging.getLogger(__name__)
 class VideoFile:
     """A video file, decoded again from its beginning by every call of `frames`.
 
-    Only a few frames are in memory, and 8 bytes for the time of each. A file of variable rate is
-    resampled as ingest does it. Orientation and pixel aspect are applied.
+    In memory are a few frames, and the times of all; when the file is opened, also a few numbers
+    for each packet. A file of variable rate is resampled as ingest does it. Orientation and pixel
+    aspect are applied.
 
     Attributes:
         path: the file.
