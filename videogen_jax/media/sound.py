@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from av.container import InputContainer, OutputContainer
     from av.packet import Packet
 
-_CODEC, _FORMAT = "aac", "fltp"  # of sound that the new file's format does not take
+_CODEC = "aac"  # of sound that the new file's format does not take
 
 
 class Sound:
@@ -100,12 +100,10 @@ class _Encode:
     """Decodes packets and encodes the sound as AAC."""
 
     def __init__(self, target: "OutputContainer", stream: "AudioStream", start: float):
-        from av.audio.resampler import AudioResampler
-
         context = stream.codec_context
-        self._stream: Any = target.add_stream(_CODEC, rate=context.sample_rate)
-        self._stream.codec_context.layout = context.layout
-        self._resampler = AudioResampler(_FORMAT, context.layout, context.sample_rate)
+        self._stream: Any = target.add_stream(
+            _CODEC, rate=context.sample_rate, layout=context.layout.name
+        )
         self._start = start
 
     def __call__(self, packet: "Packet") -> list["Packet"]:
@@ -113,17 +111,10 @@ class _Encode:
         for frame in packet.decode():
             if frame.pts is not None:
                 frame.pts -= _ticks(self._start, frame.time_base)
-            encoded += self._encode(frame)
+            encoded += self._stream.encode(frame)  # also converts it to the encoder's format
         if not packet.size:  # the end of the stream
-            encoded += self._encode(None) + self._stream.encode(None)
+            encoded += self._stream.encode(None)
         return encoded
-
-    def _encode(self, frame: Any) -> list["Packet"]:
-        return [
-            packet
-            for sound in self._resampler.resample(frame)
-            for packet in self._stream.encode(sound)
-        ]
 
 
 def _ticks(seconds: float, time_base: Fraction | None) -> int:
