@@ -81,6 +81,7 @@ def test_every_argument_reaches_the_model(seen, tmp_path):
         *("--guidance-rescale", "0.7"),
         *("--stages", "2", "--temporal-sr", "0", "--num-frames", "5", "--no-use-reference"),
         *("--interpolation", "slerp", "--no-refine", "--decoder", "image"),
+        *("--refine-strength", "0.5"),
         *("--dtype", "bfloat16", "--mesh", "1", "2", "4"),
     )
     assert seen == {
@@ -101,6 +102,7 @@ def test_every_argument_reaches_the_model(seen, tmp_path):
             use_reference=False,
             interpolation="slerp",
             refine=False,
+            refine_strength=0.5,
             decoder="image",
         ),
         "progress": True,

@@ -32,6 +32,7 @@ STATISTICS_TOLERANCE = 0.02
 SHAPE = (2, 3, 4, 4)
 MAX_STEPS = 50
 NOISE = np.random.default_rng(0).standard_normal((MAX_STEPS + 1, *SHAPE)).astype(np.float32)
+CLEAN = np.random.default_rng(1).standard_normal(SHAPE).astype(np.float32)
 
 SCHEDULERS = {
     "ddpm": "DDPMScheduler",
@@ -74,16 +75,23 @@ def run(
     return samplers.sample(config, jax_network, state, plan, start, stop, lambda i: noise[i])
 
 
-def ours(schedule: ScheduleConfig, config: SamplerConfig) -> np.ndarray:
+def ours(schedule: ScheduleConfig, config: SamplerConfig, first: int = 0) -> np.ndarray:
+    """Returns our chain; from step `first` on, if that is not 0, it starts from noised `CLEAN`."""
     plan = samplers.plan(schedule, config)
     state = samplers.init_state(jnp.asarray(NOISE[-1]), plan)
+    if first:
+        state = samplers.noised_state(jnp.asarray(CLEAN), jnp.asarray(NOISE[-1]), plan, first)
+        plan = samplers.starting_at(first, plan)
     # Neither grid nor schedule is static, so the tests share one compilation per sampler.
     static = SamplerConfig(name=config.name, eta=config.eta)
-    return np.asarray(run(static, state, plan, NOISE, jnp.int32(0), plan.num_steps).x)
+    return np.asarray(run(static, state, plan, NOISE, jnp.int32(first), plan.num_steps).x)
 
 
 def reference(
-    schedule: ScheduleConfig, config: SamplerConfig, monkeypatch: pytest.MonkeyPatch
+    schedule: ScheduleConfig,
+    config: SamplerConfig,
+    monkeypatch: pytest.MonkeyPatch,
+    first: int = 0,
 ) -> tuple[np.ndarray, float]:
     """Returns diffusers' chain in its own coordinates, and its initial scale."""
     scheduler_class = getattr(diffusers, SCHEDULERS[config.name])
@@ -98,12 +106,17 @@ def reference(
         **STABLE_DIFFUSION_FIELDS[config.name] | final_fields(config),
     )
     scheduler.set_timesteps(config.num_steps)
-    noise = iter(torch.from_numpy(NOISE))
+    noise = iter(torch.from_numpy(NOISE[first:]))
     module = importlib.import_module(scheduler_class.__module__)
     monkeypatch.setattr(module, "randn_tensor", lambda *args, **kwargs: next(noise))
     extra: dict[str, Any] = {"eta": config.eta} if config.name == "ddim" else {}
     x = torch.from_numpy(NOISE[-1]) * scheduler.init_noise_sigma
-    for t in scheduler.timesteps:
+    timesteps = scheduler.timesteps[first:]
+    if first:  # as in diffusers' image-to-image pipelines
+        if hasattr(scheduler, "set_begin_index"):
+            scheduler.set_begin_index(first)
+        x = scheduler.add_noise(torch.from_numpy(CLEAN), torch.from_numpy(NOISE[-1]), timesteps[:1])
+    for t in timesteps:
         output = network(scheduler.scale_model_input(x, t), t, torch.tanh)
         x = scheduler.step(output, t, x, **extra).prev_sample
     return x.numpy(), float(scheduler.init_noise_sigma)
@@ -119,16 +132,19 @@ def final_fields(config: SamplerConfig) -> dict[str, Any]:
 
 
 def assert_parity(
-    schedule: ScheduleConfig, config: SamplerConfig, monkeypatch: pytest.MonkeyPatch
+    schedule: ScheduleConfig,
+    config: SamplerConfig,
+    monkeypatch: pytest.MonkeyPatch,
+    first: int = 0,
 ) -> None:
     """Asserts equality up to float32 rounding at the scale of the samples."""
-    expected, first_scale = reference(schedule, config, monkeypatch)
+    expected, first_scale = reference(schedule, config, monkeypatch, first)
     # diffusers' Euler steps x/α, which starts at σ/α: 20,000 at the end of the cosine schedule.
     rounding = first_scale * float(np.finfo(np.float32).eps)
     tolerance = max(NETWORK_TOLERANCE * max(1.0, float(np.std(expected))), rounding)
-    message = f"{schedule} {config}"
+    message = f"{schedule} {config} from {first}"
     np.testing.assert_allclose(
-        ours(schedule, config), expected, rtol=0, atol=tolerance, err_msg=message
+        ours(schedule, config, first), expected, rtol=0, atol=tolerance, err_msg=message
     )
 
 
@@ -156,6 +172,23 @@ def test_last_noise_level_parity(name: Any, monkeypatch: pytest.MonkeyPatch) -> 
     for final_sigma, spacing, num_steps in product(("zero", "sigma_min"), SPACINGS, (5, 20)):
         config = SamplerConfig(name, num_steps, spacing, final_sigma=final_sigma)
         assert_parity(ScheduleConfig(), config, monkeypatch)
+
+
+@pytest.mark.parametrize("name", SCHEDULERS)
+def test_starting_from_a_noised_sample_is_diffusers_image_to_image(
+    name: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for spacing, num_steps, first in product(SPACINGS, (20,), (1, 11, 19)):
+        config = SamplerConfig(name, num_steps, spacing)
+        assert_parity(ScheduleConfig(prediction="v"), config, monkeypatch, first)
+
+
+def test_the_strength_is_the_share_of_steps_that_diffusers_takes() -> None:
+    for num_steps, strength in product((1, 5, 8, 30, 50, 1000), np.linspace(0.01, 1, 100)):
+        expected = max(num_steps - min(int(num_steps * round(strength, 2) + 1e-9), num_steps), 0)
+        found = samplers.first_step(num_steps, strength)
+        assert found == min(expected, num_steps - 1)  # at least one step
+    assert samplers.first_step(30, 1.0) == 0
 
 
 @pytest.mark.parametrize("name", SCHEDULERS)

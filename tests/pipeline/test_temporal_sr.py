@@ -101,6 +101,24 @@ def test_the_refiner_is_conditioned_on_warped_frames_empty_prompt_and_doubled_fp
     )
 
 
+def test_with_less_strength_the_refiner_starts_from_the_noised_warp(double, monkeypatch):
+    calls = []
+    sample = micro_model.model().temporal_sr._refiner.sample
+
+    def record(*args, **options) -> jax.Array:
+        calls.append((args[1].low_res_BFHWZ, options))
+        return sample(*args, **options)
+
+    monkeypatch.setattr(micro_model.model().temporal_sr._refiner, "sample", record)
+    ticks: list[int] = []
+    little, whole = double(1, steps=4, strength=0.5, tick=ticks.append), double(1, steps=4)
+    assert ticks == [1, 1]
+    (warped, options), (_, plain) = calls
+    np.testing.assert_array_equal(options["clean_BFHWZ"], warped)
+    assert options["strength"] == 0.5 and "clean_BFHWZ" not in plain
+    assert np.isfinite(little).all() and np.abs(little - whole).max() > 0.01
+
+
 def test_each_piece_of_each_round_draws_its_own_noise(latents, empty_text, keys, monkeypatch):
     drawn = []
 

@@ -49,11 +49,14 @@ class Plan(NamedTuple):
     Step i evaluates the network at `timesteps[i]`, takes
     x_0 = `x0_of_x` x + `x0_of_output` output, and goes to
     x' = `keep` x + `denoised` (x_0 + `extrapolate` (x_0 − previous x_0)) + `noise` z.
+    Before it, x = `alpha` x_0 + `sigma` ε.
     """
 
     num_steps: jax.Array  # int32 []
     init_scale: jax.Array  # float32 []: standard deviation of the first x
     timesteps_T: jax.Array
+    alpha_T: jax.Array
+    sigma_T: jax.Array
     x0_of_x_T: jax.Array
     x0_of_output_T: jax.Array
     keep_T: jax.Array
@@ -110,6 +113,8 @@ def plan(
         num_steps=jnp.asarray(len(timesteps_S), jnp.int32),
         init_scale=jnp.asarray(_init_scale(sampler_config, sigma[0]), jnp.float32),
         timesteps_T=table(timesteps_S),
+        alpha_T=table(alpha, fill=1.0),
+        sigma_T=table(sigma),
         x0_of_x_T=table(x0_of_x),
         x0_of_output_T=table(x0_of_output),
         keep_T=table(keep, fill=1.0),
@@ -138,6 +143,31 @@ def init_state(noise: jax.Array, plan: Plan) -> SamplerState:
     """Returns the state before step 0, from standard normal `noise` `[B, ...]`."""
     x = plan.init_scale * noise.astype(jnp.float32)
     return SamplerState(x=x, previous_x0=jnp.zeros_like(x))
+
+
+def first_step(num_steps: int, strength: float) -> int:
+    """Returns the step from which the share `strength` of the steps is left, at least one.
+
+    `strength` is in (0, 1]. The number is rounded down, as in diffusers' image-to-image pipelines.
+    """
+    return num_steps - max(1, int(num_steps * strength + 1e-9))
+
+
+def starting_at(step: int, plan: Plan) -> Plan:
+    """Returns a plan whose steps begin at `step`, for the state of `noised_state`."""
+    # There is no previous x_0 to extrapolate from.
+    return plan._replace(extrapolate_T=plan.extrapolate_T.at[step].set(0.0))
+
+
+def noised_state(
+    clean: jax.Array, noise: jax.Array, plan: Plan, step: jax.Array | int
+) -> SamplerState:
+    """Returns the state before a step from a sample and noise: α x_0 + σ ε (SDEdit, Meng et al.).
+
+    `clean` and the standard normal `noise` are `[B, ...]`.
+    """
+    x = plan.alpha_T[step] * clean + plan.sigma_T[step] * noise
+    return SamplerState(x=x.astype(jnp.float32), previous_x0=jnp.zeros_like(x, jnp.float32))
 
 
 def loop_config(config: SamplerConfig) -> SamplerConfig:

@@ -20,10 +20,13 @@ from videogen_jax.diffusion.samplers import (
     ModelFn,
     Plan,
     SamplerState,
+    first_step,
     init_state,
     loop_config,
+    noised_state,
     plan,
     sample,
+    starting_at,
 )
 from videogen_jax.layout import constrain
 from videogen_jax.models.text_encoder import TextStates
@@ -67,13 +70,14 @@ class _Guidance(NamedTuple):
 
 
 @functools.cache
-def sampling_plan(config: DenoiserConfig, num_steps: int) -> Plan:
-    """Returns the sampler's coefficients for `num_steps` steps.
+def sampling_plan(config: DenoiserConfig, num_steps: int, first: int = 0) -> Plan:
+    """Returns the sampler's coefficients for `num_steps` steps, to be taken from step `first` on.
 
     Raises UserError if the sampler cannot take that many steps.
     """
     with jax.ensure_compile_time_eval():  # a cached tracer would outlive its trace
-        return plan(config.schedule, config.sampler, num_steps)
+        table = plan(config.schedule, config.sampler, num_steps)
+        return starting_at(first, table) if first else table
 
 
 def _laid_out(state: SamplerState) -> SamplerState:
@@ -109,6 +113,8 @@ class Denoiser:
         guidance_rescale: float = 0.0,
         sampler: SamplerConfig | None = None,
         latents_BFHWZ: jax.Array | None = None,
+        clean_BFHWZ: jax.Array | None = None,
+        strength: float = 1.0,
         tick: Tick | None = None,
     ) -> jax.Array:
         """Draws latents under the conditions, float32 `[B, F, H, W, Z]`.
@@ -125,6 +131,9 @@ class Denoiser:
             guidance_rescale: φ in [0, 1] of `guided`; unused without guidance.
             sampler: by default the config's.
             latents_BFHWZ: standard normal noise to start from, float32; by default from the keys.
+            clean_BFHWZ: latents to start from, with noise added to them; by default noise alone.
+            strength: share of the steps that are taken from noised latents, in (0, 1]; unused
+                without `clean_BFHWZ`.
             tick: called after each step, once the step's result is computed.
 
         Raises:
@@ -137,7 +146,8 @@ class Denoiser:
             steps = config.sampler.num_steps
         if guidance_scale is None:
             guidance_scale = config.guidance_scale
-        table = sampling_plan(config, steps)
+        first = 0 if clean_BFHWZ is None else first_step(steps, strength)
+        table = sampling_plan(config, steps, first)
         # None, not 0, leaves the rescaling out of the compiled loop.
         rescale = np.float32(guidance_rescale) if guidance_rescale else None
         guidance = _Guidance(np.float32(guidance_scale), rescale)
@@ -145,10 +155,10 @@ class Denoiser:
         shape = (num_frames, *self._frame_shape)
         if given.low_res_BFHWZ is not None:
             shape = (num_frames, *given.low_res_BFHWZ.shape[2:4], self._frame_shape[-1])
-        state = self._begin(keys_B, latents_BFHWZ, table, shape=shape)
+        state = self._begin(keys_B, latents_BFHWZ, clean_BFHWZ, table, first, shape=shape)
         if tick is None:
-            return take_steps(params, state, table, 0, steps, given, keys_B, guidance).x
-        for step in range(steps):
+            return take_steps(params, state, table, first, steps, given, keys_B, guidance).x
+        for step in range(first, steps):
             state = take_steps(params, state, table, step, step + 1, given, keys_B, guidance)
             jax.block_until_ready(state)
             tick(1)
@@ -158,12 +168,16 @@ class Denoiser:
         self,
         keys_B: jax.Array,
         latents_BFHWZ: jax.Array | None,
+        clean_BFHWZ: jax.Array | None,
         table: Plan,
+        first: int,
         shape: tuple[int, ...],
     ) -> SamplerState:
         if latents_BFHWZ is None:
             latents_BFHWZ = noise.normal(noise.fold_in(keys_B, noise.INITIAL), shape)
-        return _laid_out(init_state(latents_BFHWZ, table))
+        if clean_BFHWZ is None:
+            return _laid_out(init_state(latents_BFHWZ, table))
+        return _laid_out(noised_state(clean_BFHWZ, latents_BFHWZ, table, first))
 
     def _sample(
         self,

@@ -10,7 +10,7 @@ channels.
 """
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 import jax
@@ -63,6 +63,7 @@ class TemporalSR:
         *,
         interpolation: Interpolation = "flow",
         refine: bool = True,
+        strength: float = 1.0,
         steps: int | None = None,
         sampler: SamplerConfig | None = None,
         tick: Tick | None = None,
@@ -84,9 +85,11 @@ class TemporalSR:
             rounds: number of rounds, N → 2N − 1 frames each; 0 returns the clip unchanged.
             interpolation: how middle frames are found; "slerp" is the ablation of Fig. 6.
             refine: whether the refiner runs; without it the result is the interpolation alone.
+            strength: share of the refiner's steps that are taken, in (0, 1]. Below 1, the refiner
+                starts from the interpolated frames with noise instead of from noise alone.
             steps: steps of the refiner, by default its sampler's.
             sampler: sampler of the refiner, by default its config's.
-            tick: called after each of the (2^rounds − 1) · `steps` steps of the refiner.
+            tick: called after each step of the refiner, which runs 2^rounds − 1 times.
 
         Returns:
             float32 `[B, (F − 1)·2^rounds + 1, H, W, Z]`.
@@ -96,8 +99,10 @@ class TemporalSR:
         """
         windows = rounds_of(latents_BFHWZ.shape[1], 1.0, rounds)
         missing = windows.num_frames // 2
+        sample = functools.partial(self._refiner.sample, steps=steps, sampler=sampler, tick=tick)
+        refined = functools.partial(self._refined, sample, strength) if refine else None
         double = functools.partial(
-            self._double, params, fps_B, empty_text, interpolation, refine, steps, sampler, tick
+            self._double, params, fps_B, empty_text, self._interpolate[interpolation], refined
         )
         for index, fps_factor in enumerate(windows.rates):
             round_keys_B = noise.fold_in(keys_B, index)
@@ -118,29 +123,32 @@ class TemporalSR:
         params: Mapping[str, Params],
         fps_B: jax.Array,
         empty_text: TextStates | None,
-        interpolation: Interpolation,
-        refine: bool,
-        steps: int | None,
-        sampler: SamplerConfig | None,
-        tick: Tick | None,
+        interpolate: Callable[..., jax.Array],
+        refined: Callable[..., jax.Array] | None,
         clip_BFHWZ: jax.Array,
         fps_factor: float,
         keys_B: jax.Array,
     ) -> jax.Array:
         """Doubles the frame rate of one piece in one round."""
-        middle_BMHWZ = self._interpolate[interpolation](params.get("flow"), clip_BFHWZ)
-        if refine:
-            refined_BMHWZ = self._refiner.sample(
-                params["refiner"],
-                self._condition(middle_BMHWZ, fps_B, fps_factor, empty_text),
-                keys_B,
-                middle_BMHWZ.shape[1],
-                steps=steps,
-                sampler=sampler,
-                tick=tick,
-            )
-            middle_BMHWZ = self._merge(middle_BMHWZ, refined_BMHWZ)
+        middle_BMHWZ = interpolate(params.get("flow"), clip_BFHWZ)
+        if refined is not None:
+            given = self._condition(middle_BMHWZ, fps_B, fps_factor, empty_text)
+            middle_BMHWZ = refined(params["refiner"], given, keys_B, middle_BMHWZ)
         return self._interleave(clip_BFHWZ, middle_BMHWZ)
+
+    def _refined(
+        self,
+        sample: Callable[..., jax.Array],
+        strength: float,
+        params: Params,
+        given: Conditions,
+        keys_B: jax.Array,
+        warped_BMHWZ: jax.Array,
+    ) -> jax.Array:
+        """Returns the low frequencies of the warped frames with the refiner's high ones."""
+        start = {"clean_BFHWZ": warped_BMHWZ, "strength": strength} if strength < 1 else {}
+        refined_BMHWZ = sample(params, given, keys_B, warped_BMHWZ.shape[1], **start)
+        return self._merge(warped_BMHWZ, refined_BMHWZ)
 
     def _flow_midpoints(self, params: Params, clip_BFHWZ: jax.Array) -> jax.Array:
         return flow_midpoints(self._config.flow, params, clip_BFHWZ, self._dtype)

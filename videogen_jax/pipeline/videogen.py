@@ -232,9 +232,8 @@ class VideoGen:
                 reference_BHWC = self.cascade.sample_image(
                     self.params, prompts, keys_B, tick=tick, **request.sampling(0)
                 )
-        latents_BFHWZ = self._sample_stages(
-            request, prompts, reference_BHWC, fps_B, keys_B, progress
-        )
+        inputs = request, prompts, reference_BHWC, fps_B, keys_B, progress
+        latents_BFHWZ = self._sample_stages(*inputs)
         if request.rounds:
             latents_BFHWZ = self._super_resolve(request, latents_BFHWZ, fps_B, keys_B, progress)
         with bar(progress, "decoding", request.final_num_frames, "frame") as tick:
@@ -283,8 +282,8 @@ class VideoGen:
         keys_B: jax.Array,
         progress: bool,
     ) -> jax.Array:
-        total = request.steps[-1] * (2**request.rounds - 1)
-        with bar(progress and request.options.refine, "temporal SR", total, "step") as tick:
+        steps = request.refiner_steps
+        with bar(progress and steps > 0, "temporal SR", steps, "step") as tick:
             return self.temporal_sr(
                 self.params,
                 latents_BFHWZ,
@@ -294,6 +293,7 @@ class VideoGen:
                 request.rounds,
                 interpolation=request.options.interpolation,
                 refine=request.options.refine,
+                strength=request.options.refine_strength,
                 steps=request.steps[-1],
                 sampler=request.samplers[-1],
                 tick=tick,

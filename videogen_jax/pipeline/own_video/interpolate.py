@@ -137,6 +137,7 @@ class Interpolate:
                 request.times,
                 interpolation=options.interpolation,
                 refine=options.refine,
+                strength=options.refine_strength,
                 steps=request.steps,
                 sampler=request.sampler,
                 tick=lambda count: interrupts.check(),

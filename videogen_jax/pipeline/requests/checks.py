@@ -55,6 +55,13 @@ def check_rescale(value: Any) -> None:
         raise UserError(f"guidance_rescale is {value!r}, expected {wanted}")
 
 
+def check_strength(name: str, value: Any) -> None:
+    """Raises UserError unless `value` is a number above 0 and at most 1."""
+    wanted = "a number above 0 and at most 1"
+    if not 0.0 < check_number(name, value, wanted) <= 1.0:
+        raise UserError(f"{name} is {value!r}, expected {wanted}")
+
+
 def check_switch(name: str, value: Any) -> None:
     """Raises WrongType unless `value` is True or False: a text such as "no" would be true."""
     if not isinstance(value, bool):

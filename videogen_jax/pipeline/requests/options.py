@@ -18,6 +18,7 @@ DIFFUSERS_NAMES = {
     "scheduler": "'sampler'",
     "eta": "'sampler', a SamplerConfig with that eta",
     "image": "'reference'",
+    "strength": "'refine_strength'",
     "ip_adapter_image": "'reference'",
     "frame_rate": "'fps'",
     "video_length": "'num_frames'",
@@ -121,6 +122,9 @@ class VideoOptions(SamplingOptions):
         interpolation: how temporal super-resolution finds the middle frames; "slerp" is the
             ablation of Fig. 6.
         refine: whether the refiner of temporal super-resolution runs.
+        refine_strength: share of the refiner's steps that are taken, above 0 and at most 1. At 1 it
+            starts from noise, below from the interpolated frames with noise (SDEdit, Meng et al.
+            2022): fewer steps, which change less.
         decoder: decoder of the latents; "image" is the ablation of Fig. 7.
     """
 
@@ -133,6 +137,7 @@ class VideoOptions(SamplingOptions):
     use_reference: bool = True
     interpolation: Interpolation = "flow"
     refine: bool = True
+    refine_strength: float = 1.0
     decoder: DecoderName = "video"
 
 
@@ -184,6 +189,8 @@ class InterpolateOptions(RestoreOptions):
         sampler: sampler of the refiner, at its default timesteps in diffusers.
         interpolation: how the middle frames are found; "slerp" is the ablation of Fig. 6.
         refine: whether the refiner runs.
+        refine_strength: share of the refiner's steps that are taken, above 0 and at most 1. At 1 it
+            starts from noise, below from the interpolated frames with noise.
     """
 
     times: int | None = None
@@ -192,6 +199,7 @@ class InterpolateOptions(RestoreOptions):
     sampler: SamplerName | SamplerConfig | None = None
     interpolation: Interpolation = "flow"
     refine: bool = True
+    refine_strength: float = 1.0
 
 
 def shows_options(options_class: type[Options]) -> Callable[[Function], Function]:

@@ -9,7 +9,12 @@ from videogen_jax.diffusion.sampler_config import SamplerConfig
 from videogen_jax.errors import UserError
 from videogen_jax.pipeline.decode import DecoderName
 from videogen_jax.pipeline.own_video.stream import FrameStream
-from videogen_jax.pipeline.requests.checks import check_choice, check_count, check_switch
+from videogen_jax.pipeline.requests.checks import (
+    check_choice,
+    check_count,
+    check_strength,
+    check_switch,
+)
 from videogen_jax.pipeline.requests.options import InterpolateOptions, RestoreOptions
 from videogen_jax.pipeline.requests.video import (
     FPS_RANGE,
@@ -116,6 +121,7 @@ def make_interpolate_request(
     check_choice("decoder", options.decoder, DecoderName)
     check_choice("interpolation", options.interpolation, Interpolation)
     check_switch("refine", options.refine)
+    check_strength("refine_strength", options.refine_strength)
     refiner = with_sampler(config.refiner, options.sampler)
     steps = refiner.sampler.num_steps if options.steps is None else options.steps
     if source.num_frames < 2:

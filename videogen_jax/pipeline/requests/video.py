@@ -6,6 +6,7 @@ from typing import Any
 
 from videogen_jax.config import DenoiserConfig, ModelConfig
 from videogen_jax.diffusion.sampler_config import SamplerConfig, SamplerName
+from videogen_jax.diffusion.samplers import first_step
 from videogen_jax.errors import UserError
 from videogen_jax.pipeline.decode import DecoderName
 from videogen_jax.pipeline.denoise import Sampling, sampling_plan
@@ -15,6 +16,7 @@ from videogen_jax.pipeline.requests.checks import (
     check_number,
     check_prompts,
     check_rescale,
+    check_strength,
     check_switch,
     negative_prompts,
 )
@@ -51,6 +53,14 @@ class Request:
     def final_fps(self) -> float:
         """Frames per second after temporal super-resolution."""
         return self.fps * 2.0**self.rounds
+
+    @property
+    def refiner_steps(self) -> int:
+        """Steps of the refiner in all rounds together; 0 without refiner."""
+        if not self.options.refine:
+            return 0
+        steps = self.steps[-1] - first_step(self.steps[-1], self.options.refine_strength)
+        return steps * (2**self.rounds - 1)
 
     def sampling(self, part: int) -> Sampling:
         """Returns the sampling arguments of the image model (`part` 0) or a stage (from 1)."""
@@ -105,6 +115,7 @@ def make_request(
     check_choice("decoder", options.decoder, DecoderName)
     check_switch("use_reference", options.use_reference)
     check_switch("refine", options.refine)
+    check_strength("refine_strength", options.refine_strength)
     parts = tuple(
         with_sampler(part, options.sampler)
         for part in (config.image, *config.stages, config.refiner)
