@@ -21,6 +21,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import DTypeLike
 
 from videogen_jax.errors import UserError
 from videogen_jax.patterns import Pattern
@@ -58,6 +59,18 @@ def unflatten(leaves: Mapping[str, Any]) -> dict[str, Any]:
             raise ValueError(f"{path!r} is both a leaf and a branch")
         node[last] = leaf
     return tree
+
+
+def in_dtype(tree: Any, dtype: DTypeLike) -> Any:
+    """Returns the tree with every leaf, an array or a shape, in a dtype."""
+    wanted = jnp.dtype(dtype)
+
+    def convert(leaf: Any) -> Any:
+        if isinstance(leaf, jax.ShapeDtypeStruct):
+            return jax.ShapeDtypeStruct(leaf.shape, wanted)
+        return leaf.astype(wanted)
+
+    return jax.tree.map(convert, tree)
 
 
 def match(rules: Sequence[tuple[str, Any]], tree: Any, default: Any) -> Any:

@@ -14,7 +14,7 @@ def task_context(
     components: Any = None,
     *,
     warm_start: Any = None,
-    pixel_flow: Any = None,
+    feature_network: Any = None,
     compute: ComputeConfig = ComputeConfig(),
     examples: Sequence[Mapping[str, Any]] = (),
     data: DataConfig = DataConfig(),
@@ -27,7 +27,7 @@ def task_context(
         components or {},
         null_text=None,
         warm_start=lambda name: warm_start,
-        pixel_flow=lambda directory: pixel_flow,
+        feature_network=lambda component, directory: feature_network,
         tokenize=lambda texts: TOKENIZER(list(texts), model.text_encoder.max_length),
         validation=lambda number: examples,
     )

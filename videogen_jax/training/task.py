@@ -18,7 +18,6 @@ from videogen_jax.data.config import DataConfig
 from videogen_jax.data.loader import Source
 from videogen_jax.data.shapes.sources import shapes_clips
 from videogen_jax.errors import UserError
-from videogen_jax.models.flow import FlowConfig
 from videogen_jax.models.remat import Remat
 from videogen_jax.training.processes.distributed import is_main
 from videogen_jax.trees import Report
@@ -52,8 +51,8 @@ Merge = Callable[[Params, Params], tuple[Params, Report]]
 class ComputeConfig:
     """Compute dtype and rematerialisation of the network that trains.
 
-    Its parameters, their gradients and average, the loss and the frozen networks are always
-    float32.
+    Its parameters, their gradients and average, the loss and the frozen components of the model are
+    always float32. Frozen networks of a loss (the flow's teacher, LPIPS) have this dtype too.
     """
 
     dtype: Literal["float32", "bfloat16"] = "float32"  # of activations and products
@@ -113,8 +112,9 @@ class TaskContext:
         null_text: the empty prompt's cached `text_states` and `text_pooled` if the run trains from
             a latent cache, otherwise None.
         warm_start: returns the parameters of a component by name; None for the empty name.
-        pixel_flow: returns configuration and parameters of the IFRNet of a directory that
-            `convert.ifrnet` wrote.
+        feature_network: returns configuration and parameters of a network of a loss, from the name
+            of its component and the directory that its converter wrote to; see
+            `models.features.loading.load_network`.
         tokenize: returns the token ids of texts, int32 `[B, T]`.
         validation: returns the first N validation examples, as the task trains on them.
     """
@@ -125,7 +125,7 @@ class TaskContext:
     components: Params
     null_text: Params | None
     warm_start: Callable[[str], Params | None]
-    pixel_flow: Callable[[str], tuple[FlowConfig, Params]]
+    feature_network: Callable[[str, str], tuple[Any, Params]]
     tokenize: Callable[[Sequence[str]], np.ndarray]
     validation: Callable[[int], Sequence[Mapping[str, Any]]]
 

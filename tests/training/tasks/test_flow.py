@@ -108,7 +108,8 @@ def taught_task(data: DataConfig = CLIPS, teacher=TEACHER, **fields) -> FlowTask
     params = tiny_model.random_params(lambda key: init_flow(key, teacher), seed=5)
     frozen = {"autoencoder": tiny_model.frozen()["autoencoder"]}
     config = FlowTaskConfig(FlowLossConfig(census_patch_size=3), teacher="DIR", **fields)
-    return config.build(task_context(MICRO, frozen, pixel_flow=(teacher, params), data=data))
+    network = (teacher, params)
+    return config.build(task_context(MICRO, frozen, feature_network=network, data=data))
 
 
 def test_the_targets_are_the_teachers_flows_at_the_latents_resolution(triplets, monkeypatch):

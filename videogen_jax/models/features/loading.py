@@ -1,8 +1,10 @@
 """Loading of the networks of metrics and losses, which are components of a model directory."""
 
 import os
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from videogen_jax.models.features.lpips import LPIPSConfig
 from videogen_jax.models.flow import FlowConfig
@@ -12,42 +14,60 @@ LPIPS_COMPONENT = "lpips"
 PIXEL_FLOW_COMPONENT = "pixel_flow"
 
 
-def load_lpips(model_dir: str | os.PathLike[str]) -> Params:
-    """Loads the float32 parameters for `lpips` that `convert_lpips` wrote.
+class _Network(NamedTuple):
+    config: type[Any]  # class of its configuration
+    init: Callable[..., Params]  # from `models.parameters`
+
+
+_NETWORKS: Mapping[str, _Network] = {
+    LPIPS_COMPONENT: _Network(LPIPSConfig, init_lpips),
+    PIXEL_FLOW_COMPONENT: _Network(FlowConfig, init_flow),
+}
+
+
+def load_network(component: str, model_dir: str | os.PathLike[str]) -> tuple[Any, Params]:
+    """Loads the configuration and the float32 parameters of a network that a converter wrote.
+
+    Args:
+        component: `LPIPS_COMPONENT` or `PIXEL_FLOW_COMPONENT`.
+        model_dir: The directory that the network's converter wrote to.
 
     Raises:
-        MissingFile: The directory has no `lpips`.
-        UserError: A file is damaged, or the parameters do not fit their configuration.
+        MissingFile: The directory has no such component.
+        UserError: A file is damaged, or the two do not fit together.
     """
     # Imported here because `import videogen_jax` must not need safetensors.
     from videogen_jax.weights.configured import load_configured
 
-    directory = Path(model_dir)
-    shapes_of = partial(shapes, init_lpips)
-    return load_configured(directory, LPIPS_COMPONENT, LPIPSConfig, shapes_of)[1]
+    config, init = _NETWORKS[component]
+    return load_configured(Path(model_dir), component, config, partial(shapes, init))
+
+
+def network_shapes(component: str, model_dir: str | os.PathLike[str]) -> tuple[Any, Params]:
+    """Returns what `load_network` does with shapes in place of parameters, which are not read.
+
+    Raises:
+        MissingFile: The directory has no configuration of the component.
+        UserError: The configuration is damaged.
+    """
+    from videogen_jax.weights.configured import load_configuration
+
+    config, init = _NETWORKS[component]
+    sizes = load_configuration(Path(model_dir), component, config)
+    return sizes, shapes(init, sizes)
+
+
+def load_lpips(model_dir: str | os.PathLike[str]) -> Params:
+    """Loads the float32 parameters for `lpips` that `convert_lpips` wrote.
+
+    Raises the errors of `load_network`.
+    """
+    return load_network(LPIPS_COMPONENT, model_dir)[1]
 
 
 def load_pixel_flow(model_dir: str | os.PathLike[str]) -> tuple[FlowConfig, Params]:
     """Loads the configuration and the float32 parameters that `convert_ifrnet` wrote.
 
-    Raises:
-        MissingFile: The directory has no `pixel_flow`.
-        UserError: A file is damaged, or the two do not fit together.
+    Raises the errors of `load_network`.
     """
-    from videogen_jax.weights.configured import load_configured
-
-    shapes_of = partial(shapes, init_flow)
-    return load_configured(Path(model_dir), PIXEL_FLOW_COMPONENT, FlowConfig, shapes_of)
-
-
-def pixel_flow_shapes(model_dir: str | os.PathLike[str]) -> tuple[FlowConfig, Params]:
-    """Returns what `load_pixel_flow` does with shapes in place of parameters, which are not read.
-
-    Raises:
-        MissingFile: The directory has no `pixel_flow`.
-        UserError: Its configuration is damaged.
-    """
-    from videogen_jax.weights.configured import load_configuration
-
-    config = load_configuration(Path(model_dir), PIXEL_FLOW_COMPONENT, FlowConfig)
-    return config, shapes(init_flow, config)
+    return load_network(PIXEL_FLOW_COMPONENT, model_dir)

@@ -10,7 +10,7 @@ import numpy as np
 
 from videogen_jax.data.latents.reader import LatentCache
 from videogen_jax.models.components import component_shapes
-from videogen_jax.models.features.loading import load_pixel_flow, pixel_flow_shapes
+from videogen_jax.models.features.loading import load_network, network_shapes
 from videogen_jax.tokenizer import Tokenizer
 from videogen_jax.training.latents.opening import cached_shapes, text_shapes
 from videogen_jax.training.runs.config import RunConfig
@@ -37,7 +37,7 @@ def build_task(
         lambda name: model_dir.load_component(directory, name),
         null_text=None if cache is None else cache.text(),
         warm_start=warm_start,
-        pixel_flow=load_pixel_flow,
+        feature_network=load_network,
         tokenize=lambda texts: tokenizer(list(texts), config.model.text_encoder.max_length),
         validation=functools.partial(validation_examples, config),
     )
@@ -61,7 +61,7 @@ def abstract_task(config: RunConfig) -> Task:
         lambda name: component_shapes(config.model, name)[name],
         null_text=null_text,
         warm_start=lambda name: None,
-        pixel_flow=pixel_flow_shapes,
+        feature_network=network_shapes,
         tokenize=lambda texts: np.zeros((len(texts), length), np.int32),
         validation=no_examples,
     )

@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from videogen_jax import trees
 from videogen_jax.config import ModelConfig
 from videogen_jax.data.clips.triplets import Triplets, check_triplet_frames
 from videogen_jax.data.config import DataConfig
@@ -22,6 +23,7 @@ from videogen_jax.data.loader import Source
 from videogen_jax.data.shapes.sources import ShapesHighFps
 from videogen_jax.data.transforms import resize, to_float, to_uint8
 from videogen_jax.errors import UserError
+from videogen_jax.models.features.loading import PIXEL_FLOW_COMPONENT
 from videogen_jax.models.flow import LatentFlow
 from videogen_jax.models.parameters import init_flow
 from videogen_jax.models.warm_start import warm_start_flow
@@ -124,7 +126,7 @@ class FlowTask(Task):
         return init_flow(key, self._model.flow)
 
     def warm_start(self, params: Params) -> Params:
-        teacher = self.frozen.get("pixel_flow") if self._config.start_from_teacher else None
+        teacher = self.frozen.get(PIXEL_FLOW_COMPONENT) if self._config.start_from_teacher else None
         return begin_from(params, teacher, warm_start_flow)
 
     def loss(
@@ -150,7 +152,9 @@ class FlowTask(Task):
         elif self._teacher is not None:
             # IFRNet's pixels are in [0, 1].
             a, b = (to_float(batch[name]) / 2 + 0.5 for name in ("a", "b"))
-            output: Any = self._teacher.apply({"params": frozen["pixel_flow"]}, a, b, batch["time"])
+            output: Any = self._teacher.apply(
+                {"params": frozen[PIXEL_FLOW_COMPONENT]}, a, b, batch["time"]
+            )
             flows = output.flow_a_BHW2, output.flow_b_BHW2
         else:
             return None
@@ -196,22 +200,11 @@ def _load_teacher(
             f"task.teacher is {config.teacher!r}, but the procedural shapes have true flows: "
             "leave it empty, or name real clips (data.dataset)"
         )
-    sizes, params = context.pixel_flow(config.teacher)
+    sizes, params = context.feature_network(PIXEL_FLOW_COMPONENT, config.teacher)
     if sizes.in_channels != _RGB:
         raise UserError(
             f"{config.teacher}: the teacher takes frames of {sizes.in_channels} channels, expected "
             f"{_RGB} (RGB)"
         )
-    dtype = jnp.dtype(context.compute.dtype)
-    return LatentFlow(sizes, dtype), {"pixel_flow": _in_dtype(params, dtype)}
-
-
-def _in_dtype(params: Params, dtype: np.dtype[Any]) -> Params:
-    """Converts parameters or their shapes."""
-
-    def convert(leaf: Any) -> Any:
-        if isinstance(leaf, jax.ShapeDtypeStruct):
-            return jax.ShapeDtypeStruct(leaf.shape, dtype)
-        return leaf.astype(dtype)
-
-    return jax.tree.map(convert, params)
+    dtype = context.compute.dtype
+    return LatentFlow(sizes, dtype), {PIXEL_FLOW_COMPONENT: trees.in_dtype(params, dtype)}
