@@ -245,6 +245,26 @@ def test_a_clip_is_degraded_otherwise_in_every_epoch():
     assert (first["degraded"] != second["degraded"]).any()
 
 
+def test_a_share_of_the_clips_stays_clean():
+    clips = [{"video": np.full((1, 4, 4, 3), 100, np.uint8)} for _ in range(300)]
+    mild = DegradeConfig(blur_scale=0.1, codec_probabilities=(0.0, 0.0, 1.0))
+    every = DegradedClips(clips, mild)
+    source = DegradedClips(clips, mild, clean_probability=0.2)
+
+    def clean_indices(source: DegradedClips, epoch: int) -> set[int]:
+        examples = [source.at(index, epoch) for index in range(len(source))]
+        return {i for i, e in enumerate(examples) if (e["degraded"] == e["video"]).all()}
+
+    chosen = clean_indices(source, 0)
+    assert 40 <= len(chosen) <= 80  # 60 with a deviation of 7
+    assert chosen == clean_indices(source, 0) != clean_indices(source, 1)
+    assert not clean_indices(every, 0)
+    for index in set(range(20)) - chosen:  # the others are degraded as without clean ones
+        np.testing.assert_array_equal(source[index]["degraded"], every[index]["degraded"])
+    with pytest.raises(ValueError, match="clean_probability is 1.5, expected 0 to 1"):
+        DegradedClips(clips, mild, clean_probability=1.5)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -164,18 +164,26 @@ class DegradedClips:
     """A source's examples with a degraded copy of each clip.
 
     The recipe is a function of seed, index and epoch: a clip is degraded differently in every
-    epoch.
+    epoch. So is the choice of the clips that stay clean.
 
     Attributes:
         source: source of examples with `video`, uint8 [F, H, W, 3]; even H and W, for H.264.
         config: the distributions that recipes are drawn from.
         seed: sources with different seeds degrade the same clips differently.
+        clean_probability: that an example's copy is the clip itself.
+
+    Raises UserError if `clean_probability` is not within 0 to 1.
     """
 
     source: Source
     config: DegradeConfig
     _: KW_ONLY
     seed: int = 0
+    clean_probability: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.clean_probability <= 1:
+            raise UserError(f"clean_probability is {self.clean_probability}, expected 0 to 1")
 
     def __len__(self) -> int:
         return len(self.source)
@@ -187,6 +195,10 @@ class DegradedClips:
     def at(self, index: int, epoch: int) -> Example:
         """Returns the source's example with `degraded`, uint8 [F, H, W, 3]."""
         example = example_at(self.source, index, epoch)
+        # Drawn apart from the recipe, which is the same for every probability.
+        chance = np.random.default_rng([self.seed, index, epoch, 1]).random()
+        if chance < self.clean_probability:
+            return {**example, "degraded": example["video"]}
         recipe = draw_recipe(self.config, np.random.default_rng([self.seed, index, epoch]))
         return {**example, "degraded": degrade(example["video"], recipe)}
 
