@@ -7,9 +7,11 @@ import jax
 import numpy as np
 import pytest
 
-from tests.support import micro_model
+from tests.support import micro_model, tiny_model
 from videogen_jax import layout, sharding
+from videogen_jax.models.discriminator import DiscriminatorConfig, PatchDiscriminator
 from videogen_jax.models.flow import LatentFlow
+from videogen_jax.models.parameters import init_discriminator
 from videogen_jax.models.unet import SpaceTimeUNet
 from videogen_jax.models.video_decoder import VideoDecoder
 from videogen_jax.sharding import MeshConfig
@@ -52,6 +54,15 @@ def test_the_video_decoder():
     network: Any = VideoDecoder(MODEL.autoencoder)
     apply = lambda params, z: network.apply({"params": params}, z)
     assert_same_on_devices(apply, micro_model.params()["video_decoder"], normal(2, 4, 4, 4, 4))
+
+
+def test_a_discriminator_of_windows():
+    """Its norm is over the whole batch; two devices share four frames, and rows of the windows."""
+    config = DiscriminatorConfig(channels=4, num_layers=1, frames=3)
+    params = tiny_model.random_params(lambda key: init_discriminator(key, config, 8))
+    network: Any = PatchDiscriminator(config)
+    apply = lambda params, x: network.apply({"params": params}, x)
+    assert_same_on_devices(apply, params, normal(2, 4, 8, 8, 3))
 
 
 def test_the_flow_keeps_the_frames_of_a_pair_together():

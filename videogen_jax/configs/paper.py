@@ -32,6 +32,7 @@ from videogen_jax.data.degrade import DegradeConfig
 from videogen_jax.diffusion.sampler_config import SamplerConfig
 from videogen_jax.diffusion.schedule import ScheduleConfig
 from videogen_jax.models.autoencoder import AutoencoderConfig
+from videogen_jax.models.discriminator import DiscriminatorConfig
 from videogen_jax.models.flow import FlowConfig
 from videogen_jax.models.text_encoder import TextEncoderConfig
 from videogen_jax.models.unet import UNetConfig
@@ -233,11 +234,20 @@ _PARTS = {
         loop=LOOP,
         compute=COMPUTE,
     ),
-    # The paper does not give the loss. Ours is L1; `adversarial_weight` adds a discriminator, as in
-    # Stable Diffusion's autoencoder.
+    # The paper does not give the loss. Ours is that of Stable Diffusion's autoencoder, with a
+    # discriminator of windows of frames too. LPIPS needs weights that this library does not
+    # contain: `--task.lpips DIR --task.perceptual-weight 1` (docs/training.md).
     "paper-video-decoder": RunConfig(
         model=PAPER,
-        task=VideoDecoderTaskConfig(adversarial_weight=0.0),
+        task=VideoDecoderTaskConfig(
+            adversarial_weight=0.5,
+            discriminator=DiscriminatorConfig(channels=64, num_layers=3, frames=1),
+            temporal_adversarial_weight=0.5,
+            temporal_discriminator=DiscriminatorConfig(channels=64, num_layers=3, frames=5),
+            perceptual_weight=0.0,
+            perceptual_frames=4,  # with LPIPS: of 16
+            clean_probability=0.2,  # the paper does not say that it has clean clips
+        ),
         data=DataConfig(
             num_frames=16,
             resolution=512,

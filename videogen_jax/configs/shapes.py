@@ -219,10 +219,11 @@ _PARTS = {
         optim=OptimConfig(name="muon", learning_rate=2e-3, schedule="cosine", warmup_steps=100),
         loop=LOOP,
     ),
-    # 43 minutes. L1 only. BSRGAN's kernels suit frames of 256 pixels: 64 / 256 of their size.
+    # 43 minutes. L1 only, and no clean clips. BSRGAN's kernels suit frames of 256 pixels: 64 / 256
+    # of their size.
     "shapes-video-decoder": RunConfig(
         model=SHAPES,
-        task=VideoDecoderTaskConfig(adversarial_weight=0.0),
+        task=VideoDecoderTaskConfig(adversarial_weight=0.0, clean_probability=0.0),
         data=DataConfig(num_frames=16, resolution=64, degrade=DegradeConfig(blur_scale=0.25)),
         steps=2000,
         batch_size=2,

@@ -31,6 +31,7 @@ from videogen_jax.data.degrade import DegradeConfig
 from videogen_jax.diffusion.sampler_config import SamplerConfig
 from videogen_jax.diffusion.schedule import ScheduleConfig
 from videogen_jax.models.autoencoder import AutoencoderConfig
+from videogen_jax.models.discriminator import DiscriminatorConfig
 from videogen_jax.models.flow import FlowConfig
 from videogen_jax.models.text_encoder import TextEncoderConfig
 from videogen_jax.models.unet import UNetConfig
@@ -213,7 +214,15 @@ _PARTS = {
     ),
     "small-video-decoder": RunConfig(
         model=SMALL,
-        task=VideoDecoderTaskConfig(adversarial_weight=0.0),
+        task=VideoDecoderTaskConfig(
+            adversarial_weight=0.5,
+            discriminator=DiscriminatorConfig(channels=64, num_layers=3, frames=1),
+            temporal_adversarial_weight=0.5,
+            temporal_discriminator=DiscriminatorConfig(channels=64, num_layers=3, frames=5),
+            perceptual_weight=0.0,  # as in `paper.py`
+            perceptual_frames=4,
+            clean_probability=0.2,
+        ),
         data=DataConfig(
             num_frames=16,
             resolution=256,

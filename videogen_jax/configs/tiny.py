@@ -211,7 +211,7 @@ RUNS: dict[str, RunConfig] = {
     ),
     "tiny-video-decoder": RunConfig(
         model=TINY,
-        task=VideoDecoderTaskConfig(adversarial_weight=0.0),
+        task=VideoDecoderTaskConfig(adversarial_weight=0.0, clean_probability=0.25),
         data=DataConfig(
             num_frames=4,
             resolution=32,

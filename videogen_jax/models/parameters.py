@@ -67,9 +67,9 @@ def init_flow(key: jax.Array, config: FlowConfig) -> Params:
 
 
 def init_discriminator(key: jax.Array, config: DiscriminatorConfig, resolution: int) -> Params:
-    """Initialises the parameters of a `PatchDiscriminator` for images of `resolution` pixels."""
-    image_BHWC = jnp.zeros((1, resolution, resolution, 3))
-    return PatchDiscriminator(config).init(key, image_BHWC)["params"]
+    """Initialises the parameters of a `PatchDiscriminator` for clips of `resolution` pixels."""
+    clip_BFHWC = jnp.zeros((1, config.frames, resolution, resolution, 3))
+    return PatchDiscriminator(config).init(key, clip_BFHWC)["params"]
 
 
 def init_lpips(key: jax.Array, config: LPIPSConfig) -> Params:

@@ -11,6 +11,7 @@ from tests.support.task_context import examples_of, task_context
 from videogen_jax.data.shapes.sources import ShapesImages
 from videogen_jax.data.transforms import resize, to_float
 from videogen_jax.models.autoencoder import Autoencoder
+from videogen_jax.training.tasks import autoencoder
 from videogen_jax.training.tasks.autoencoder import (
     AutoencoderTask,
     AutoencoderTaskConfig,
@@ -75,6 +76,35 @@ def test_the_kl_weight_pulls_latents_to_a_standard_normal(batch):
 
     # With means and log-variances far too large, the KL term dominates the loss.
     assert (jax.jit(jax.grad(loss))(jnp.full(8, 5.0)) > 1).all()
+
+
+def test_lpips_is_added_at_every_resolution(batch, monkeypatch):
+    """By a network in place of LPIPS, which takes long to compile and has tests of its own."""
+    seen = []
+
+    def like_lpips(frozen, x_NHWC, y_NHWC):
+        seen.append((frozen, x_NHWC.shape, y_NHWC.shape))
+        return jnp.square(x_NHWC - y_NHWC).mean()
+
+    monkeypatch.setattr(autoencoder, "perceptual_loss", like_lpips)
+    network = (None, {"kernel": np.ones(2, np.float32)})
+    config = AutoencoderTaskConfig(RESOLUTIONS, lpips="DIR", perceptual_weight=3.0)
+    task = config.build(task_context(MICRO, feature_network=network))
+    params = tiny_model.random_params(task.init)
+    keys_B = tiny_model.keys(tiny_model.key(), batch)
+
+    @jax.jit
+    def losses(params, frozen):
+        plain, _ = make_task(batch).loss(params, {}, batch, keys_B)
+        return plain, *task.loss(params, frozen, batch, keys_B)
+
+    plain, loss, metrics = losses(params, task.frozen)
+    shapes = [(NUM_IMAGES, size, size, 3) for size in RESOLUTIONS]
+    assert [(x, y) for _, x, y in seen] == [(shape, shape) for shape in shapes]
+    assert all(set(frozen) == {"lpips"} for frozen, *_ in seen)
+    added = 3 * np.mean([metrics[f"lpips_{size}"] for size in RESOLUTIONS])
+    assert added > 0.01
+    np.testing.assert_allclose(loss, plain + added, rtol=1e-5)
 
 
 def test_standardising_changes_latents_and_not_pictures(batch):

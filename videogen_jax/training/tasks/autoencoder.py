@@ -1,5 +1,7 @@
 """Training the autoencoder (Rombach et al. 2022) with L1 and a small KL weight, at several sizes.
 
+LPIPS is off unless it has a weight.
+
 The paper uses Stable Diffusion's autoencoder. A small model that ships cannot download one and
 trains its own. Every stage of the cascade encodes clips resized to its resolution, so the
 autoencoder trains at all of these resolutions.
@@ -19,6 +21,7 @@ from videogen_jax.models.autoencoder import Autoencoder, LatentDistribution
 from videogen_jax.models.layers import fold_frames
 from videogen_jax.models.parameters import init_autoencoder
 from videogen_jax.pipeline import noise
+from videogen_jax.training.losses.perceptual import perceptual_loss, perceptual_network
 from videogen_jax.training.task import (
     Batch,
     Metrics,
@@ -44,6 +47,8 @@ class AutoencoderTaskConfig(TaskConfig):
     kl_weight: float = 1e-6
     # Weight of the squared error: with L1 alone, training first learns to ignore small objects.
     squared_weight: float = 4.0
+    lpips: str = ""  # directory that `videogen convert lpips` wrote, for a perceptual weight
+    perceptual_weight: float = 0.0  # of LPIPS (1 in Stable Diffusion's); 0: without
 
     def component(self) -> str:
         return "autoencoder"
@@ -59,7 +64,7 @@ class AutoencoderTask(Task):
         dtype = without_remat(context.compute, "autoencoder").dtype
         self.config, self._context = config, context
         self._network = Autoencoder(context.model.autoencoder, dtype)
-        self.frozen: Params = {}
+        self.frozen: Params = perceptual_network(config.lpips, config.perceptual_weight, context)
         self._means = jax.jit(lambda params, x: self._encode(params, x).mean)
         self._decoded = jax.jit(self._decode)
 
@@ -82,6 +87,9 @@ class AutoencoderTask(Task):
             error = jnp.abs(difference) + self.config.squared_weight * jnp.square(difference)
             total += error.mean() + self.config.kl_weight * latents.kl().mean()
             metrics[f"psnr_{size}"] = psnr(decoded, x)
+            if weight := self.config.perceptual_weight:
+                metrics[f"lpips_{size}"] = perceptual_loss(frozen, decoded, x)
+                total += weight * metrics[f"lpips_{size}"]
         return total / len(self.config.resolutions), metrics
 
     def _encode(self, params: Params, x: jax.Array) -> LatentDistribution:

@@ -1,21 +1,19 @@
 """Training the video decoder (§3.4, §3.5): clean clips from the latents of degraded ones.
 
-The losses are L1 and, optionally, the patch GAN of Stable Diffusion's autoencoder. Its third loss,
-LPIPS, is not implemented: it needs the weights of a VGG network, which this library does not
-convert.
+The losses are those of Stable Diffusion's autoencoder: L1, LPIPS and a patch discriminator of
+frames, and a discriminator of short windows of frames. All but L1 are off unless they have a
+weight.
 
-Letters: B clips, F frames, N images (B × F folded), H height, W width, C channels.
+Letters: B clips, F frames, H height, W width, C channels.
 """
 
 import dataclasses
-from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from videogen_jax import trees
 from videogen_jax.config import ModelConfig
 from videogen_jax.data.config import DataConfig
 from videogen_jax.data.loader import Source
@@ -23,15 +21,23 @@ from videogen_jax.data.shapes.sources import DegradedClips
 from videogen_jax.data.transforms import resize, to_float, to_uint8
 from videogen_jax.errors import UserError
 from videogen_jax.models.autoencoder import unscale_latents
-from videogen_jax.models.discriminator import DiscriminatorConfig, PatchDiscriminator
+from videogen_jax.models.discriminator import DiscriminatorConfig
 from videogen_jax.models.layers import fold_frames
-from videogen_jax.models.parameters import init_discriminator, init_video_decoder
+from videogen_jax.models.parameters import init_video_decoder
 from videogen_jax.models.video_decoder import VideoDecoder
 from videogen_jax.models.warm_start import warm_start_video_decoder
 from videogen_jax.pipeline.decode import decode_frames
 from videogen_jax.pipeline.encode import encode_frames
+from videogen_jax.training.losses.adversarial import Adversary, PullBack, with_pull_back
+from videogen_jax.training.losses.perceptual import (
+    draw_frames,
+    perceptual_loss,
+    perceptual_network,
+    take_frames,
+)
 from videogen_jax.training.task import (
     Batch,
+    Mean,
     Metrics,
     Params,
     Samples,
@@ -43,24 +49,29 @@ from videogen_jax.training.task import (
 from videogen_jax.training.tasks.autoencoder import psnr
 
 _LAST_LAYER = "decoder/conv_out/kernel"
-_MAX_ADAPTIVE_WEIGHT = 1e4  # both from taming-transformers
-_ADAPTIVE_EPSILON = 1e-4
 SAMPLE_CLIPS = 8
-_ADVERSARIAL_COUPLES = "the discriminator and its weight normalise over the whole batch"
+_ADVERSARIAL_COUPLES = "the discriminators and their weights normalise over the whole batch"
 
 
 @dataclasses.dataclass(frozen=True)
 class VideoDecoderTaskConfig(TaskConfig):
-    """Adversarial weight and discriminator of the video decoder task.
+    """Weights of the losses, discriminators and clean share of the video decoder task.
 
-    Stable Diffusion's autoencoder has an `adversarial_weight` of 0.5 from step 50,000. A video
-    decoder starts where that training ended, so it needs no delay.
+    Stable Diffusion's autoencoder has an `adversarial_weight` of 0.5 from step 50,000, and a
+    `perceptual_weight` of 1. A video decoder starts where that training ended, so it needs no
+    delay.
     """
 
     command = "video_decoder"
 
-    adversarial_weight: float = 0.0  # 0: no discriminator
+    adversarial_weight: float = 0.0  # of the discriminator of frames; 0: none
     discriminator: DiscriminatorConfig = DiscriminatorConfig()
+    temporal_adversarial_weight: float = 0.0  # of the discriminator of windows; 0: none
+    temporal_discriminator: DiscriminatorConfig = DiscriminatorConfig(frames=5)
+    lpips: str = ""  # directory that `videogen convert lpips` wrote, for a perceptual weight
+    perceptual_weight: float = 0.0  # of LPIPS; 0: without
+    perceptual_frames: int = 0  # frames of each clip that LPIPS compares, at random; 0: all
+    clean_probability: float = 0.0  # of a clip that is not degraded
 
     def component(self) -> str:
         return "video_decoder"
@@ -78,7 +89,7 @@ class VideoDecoderTaskConfig(TaskConfig):
         return self.clips_source(data, super().shapes_source(data, split, size))
 
     def clips_source(self, data: DataConfig, clips: Source) -> Source:
-        return DegradedClips(clips, data.degrade)
+        return DegradedClips(clips, data.degrade, clean_probability=self.clean_probability)
 
     def example_shapes(
         self, model: ModelConfig, data: DataConfig
@@ -97,26 +108,23 @@ class VideoDecoderTask(Task):
 
     def __init__(self, config: VideoDecoderTaskConfig, context: TaskContext):
         model, compute = context.model, context.compute
-        if config.adversarial_weight < 0:
-            raise UserError(
-                f"task.adversarial_weight is {config.adversarial_weight}, expected 0 or more"
-            )
+        _check_perceptual_frames(config, context.data)
         self._config, self._context, self._model = config, context, model
-        self.couples_samples = _ADVERSARIAL_COUPLES if config.adversarial_weight else ""
+        self._adversaries = _adversaries(config, compute.dtype)
+        self.couples_samples = _ADVERSARIAL_COUPLES if self._adversaries else ""
         self._decoder = VideoDecoder(model.autoencoder, compute.dtype, compute.remat)
-        self._discriminator = PatchDiscriminator(config.discriminator, compute.dtype)
         self._resolution = model.stages[-1].resolution
-        self.frozen = context.frozen
+        frozen: dict[str, Params] = context.frozen
+        self.frozen = frozen | perceptual_network(config.lpips, config.perceptual_weight, context)
         self._draw = jax.jit(self._pictures)
 
     def init(self, key: jax.Array) -> Params:
-        """Returns `video_decoder` and, with an adversarial weight, `discriminator`."""
+        """Returns `video_decoder` and the discriminators that have a weight."""
         decoder_key, discriminator_key = jax.random.split(key)
         params = {"video_decoder": init_video_decoder(decoder_key, self._model.autoencoder)}
-        if self._config.adversarial_weight:
-            params["discriminator"] = init_discriminator(
-                discriminator_key, self._config.discriminator, self._resolution
-            )
+        for number, adversary in enumerate(self._adversaries):
+            own_key = jax.random.fold_in(discriminator_key, number)
+            params[adversary.name] = adversary.init(own_key, self._resolution)
         return params
 
     def warm_start(self, params: Params) -> Params:
@@ -137,18 +145,46 @@ class VideoDecoderTask(Task):
     ) -> tuple[jax.Array, Metrics]:
         latents = self._latents(frozen, batch)
         clean = resize(to_float(batch["video"]), self._resolution)
-        decoded = self._decode(params["video_decoder"], latents)
-        reconstruction = _l1(decoded, clean)
-        metrics = {"psnr": psnr(decoded, clean), "flicker": _l1(_change(decoded), _change(clean))}
-        if not self._config.adversarial_weight:
-            return reconstruction, metrics
-        weight = self._adaptive_weight(params, latents, clean)
-        # One loss trains both networks: each sees the other through a stop_gradient.
-        fooling = self._fooling(jax.lax.stop_gradient(params["discriminator"]), decoded)
-        judging = self._judging(params["discriminator"], clean, jax.lax.stop_gradient(decoded))
-        loss = reconstruction + self._config.adversarial_weight * weight * fooling + judging
-        metrics |= {"l1": reconstruction, "fooling": fooling, "judging": judging}
-        return loss, {**metrics, "adaptive_weight": weight}
+
+        def reconstruct(decoded: jax.Array) -> tuple[jax.Array, dict[str, jax.Array]]:
+            return self._reconstruction(frozen, decoded, clean, keys_B)
+
+        decoded, pull_back = self._decode_with_pull_back(params["video_decoder"], latents)
+        loss, terms = reconstruct(decoded)
+        metrics: dict[str, Any] = {**self._measures(decoded, clean, batch), **terms}
+        if self._adversaries:
+            pixels = jax.lax.stop_gradient(decoded)
+            gradient = pull_back(jax.grad(lambda x: reconstruct(x)[0])(pixels))
+            for adversary in self._adversaries:
+                own = params[adversary.name]
+                term, parts = adversary.loss(own, decoded, clean, gradient, pull_back)
+                loss, metrics = loss + term, metrics | parts
+        return loss, metrics
+
+    def _reconstruction(
+        self, frozen: Params, decoded: jax.Array, clean: jax.Array, keys_B: jax.Array
+    ) -> tuple[jax.Array, dict[str, jax.Array]]:
+        """Returns L1 + weight · LPIPS, and the terms as metrics."""
+        terms = {"l1": _l1(decoded, clean)}
+        if not self._config.perceptual_weight:
+            return terms["l1"], terms
+        if count := self._config.perceptual_frames:
+            frames_BK = draw_frames(keys_B, clean.shape[1], count)
+            decoded, clean = (take_frames(video, frames_BK) for video in (decoded, clean))
+        terms["lpips"] = perceptual_loss(frozen, fold_frames(decoded), fold_frames(clean))
+        return terms["l1"] + self._config.perceptual_weight * terms["lpips"], terms
+
+    def _measures(self, decoded: jax.Array, clean: jax.Array, batch: Batch) -> Metrics:
+        measures = {"psnr": psnr(decoded, clean), "flicker": _l1(_change(decoded), _change(clean))}
+        if not self._config.clean_probability:
+            return measures
+        psnr_B = jax.vmap(psnr)(decoded, clean)
+        is_clean_B = (batch["degraded"] == batch["video"]).all(axis=(1, 2, 3, 4))
+        return measures | {
+            "psnr_clean": _mean_where(is_clean_B, psnr_B),
+            "psnr_degraded": _mean_where(~is_clean_B, psnr_B),
+            "clean_share": is_clean_B.mean(dtype=np.float32),
+        }
 
     def _latents(self, frozen: Params, batch: Batch) -> jax.Array:
         """Returns the unscaled latents of the degraded clip."""
@@ -162,38 +198,10 @@ class VideoDecoderTask(Task):
         pixels: Any = self._decoder.apply({"params": params}, latents_BFHWC)
         return pixels
 
-    def _logits(self, params: Params, video_BFHWC: jax.Array) -> jax.Array:
-        logits: Any = self._discriminator.apply({"params": params}, fold_frames(video_BFHWC))
-        return logits
-
-    def _fooling(self, params: Params, decoded_BFHWC: jax.Array) -> jax.Array:
-        """Returns the decoder's adversarial loss, which is low if its patches look real."""
-        return -self._logits(params, decoded_BFHWC).mean()
-
-    def _judging(self, params: Params, real: jax.Array, decoded: jax.Array) -> jax.Array:
-        """Returns the discriminator's hinge loss (Lim & Ye 2017)."""
-        of_real = jax.nn.relu(1.0 - self._logits(params, real)).mean()
-        of_decoded = jax.nn.relu(1.0 + self._logits(params, decoded)).mean()
-        return 0.5 * (of_real + of_decoded)
-
-    def _adaptive_weight(self, params: Params, latents: jax.Array, clean: jax.Array) -> jax.Array:
-        """Returns the weight that gives both losses equal gradient norms at the last layer.
-
-        It is eq. 7 of VQGAN (Esser et al. 2021).
-        """
-        params = jax.lax.stop_gradient(params)
-        leaves = trees.flatten(params["video_decoder"])
-
-        def gradient_norm(loss: Callable[[jax.Array], jax.Array]) -> jax.Array:
-            def of_kernel(kernel: jax.Array) -> jax.Array:
-                decoder = trees.unflatten({**leaves, _LAST_LAYER: kernel})
-                return loss(self._decode(decoder, latents))
-
-            return jnp.linalg.norm(jax.grad(of_kernel)(leaves[_LAST_LAYER]))
-
-        reconstruction = gradient_norm(lambda decoded: _l1(decoded, clean))
-        fooling = gradient_norm(lambda decoded: self._fooling(params["discriminator"], decoded))
-        return jnp.clip(reconstruction / (fooling + _ADAPTIVE_EPSILON), 0.0, _MAX_ADAPTIVE_WEIGHT)
+    def _decode_with_pull_back(
+        self, params: Params, latents_BFHWC: jax.Array
+    ) -> tuple[jax.Array, PullBack]:
+        return with_pull_back(lambda p: self._decode(p, latents_BFHWC), params, _LAST_LAYER)
 
     def samples(self, params: Params, seed: int) -> Samples:
         """Returns rows of frames for each clip: clean, degraded, image decoder, video decoder."""
@@ -214,6 +222,38 @@ class VideoDecoderTask(Task):
 
     def components(self, params: Params) -> dict[str, Params]:
         return {"video_decoder": params["video_decoder"]}
+
+
+def _adversaries(config: VideoDecoderTaskConfig, dtype: str) -> tuple[Adversary, ...]:
+    """Returns the discriminators that have a weight: of frames, and of windows of frames.
+
+    Raises:
+        UserError: a weight is negative.
+    """
+    of_frames = Adversary(
+        "discriminator", "", config.adversarial_weight, config.discriminator, dtype
+    )
+    of_windows = Adversary(
+        "temporal_discriminator",
+        "temporal_",
+        config.temporal_adversarial_weight,
+        config.temporal_discriminator,
+        dtype,
+    )
+    return tuple(adversary for adversary in (of_frames, of_windows) if adversary.weight)
+
+
+def _check_perceptual_frames(config: VideoDecoderTaskConfig, data: DataConfig) -> None:
+    if not 0 <= config.perceptual_frames <= data.num_frames:
+        raise UserError(
+            f"task.perceptual_frames is {config.perceptual_frames}, expected 0 (all) to "
+            f"{data.num_frames}, the frames of a clip (data.num_frames)"
+        )
+
+
+def _mean_where(chosen_B: jax.Array, values_B: jax.Array) -> Mean:
+    """Returns the mean of the chosen samples' values, of which others may be infinite."""
+    return Mean(jnp.where(chosen_B, values_B, 0.0).sum(), chosen_B.sum())
 
 
 def _l1(x: jax.Array, y: jax.Array) -> jax.Array:
