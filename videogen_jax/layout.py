@@ -66,12 +66,19 @@ def clip_tiles(clips: int, parts: int) -> tuple[int, int]:
         clips: length of the batch axis.
         parts: frames or pixels of a clip.
     """
+    return tiles("batch", clips), tiles("frames", parts)
+
+
+def tiles(name: str, length: int) -> int:
+    """Returns the number of tiles into which the active mesh splits an axis of this name."""
     shape = jax.sharding.get_abstract_mesh().shape
-    counts = zip((_BATCH, ("frames",)), (clips, parts), strict=True)
-    outer, inner = (
-        math.prod(shape[axis] for axis in _dividing(axes, length, shape)) for axes, length in counts
-    )
-    return outer, inner
+    return math.prod(shape[axis] for axis in _dividing(ACTIVATIONS[name], length, shape))
+
+
+def batch_devices() -> int:
+    """Returns the number of shares into which the active mesh splits a batch, 1 without one."""
+    shape = jax.sharding.get_abstract_mesh().shape
+    return math.prod(shape.get(axis, 1) for axis in _BATCH)
 
 
 def num_shards() -> int:

@@ -83,10 +83,11 @@ def trained():
     return tiny_model.random_params(init(VIDEO))
 
 
-def test_video_model_starts_as_the_image_model_bit_for_bit(fresh, image):
+def test_video_model_starts_as_the_image_model(fresh, image):
+    """Compiled, up to the order of sums; `test_initial_identity.py` compares bits."""
     expected = run(IMAGE, image, X_BFHWC, INPUTS)
     assert expected.dtype == jnp.float32 and jnp.abs(expected).max() > 0.1
-    np.testing.assert_array_equal(run(VIDEO, fresh, X_BFHWC, INPUTS), expected)
+    np.testing.assert_allclose(run(VIDEO, fresh, X_BFHWC, INPUTS), expected, atol=1e-5)
 
 
 def test_image_model_takes_frames_for_independent_images(image):

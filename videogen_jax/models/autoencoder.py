@@ -98,9 +98,9 @@ class MidBlock(nn.Module):
         first = resnet(self.config, channels, self.temporal, self.dtype, "resnets_0", self.remat)
         x = first(x_NHWC, None, num_frames)
         if self.config.mid_attention:
-            x = SpatialAttention(
-                groups=self.config.norm_groups, dtype=self.dtype, name="attentions_0"
-            )(x)
+            spatial = remat(SpatialAttention, self.remat)
+            groups = self.config.norm_groups
+            x = spatial(groups=groups, dtype=self.dtype, name="attentions_0")(x)
         if self.temporal:
             temporal = remat(TemporalAttention, self.remat, static_argnums=(2,))
             x = temporal(1, self.dtype, name="temporal_attentions_0")(x, num_frames)
@@ -157,7 +157,8 @@ class UpBlock(nn.Module):
             block = resnet(self.config, self.features, self.temporal, self.dtype, name, self.remat)
             x = block(x, None, num_frames)
         if self.upsample:
-            x = Upsample(self.temporal, self.dtype, name="upsamplers_0")(x, num_frames)
+            up = remat(Upsample, self.remat, static_argnums=(2,))
+            x = up(self.temporal, self.dtype, name="upsamplers_0")(x, num_frames)
         return x
 
 
@@ -209,14 +210,7 @@ class Decoder(nn.Module):
     @nn.compact
     def __call__(self, z_NHWC: jax.Array, num_frames: int) -> jax.Array:
         config, channels = self.config, self.config.block_out_channels[::-1]
-
-        def conv(features: int, name: str, x: jax.Array) -> jax.Array:
-            x = constrain_images(Conv(features, dtype=self.dtype, name=name)(x), num_frames)
-            if self.temporal:
-                x = TemporalConv(self.dtype, name=f"temporal_{name}")(x, num_frames)
-            return x
-
-        x = conv(channels[0], "conv_in", z_NHWC)
+        x = self._conv("conv_in", channels[0], z_NHWC, num_frames)
         middle = MidBlock(config, self.temporal, self.dtype, self.remat, name="mid_block")
         x = middle(x, num_frames)
         for i, features in enumerate(channels):
@@ -226,8 +220,18 @@ class Decoder(nn.Module):
                 config, features, upsample, self.temporal, self.dtype, self.remat, name=name
             )
             x = block(x, num_frames)
-        norm = GroupNorm(config.norm_groups, AUTOENCODER_NORM_EPS, self.dtype, name="conv_norm_out")
-        return conv(config.in_channels, "conv_out", nn.silu(norm(x)))
+        return remat(Decoder._head, self.remat, static_argnums=(2,))(self, x, num_frames)
+
+    def _head(self, x_NHWC: jax.Array, num_frames: int) -> jax.Array:
+        groups = self.config.norm_groups
+        norm = GroupNorm(groups, AUTOENCODER_NORM_EPS, self.dtype, name="conv_norm_out")
+        return self._conv("conv_out", self.config.in_channels, nn.silu(norm(x_NHWC)), num_frames)
+
+    def _conv(self, name: str, features: int, x_NHWC: jax.Array, num_frames: int) -> jax.Array:
+        x = constrain_images(Conv(features, dtype=self.dtype, name=name)(x_NHWC), num_frames)
+        if self.temporal:
+            x = TemporalConv(self.dtype, name=f"temporal_{name}")(x, num_frames)
+        return x
 
 
 class Autoencoder(nn.Module):

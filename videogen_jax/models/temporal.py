@@ -7,6 +7,8 @@ Letters: N images (= B clips × F frames folded), B clips, F frames, H height, W
 P pixel positions (H·W), D features of an embedding.
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from einops import rearrange, repeat
@@ -26,8 +28,7 @@ from videogen_jax.models.layers import (
 class TemporalConv(nn.Module):
     """x + conv1d(x) over frames, width 3, zero-initialised, at each pixel position separately.
 
-    Frames beyond either end count as zero. Written as one matrix product over three shifted copies,
-    which XLA runs faster than a 3D convolution.
+    Frames beyond either end count as zero.
     """
 
     dtype: DTypeLike = jnp.float32
@@ -38,11 +39,45 @@ class TemporalConv(nn.Module):
         kernel = self.param("kernel", nn.initializers.zeros, (3, channels, channels))
         bias = self.param("bias", nn.initializers.zeros, (channels,))
         x = _by_pixels(x_NHWC.astype(self.dtype), num_frames)
-        padded = jnp.pad(x, ((0, 0), (1, 1), (0, 0), (0, 0)))
-        shifted = jnp.concatenate([padded[:, :-2], x, padded[:, 2:]], axis=-1)
-        kernel = kernel.astype(self.dtype).reshape(3 * channels, channels)
-        y = x + (shifted @ kernel + bias.astype(self.dtype))
+        y = x + (_conv_of_frames(x, kernel.astype(self.dtype)) + bias.astype(self.dtype))
         return _by_frames(y, x_NHWC.shape[1])
+
+
+@jax.custom_vjp
+def _conv_of_frames(x_BFPC: jax.Array, kernel: jax.Array) -> jax.Array:
+    """Convolves over frames with a kernel `[3, C, C]`, without copies of the input.
+
+    The gradient is our own: XLA derives a convolution with a window of F × P for the kernel, ten
+    times slower on a CPU than the three products here.
+    """
+    return jax.lax.conv_general_dilated(
+        x_BFPC,
+        kernel[:, None],
+        (1, 1),
+        ((1, 1), (0, 0)),
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+    )
+
+
+def _forward(x_BFPC: jax.Array, kernel: jax.Array) -> tuple[jax.Array, Any]:
+    return _conv_of_frames(x_BFPC, kernel), (x_BFPC, kernel)
+
+
+def _backward(residuals: Any, gradient_BFPC: jax.Array) -> tuple[jax.Array, jax.Array]:
+    x_BFPC, kernel = residuals
+    of_x_BFPC = _conv_of_frames(gradient_BFPC, kernel[::-1].swapaxes(1, 2))
+    zeros_B1PC = jnp.zeros_like(x_BFPC[:, :1])
+    later = jnp.concatenate([gradient_BFPC[:, 1:], zeros_B1PC], axis=1)
+    earlier = jnp.concatenate([zeros_B1PC, gradient_BFPC[:, :-1]], axis=1)
+    # A tap multiplies a frame with the gradient of the frame after it, of itself, and before it.
+    taps = [
+        jnp.einsum("bfpc,bfpd->cd", x_BFPC, gradient, preferred_element_type=jnp.float32)
+        for gradient in (later, gradient_BFPC, earlier)
+    ]
+    return of_x_BFPC, jnp.stack(taps).astype(kernel.dtype)
+
+
+_conv_of_frames.defvjp(_forward, _backward)
 
 
 class TemporalAttention(nn.Module):

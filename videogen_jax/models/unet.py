@@ -141,10 +141,11 @@ class DownBlock(LayerBuilder):
                 x = self.attend(i, x, given)
             skips.append(x)
         if self.downsample:
-            down = Downsample(
-                temporal=self.config.temporal, dtype=self.dtype, name="downsamplers_0"
+            down = remat(Downsample, self.remat, static_argnums=(2,))
+            temporal = self.config.temporal
+            x = down(temporal=temporal, dtype=self.dtype, name="downsamplers_0")(
+                x, given.num_frames
             )
-            x = down(x, given.num_frames)
             skips.append(x)
         return x, skips
 
@@ -172,8 +173,8 @@ class UpBlock(LayerBuilder):
             if self.attention:
                 x = self.attend(i, x, given)
         if self.upsample:
-            up = Upsample(temporal=self.config.temporal, dtype=self.dtype, name="upsamplers_0")
-            x = up(x, given.num_frames)
+            up = remat(Upsample, self.remat, static_argnums=(2,))
+            x = up(self.config.temporal, self.dtype, name="upsamplers_0")(x, given.num_frames)
         return x
 
 
@@ -228,8 +229,7 @@ class SpaceTimeUNet(nn.Module):
         for index, level in enumerate(reversed(range(last + 1))):
             up = UpBlock(**self._level(level), upsample=level > 0, name=f"up_blocks_{index}")
             x = up(x, skips, given)
-        norm = GroupNorm(config.norm_groups, UNET_NORM_EPS, self.dtype, name="conv_norm_out")
-        x = self._conv("conv_out", config.out_channels, nn.silu(norm(x)), frames)
+        x = remat(SpaceTimeUNet._head, self.remat, static_argnums=(2,))(self, x, frames)
         return unfold_frames(x, frames).astype(jnp.float32)
 
     def _level(self, level: int, mid: bool = False) -> dict[str, Any]:
@@ -243,6 +243,11 @@ class SpaceTimeUNet(nn.Module):
             "remat": self.remat,
         }
         return fields if mid else fields | {"attention": config.attention_levels[level]}
+
+    def _head(self, x_NHWC: jax.Array, num_frames: int) -> jax.Array:
+        groups = self.config.norm_groups
+        norm = GroupNorm(groups, UNET_NORM_EPS, self.dtype, name="conv_norm_out")
+        return self._conv("conv_out", self.config.out_channels, nn.silu(norm(x_NHWC)), num_frames)
 
     def _conv(self, name: str, features: int, x_NHWC: jax.Array, num_frames: int) -> jax.Array:
         x = constrain_images(Conv(features, dtype=self.dtype, name=name)(x_NHWC), num_frames)

@@ -18,6 +18,7 @@ from videogen_jax.models.layers import fold_frames, unfold_frames
 from videogen_jax.models.video_decoder import VideoDecoder
 from videogen_jax.pipeline.denoise import Params, Tick
 from videogen_jax.pipeline.frame_windows import frame_windows
+from videogen_jax.pipeline.groups import CLIP_PIXELS, IMAGE_PIXELS, at_once, in_groups
 from videogen_jax.sharding import to_host
 
 DecoderName = Literal["video", "image"]
@@ -43,7 +44,7 @@ def decode_frames(
     latents_BFHWZ: jax.Array,
     dtype: DTypeLike = jnp.float32,
 ) -> jax.Array:
-    """Decodes scaled latents with the image decoder, frame by frame.
+    """Decodes scaled latents with the image decoder, frame by frame, a few at a time (`groups.py`).
 
     Args:
         config: the autoencoder's configuration.
@@ -56,8 +57,32 @@ def decode_frames(
     """
     network: Any = Autoencoder(config, dtype)  # Any: flax types the result of `apply` as a union
     raw_NHWZ = unscale_latents(config, fold_frames(latents_BFHWZ))
-    pixels_NHWC = network.apply({"params": params}, raw_NHWZ, method="decode")
-    return unfold_frames(pixels_NHWC, latents_BFHWZ.shape[1])
+
+    def decode(images_NHWZ: jax.Array) -> jax.Array:
+        return network.apply({"params": params}, images_NHWZ, method="decode")
+
+    size = at_once(IMAGE_PIXELS, *_pixels(config, latents_BFHWZ)[1:])
+    return unfold_frames(in_groups(decode, raw_NHWZ, size), latents_BFHWZ.shape[1])
+
+
+def decode_clips(network: VideoDecoder, params: Params, latents_BFHWZ: jax.Array) -> jax.Array:
+    """Decodes scaled latents with a video decoder, a few clips at a time (`groups.py`).
+
+    Returns pixels `[B, F, H, W, 3]`, about in [-1, 1].
+    """
+    apply: Any = network.apply  # Any: flax types the result as a union
+
+    def decode(raw_BFHWZ: jax.Array) -> jax.Array:
+        return apply({"params": params}, raw_BFHWZ)
+
+    size = at_once(CLIP_PIXELS, *_pixels(network.config, latents_BFHWZ))
+    return in_groups(decode, unscale_latents(network.config, latents_BFHWZ), size, "batch")
+
+
+def _pixels(config: AutoencoderConfig, latents_BFHWZ: jax.Array) -> tuple[int, int, int]:
+    """Returns frames, height and width of a decoded clip."""
+    _, frames, height, width, _ = latents_BFHWZ.shape
+    return frames, config.factor * height, config.factor * width
 
 
 class FrameDecoder:
@@ -65,8 +90,9 @@ class FrameDecoder:
 
     A clip of up to `window` frames is decoded in one pass. A longer one is decoded in windows of
     equal length, spread evenly, which overlap by at least `overlap` frames and are blended linearly
-    there. So the memory on the device does not grow with the clip. Image decoding does not depend
-    on the windows. Video decoding does: temporal attention sees one window and temporal
+    there. A window is decoded a few clips or images at a time. So memory on the device does not
+    grow with the clip or the batch, and on the host only by the result. Image decoding does not
+    depend on the windows. Video decoding does: temporal attention sees one window and temporal
     convolutions end at its edge, so blended frames are close, but not equal, to those of the whole
     clip decoded in one pass.
 
@@ -83,8 +109,7 @@ class FrameDecoder:
         if not 0 <= overlap < window:
             raise UserError(f"overlap is {overlap}, expected at least 0 and below window={window}")
         self._config, self._window, self._overlap = config, window, overlap
-        # Any: flax types the result of `apply` as a union.
-        self._video: Any = VideoDecoder(config, dtype)
+        self._video = VideoDecoder(config, dtype)
         self._dtype = dtype
         self._decode = {
             "video": jax.jit(self._decode_video),
@@ -145,8 +170,7 @@ class FrameDecoder:
             yield quantise(pixels[:, : end - start])
 
     def _decode_video(self, params: Params, latents_BFHWZ: jax.Array) -> jax.Array:
-        raw_BFHWZ = unscale_latents(self._config, latents_BFHWZ)
-        return self._video.apply({"params": params}, raw_BFHWZ)
+        return decode_clips(self._video, params, latents_BFHWZ)
 
     def _decode_image(self, params: Params, latents_BFHWZ: jax.Array) -> jax.Array:
         return decode_frames(self._config, params, latents_BFHWZ, self._dtype)

@@ -14,6 +14,7 @@ from videogen_jax.config import ModelConfig
 from videogen_jax.data.transforms import resize, to_float
 from videogen_jax.models.autoencoder import Autoencoder, scale_latents
 from videogen_jax.models.layers import fold_frames, unfold_frames
+from videogen_jax.pipeline.groups import IMAGE_PIXELS, at_once, in_groups
 
 
 def encode_posterior(
@@ -23,7 +24,7 @@ def encode_posterior(
     resolution: int,
     dtype: DTypeLike = jnp.float32,
 ) -> tuple[jax.Array, jax.Array]:
-    """Encodes a clip frame by frame.
+    """Encodes a clip frame by frame, a few frames at a time (`groups.py`).
 
     Args:
         model: the whole model's configuration.
@@ -47,7 +48,11 @@ def posterior(
     """Does what `encode_posterior` does, at the clip's own size: multiples of the factor."""
     network = Autoencoder(model.autoencoder, dtype)
     frames = fold_frames(video_BFHWC)
-    encoded: Any = network.apply({"params": params["autoencoder"]}, frames, method="encode")
+
+    def encode(images_NHWC: jax.Array) -> Any:
+        return network.apply({"params": params["autoencoder"]}, images_NHWC, method="encode")
+
+    encoded = in_groups(encode, frames, at_once(IMAGE_PIXELS, *video_BFHWC.shape[2:4]))
     std = jnp.exp(0.5 * encoded.logvar)
     mean, std = (scale_latents(model.autoencoder, x) for x in (encoded.mean, std))
     frames_per_clip = video_BFHWC.shape[1]

@@ -8,7 +8,7 @@ import abc
 import dataclasses
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol
 
 import jax
 import numpy as np
@@ -21,6 +21,9 @@ from videogen_jax.errors import UserError
 from videogen_jax.models.remat import Remat
 from videogen_jax.training.processes.distributed import is_main
 from videogen_jax.trees import Report
+
+if TYPE_CHECKING:
+    from videogen_jax.training.previews import Drawing
 
 _log = logging.getLogger(__name__)
 
@@ -204,6 +207,7 @@ class Task(Protocol):
     """
 
     frozen: Params
+    drawing: "Drawing | None" = None  # draws the samples, if there are any
 
     def init(self, key: jax.Array) -> Params:
         """Returns fresh parameters; traced under jit, so that they are created sharded."""
@@ -224,8 +228,8 @@ class Task(Protocol):
         ...
 
     def samples(self, params: Params, seed: int) -> Samples | None:
-        """Returns the part's outputs for a few validation examples; by default None."""
-        return None
+        """Returns the part's outputs for a few validation examples; None without `drawing`."""
+        return None if self.drawing is None else self.drawing(params, seed)
 
     def components(self, params: Params) -> dict[str, Params]:
         """Returns the model directory's components made of these (averaged) parameters, by name."""

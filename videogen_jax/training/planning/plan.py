@@ -55,8 +55,7 @@ class StepPlan:
     @property
     def fits(self) -> bool:
         """True if the peak is within the device's memory, or if that memory is not known."""
-        limit = self.topology.chip.hbm_bytes
-        return self.peak is not None and (limit is None or self.peak <= limit)
+        return self.peak is not None and fits(self.topology, self.peak)
 
     @property
     def total(self) -> float:
@@ -79,7 +78,7 @@ def plan_step(config: RunConfig, topology: Topology) -> StepPlan:
     with layout.activate(mesh):
         state = state_shapes(task, optimizer, mesh, config.mesh)
         frozen = with_shardings(task.frozen, sharding.tree_shardings(mesh, task.frozen))
-        batch = _placed_batch(config, mesh)
+        batch = placed_batch(config, mesh)
         options, decay = step_options(config), config.loop.ema_decay
         step_fn = jit_step(task, optimizer, decay, options, mesh, state)
         key = jax.eval_shape(lambda: jax.random.key(0))
@@ -101,13 +100,31 @@ def plan_step(config: RunConfig, topology: Topology) -> StepPlan:
             flops=count_flops(traced.jaxpr.jaxpr),
             seconds=math.nan,
         )
-        try:
-            compiled = traced.lower().compile(dict(topology.chip.compiler_options))
-        except jax.errors.JaxRuntimeError as error:
-            refused = {"needed": _needed(error)}
-            return dataclasses.replace(plan, seconds=time.perf_counter() - started, **refused)
-    seconds = time.perf_counter() - started
-    return dataclasses.replace(plan, seconds=seconds, **_measures(compiled, mesh))
+        compiled, size = compile_for(topology, traced)
+    plan = dataclasses.replace(plan, seconds=time.perf_counter() - started)
+    if compiled is None:
+        return dataclasses.replace(plan, needed=size)
+    return dataclasses.replace(plan, **_measures(compiled, mesh))
+
+
+def compile_for(topology: Topology, traced: Any) -> tuple[Any, float]:
+    """Compiles a traced program for absent devices.
+
+    Returns:
+        The compiled program, and the bytes that it needs of a device. If the compiler rejects it
+        for lack of memory, None, and the bytes that it asked for; NaN if it does not report them.
+    """
+    try:
+        compiled = traced.lower().compile(dict(topology.chip.compiler_options))
+    except jax.errors.JaxRuntimeError as error:
+        return None, _needed(error)
+    return compiled, peak_bytes(compiled, topology.chip.platform)
+
+
+def fits(topology: Topology, size: float) -> bool:
+    """Whether a device has as many bytes, or its memory is not known."""
+    limit = topology.chip.hbm_bytes
+    return limit is None or size <= limit
 
 
 def _measures(compiled: Any, mesh: Mesh) -> dict[str, Any]:
@@ -171,7 +188,8 @@ def find_batch(
     )
 
 
-def _placed_batch(config: RunConfig, mesh: Mesh) -> dict[str, jax.ShapeDtypeStruct]:
+def placed_batch(config: RunConfig, mesh: Mesh) -> dict[str, jax.ShapeDtypeStruct]:
+    """Returns the shapes of a run's batch, with the shardings that the loop puts it on."""
     batch = batch_shapes(config)
     return with_shardings(batch, dict.fromkeys(batch, sharding.batch_sharding(mesh)))
 

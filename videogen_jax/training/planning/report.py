@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import TextIO
 
 from videogen_jax.training.planning.plan import StepPlan
+from videogen_jax.training.planning.samples import SamplesPlan
 
 _GIB = 2.0**30
 _QUIET_SECONDS = 30.0  # between progress lines that cannot be overwritten
@@ -29,8 +30,24 @@ def describe(plan: StepPlan) -> str:
     )
 
 
-def verdict(plan: StepPlan) -> str:
-    """Reports in one line whether the step fits in a device's memory."""
+def describe_samples(plan: SamplesPlan | None) -> str:
+    """Reports the memory of drawing samples, in several lines; None is a run that draws none."""
+    if plan is None:
+        return "the run draws no samples"
+    rows = {"state, frozen, batch": plan.waiting, "drawing": plan.program}
+    lines = [f"  {name:<24} {_gib(size):>12}" for name, size in rows.items()]
+    return "\n".join(
+        [
+            f"memory of a device while it draws samples, {plan.examples} at a time on all devices "
+            f"(compiled in {plan.seconds:.0f} s)",
+            *lines,
+            f"  {verdict(plan)}",
+        ]
+    )
+
+
+def verdict(plan: StepPlan | SamplesPlan) -> str:
+    """Reports in one line whether a program fits in a device's memory."""
     limit = plan.topology.chip.hbm_bytes
     if limit is None:
         return f"needs {_gib(plan.total)}"

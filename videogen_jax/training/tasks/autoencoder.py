@@ -16,17 +16,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from videogen_jax.data.transforms import resize, to_float, to_uint8
+from videogen_jax.data.transforms import resize, to_float
 from videogen_jax.models.autoencoder import Autoencoder, LatentDistribution
 from videogen_jax.models.layers import fold_frames
 from videogen_jax.models.parameters import init_autoencoder
 from videogen_jax.pipeline import noise
+from videogen_jax.pipeline.decode import quantise
 from videogen_jax.training.losses.perceptual import perceptual_loss, perceptual_network
+from videogen_jax.training.previews import Drawing
 from videogen_jax.training.task import (
     Batch,
     Metrics,
     Params,
-    Samples,
     Task,
     TaskConfig,
     TaskContext,
@@ -66,7 +67,8 @@ class AutoencoderTask(Task):
         self._network = Autoencoder(context.model.autoencoder, dtype)
         self.frozen: Params = perceptual_network(config.lpips, config.perceptual_weight, context)
         self._means = jax.jit(lambda params, x: self._encode(params, x).mean)
-        self._decoded = jax.jit(self._decode)
+        pixels = sum(size**2 for size in config.resolutions)
+        self.drawing = Drawing(context, SAMPLE_IMAGES, pixels, self._rows)
 
     def init(self, key: jax.Array) -> Params:
         return init_autoencoder(key, self._network.config)
@@ -100,20 +102,16 @@ class AutoencoderTask(Task):
         pixels: Any = self._network.apply({"params": params}, z, method="decode")
         return pixels
 
-    def samples(self, params: Params, seed: int) -> Samples:
+    def _rows(
+        self, params: Params, components: Params, batch: Batch, keys_B: jax.Array
+    ) -> jax.Array:
         """Returns rows of images and reconstructions per resolution, enlarged to the largest."""
-        rows = []
-        images = self._images(SAMPLE_IMAGES)
-        largest = max(self.config.resolutions)
+        images, largest, rows = to_float(batch["video"][:, 0]), max(self.config.resolutions), []
         for size in self.config.resolutions:
-            x = resize(images, size)
-            decoded = self._decoded(params, self._means(params, x))
-            repeat = largest // size
-            rows += [
-                x.repeat(repeat, 1).repeat(repeat, 2),
-                decoded.repeat(repeat, 1).repeat(repeat, 2),
-            ]
-        return Samples(to_uint8(jnp.stack(rows)))
+            x, repeat = resize(images, size), largest // size
+            decoded = self._decode(params, self._encode(params, x).mean)
+            rows += [quantise(row.repeat(repeat, 1).repeat(repeat, 2)) for row in (x, decoded)]
+        return jnp.stack(rows, axis=1)
 
     def _images(self, number: int) -> jax.Array:
         """Returns the first frames of validation clips, float `[N, H, W, 3]`."""

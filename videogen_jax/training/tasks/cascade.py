@@ -8,7 +8,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from videogen_jax.config import DenoiserConfig, ModelConfig
 from videogen_jax.diffusion.process import noise_tables
@@ -19,17 +18,16 @@ from videogen_jax.models.warm_start import warm_start_unet
 from videogen_jax.pipeline import noise
 from videogen_jax.pipeline.cascade import Cascade
 from videogen_jax.pipeline.conditioning import augment, network_input, reference_video, upsample
-from videogen_jax.pipeline.decode import FrameDecoder
+from videogen_jax.pipeline.decode import decode_frames, quantise
 from videogen_jax.pipeline.encode import encode_uint8_clips
 from videogen_jax.training.frozen import batch_text, clip_latents
 from videogen_jax.training.losses.diffusion import chance, denoising_loss, integers
-from videogen_jax.training.previews import validation_prompts
+from videogen_jax.training.previews import Drawing, prompt_states
 from videogen_jax.training.task import (
     Batch,
     CachedLatents,
     Metrics,
     Params,
-    Samples,
     Task,
     TaskConfig,
     TaskContext,
@@ -86,11 +84,12 @@ class CascadeTask(Task):
                 f"task.stage is {config.stage}, expected 1 .. {len(model.stages)}, the stages of "
                 f"the model {model.name!r}"
             )
-        self._config, self._context, self._model = config, context, model
+        self._config, self._model = config, model
         self._stage: DenoiserConfig = model.stages[config.stage - 1]
         self._unet = SpaceTimeUNet(self._stage.unet, compute.dtype, compute.remat)
         self._cascade = Cascade(model)
-        self._decoder = FrameDecoder(model.autoencoder)
+        pixels = context.data.num_frames * self._stage.resolution**2
+        self.drawing = Drawing(context, SAMPLE_CLIPS, pixels, self._rows)
         self.frozen = context.frozen
         self._null_tokens_T = jnp.asarray(context.tokenize([""])[0])
         self._warm_start_params = context.warm_start(config.warm_start)
@@ -157,28 +156,28 @@ class CascadeTask(Task):
         eps = noise.normal(noise.fold_in(keys_B, 1), latents.shape[1:])
         return augment(noise_tables(self._stage.schedule), latents, levels_B, eps), levels_B
 
-    def samples(self, params: Params, seed: int) -> Samples:
+    def _rows(
+        self, params: Params, components: Params, batch: Batch, keys_B: jax.Array
+    ) -> jax.Array:
         """Samples a row of frames per validation clip, from its true reference and low-res clip."""
-        examples = self._context.validation(SAMPLE_CLIPS)
-        video_BFHWC = np.stack([example["video"] for example in examples])
-        fps_B = jnp.stack([example["fps"] for example in examples])
-        stage = self._config.stage
-        components = {**self._context.components, self._config.component(): params}
+        model, stage, video_BFHWC = self._model, self._config.stage, batch["video"]
+        components = {**components, self._config.component(): params}
         low_res = None
         if stage > 1:
-            below = self._model.stages[stage - 2].resolution
-            low_res = encode_uint8_clips(self._model, components, jnp.asarray(video_BFHWC), below)
+            below = model.stages[stage - 2].resolution
+            low_res = encode_uint8_clips(model, components, video_BFHWC, below)
         latents = self._cascade.sample_stage(
             components,
             stage,
-            validation_prompts(self._context, self._cascade, examples),
-            jnp.asarray(video_BFHWC[:, 0]),
+            prompt_states(self._cascade, components, batch["tokens"], self._null_tokens_T),
+            video_BFHWC[:, 0],
             low_res,
-            fps_B,
-            noise.sample_keys(np.uint32(seed), np.arange(len(examples))),
+            batch["fps"],
+            keys_B,
             video_BFHWC.shape[1],
         )
-        return Samples(self._decoder(components, latents, "image"), float(fps_B[0]))
+        pixels = decode_frames(model.autoencoder, components["autoencoder"], latents)
+        return quantise(pixels)[:, None]
 
     def components(self, params: Params) -> dict[str, Params]:
         return {self._config.component(): params}

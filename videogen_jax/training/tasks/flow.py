@@ -21,23 +21,23 @@ from videogen_jax.data.clips.triplets import Triplets, check_triplet_frames
 from videogen_jax.data.config import DataConfig
 from videogen_jax.data.loader import Source
 from videogen_jax.data.shapes.sources import ShapesHighFps
-from videogen_jax.data.transforms import resize, to_float, to_uint8
+from videogen_jax.data.transforms import resize, to_float
 from videogen_jax.errors import UserError
 from videogen_jax.models.features.loading import PIXEL_FLOW_COMPONENT
 from videogen_jax.models.flow import LatentFlow
 from videogen_jax.models.parameters import init_flow
 from videogen_jax.models.warm_start import warm_start_flow
 from videogen_jax.models.warp import resize_flow
-from videogen_jax.pipeline.decode import decode_frames
+from videogen_jax.pipeline.decode import decode_frames, quantise
 from videogen_jax.pipeline.encode import encode_frames
 from videogen_jax.pipeline.temporal_sr import flow_midpoints, interleave
 from videogen_jax.training.losses.flow import FlowLossConfig, charbonnier_loss, flow_loss
+from videogen_jax.training.previews import Drawing
 from videogen_jax.training.processes.distributed import is_main
 from videogen_jax.training.task import (
     Batch,
     Metrics,
     Params,
-    Samples,
     Task,
     TaskConfig,
     TaskContext,
@@ -114,13 +114,14 @@ class FlowTask(Task):
 
     def __init__(self, config: FlowTaskConfig, context: TaskContext):
         model = context.model
-        self._config, self._context, self._model = config, context, model
+        self._config, self._model = config, model
         dtype = without_remat(context.compute, "flow network").dtype
         self._network = LatentFlow(model.flow, dtype)
         self._teacher, teacher_params = _load_teacher(config, context)
         frozen: dict[str, Params] = context.frozen
         self.frozen = frozen | teacher_params
-        self._draw = jax.jit(self._pictures)
+        pixels = 3 * model.refiner.resolution**2
+        self.drawing = Drawing(context, SAMPLE_TRIPLETS, pixels, self._rows)
 
     def init(self, key: jax.Array) -> Params:
         return init_flow(key, self._model.flow)
@@ -166,21 +167,17 @@ class FlowTask(Task):
         frames = to_float(jnp.stack([batch["a"], batch["mid"], batch["b"]], axis=1))
         return encode_frames(self._model, frozen, frames, self._model.refiner.resolution)
 
-    def samples(self, params: Params, seed: int) -> Samples:
+    def _rows(
+        self, params: Params, components: Params, batch: Batch, keys_B: jax.Array
+    ) -> jax.Array:
         """Returns the rows a, interpolated, true middle, b; all but the true one are decoded."""
-        examples = self._context.validation(SAMPLE_TRIPLETS)
-        names = ("a", "mid", "b", "time")
-        batch = {name: np.stack([e[name] for e in examples]) for name in names}
-        return Samples(to_uint8(self._draw(params, self.frozen, batch)))
-
-    def _pictures(self, params: Params, frozen: Params, batch: Batch) -> jax.Array:
-        """Returns the rows of the samples, float `[4, B, H, W, 3]`."""
-        ends = self._latents(frozen, batch)[:, ::2]
+        ends = self._latents(components, batch)[:, ::2]
         middle = flow_midpoints(self._model.flow, params, ends, time_B=batch["time"])
         clip = interleave(ends, middle)
-        pixels = decode_frames(self._model.autoencoder, frozen["autoencoder"], clip)
+        pixels = decode_frames(self._model.autoencoder, components["autoencoder"], clip)
         truth = resize(to_float(batch["mid"]), pixels.shape[2])
-        return jnp.stack([pixels[:, 0], pixels[:, 1], truth, pixels[:, 2]])
+        rows = (pixels[:, 0], pixels[:, 1], truth, pixels[:, 2])
+        return jnp.stack([quantise(row) for row in rows], axis=1)
 
     def components(self, params: Params) -> dict[str, Params]:
         return {"flow": params}

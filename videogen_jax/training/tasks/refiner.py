@@ -10,7 +10,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from videogen_jax.config import ModelConfig
 from videogen_jax.data.config import DataConfig
@@ -20,7 +19,7 @@ from videogen_jax.models.unet import SpaceTimeUNet
 from videogen_jax.models.warm_start import warm_start_unet
 from videogen_jax.pipeline import noise
 from videogen_jax.pipeline.conditioning import network_input
-from videogen_jax.pipeline.decode import FrameDecoder
+from videogen_jax.pipeline.decode import decode_frames, quantise
 from videogen_jax.pipeline.encode import encode_uint8_clips
 from videogen_jax.pipeline.rounds import rounds_of
 from videogen_jax.pipeline.temporal_sr import (
@@ -31,12 +30,12 @@ from videogen_jax.pipeline.temporal_sr import (
 )
 from videogen_jax.training.frozen import clip_latents, encode_text, null_text
 from videogen_jax.training.losses.diffusion import denoising_loss
+from videogen_jax.training.previews import Drawing
 from videogen_jax.training.task import (
     Batch,
     CachedLatents,
     Metrics,
     Params,
-    Samples,
     Task,
     TaskConfig,
     TaskContext,
@@ -104,10 +103,11 @@ class RefinerTask(Task):
                 f"data.num_frames is {frames}, expected an odd number from 3, the frames of a clip "
                 f"and one between each two: {refiner_data(model).num_frames} for this model"
             )
-        self._config, self._context, self._model = config, context, model
+        self._config, self._model = config, model
         self._unet = SpaceTimeUNet(model.refiner.unet, compute.dtype, compute.remat)
         self._temporal_sr = TemporalSR(model)
-        self._decoder = FrameDecoder(model.autoencoder)
+        pixels = frames * model.refiner.resolution**2
+        self.drawing = Drawing(context, SAMPLE_CLIPS, pixels, self._rows)
         self.frozen = context.frozen
         self._null_tokens_T = jnp.asarray(context.tokenize([""])[0])
         self._warm_start_params = context.warm_start(config.warm_start)
@@ -146,31 +146,29 @@ class RefinerTask(Task):
         # The mean squared distance of the refiner's condition from its target.
         return loss, {**metrics, "warp_error": jnp.square(warped - x0).mean()}
 
-    def samples(self, params: Params, seed: int) -> Samples:
+    def _rows(
+        self, params: Params, components: Params, batch: Batch, keys_B: jax.Array
+    ) -> jax.Array:
         """Returns rows of 2N − 1 frames: even ones true, odd ones interpolated and refined."""
-        examples = self._context.validation(SAMPLE_CLIPS)
-        video_BFHWC = np.stack([example["video"] for example in examples])
-        fps_B = jnp.stack([example["fps"] for example in examples])
-        components = {**self._context.components, "refiner": params}
-        latents = encode_uint8_clips(
-            self._model, components, jnp.asarray(video_BFHWC), self._model.refiner.resolution
-        )
+        model, clips = self._model, batch["video"].shape[0]
+        components = {**components, "refiner": params}
+        resolution = model.refiner.resolution
+        latents = encode_uint8_clips(model, components, batch["video"], resolution)
+        empty_BT = jnp.broadcast_to(self._null_tokens_T, (clips, *self._null_tokens_T.shape))
         shown = self._temporal_sr(
             components,
             latents[:, ::2],
-            fps_B / 2,
-            _encode_text(self._model, components, self._context.tokenize([""] * len(examples))),
-            noise.sample_keys(np.uint32(seed), np.arange(len(examples))),
+            batch["fps"] / 2,
+            encode_text(model, components, empty_BT),
+            keys_B,
             rounds=1,
             interpolation=self._config.interpolation,
         )
-        return Samples(self._decoder(components, shown, "image"), float(fps_B[0]))
+        pixels = decode_frames(model.autoencoder, components["autoencoder"], shown)
+        return quantise(pixels)[:, None]
 
     def components(self, params: Params) -> dict[str, Params]:
         return {"refiner": params}
-
-
-_encode_text = jax.jit(encode_text, static_argnums=0)
 
 
 def missing_frames(

@@ -9,7 +9,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from videogen_jax import trees
 from videogen_jax.config import ModelConfig
@@ -17,16 +16,14 @@ from videogen_jax.models.parameters import init_unet
 from videogen_jax.models.unet import SpaceTimeUNet
 from videogen_jax.pipeline import noise
 from videogen_jax.pipeline.cascade import Cascade
-from videogen_jax.sharding import to_host
 from videogen_jax.training.frozen import batch_text, clip_latents
 from videogen_jax.training.losses.diffusion import denoising_loss
-from videogen_jax.training.previews import validation_prompts
+from videogen_jax.training.previews import Drawing, prompt_states
 from videogen_jax.training.task import (
     Batch,
     CachedLatents,
     Metrics,
     Params,
-    Samples,
     Task,
     TaskConfig,
     TaskContext,
@@ -65,9 +62,10 @@ class TextToImageTask(Task):
 
     def __init__(self, config: TextToImageTaskConfig, context: TaskContext):
         model, compute = context.model, context.compute
-        self._config, self._context, self._model = config, context, model
+        self._config, self._model = config, model
         self._unet = SpaceTimeUNet(model.image.unet, compute.dtype, compute.remat)
         self._cascade = Cascade(model)
+        self.drawing = Drawing(context, SAMPLE_PROMPTS, model.image.resolution**2, self._rows)
         self.frozen = context.frozen
         self._null_tokens_T = jnp.asarray(context.tokenize([""])[0])
         self._warm_start_params = context.warm_start(config.warm_start)
@@ -95,16 +93,14 @@ class TextToImageTask(Task):
 
         return denoising_loss(image.schedule, predict, x0, loss_keys, config.min_snr_gamma)
 
-    def samples(self, params: Params, seed: int) -> Samples:
+    def _rows(
+        self, params: Params, components: Params, batch: Batch, keys_B: jax.Array
+    ) -> jax.Array:
         """Samples a row of images of validation captions with the pipeline."""
-        examples = self._context.validation(SAMPLE_PROMPTS)
-        components = {**self._context.components, "image_unet": params}
-        images = self._cascade.sample_image(
-            components,
-            validation_prompts(self._context, self._cascade, examples),
-            noise.sample_keys(np.uint32(seed), np.arange(len(examples))),
-        )
-        return Samples(to_host(images)[None])
+        components = {**components, "image_unet": params}
+        null_tokens_T = self._null_tokens_T
+        prompts = prompt_states(self._cascade, components, batch["tokens"], null_tokens_T)
+        return self._cascade.sample_image(components, prompts, keys_B)[:, None]
 
     def components(self, params: Params) -> dict[str, Params]:
         return {"image_unet": params}

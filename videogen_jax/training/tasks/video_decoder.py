@@ -12,13 +12,12 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from videogen_jax.config import ModelConfig
 from videogen_jax.data.config import DataConfig
 from videogen_jax.data.loader import Source
 from videogen_jax.data.shapes.sources import DegradedClips
-from videogen_jax.data.transforms import resize, to_float, to_uint8
+from videogen_jax.data.transforms import resize, to_float
 from videogen_jax.errors import UserError
 from videogen_jax.models.autoencoder import unscale_latents
 from videogen_jax.models.discriminator import DiscriminatorConfig
@@ -26,7 +25,7 @@ from videogen_jax.models.layers import fold_frames
 from videogen_jax.models.parameters import init_video_decoder
 from videogen_jax.models.video_decoder import VideoDecoder
 from videogen_jax.models.warm_start import warm_start_video_decoder
-from videogen_jax.pipeline.decode import decode_frames
+from videogen_jax.pipeline.decode import decode_clips, decode_frames, quantise
 from videogen_jax.pipeline.encode import encode_frames
 from videogen_jax.training.losses.adversarial import Adversary, PullBack, with_pull_back
 from videogen_jax.training.losses.perceptual import (
@@ -35,12 +34,12 @@ from videogen_jax.training.losses.perceptual import (
     perceptual_network,
     take_frames,
 )
+from videogen_jax.training.previews import Drawing
 from videogen_jax.training.task import (
     Batch,
     Mean,
     Metrics,
     Params,
-    Samples,
     Task,
     TaskConfig,
     TaskContext,
@@ -109,14 +108,15 @@ class VideoDecoderTask(Task):
     def __init__(self, config: VideoDecoderTaskConfig, context: TaskContext):
         model, compute = context.model, context.compute
         _check_perceptual_frames(config, context.data)
-        self._config, self._context, self._model = config, context, model
+        self._config, self._model = config, model
         self._adversaries = _adversaries(config, compute.dtype)
         self.couples_samples = _ADVERSARIAL_COUPLES if self._adversaries else ""
         self._decoder = VideoDecoder(model.autoencoder, compute.dtype, compute.remat)
         self._resolution = model.stages[-1].resolution
         frozen: dict[str, Params] = context.frozen
         self.frozen = frozen | perceptual_network(config.lpips, config.perceptual_weight, context)
-        self._draw = jax.jit(self._pictures)
+        pixels = context.data.num_frames * self._resolution**2
+        self.drawing = Drawing(context, SAMPLE_CLIPS, pixels, self._rows)
 
     def init(self, key: jax.Array) -> Params:
         """Returns `video_decoder` and the discriminators that have a weight."""
@@ -183,7 +183,7 @@ class VideoDecoderTask(Task):
         return measures | {
             "psnr_clean": _mean_where(is_clean_B, psnr_B),
             "psnr_degraded": _mean_where(~is_clean_B, psnr_B),
-            "clean_share": is_clean_B.mean(dtype=np.float32),
+            "clean_share": is_clean_B.mean(dtype=jnp.float32),
         }
 
     def _latents(self, frozen: Params, batch: Batch) -> jax.Array:
@@ -203,22 +203,18 @@ class VideoDecoderTask(Task):
     ) -> tuple[jax.Array, PullBack]:
         return with_pull_back(lambda p: self._decode(p, latents_BFHWC), params, _LAST_LAYER)
 
-    def samples(self, params: Params, seed: int) -> Samples:
+    def _rows(
+        self, params: Params, components: Params, batch: Batch, keys_B: jax.Array
+    ) -> jax.Array:
         """Returns rows of frames for each clip: clean, degraded, image decoder, video decoder."""
-        examples = self._context.validation(SAMPLE_CLIPS)
-        batch = {name: np.stack([e[name] for e in examples]) for name in ("video", "degraded")}
-        rows = self._draw(params["video_decoder"], self.frozen, batch)
-        clips = np.stack([to_uint8(row) for row in rows], axis=1)
-        return Samples(clips.reshape(-1, *clips.shape[2:]), float(examples[0]["fps"]))
-
-    def _pictures(self, params: Params, frozen: Params, batch: Batch) -> tuple[jax.Array, ...]:
         clean, degraded = (
             resize(to_float(batch[name]), self._resolution) for name in ("video", "degraded")
         )
-        scaled = self._scaled_latents(frozen, batch)
-        by_image = decode_frames(self._model.autoencoder, frozen["autoencoder"], scaled)
-        raw = unscale_latents(self._model.autoencoder, scaled)
-        return clean, degraded, by_image, self._decode(params, raw)
+        scaled = self._scaled_latents(components, batch)
+        by_image = decode_frames(self._model.autoencoder, components["autoencoder"], scaled)
+        by_video = decode_clips(self._decoder, params["video_decoder"], scaled)
+        rows = (clean, degraded, by_image, by_video)
+        return jnp.stack([quantise(row) for row in rows], axis=1)
 
     def components(self, params: Params) -> dict[str, Params]:
         return {"video_decoder": params["video_decoder"]}
