@@ -61,14 +61,14 @@ def test_a_unet_keeps_the_inputs_of_its_blocks_alone():
         kept(SpaceTimeUNet(config, remat=policy), x, jnp.ones(1), text, **named)
         for policy in ("blocks", "none")
     )
-    assert blocks < 0.2 * everything
+    assert blocks < 0.12 * everything
 
 
 # Compiled
 
 
 def temporary(function: Any, *shapes: Any) -> int:
-    compiled = jax.jit(function).lower(*shapes).compile()
+    compiled: Any = jax.jit(function).lower(*shapes).compile()
     return compiled.memory_analysis().temp_size_in_bytes
 
 
@@ -82,7 +82,7 @@ def test_a_temporal_convolution_makes_no_copy_of_its_input_forward_and_three_in_
         return layer.apply(params, x, FRAMES)
 
     def gradient(params: Any, x: Any) -> Any:
-        return jax.grad(lambda *given: jnp.square(output(*given)).sum(), (0, 1))(params, x)
+        return jax.vjp(output, params, x)[1](x)
 
     assert temporary(output, params, x) < 1.1 * size(x)
     assert temporary(gradient, params, x) < 5 * size(x)
@@ -104,11 +104,11 @@ def gradient_memory(policy: Remat, device: Any = None) -> int:
 
 
 def test_the_compiled_peak_of_a_decoder_has_a_bound():
-    """Measured: 8.4 MiB; 11 with temporal convolutions as one product.
+    """Measured: 7.8 MiB; 10.4 with temporal convolutions as one product.
 
     On a CPU, XLA removes the recomputation, so this is not a test of it.
     """
-    assert gradient_memory("blocks") < 10.5 * 2**20
+    assert gradient_memory("blocks") < 9 * 2**20
 
 
 ON_A_TPU = """

@@ -1,5 +1,7 @@
 """Images and clips in groups: the same result, in memory that does not grow with their number."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -48,7 +50,7 @@ def test_devices_take_their_share_of_every_group_without_traffic():
         return -layout.constrain(x, "images .")
 
     with layout.activate(mesh):
-        program = jax.jit(lambda x: in_groups(negated, x, 2)).lower(shared).compile()
+        program: Any = jax.jit(lambda x: in_groups(negated, x, 2)).lower(shared).compile()
         np.testing.assert_array_equal(program(shared), -x)
     assert seen == {16}  # two of each device
     text = program.as_text()
@@ -77,7 +79,7 @@ def test_memory_does_not_grow_with_the_number_of_images_or_clips(network: str, m
 
     def temporary(clips: int) -> int:
         x = jax.ShapeDtypeStruct((clips, 2, *shape), np.float32)
-        compiled = jax.jit(calls[network]).lower(params, x).compile()
+        compiled: Any = jax.jit(calls[network]).lower(params, x).compile()
         memory = compiled.memory_analysis()
         return memory.temp_size_in_bytes - 3 * memory.output_size_in_bytes
 

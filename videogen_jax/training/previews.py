@@ -77,7 +77,7 @@ class Drawing:
         groups = math.ceil(number / (devices * self._share))
         return devices * math.ceil(number / (groups * devices))
 
-    def trace(self, params: Params, batch: Batch, mesh: Mesh) -> Any:
+    def trace(self, params: Params, batch: Mapping[str, Any], mesh: Mesh) -> Any:
         """Traces the program for shapes, those of `params` and `batch` with shardings on `mesh`."""
         shapes = self._context.components
         components = with_shardings(shapes, sharding.tree_shardings(mesh, shapes))
