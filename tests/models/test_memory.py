@@ -57,11 +57,9 @@ def test_a_unet_keeps_the_inputs_of_its_blocks_alone():
     x = jnp.zeros((1, FRAMES, SIDE, SIDE, config.in_channels))
     text = jnp.zeros((1, 1, config.cross_attention_dim))
     named = {"pooled_BD": text[:, 0], "fps_B": jnp.ones(1)}
-    blocks, everything = (
-        kept(SpaceTimeUNet(config, remat=policy), x, jnp.ones(1), text, **named)
-        for policy in ("blocks", "none")
-    )
-    assert blocks < 0.12 * everything
+    found = kept(SpaceTimeUNet(config, remat="blocks"), x, jnp.ones(1), text, **named)
+    activation = 4 * FRAMES * SIDE**2 * 16
+    assert found < 11.5 * activation  # measured: 10.9
 
 
 # Compiled
