@@ -71,6 +71,9 @@ COMMANDS = {
     ),
     "convert ifrnet": Command("convert.ifrnet:call", "add IFRNet's weights to a model directory"),
     "convert lpips": Command("convert.lpips:call", "add LPIPS's weights to a model directory"),
+    "convert metric-weights": Command(
+        "convert.metric_weights:call", "add the networks of FVD, IS, CLIPSIM to a model directory"
+    ),
     "convert to-diffusers": Command("convert.to_diffusers:call", "write a folder for diffusers"),
 }
 """The commands by name, in the order in which `videogen --help` lists them."""

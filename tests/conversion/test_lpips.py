@@ -11,6 +11,7 @@ import torch
 from tests.support import torch_lpips
 from tests.support.hostile_pickles import making_folder
 from videogen_jax import trees
+from videogen_jax.commands.convert import metric_weights
 from videogen_jax.commands.convert.lpips import main
 from videogen_jax.models.features.loading import load_lpips
 from videogen_jax.models.features.lpips import ALEXNET, VGG16, config_of, lpips
@@ -68,7 +69,8 @@ def test_every_source_equals_torch(tmp_path, theirs):
     main(tmp_path / "jax.ckpt", tmp_path / "jax")
     main(tmp_path / "tv.pth", tmp_path / "tv", heads=tmp_path / "heads.pth")
     main(tmp_path / "package.pth", tmp_path / "package")
-    files = [tmp_path / name / "lpips.safetensors" for name in ("jax", "tv", "package")]
+    metric_weights.main("lpips", tmp_path / "package.pth", tmp_path / "again")
+    files = [tmp_path / name / "lpips.safetensors" for name in ("jax", "tv", "package", "again")]
     assert len({file.read_bytes() for file in files}) == 1
 
     params = load_lpips(tmp_path / "tv")

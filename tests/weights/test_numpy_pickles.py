@@ -64,7 +64,7 @@ def test_no_code_is_run(tmp_path, protocol):
     [
         ([np.zeros(2)], "it holds a list, expected arrays by name"),
         ({"a": {"b": 3}}, "it holds a int as a/b, expected arrays by name"),
-        ({"a/b": np.zeros(2)}, "it has the name 'a/b'"),
+        ({"a/b": np.zeros(2), "a": {"b": np.zeros(2)}}, "has a/b twice"),
         ({1: np.zeros(2)}, "it has the name 1"),
         ({"a": np.zeros(2, np.int32)}, "an array of type i4"),
         ({"a": np.array(["x"])}, "an array of type U1"),

