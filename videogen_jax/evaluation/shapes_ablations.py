@@ -14,12 +14,12 @@ from videogen_jax.data.shapes.sources import DegradedClips, ShapesClips
 from videogen_jax.errors import UserError
 from videogen_jax.evaluation.frechet import frechet_distance
 from videogen_jax.evaluation.held_out import BATCH, HeldOut, held_out, sample_videos
+from videogen_jax.evaluation.image_quality import psnr
 from videogen_jax.evaluation.shapes_analyser import accuracy, analyse
 from videogen_jax.evaluation.shapes_measures import (
     change_error,
     features,
     flicker,
-    psnr,
     roughness,
     sharpness,
 )

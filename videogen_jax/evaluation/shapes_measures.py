@@ -20,6 +20,7 @@ from videogen_jax.evaluation.shapes_analyser import (
     shape_overlaps,
     take_apart,
 )
+from videogen_jax.evaluation.steadiness import mean_change
 
 END_FRAMES = 4
 # In levels of 255, Euclidean over RGB. The two nearest colours of objects are 113 apart.
@@ -86,8 +87,7 @@ def flicker(video_FHW3: np.ndarray) -> float:
     kernel = np.ones((rim, rim), np.uint8)
     near_FHW = np.stack([cv2.dilate((a > 0.05).astype(np.uint8), kernel) for a in alpha_FHW]) > 0
     away_FHW = ~(near_FHW[1:] | near_FHW[:-1])
-    change_FHW = np.abs(np.diff(video_FHW3.astype(np.float32), axis=0)).mean(-1)
-    return float(change_FHW[away_FHW].mean()) if away_FHW.any() else math.nan
+    return mean_change(video_FHW3, away_FHW)
 
 
 def roughness(video_FHW3: np.ndarray) -> float:
@@ -99,12 +99,6 @@ def roughness(video_FHW3: np.ndarray) -> float:
     x = video_FHW3.astype(np.float32)
     change = np.abs(np.diff(x, axis=0)).mean()
     return float(np.abs(np.diff(x, n=2, axis=0)).mean() / max(change, 1e-6))
-
-
-def psnr(image: np.ndarray, truth: np.ndarray) -> float:
-    """Returns the peak signal-to-noise ratio in dB, of uint8 arrays of one shape."""
-    error = np.square(image.astype(np.float64) - truth).mean()
-    return float(10 * np.log10(255**2 / max(error, 1e-9)))
 
 
 def change_error(clip_FHW3: np.ndarray, truth_FHW3: np.ndarray) -> float:
