@@ -6,7 +6,7 @@ in `clip_tokenizer/`: the text encoder of a model may be another one.
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -160,7 +160,7 @@ def _config_of(table: Table, weights: Tensors, *, name: str) -> CLIPConfig:
 
 def _widths(
     shape: Callable[[str, int], tuple[int, ...]], tower: str, num_layers: int
-) -> dict[str, int]:
+) -> dict[str, Any]:
     hidden, intermediate = shape(f"{tower}/encoder/layers_0/mlp/fc1/kernel", 2)
     return {
         "hidden_size": hidden,

@@ -104,7 +104,8 @@ def c3d_probabilities(config: C3DConfig, params: Params) -> Extractor:
     Args:
         config, params: As from `load_c3d`.
     """
-    network = _compiled(lambda params, x: jax.nn.softmax(C3D(config).apply({"params": params}, x)))
+    logits = lambda params, x: jnp.asarray(C3D(config).apply({"params": params}, x))
+    network = _compiled(lambda params, x: jax.nn.softmax(logits(params, x)))
     params = jax.device_put(params)
 
     def apply(videos_BFHW3: ArrayLike) -> jax.Array:

@@ -1,7 +1,7 @@
 """Statistics of a set of videos in constant memory: sums that take batches and that merge.
 
-Each is a NamedTuple of NumPy arrays in float64 on the host. `update` adds a batch, `merge` joins
-the statistics of two disjoint sets, and both return new statistics. Videos may be distributed over
+Each is a NamedTuple of float64 NumPy arrays on the host. `update` adds a batch, `merge` joins the
+statistics of two disjoint sets, and both return new statistics. Videos may be distributed over
 batches and processes in any way: the results differ by rounding alone, below 1e-10 of their size
 (deviations are summed about the mean, as in Chan et al. 1979, so a large mean costs no digits).
 
@@ -38,12 +38,12 @@ class Moments(NamedTuple):
     """The number, the mean and the deviations of feature vectors, for a Fréchet distance.
 
     Attributes:
-        count: Number of vectors, int64.
+        count: Number of vectors.
         mean_D: Their mean; 0 without any.
         scatter_DD: Sum of the outer products of their deviations from the mean.
     """
 
-    count: np.ndarray
+    count: np.int64
     mean_D: np.ndarray
     scatter_DD: np.ndarray
 
@@ -88,12 +88,12 @@ class Averages(NamedTuple):
     """The means of measures of single videos, with their standard deviations.
 
     Attributes:
-        count: Number of videos, int64.
+        count: Number of videos.
         mean_D: Mean of each measure; 0 without videos.
         scatter_D: Sum of the squared deviations from the mean.
     """
 
-    count: np.ndarray
+    count: np.int64
     mean_D: np.ndarray
     scatter_D: np.ndarray
 
@@ -196,10 +196,10 @@ def _finite(values: ArrayLike, shape: tuple[int, ...]) -> np.ndarray:
 
 def _joined(
     a: Moments | Averages, b: Moments | Averages
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+) -> tuple[np.int64, np.ndarray, np.ndarray]:
     """Returns the count and the mean of two sets together, and the gap between their means."""
     if a.mean_D.shape != b.mean_D.shape:
         raise ValueError(f"cannot join {len(a.mean_D)} and {len(b.mean_D)} features")
-    count = a.count + b.count
+    count = np.int64(a.count + b.count)
     gap_D = b.mean_D - a.mean_D
     return count, a.mean_D + gap_D * (b.count / max(count, 1)), gap_D

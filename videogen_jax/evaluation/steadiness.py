@@ -47,7 +47,7 @@ def estimate_flows(video_FHW3: np.ndarray) -> Flows:
             f"optical flow needs 2 frames of {MIN_SIZE} pixels a side or more, got {frames} of "
             f"{height}×{width}"
         )
-    dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     grey = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in video_FHW3]
     # A new array for the result of each call: DIS takes a given one as its first guess.
     forward = [dis.calc(a, b, None) for a, b in zip(grey, grey[1:], strict=False)]

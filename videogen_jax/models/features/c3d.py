@@ -80,5 +80,6 @@ def _max_pool(x_BFHWC: jax.Array, frames: int) -> jax.Array:
     ports that pad both sides instead have the same size, but other windows.
     """
     window = (frames, 2, 2)
-    padding = [(0, -length % step) for length, step in zip(x_BFHWC.shape[1:4], window, strict=True)]
-    return nn.max_pool(x_BFHWC, window, window, padding)
+    missing = [-length % step for length, step in zip(x_BFHWC.shape[1:4], window, strict=True)]
+    padding = ((0, 0), *((0, count) for count in missing), (0, 0))
+    return nn.max_pool(jnp.pad(x_BFHWC, padding, constant_values=-jnp.inf), window, window)
