@@ -58,8 +58,7 @@ VECTOR = Transform((1,), lambda array, _: array, lambda array: array)
 EMBEDDING = Transform((2,), lambda array, _: array, lambda array: array)
 LINEAR = Transform((2,), lambda array, _: array.T, lambda array: array.T)
 CONV = Transform((4,), lambda array, _: _oi_last(array), _oi_first)
-CONV_3D = Transform((5,), lambda array, _: _oi_last(array), _oi_first)
-"""Kernels OIHW or OIFHW (torch) to HWIO or FHWIO."""
+"""Kernels OIHW (torch) to HWIO."""
 POINTWISE = Transform((2, 4), _pointwise_to_target, _oi_first)
 """From a 1×1 convolution or a linear layer to either of them; export keeps our kind of layer."""
 

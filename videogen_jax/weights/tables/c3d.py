@@ -4,7 +4,8 @@ The first has the weights of the original, Caffe, for UCF-101. The ports name th
 call the two first ones `conv1` and `conv2`. The mean clip is in a file of its own.
 """
 
-from videogen_jax.weights.rules import CONV_3D, LINEAR, VECTOR, Rule, Table, Transform
+from videogen_jax.weights.rules import LINEAR, VECTOR, Rule, Table, Transform
+from videogen_jax.weights.tables.layers import CONV_3D
 
 MEAN = "mean"
 _MEAN_CLIP = Transform(

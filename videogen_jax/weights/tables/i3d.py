@@ -7,7 +7,8 @@ converter adds scales of 1 by the name in `FLAX_NORM_SCALE`.
 
 from collections.abc import Iterable
 
-from videogen_jax.weights.rules import CONV_3D, VECTOR, Rule, Table, Transform
+from videogen_jax.weights.rules import VECTOR, Rule, Table, Transform
+from videogen_jax.weights.tables.layers import CONV_3D
 
 _FLAX_CONV = Transform((5,), lambda array, _: array, lambda array: array)
 _FLAX_STATISTIC = Transform(

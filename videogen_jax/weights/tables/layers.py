@@ -9,6 +9,13 @@ import re
 
 from videogen_jax.weights.rules import CONV, EMBEDDING, LINEAR, POINTWISE, VECTOR, Rule, Transform
 
+CONV_3D = Transform(
+    (5,),
+    lambda array, _: array.transpose(2, 3, 4, 1, 0),
+    lambda array: array.transpose(4, 3, 0, 1, 2),
+)
+"""Kernels OIFHW (torch) to FHWIO."""
+
 
 def conv(source: str, ours: str | None = None) -> tuple[Rule, ...]:
     """Returns the rules of a layer that is a 2D convolution on both sides."""
