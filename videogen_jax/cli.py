@@ -72,7 +72,7 @@ COMMANDS = {
     "convert ifrnet": Command("convert.ifrnet:call", "add IFRNet's weights to a model directory"),
     "convert lpips": Command("convert.lpips:call", "add LPIPS's weights to a model directory"),
     "convert metric-weights": Command(
-        "convert.metric_weights:call", "add the networks of FVD, IS, CLIPSIM to a model directory"
+        "convert.metric_weights:call", "add a metric's network to a model directory"
     ),
     "convert to-diffusers": Command("convert.to_diffusers:call", "write a folder for diffusers"),
 }
