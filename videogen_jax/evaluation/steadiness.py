@@ -9,7 +9,7 @@ a flow's (x, y).
 """
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import jax
@@ -47,11 +47,11 @@ def estimate_flows(video_FHW3: np.ndarray) -> Flows:
             f"optical flow needs 2 frames of {MIN_SIZE} pixels a side or more, got {frames} of "
             f"{height}×{width}"
         )
-    dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    # Any, because OpenCV's annotations lack the None that makes a new array for each result.
+    calc: Any = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM).calc
     grey = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in video_FHW3]
-    # A new array for the result of each call: DIS takes a given one as its first guess.
-    forward = [dis.calc(a, b, None) for a, b in zip(grey, grey[1:], strict=False)]
-    backward = [dis.calc(b, a, None) for a, b in zip(grey, grey[1:], strict=False)]
+    forward = [calc(a, b, None) for a, b in zip(grey, grey[1:], strict=False)]
+    backward = [calc(b, a, None) for a, b in zip(grey, grey[1:], strict=False)]
     return Flows(np.stack(forward), np.stack(backward))
 
 
