@@ -23,7 +23,7 @@ import numpy as np
 import tyro
 
 from videogen_jax.data.clips import windows
-from videogen_jax.data.clips.files.transcode import ClipConfig
+from videogen_jax.data.clips.files.clip_config import ClipConfig
 from videogen_jax.data.clips.ingest_config import IngestConfig
 from videogen_jax.data.clips.records import (
     INFO_FILE,

@@ -16,8 +16,11 @@ EXTRAS = {
     "libtpu": "plan",
     "matplotlib": "data",
     "msgpack": "data",
+    "onnxruntime": "text-boxes",
     "optax": "train",
     "orbax": "train",
+    "rapidocr": "text-boxes",
+    "scenedetect": "shots",
     "tensorboardX": "train",
     "tensorflow_datasets": "tfds",
 }

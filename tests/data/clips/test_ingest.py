@@ -10,7 +10,8 @@ import pytest
 from tests.support.kill_ingest import ingest_killed
 from tests.support.numbered_clips import H, W, read_numbers, write_numbered, write_sound
 from videogen_jax.data.clips import ingest as ingest_module
-from videogen_jax.data.clips.files.transcode import ClipConfig
+from videogen_jax.data.clips import ingest_steps
+from videogen_jax.data.clips.files.clip_config import ClipConfig
 from videogen_jax.data.clips.ingest import RunnerConfig, ingest
 from videogen_jax.data.clips.ingest_config import IngestConfig
 from videogen_jax.data.clips.records import ClipDataset
@@ -180,7 +181,7 @@ def test_any_error_of_a_clip_rejects_that_clip(tmp_path, monkeypatch):
         "memory.mp4": MemoryError(),
         "disk.mp4": OSError(5, "Input/output error"),
     }
-    real = ingest_module.transcode
+    real = ingest_steps.transcode
 
     def broken(media, *arguments):
         if error := errors.get(os.path.basename(media)):
@@ -191,7 +192,7 @@ def test_any_error_of_a_clip_rejects_that_clip(tmp_path, monkeypatch):
         write_numbered(tmp_path / name, count=16)
     codec = (tmp_path / "codec.mp4").read_bytes()
     (tmp_path / "codec.mp4").write_bytes(codec.replace(b"avc1", b"xyz1"))
-    monkeypatch.setattr(ingest_module, "transcode", broken)
+    monkeypatch.setattr(ingest_steps, "transcode", broken)
     info = ingest(IngestConfig(str(tmp_path), clip=CLIP), tmp_path / "out")
     assert info["num_clips"] == 1
     report = (tmp_path / "out" / "rejected.jsonl").read_text().splitlines()
@@ -228,7 +229,7 @@ def test_a_package_that_is_missing_ends_the_run(tmp_path, monkeypatch):
         raise ModuleNotFoundError("No module named 'cv2'", name="cv2")
 
     write_numbered(tmp_path / "a.mp4", count=16)
-    monkeypatch.setattr(ingest_module, "transcode", without_opencv)
+    monkeypatch.setattr(ingest_steps, "transcode", without_opencv)
     with pytest.raises(UserError, match="this needs the package cv2: pip install"):
         ingest(IngestConfig(str(tmp_path), clip=CLIP), tmp_path / "out")
 

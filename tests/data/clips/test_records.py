@@ -10,7 +10,8 @@ import pytest
 from tests.support.numbered_clips import H, W, read_numbers, write_dataset, write_numbered
 from videogen_jax.data.clips.clip_checksums import CHECKSUMS_FILE, write_checksums
 from videogen_jax.data.clips.files import decoding
-from videogen_jax.data.clips.files.transcode import ClipConfig, transcode
+from videogen_jax.data.clips.files.clip_config import ClipConfig
+from videogen_jax.data.clips.files.transcode import transcode
 from videogen_jax.data.clips.records import (
     INFO_FILE,
     SIZES_FILE,

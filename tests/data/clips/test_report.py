@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from tests.support.numbered_clips import H, numbered_frame, write_numbered
-from videogen_jax.data.clips.files.transcode import ClipConfig
+from videogen_jax.data.clips.files.clip_config import ClipConfig
 from videogen_jax.data.clips.ingest import ingest
 from videogen_jax.data.clips.ingest_config import IngestConfig
 from videogen_jax.data.clips.records import ClipDataset

@@ -6,7 +6,7 @@ import os
 import pytest
 
 from tests.support.numbered_clips import H, write_numbered
-from videogen_jax.data.clips.files.transcode import ClipConfig
+from videogen_jax.data.clips.files.clip_config import ClipConfig
 from videogen_jax.data.clips.ingest import ingest
 from videogen_jax.data.clips.ingest_config import Begun, IngestConfig
 from videogen_jax.data.clips.records import ClipDataset

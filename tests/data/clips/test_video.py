@@ -20,7 +20,8 @@ from tests.support.video_files import (
     WHOLE,
     write_pictures,
 )
-from videogen_jax.data.clips.files.transcode import ClipConfig, transcode
+from videogen_jax.data.clips.files.clip_config import ClipConfig
+from videogen_jax.data.clips.files.transcode import transcode
 from videogen_jax.data.clips.video import decode_window
 
 FILES = WHOLE | CUT

@@ -9,7 +9,8 @@ from typing import Annotated
 import tyro
 
 from videogen_jax.cli import command
-from videogen_jax.data.clips.files.transcode import ClipConfig
+from videogen_jax.data.clips.files.clip_config import ClipConfig
+from videogen_jax.data.clips.files.splitting import SplitConfig
 from videogen_jax.data.clips.sources.lists import SourceOptions
 
 Flat = tyro.conf.OmitArgPrefixes
@@ -21,6 +22,8 @@ def main(
     /,
     reading: Annotated[SourceOptions, Flat] = SourceOptions(),
     clip: Annotated[ClipConfig, Flat] = ClipConfig(),
+    split: Annotated[SplitConfig, Flat] = SplitConfig(),
+    filter: tuple[str, ...] = (),
     clips_per_shard: int = 256,
     workers: int = 0,
     runner: str = "in-process",
@@ -33,6 +36,8 @@ def main(
         out: the dataset's folder.
         reading: how the source is read.
         clip: how clips are transcoded, and which are rejected.
+        split: how files are split into clips.
+        filter: functions of your own that reject clips, each as module:function.
         clips_per_shard: rows of the source per shard.
         workers: threads in this process; 0 is one per CPU core.
         runner: a Beam runner, such as FlinkRunner, SparkRunner or DataflowRunner.
@@ -42,7 +47,7 @@ def main(
     from videogen_jax.data.clips.ingest import IngestConfig, RunnerConfig, ingest
     from videogen_jax.data.clips.report import save_sample_sheet, summary
 
-    config = IngestConfig(str(source.resolve()), reading, clip, clips_per_shard)
+    config = IngestConfig(str(source.resolve()), reading, clip, clips_per_shard, split, filter)
     info = ingest(config, out, RunnerConfig(runner, beam_args, workers))
     print(summary(info))
     print(save_sample_sheet(out, out / "samples.png"))

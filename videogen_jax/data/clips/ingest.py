@@ -1,6 +1,7 @@
 """Conversion of clips to ArrayRecord shards, as an Apache Beam pipeline: one element is one clip.
 
-    shards to write → rows of each → reshuffle → a record or a rejection → by shard → a file
+    shards to write → rows of each → reshuffle → parts of each, such as shots → reshuffle →
+    a record or a rejection → by shard → a file
 
 The rows are first written to one list beside the shards: a pipeline of any size starts with the
 shard numbers only. In one process the shards are made one after another, each by all workers, and a
@@ -10,12 +11,10 @@ must be able to access the paths of the source and the output.
 
 import hashlib
 import json
-import math
 import os
-import uuid
 import zlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -24,21 +23,15 @@ from typing import Any, BinaryIO
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from videogen_jax.data.clips.beam_errors import one_line, raising_user_errors, writing
-from videogen_jax.data.clips.files.transcode import Rejected, transcode
+from videogen_jax.data.clips.beam_errors import raising_user_errors, writing
 from videogen_jax.data.clips.ingest_config import Begun, IngestConfig
-from videogen_jax.data.clips.records import ClipRecord, pack_record, write_shard
-from videogen_jax.data.clips.sources import tfds_clips
+from videogen_jax.data.clips.ingest_steps import MakeRecord, Outcome, Span, SplitRow, read_rows
+from videogen_jax.data.clips.record_filters import load_filter
+from videogen_jax.data.clips.records import write_shard
 from videogen_jax.data.clips.sources.layouts import read_clips
-from videogen_jax.data.clips.sources.lists import ClipRef
 from videogen_jax.data.clips.state import IngestFolder
-from videogen_jax.errors import UserError, user_message
+from videogen_jax.errors import UserError
 
-Span = tuple[int, int, int]  # shard, offset of its rows in the list, their number
-# "place" in the list, "row" in the source, and "record" bytes with "facts", or "rejected"
-Outcome = dict[str, Any]
-DUPLICATE = "duplicate_id"
-FAILED = "failed"
 IN_PROCESS = "in-process"
 
 
@@ -65,9 +58,12 @@ def ingest(config: IngestConfig, out: Path, runner: RunnerConfig = RunnerConfig(
 
     Raises:
         MissingFile: the source does not exist.
-        UserError: the source is invalid, another process is at work in `out`, `out` has shards of
-            another configuration (names the fields), or every clip was rejected.
+        UserError: the source is invalid, a filter cannot be imported, another process is at work in
+            `out`, `out` has shards of another configuration (names the fields), or every clip was
+            rejected.
     """
+    for name in config.filters:
+        load_filter(name)  # raises before anything is written
     state = IngestFolder(out.absolute())  # workers may start elsewhere
     with state.locked():
         with state.new_list() as file:
@@ -119,7 +115,9 @@ def _run(
             | "shards" >> beam.Create(list(spans))
             | "spread shards" >> beam.Reshuffle()
             | "rows" >> beam.FlatMap(partial(read_rows, state.list_file))
-            | "spread clips" >> beam.Reshuffle()
+            | "spread rows" >> beam.Reshuffle()
+            | "parts" >> beam.ParDo(SplitRow(config))
+            | "spread parts" >> beam.Reshuffle()
             | "clips" >> beam.ParDo(MakeRecord(config, state.progress_dir))
             | "by shard" >> beam.GroupByKey()
             | "files" >> beam.MapTuple(partial(_write_shard, state, num_shards, sizes))
@@ -144,89 +142,6 @@ def _pipeline_options(how: RunnerConfig) -> dict[str, Any]:
     return {"runner": FnApiRunner(), "options": PipelineOptions([*args, *how.beam_args])}
 
 
-def read_rows(list_file: Path, span: Span) -> Iterator[tuple[int, int, dict[str, Any]]]:
-    """Yields (shard, place in the shard, row) for every row of a shard."""
-    shard, offset, count = span
-    with list_file.open("rb") as file:
-        file.seek(offset)
-        for place in range(count):
-            yield shard, place, json.loads(file.readline())
-
-
-class MakeRecord(beam.DoFn):
-    """Beam function that maps a row of the list to (shard, outcome)."""
-
-    def __init__(self, config: IngestConfig, progress_dir: Path):
-        self._config = config
-        self._progress_dir = progress_dir
-
-    def setup(self) -> None:
-        """Opens the file in which this worker counts clips; runs once per worker."""
-        self._examples = None
-        # Each worker has its own: appending to files on a network file system is not safe.
-        with writing("the progress of a worker"):
-            self._ticks = (self._progress_dir / uuid.uuid4().hex).open("ab", buffering=0)
-
-    def teardown(self) -> None:
-        """Closes the counting file."""
-        self._ticks.close()
-
-    def process(self, element: tuple[int, int, dict[str, Any]]) -> Iterator[tuple[int, Outcome]]:
-        """Transcodes one clip; any error of it is a rejection."""
-        shard, place, row = element
-        ref = ClipRef(**{key: value for key, value in row.items() if key != "duplicate"})
-        try:
-            if row["duplicate"]:
-                raise Rejected(DUPLICATE, f"an earlier row has the id {ref.id!r}")
-            outcome = self._made(ref)
-        except ModuleNotFoundError as error:  # of all clips
-            raise UserError(user_message(error) or str(error)) from error
-        except Exception as error:
-            outcome = {"rejected": _rejection(ref, error)}
-        with writing(f"the progress of row {ref.row}"):
-            self._ticks.write(b".")
-        yield shard, {"place": place, "row": ref.row, **outcome}
-
-    def _made(self, ref: ClipRef) -> Outcome:
-        media, captions, source = ref.path, tuple(ref.captions), ref.path
-        if ref.index is not None:
-            media, captions = self._example(ref)
-            source = f"{ref.path}, example {ref.index}"
-        end = math.inf if ref.end is None else ref.end
-        clip = transcode(media, self._config.clip, ref.start or 0.0, end)
-        record = ClipRecord(id=ref.id, captions=captions, source=source, **vars(clip))
-        return {
-            "record": pack_record(record),
-            "facts": {
-                "num_frames": clip.num_frames,
-                "fps": clip.fps,
-                "h": clip.h,
-                "w": clip.w,
-                "captions": len(captions),
-            },
-        }
-
-    def _example(self, ref: ClipRef) -> tuple[bytes, tuple[str, ...]]:
-        options = self._config.reading
-        if self._examples is None:
-            self._examples = tfds_clips.open_split(ref.path, options.split or "train")
-        keys = (options.video_key, options.tfds_caption_key)
-        where = f"{ref.path}, example {ref.index}"
-        return tfds_clips.video_and_captions(self._examples[ref.index], *keys, where)
-
-
-def _rejection(ref: ClipRef, error: Exception) -> dict[str, Any]:
-    """Returns the line of the report for a clip that raised `error`."""
-    if isinstance(error, Rejected):
-        reason, detail = error.reason, error.detail
-    elif isinstance(error, OSError) and not isinstance(error, UserError):
-        reason, detail = "undecodable", one_line(error)  # FFmpeg's errors are OSErrors too
-    else:
-        reason, detail = FAILED, f"{type(error).__name__}: {one_line(error)}"
-    file = ref.path if ref.index is None else f"{ref.path}, example {ref.index}"
-    return {"file": file, "row": ref.row, "id": ref.id, "reason": reason, "detail": detail}
-
-
 def _write_shard(
     state: IngestFolder,
     num_shards: int,
@@ -235,8 +150,12 @@ def _write_shard(
     outcomes: Sequence[Outcome],
 ) -> None:
     """Writes a shard's summary and then its file, both atomically."""
-    ordered = sorted(outcomes, key=lambda outcome: outcome["place"])
-    if [outcome["place"] for outcome in ordered] != list(range(sizes[shard])):
+    ordered = sorted(outcomes, key=lambda outcome: (outcome["place"], outcome["part"]))
+    parts = {outcome["place"]: outcome["parts"] for outcome in ordered}
+    expected = [
+        (place, part) for place in range(sizes[shard]) for part in range(parts.get(place, 1))
+    ]
+    if [(outcome["place"], outcome["part"]) for outcome in ordered] != expected:
         raise RuntimeError(f"shard {shard}: rows are missing or came twice: a bug of the runner")
     taken = [outcome for outcome in ordered if "record" in outcome]
     facts = [outcome["facts"] for outcome in taken]

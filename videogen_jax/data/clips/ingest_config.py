@@ -4,7 +4,8 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from videogen_jax.data.clips.files.transcode import ClipConfig
+from videogen_jax.data.clips.files.clip_config import ClipConfig
+from videogen_jax.data.clips.files.splitting import SplitConfig
 from videogen_jax.data.clips.sources.lists import SourceOptions
 from videogen_jax.errors import UserError
 
@@ -18,12 +19,16 @@ class IngestConfig:
         reading: how it is read.
         clip: how clips are transcoded.
         clips_per_shard: rows of the source per shard.
+        split: how files are split into clips.
+        filters: filters of one's own, each `module:function`, see `record_filters.py`.
     """
 
     source: str
     reading: SourceOptions = SourceOptions()
     clip: ClipConfig = ClipConfig()
     clips_per_shard: int = 256
+    split: SplitConfig = SplitConfig()
+    filters: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.clips_per_shard < 1:

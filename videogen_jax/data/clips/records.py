@@ -53,6 +53,8 @@ class ClipRecord:
         num_frames: number of frames, counted by decoding the video.
         h, w: displayed height and width in pixels, both even.
         source: the file it was made from.
+        start, end: the part of that file, in seconds from its first frame; both 0 in datasets of
+            versions before these fields.
     """
 
     id: str
@@ -63,6 +65,8 @@ class ClipRecord:
     h: int
     w: int
     source: str
+    start: float = 0.0
+    end: float = 0.0
 
 
 _TYPES = {
@@ -74,7 +78,10 @@ _TYPES = {
     "h": int,
     "w": int,
     "source": str,
+    "start": float,
+    "end": float,
 }
+_LATER = {"start": 0.0, "end": 0.0}  # fields that earlier versions did not have
 
 
 def pack_record(record: ClipRecord) -> bytes:
@@ -100,11 +107,12 @@ def unpack_record(data: bytes, where: str) -> ClipRecord:
     except Exception as error:  # msgpack raises many types, ValueError and its own among them
         raise DamagedRecord(f"{where} is damaged: not msgpack ({error})") from error
     names = [field.name for field in fields(ClipRecord)]
-    if not isinstance(values, dict) or set(values) != set(names):
+    if not isinstance(values, dict) or {*values, *_LATER} != set(names):
         found = sorted(map(str, values)) if isinstance(values, dict) else type(values).__name__
         raise DamagedRecord(
             f"{where} is damaged: expected the fields {', '.join(names)}, got {found}"
         )
+    values = {**_LATER, **values}
     for name, expected in _TYPES.items():
         if type(values[name]) is not expected:
             raise DamagedRecord(

@@ -55,6 +55,8 @@ class VideogenClips(tfds.core.GeneratorBasedBuilder):
             "h": np.int32,
             "w": np.int32,
             "source": tfds.features.Text(),
+            "start": np.float64,
+            "end": np.float64,
         }
         return tfds.core.DatasetInfo(
             builder=self,

@@ -8,7 +8,8 @@ from fractions import Fraction
 import pytest
 
 from tests.support.numbered_clips import H, write_numbered
-from videogen_jax.data.clips.files.transcode import ClipConfig, Rejected, transcode
+from videogen_jax.data.clips.files.clip_config import ClipConfig, Rejected
+from videogen_jax.data.clips.files.transcode import transcode
 
 SMALL = ClipConfig(short_side=H, min_side=32)
 

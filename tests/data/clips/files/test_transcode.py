@@ -17,8 +17,9 @@ from tests.support.numbered_clips import (
     write_numbered,
     write_sound,
 )
+from videogen_jax.data.clips.files.clip_config import ClipConfig, Rejected
 from videogen_jax.data.clips.files.constant_rate import resample
-from videogen_jax.data.clips.files.transcode import Clip, ClipConfig, Rejected, transcode
+from videogen_jax.data.clips.files.transcode import Clip, transcode
 from videogen_jax.data.clips.video import decode_window
 
 SMALL = ClipConfig(short_side=H, min_side=32)

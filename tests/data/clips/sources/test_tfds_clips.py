@@ -12,7 +12,7 @@ from array_record.python.array_record_module import ArrayRecordWriter
 
 from tests.support.numbered_clips import numbered_record, write_dataset
 from videogen_jax.configs import RUNS
-from videogen_jax.data.clips.files.transcode import ClipConfig
+from videogen_jax.data.clips.files.clip_config import ClipConfig
 from videogen_jax.data.clips.ingest import ingest
 from videogen_jax.data.clips.ingest_config import IngestConfig
 from videogen_jax.data.clips.records import ClipDataset, DamagedRecord

@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 
 from videogen_jax.data.clips import video as clip_video
+from videogen_jax.data.clips.files.clip_config import ClipConfig
 from videogen_jax.data.clips.files.constant_rate import own_rate, resample, typical_step
 from videogen_jax.data.clips.files.decoding import Losses, Unreadable, open_video
 from videogen_jax.data.clips.files.limits import FrameLimits, require_regular_file
 from videogen_jax.data.clips.files.probe import Probe, probe
-from videogen_jax.data.clips.files.transcode import ClipConfig
 from videogen_jax.errors import MissingFile, UserError
 from videogen_jax.media.sound import Sound
 

@@ -71,7 +71,7 @@ class TfdsDataset:
     def __init__(self, directory: str | Path):
         self.directory = Path(directory)
         self._source = open_split(str(directory), _SPLIT)
-        expected = {field.name for field in fields(ClipRecord)}
+        expected = {field.name for field in fields(ClipRecord)} - {"start", "end"}  # added later
         found = set(self._source.dataset_info.features)
         if not expected <= found:
             raise UserError(
@@ -102,6 +102,8 @@ class TfdsDataset:
             num_frames=int(example["num_frames"]),
             h=int(example["h"]),
             w=int(example["w"]),
+            start=float(example.get("start", 0.0)),
+            end=float(example.get("end", 0.0)),
             **texts,
         )
 
