@@ -206,6 +206,7 @@ def test_a_message_names_both_files_of_a_system_error():
         (lambda: AutoencoderConfig(block_out_channels=(8, 12), norm_groups=8), "12 is not div"),
         (lambda: DegradeConfig(jpeg_quality=(95, 30)), "jpeg_quality is 95 to 30"),
         (lambda: DataConfig(num_threads=-1), "num_threads is -1"),
+        (lambda: DataConfig(num_workers=-1), "num_workers is -1"),
         (lambda: dataclasses.replace(RUNS["tiny-stage-1"], seed=-1), "seed is -1"),
     ],
 )

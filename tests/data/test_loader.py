@@ -1,5 +1,10 @@
 """The Grain loader: batches, order, shards, resuming."""
 
+import os
+import pickle
+import subprocess
+import sys
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -7,8 +12,9 @@ import numpy as np
 import pytest
 
 import videogen_jax
-from videogen_jax.data.loader import Batches, make_loader
-from videogen_jax.data.shapes.sources import ShapesClips, ShapesHighFps
+from videogen_jax.data.degrade import DegradeConfig
+from videogen_jax.data.loader import Batches, _arrays_only, make_loader
+from videogen_jax.data.shapes.sources import DegradedClips, ShapesClips, ShapesHighFps
 from videogen_jax.tokenizer import Tokenizer, load_tokenizer
 
 SHAPES_TOKENIZER = Path(videogen_jax.__file__).parent / "assets" / "shapes" / "tokenizer"
@@ -63,6 +69,29 @@ def test_order_is_a_function_of_the_seed_not_of_threads():
         assert indices(make_loader(SOURCE, 3, seed=0, num_threads=num_threads), 6) == order
     assert indices(make_loader(SOURCE, 3, seed=1), 6) != order
     assert indices(make_loader(SOURCE, 6, seed=0), 3) == order
+
+
+def test_what_worker_processes_receive_survives_pickling(tokenizer):
+    source = DegradedClips(SOURCE, DegradeConfig(kernel_radius=(1, 2)))
+    convert = partial(_arrays_only, tokenizer, 24)
+    other_source, other_convert = pickle.loads(pickle.dumps((source, convert)))
+    assert_same(convert(source.at(3, 1)), other_convert(other_source.at(3, 1)))
+
+
+@pytest.mark.slow  # starts processes that import JAX; the test above is quicker
+def test_worker_processes_read_the_same_batches(tmp_path):
+    """In a process of its own: Grain's workers may outlive the one that started them."""
+    with (tmp_path / "log").open("w+") as log:  # they would keep a pipe open
+        done = subprocess.run(
+            [sys.executable, "-m", "tests.support.loader_workers"],
+            cwd=Path(__file__).parents[2],
+            env={**os.environ, "JAX_PLATFORMS": "cpu"},
+            stdout=log,
+            stderr=log,
+            timeout=240,
+        )
+        log.seek(0)
+        assert done.returncode == 0, log.read()
 
 
 def test_no_shuffle_keeps_the_order():

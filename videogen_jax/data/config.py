@@ -17,6 +17,7 @@ class DataConfig:
     num_frames: int = 16
     resolution: int = 64  # pixels
     num_threads: int = 2
+    num_workers: int = 0  # processes that read the data, each with its threads; 0: in this process
     degrade: DegradeConfig = DegradeConfig()  # degradations in training the video decoder
     latent_cache: str = ""  # folder of `videogen cache-latents`; "" encodes at every step
     # Approximate rate of a window; two values: the range from which each window draws its rate;
@@ -35,5 +36,6 @@ class DataConfig:
             raise UserError(
                 "latent_cache and mixture are both given; a cache has the clips of one dataset"
             )
-        if self.num_threads < 0:
-            raise UserError(f"num_threads is {self.num_threads}, expected 0 or more")
+        for name in ("num_threads", "num_workers"):
+            if getattr(self, name) < 0:
+                raise UserError(f"{name} is {getattr(self, name)}, expected 0 or more")

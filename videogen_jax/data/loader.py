@@ -9,6 +9,7 @@ would be tied to their number.
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -73,6 +74,7 @@ def make_loader(
     max_length: int | None = None,
     *,
     num_threads: int = 2,
+    num_workers: int = 0,
     shuffle: bool = True,
     positions: Sequence[int] | None = None,
 ) -> "Batches":
@@ -90,6 +92,9 @@ def make_loader(
             present, to "contrast_tokens", int32 [B, K, max_length]; None leaves the text out.
         max_length: tokens per caption, by default the tokenizer's own.
         num_threads: threads that read the source; the batches do not depend on it.
+        num_workers: processes that read it, each with `num_threads` threads, for sources whose work
+            holds Python's lock; 0 reads in this process. The batches do not depend on it. The
+            source is pickled.
         shuffle: False keeps the order of the source.
         positions: the positions in a batch that this process reads, see
             `sharding.batch_positions`; by default all of them.
@@ -112,7 +117,7 @@ def make_loader(
         raise ValueError(f"positions {places} are not in a batch of {batch_size}")
     import grain
 
-    dataset, convert = _endless(source, seed, shuffle), _arrays_only(tokenizer, max_length)
+    dataset, convert = _endless(source, seed, shuffle), partial(_arrays_only, tokenizer, max_length)
     options = grain.ReadOptions(
         num_threads=num_threads, prefetch_buffer_size=PREFETCH_BATCHES * len(places)
     )
@@ -120,6 +125,8 @@ def make_loader(
     def read_from(first: int) -> Iterator[dict[str, np.ndarray]]:
         part = grain.MapDataset.source(_PartOfEveryBatch(dataset, batch_size, places, first))
         examples = part.map(convert).to_iter_dataset(options)
+        if num_workers:  # before batching: so the order does not depend on their number
+            examples = _in_processes(examples, num_workers, len(places))
         return iter(examples.batch(len(places), drop_remainder=True))
 
     return Batches(read_from, batch_size)
@@ -169,6 +176,19 @@ def _endless(source: Source | Mixture, seed: int, shuffle: bool) -> "grain.MapDa
     return shuffled.map_with_index(lambda i, index: example_at(source, index, i // size))
 
 
+def _in_processes(
+    examples: "grain.IterDataset", num_workers: int, batch_size: int
+) -> "grain.IterDataset":
+    """Returns the same examples, read by processes that keep the next batches ready."""
+    import grain
+    from absl import flags
+
+    if not flags.FLAGS.is_parsed():  # Grain 0.2.18 reads a flag, which only absl's own apps parse
+        flags.FLAGS.mark_as_parsed()
+    each = math.ceil(PREFETCH_BATCHES * batch_size / num_workers)
+    return examples.mp_prefetch(grain.MultiprocessingOptions(num_workers, each))
+
+
 class _PartOfEveryBatch:
     """The elements at `places` of every `batch_size` consecutive elements, from `first` on."""
 
@@ -187,14 +207,11 @@ class _PartOfEveryBatch:
 
 
 def _arrays_only(
-    tokenizer: Tokenizer | None, max_length: int | None
-) -> Callable[[dict[str, Any]], dict[str, np.ndarray]]:
-    def convert(example: dict[str, Any]) -> dict[str, np.ndarray]:
-        arrays = {k: value for k, value in example.items() if not isinstance(value, str | list)}
-        if tokenizer is not None:
-            arrays["tokens"] = tokenizer([example["caption"]], max_length)[0]
-            if "contrasts" in example:
-                arrays["contrast_tokens"] = tokenizer(example["contrasts"], max_length)
-        return arrays
-
-    return convert
+    tokenizer: Tokenizer | None, max_length: int | None, example: dict[str, Any]
+) -> dict[str, np.ndarray]:
+    arrays = {k: value for k, value in example.items() if not isinstance(value, str | list)}
+    if tokenizer is not None:
+        arrays["tokens"] = tokenizer([example["caption"]], max_length)[0]
+        if "contrasts" in example:
+            arrays["contrast_tokens"] = tokenizer(example["contrasts"], max_length)
+    return arrays

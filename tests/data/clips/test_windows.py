@@ -279,10 +279,11 @@ def test_a_share_of_the_clips_stays_clean():
             {"num_frames": 48},
             r"d: none of its 18 train clips has 48 frames at their own fps and 32 pixels; "
             r"the longest, "
-            r".*00002-of-00003.arrayrecord, record 5, has 47 frames at 24 fps and 32x32 pixels",
+            r".*00002-of-00003.arrayrecord, record 5, has 47 frames at 24 fps and 32x32 pixels$",
         ),
         ({"num_frames": 20, "fps": 4}, "none of its 18 train clips has 20 frames at 4 fps"),
         ({"resolution": 64}, "none of its 18 train clips has 4 frames at their own fps and 64 pix"),
+        ({"resolution": 64}, "clips: videogen ingest SOURCE OUT --short-side 64 --min-side 64$"),
     ],
 )
 def test_bad_arguments(dataset, options, message):

@@ -7,7 +7,7 @@ ingest counts. `decode_window(record.video, start, count, stride)` gives the fra
 
 import importlib
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from videogen_jax.data.clips.files.clip_config import Rejected
 from videogen_jax.data.clips.records import ClipRecord
@@ -36,7 +36,7 @@ def load_filter(name: str) -> RecordFilter:
         ) from error
     if not callable(found):
         raise UserError(f"filter {name!r}: no function {function} in {module}")
-    return found
+    return cast(RecordFilter, found)
 
 
 def check_record(name: str, keeps: RecordFilter, record: ClipRecord) -> None:

@@ -160,7 +160,18 @@ class ClipWindows:
             f"{dataset.directory}: none of its {len(numbers)} {part} clips has {self._num_frames} "
             f"frames at {describe(fps)} fps and {self._resolution} pixels; the longest, "
             f"{dataset.locate(longest)}, has {size['num_frames']} frames at {size['fps']:g} fps "
-            f"and {size['w']}x{size['h']} pixels"
+            f"and {size['w']}x{size['h']} pixels{self._larger(numbers)}"
+        )
+
+    def _larger(self, numbers: np.ndarray) -> str:
+        """Says how to ingest clips of the resolution, if none of these clips has it."""
+        sizes_N = self._sizes_N[numbers]
+        if np.minimum(sizes_N["h"], sizes_N["w"]).max() >= self._resolution:
+            return ""
+        pixels = self._resolution
+        return (
+            f". Make a dataset of larger clips: videogen ingest SOURCE OUT --short-side {pixels} "
+            f"--min-side {pixels}"
         )
 
 

@@ -106,6 +106,7 @@ def _train(
         tokenizer if cache is None else None,
         config.model.text_encoder.max_length,
         num_threads=config.data.num_threads,
+        num_workers=config.data.num_workers,
         positions=positions,
     )
     optimizer = make_optimizer(config.optim, config.steps)
