@@ -4,8 +4,8 @@
     python -m benchmarks.degraded_throughput steps    processor time of each degradation
 
 `loader` reads the video decoder's examples (clean and degraded, 16 x 512 x 512 by default) of
-procedural shapes or, with `--dataset`, of real clips, by threads or by worker processes, each on the
-first one, two, ... CPU cores of this machine. The first batches, which include the start of the
+procedural shapes or, with `--dataset`, of real clips, by threads or by worker processes, each on
+the first one, two, ... CPU cores of this machine. The first batches, which include the start of the
 workers, are not counted.
 """
 
