@@ -15,11 +15,12 @@ import optax
 from tests.support import micro_model
 from tests.support.numbered_clips import numbered_record, write_dataset
 from videogen_jax.data.config import DataConfig
-from videogen_jax.data.latents.reader import CacheLayout
+from videogen_jax.data.latents.layout import CacheLayout
+from videogen_jax.data.latents.reader import LatentCache
 from videogen_jax.data.latents.shards import Encoders
-from videogen_jax.data.loader import make_loader
+from videogen_jax.data.loader import Batches, make_loader
 from videogen_jax.training.latents.making import CacheOptions, make_cache
-from videogen_jax.training.latents.opening import open_cache
+from videogen_jax.training.latents.opening import cached_source, open_cache
 from videogen_jax.training.optim import trainable
 from videogen_jax.training.processes.distributed import DistributedConfig, connect
 from videogen_jax.training.runs.build import build_task
@@ -53,20 +54,27 @@ def run_of(task: TaskConfig, folder: Path, cache: Path | str = "", **data: Any) 
     return RunConfig(micro_model.MICRO, task, 8, BATCH, seed=1, data=DataConfig(**fields))
 
 
-def train(config: RunConfig, directory: Path, component: str, steps: int) -> tuple[np.ndarray, Any]:
+def batches_of(config: RunConfig, cache: LatentCache | None) -> Batches:
+    """Returns the batches of a run, from its cache or from pixels."""
+    source = make_source(config, "train") if cache is None else cached_source(config, cache)
+    tokenizer = micro_model.TOKENIZER if cache is None else None
+    length = config.model.text_encoder.max_length
+    return make_loader(source, config.batch_size, config.seed, tokenizer, length, num_threads=0)
+
+
+def train(
+    config: RunConfig, directory: Path, component: str, steps: int, trained: str = "conv_out/"
+) -> tuple[np.ndarray, Any]:
     """Trains a component by steps of SGD; returns the losses and the final parameters.
 
-    Only the last convolution is trained: the full gradient takes three times as long to compile.
+    Only the last convolution is trained, of which `trained` is the beginning of the paths: the full
+    gradient takes three times as long to compile.
     """
     cache = open_cache(config, directory)
     task = build_task(config, directory, micro_model.TOKENIZER, cache)
-    source, tokenizer = (
-        (cache, None) if cache else (make_source(config, "train"), micro_model.TOKENIZER)
-    )
-    length = config.model.text_encoder.max_length
-    batches = make_loader(source, config.batch_size, config.seed, tokenizer, length, num_threads=0)
+    batches = batches_of(config, cache)
     optimizer, losses = optax.sgd(0.05), []
-    freeze = ("(?!conv_out/).*",)
+    freeze = (f"(?!{trained}).*",)
     step = jax.jit(make_step(task, optimizer, 0.9, StepOptions(freeze=freeze)))
     params = micro_model.params()[component]
     state = init_state(optimizer, params)._replace(

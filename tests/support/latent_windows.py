@@ -6,12 +6,19 @@ from typing import Any
 
 import numpy as np
 
-from videogen_jax.data.latents.reader import CacheLayout
+from videogen_jax.data.latents.layout import CacheLayout
 from videogen_jax.data.latents.shards import Encoders, write_info, write_shards
 
-CLIPS, EPOCHS, FRAMES, TOKENS, WIDTH = 11, 2, 3, 4, 5
+CLIPS, EPOCHS, FRAMES, TOKENS, WIDTH = 11, 2, 5, 4, 5
+INNER = FRAMES - 2
 LAYOUT = CacheLayout(
-    CLIPS, EPOCHS, 4, "float32", {16: (FRAMES, 2, 2, 3), 8: (FRAMES, 1, 1, 3)}, (TOKENS, WIDTH)
+    CLIPS,
+    EPOCHS,
+    4,
+    "float32",
+    {16: (FRAMES, 2, 2, 3), 8: (FRAMES, 1, 1, 3)},
+    (TOKENS, WIDTH),
+    (INNER, 2, 2, 2, 2),
 )
 BATCH = 3  # does not divide the number of windows of a shard
 
@@ -52,7 +59,13 @@ def text_of(tokens_BT: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return states, states.sum(axis=1)
 
 
-ENCODERS = Encoders(latents_of, tokens_of, text_of, BATCH)
+def flows_of(video_BFHW3: np.ndarray) -> np.ndarray:
+    """Replaces a teacher: differences of colours of the inner frames from both ends."""
+    colours = latents_of(video_BFHW3)[16][:, 0, ..., :2]
+    return np.stack([colours[:, 1:-1] - colours[:, i : i + 1] for i in (0, FRAMES - 1)], axis=2)
+
+
+ENCODERS = Encoders(latents_of, tokens_of, text_of, BATCH, flows_of)
 
 
 def write(
@@ -80,3 +93,9 @@ def expected(index: int, epoch: int) -> dict[str, np.ndarray]:
         **{"text_states": states[0], "text_pooled": pooled[0]},
         **{"fps": window["fps"], "index": window["index"]},
     }
+
+
+def expected_flows(index: int, epoch: int, frame: int) -> np.ndarray:
+    """Returns what `LatentCache.flows` does."""
+    video = Windows().at(index, epoch)["video"]
+    return flows_of(np.stack([video] * BATCH))[0, frame - 1]

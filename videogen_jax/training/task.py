@@ -98,6 +98,8 @@ class CachedLatents(NamedTuple):
     resolutions: tuple[int, ...]  # in pixels, from low to high
     deviation: bool  # also the posterior's standard deviation, to draw latents
     captions: bool  # also text states
+    triplets: bool = False  # of each window its ends and an inner frame, see `CachedTriplets`
+    flows: str = ""  # and target flows: those of the teacher in this directory; "" for none
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """The latent cache's files: exact round trips, and complete shards written by any process."""
 
+import dataclasses
 import json
 import pickle
 import random
@@ -21,13 +22,18 @@ from tests.support.latent_windows import (
     Windows,
     contents,
     expected,
+    expected_flows,
+    flows_of,
     latents_of,
     text_of,
     tokens_of,
     write,
 )
-from videogen_jax.data.latents.reader import CacheLayout, LatentCache
+from videogen_jax.data.clips.triplets import Triplets
+from videogen_jax.data.latents.layout import CacheLayout
+from videogen_jax.data.latents.reader import LatentCache
 from videogen_jax.data.latents.shards import Encoders, write_info, write_shards
+from videogen_jax.data.latents.triplets import CachedTriplets
 from videogen_jax.data.loader import make_loader
 
 
@@ -54,6 +60,56 @@ def test_after_the_last_epoch_that_is_cached_comes_the_first(cache: Path):
     source = LatentCache(cache)
     np.testing.assert_array_equal(source.at(5, 4)["latents_16"], source.at(5, 0)["latents_16"])
     assert (source.at(5, 1)["latents_16"] != source.at(5, 0)["latents_16"]).any()
+
+
+def test_every_flow_comes_out_again(cache: Path):
+    source = LatentCache(cache)
+    for index in range(CLIPS):
+        for epoch in range(EPOCHS + 1):
+            for frame in range(1, FRAMES - 1):
+                found = source.flows(index, epoch, frame)
+                np.testing.assert_array_equal(found, expected_flows(index, epoch % EPOCHS, frame))
+    with pytest.raises(IndexError):
+        source.flows(CLIPS, 0, 1)
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_triplets_of_a_cache_are_those_of_the_windows(cache: Path, seed: int):
+    triplets, windows = CachedTriplets(LatentCache(cache), seed), Triplets(Windows(), seed)
+    assert len(triplets) == CLIPS
+    for index in range(CLIPS):
+        for epoch in range(EPOCHS):
+            found, pixels = triplets.at(index, epoch), windows.at(index, epoch)
+            assert found["time"] == pixels["time"] and found["fps"] == pixels["fps"]
+            assert found["time"].dtype == found["fps"].dtype == np.float32
+            frames = np.stack([pixels["a"], pixels["mid"], pixels["b"]])
+            blocks = frames.reshape(3, 2, 8, 2, 8, 3).mean(axis=(2, 4), dtype=np.float32)
+            np.testing.assert_allclose(found["latents_16"], blocks, rtol=1e-6)
+            frame = round(float(found["time"]) * (FRAMES - 1))
+            flows = np.stack([found["flow_a"], found["flow_b"]])
+            np.testing.assert_array_equal(flows, expected_flows(index, epoch, frame))
+    again = triplets.at(3, EPOCHS)  # the window of epoch 0, with a new draw of the frame
+    np.testing.assert_array_equal(again["latents_16"][::2], triplets[3]["latents_16"][::2])
+    assert again["time"] == windows.at(3, EPOCHS)["time"]
+
+
+def test_a_cache_without_flows_or_of_an_earlier_version(cache: Path, tmp_path: Path):
+    without = CacheLayout(CLIPS, EPOCHS, 4, "float32", LAYOUT.latents, LAYOUT.text)
+    out = write(tmp_path / "out", without, Encoders(latents_of, tokens_of, text_of, BATCH))
+    info = json.loads((out / "info.json").read_text())
+    assert info.pop("flows") is None
+    (out / "info.json").write_text(json.dumps(info))
+    assert not list(out.rglob("flows.npy"))
+    source = LatentCache(out)
+    assert not source.has_flows and "flow_a" not in CachedTriplets(source)[0]
+    with pytest.raises(ValueError, match="was opened without flows, or has none"):
+        source.flows(0, 0, 1)
+    part = shutil.copytree(cache, tmp_path / "part")
+    for path in part.rglob("flows.npy"):
+        path.unlink()
+    with pytest.raises(FileNotFoundError, match="flows.npy of the latent cache is missing"):
+        LatentCache(part)
+    assert "flow_a" not in CachedTriplets(LatentCache(part, flows=False))[0]
 
 
 def test_texts_are_stored_once_and_the_empty_prompt_first(cache: Path):
@@ -86,7 +142,7 @@ def test_it_feeds_the_loader_in_epochs_and_from_threads_and_pickled(cache: Path)
 
 
 def test_float16_is_half_as_large_and_rounded(cache: Path, tmp_path: Path):
-    layout = CacheLayout(CLIPS, EPOCHS, 4, "float16", LAYOUT.latents, LAYOUT.text)
+    layout = dataclasses.replace(LAYOUT, dtype="float16")
     half = LatentCache(write(tmp_path / "half", layout))
     full = LatentCache(cache)
     assert half.info["bytes"] < 0.6 * full.info["bytes"]
@@ -121,7 +177,7 @@ def test_a_cache_killed_at_random_moments_ends_with_the_same_bytes(
 
         return call
 
-    encoders = Encoders(dying(latents_of), tokens_of, dying(text_of), BATCH)
+    encoders = Encoders(dying(latents_of), tokens_of, dying(text_of), BATCH, dying(flows_of))
     out.mkdir()
     while True:
         try:
@@ -163,12 +219,15 @@ def test_an_existing_shard_is_not_written_again(cache: Path, tmp_path: Path):
 
 
 def test_values_that_do_not_fit_the_type_are_refused(tmp_path: Path):
-    layout = CacheLayout(CLIPS, EPOCHS, 4, "float16", LAYOUT.latents, LAYOUT.text)
+    layout = dataclasses.replace(LAYOUT, dtype="float16")
     large = lambda video: {size: 1e5 * moments for size, moments in latents_of(video).items()}
     message = "shard-00000-of-00003: latents at 16 pixels are not finite in float16"
     with pytest.raises(ValueError, match=message):
-        write(tmp_path / "cache", layout, Encoders(large, tokens_of, text_of, BATCH))
+        write(tmp_path / "cache", layout, Encoders(large, tokens_of, text_of, BATCH, flows_of))
     assert contents(tmp_path / "cache") == {}
+    large = lambda video: np.float32(1e5) + flows_of(video)
+    with pytest.raises(ValueError, match="shard-00000-of-00003: flows are not finite in float16"):
+        write(tmp_path / "cache", layout, Encoders(latents_of, tokens_of, text_of, BATCH, large))
 
 
 def test_what_cannot_be_read(cache: Path, tmp_path: Path):
@@ -208,10 +267,13 @@ def read_all(directory: Path) -> None:
     for index in range(CLIPS):
         for epoch in range(EPOCHS):
             source.at(index, epoch)
+            for frame in range(1, FRAMES - 1):
+                source.flows(index, epoch, frame)
 
 
 @pytest.mark.parametrize(
-    "name", ["windows", "latents_16", "latents_8", "text_states", "text_pooled", "checksums"]
+    "name",
+    ["windows", "latents_16", "latents_8", "flows", "text_states", "text_pooled", "checksums"],
 )
 def test_every_changed_value_is_found_when_it_is_read(cache: Path, tmp_path: Path, name: str):
     out = tmp_path / "cache"
@@ -229,7 +291,7 @@ def test_every_changed_value_is_found_when_it_is_read(cache: Path, tmp_path: Pat
 
 def test_shards_that_change_places_are_found(cache: Path, tmp_path: Path):
     out = tmp_path / "cache"
-    layout = CacheLayout(6, EPOCHS, 3, "float32", LAYOUT.latents, LAYOUT.text)
+    layout = dataclasses.replace(LAYOUT, clips=6, clips_per_shard=3)
     write(out, layout)
     texts = json.loads((out / "info.json").read_text())["texts"]
     assert texts[0] == texts[1]  # the files have the same sizes

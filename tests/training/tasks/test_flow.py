@@ -176,7 +176,7 @@ def test_the_flow_starts_from_the_teacher_where_shapes_agree():
 @pytest.mark.parametrize(
     ("data", "teacher", "message"),
     [
-        (DataConfig(), TEACHER, "the procedural shapes have true flows"),
+        (DataConfig(), TEACHER, "task.teacher is 'DIR', but .* shapes, .* with their true flows"),
         (CLIPS, MICRO.flow, "DIR: the teacher takes frames of 4 channels, expected 3"),
     ],
 )
@@ -185,8 +185,14 @@ def test_a_teacher_that_does_not_fit_is_refused(data, teacher, message):
         taught_task(data, teacher)
 
 
+def test_a_latent_cache_of_the_shapes_is_refused():
+    context = task_context(MICRO, data=DataConfig(latent_cache="cache"))
+    with pytest.raises(UserError, match="data.latent_cache is 'cache', but .* their true flows"):
+        FlowTaskConfig().build(context)
+
+
 @pytest.mark.parametrize("num_frames", [1, 2, 4])
 def test_windows_without_a_middle_are_refused(num_frames):
     data = dataclasses.replace(CLIPS, num_frames=num_frames)
-    with pytest.raises(UserError, match=f"data.num_frames is {num_frames}, expected an odd number"):
+    with pytest.raises(UserError, match=f"num_frames is {num_frames}, expected an odd number"):
         FlowTaskConfig().clips_source(data, ())

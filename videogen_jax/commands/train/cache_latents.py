@@ -21,7 +21,7 @@ def main(
     options: Annotated[CacheOptions, tyro.conf.OmitArgPrefixes] = CacheOptions(),
     distributed: DistributedConfig = DistributedConfig(),
 ) -> None:
-    """Encodes clips and captions once, by the frozen autoencoder and text encoder.
+    """Encodes clips and captions once, by the frozen networks of a model, and a teacher's flows.
 
     Args:
         dataset: folder written by `ingest`, or `shapes` for the procedural clips.

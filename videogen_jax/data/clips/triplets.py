@@ -1,5 +1,6 @@
 """Triplets of frames of real clips: both ends of a window and a frame between them (§3.3)."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,9 +14,31 @@ def check_triplet_frames(num_frames: int) -> None:
     """Raises UserError unless a window of this length has a frame half-way between its ends."""
     if num_frames < 3 or num_frames % 2 == 0:
         raise UserError(
-            f"data.num_frames is {num_frames}, expected an odd number of at least 3: the flow "
-            "trains on both ends of a window and a frame between them"
+            f"num_frames is {num_frames}, expected an odd number of at least 3: the flow trains on "
+            "both ends of a window and a frame between them"
         )
+
+
+def inner_frame(num_frames: int, seed: int, index: int, epoch: int) -> int:
+    """Draws the position of a triplet's middle frame in its window, 1 .. num_frames - 2."""
+    return int(np.random.default_rng([seed, index, epoch, 1]).integers(1, num_frames - 1))
+
+
+def inner_times(num_frames: int) -> np.ndarray:
+    """Returns the times of a window's inner frames, float32 [F - 2]; its ends are at 0 and 1."""
+    return (np.arange(1, num_frames - 1) / (num_frames - 1)).astype(np.float32)
+
+
+def with_time(example: Mapping[str, Any], place: int, num_frames: int) -> dict[str, Any]:
+    """Returns a window's example with the time of its triplet, and the rate of the ends as `fps`.
+
+    Args:
+        example: contains `fps`, the window's rate.
+        place: position of the middle frame, of `inner_frame`.
+        num_frames: frames of the window.
+    """
+    fps = np.float32(example["fps"] / (num_frames - 1))
+    return {**example, "time": inner_times(num_frames)[place - 1], "fps": fps}
 
 
 @dataclass(frozen=True)
@@ -51,14 +74,8 @@ class Triplets:
         """
         example = dict(example_at(self.windows, index, epoch))
         video_FHW3 = example.pop("video")
-        last = len(video_FHW3) - 1
-        check_triplet_frames(last + 1)
-        place = int(np.random.default_rng([self.seed, index, epoch, 1]).integers(1, last))
-        return {
-            **example,
-            "a": video_FHW3[0],
-            "mid": video_FHW3[place],
-            "b": video_FHW3[last],
-            "time": np.float32(place / last),
-            "fps": np.float32(example["fps"] / last),
-        }
+        num_frames = len(video_FHW3)
+        check_triplet_frames(num_frames)
+        place = inner_frame(num_frames, self.seed, index, epoch)
+        example |= {"a": video_FHW3[0], "mid": video_FHW3[place], "b": video_FHW3[-1]}
+        return with_time(example, place, num_frames)

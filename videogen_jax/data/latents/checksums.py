@@ -1,9 +1,10 @@
 """Checksums of a latent cache: one for each row of each file, checked when the row is read.
 
 `checksums.npz` of a shard has, by the name of a file, the CRC-32 of each of its rows: a window, the
-mean or the deviation of a window's latents, or a text. `info.json` has the SHA-256 of each
-shard's `checksums.npz`, so shards that change places are found too. Opening a cache reads these
-files, 4 bytes for each row; a read of a row costs its CRC-32, about 1 ms for each MB.
+mean or the deviation of a window's latents, both flows of an inner frame, or a text. `info.json`
+has the SHA-256 of each shard's `checksums.npz`, so shards that change places are found too. Opening
+a cache reads these files, 4 bytes for each row; a read of a row costs its CRC-32, about 1 ms for
+each MB.
 """
 
 import hashlib

@@ -1,98 +1,29 @@
-"""Latent caches of clips: the layout of the files, and the source that reads them.
+"""The source that reads a latent cache; `layout.py` describes its files.
 
-A cache is a folder:
-
-OUT/cache.json                    configuration (`training/latents/config.py`), written first
-OUT/shard-00000-of-00004/         windows of `clips_per_shard` clips, complete or absent:
-    windows.npy                   `WINDOW` [N, E]: clip index, fps, row of the text
-    latents_64.npy                [N, E, 2, F, H, W, Z]: scaled posterior mean and deviation
-    text_states.npy               [S, T, D], one row per distinct text; row 0: the empty prompt
-    text_pooled.npy               [S, D]
-    checksums.npz                 of each row of these files (`checksums.py`)
-OUT/info.json                     counts, shapes, types, and the configuration again; written last
-
-Letters: N clips, E epochs, F frames, H height, W width, Z latent channels, S texts, T tokens,
-D text channels.
+Letters: F frames, H height, W width, Z latent channels, T tokens, D text channels; a trailing 2 is
+a flow's (x, y).
 """
 
-import functools
-import io
 import json
 import logging
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from videogen_jax.data.latents.checksums import check_rows, read_checksums
+from videogen_jax.data.latents.layout import (
+    BEGUN_FILE,
+    INFO_FILE,
+    Array,
+    CacheLayout,
+    npy_header,
+)
 from videogen_jax.errors import MissingFile, UserError
 
 _log = logging.getLogger(__name__)
-
-INFO_FILE = "info.json"
-BEGUN_FILE = "cache.json"
-WINDOW = np.dtype([("index", "<i4"), ("fps", "<f4"), ("text", "<i4")])
-CacheDType = Literal["float32", "float16"]
-Array = tuple[tuple[int, ...], np.dtype[Any]]  # shape and type of a file
-
-
-@dataclass(frozen=True)
-class CacheLayout:
-    """The files of a cache and the shapes of their arrays.
-
-    Attributes:
-        clips: N of all shards together.
-        epochs: E, windows of each clip.
-        clips_per_shard: the last shard may have fewer.
-        dtype: type of latents and text states on disk.
-        latents: (F, H, W, Z) of a window, by resolution in pixels.
-        text: (T, D) of a caption.
-    """
-
-    clips: int
-    epochs: int
-    clips_per_shard: int
-    dtype: CacheDType
-    latents: Mapping[int, tuple[int, int, int, int]]
-    text: tuple[int, int]
-
-    @property
-    def num_shards(self) -> int:
-        return -(-self.clips // self.clips_per_shard)
-
-    def shard_clips(self, shard: int) -> int:
-        """Returns the number of clips in a shard."""
-        return min(self.clips_per_shard, self.clips - shard * self.clips_per_shard)
-
-    def shard_name(self, shard: int) -> str:
-        return f"shard-{shard:05d}-of-{self.num_shards:05d}"
-
-    def arrays(self, shard: int, texts: int) -> dict[str, Array]:
-        """Returns shape and type of every array of a shard with `texts` texts, by name."""
-        windows = (self.shard_clips(shard), self.epochs)
-        dtype = np.dtype(self.dtype)
-        latents = {
-            f"latents_{resolution}": ((*windows, 2, *shape), dtype)
-            for resolution, shape in self.latents.items()
-        }
-        length, width = self.text
-        text = {
-            "text_states": ((texts, length, width), dtype),
-            "text_pooled": ((texts, width), dtype),
-        }
-        return {"windows": (windows, WINDOW), **latents, **text}
-
-
-@functools.lru_cache
-def npy_header(shape: tuple[int, ...], dtype: np.dtype[Any]) -> bytes:
-    """Returns the header of a `.npy` file, which precedes the values."""
-    about = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
-    header = io.BytesIO()
-    np.lib.format.write_array_header_1_0(header, about)
-    return header.getvalue()
 
 
 class LatentCache:
@@ -106,6 +37,7 @@ class LatentCache:
         resolutions: the resolutions to read, by default all.
         deviation: also read the posterior's standard deviation.
         text: also read the text states.
+        flows: also read the flows, if there are any.
 
     Attributes:
         info: the contents of `info.json`.
@@ -124,6 +56,7 @@ class LatentCache:
         *,
         deviation: bool = True,
         text: bool = True,
+        flows: bool = True,
     ):
         self.directory = Path(directory)
         self.info = read_info(self.directory)
@@ -136,6 +69,7 @@ class LatentCache:
                 f"{_listed(missing)}"
             )
         self._deviation, self._text = deviation, text
+        self._flows = self.layout.flows if flows else None
         self._check_files()
         self._checksums = self._read_checksums()
 
@@ -159,16 +93,48 @@ class LatentCache:
             UserError: a file differs from its checksums, or was truncated after the cache was
                 opened.
         """
-        # IndexError ends `for example in source`.
-        if not 0 <= index < len(self):
-            raise IndexError(f"index {index} is not in a cache of {len(self)} clips")
-        shard, clip = divmod(index, self.layout.clips_per_shard)
-        row = clip * self.layout.epochs + epoch % self.layout.epochs
+        shard, row = self._window(index, epoch)
         window = self._read(shard, "windows", row, 1)[0]
         example = {"index": np.int32(window["index"]), "fps": np.float32(window["fps"])}
         for resolution in self._resolutions:
             example |= self._latents(shard, row, resolution)
         return example | (self.text(shard, int(window["text"])) if self._text else {})
+
+    @property
+    def has_flows(self) -> bool:
+        """Whether `flows` can be called."""
+        return self._flows is not None
+
+    def flows(self, index: int, epoch: int, frame: int) -> np.ndarray:
+        """Returns the flows from an inner frame of a clip's window to both ends of the window.
+
+        Only the rows of this frame are read.
+
+        Args:
+            index: number of the clip.
+            epoch: the cached epochs repeat.
+            frame: position in the window, 1 .. F - 2.
+
+        Returns:
+            float32 [2, H, W, 2], to the first frame and to the last one, in pixels of this grid.
+
+        Raises:
+            UserError: as `at`.
+        """
+        if self._flows is None:
+            raise ValueError(f"{self.directory} was opened without flows, or has none")
+        shard, row = self._window(index, epoch)
+        inner, *shape = self._flows
+        first = (row * inner + frame - 1) * math.prod(shape)
+        return self._floats(shard, "flows", first, tuple(shape))
+
+    def _window(self, index: int, epoch: int) -> tuple[int, int]:
+        """Returns a window's shard and its place there."""
+        # IndexError ends `for example in source`.
+        if not 0 <= index < len(self):
+            raise IndexError(f"index {index} is not in a cache of {len(self)} clips")
+        shard, clip = divmod(index, self.layout.clips_per_shard)
+        return shard, clip * self.layout.epochs + epoch % self.layout.epochs
 
     def text(self, shard: int = 0, row: int = 0) -> dict[str, np.ndarray]:
         """Returns text_states and text_pooled of a shard's text, by default the empty prompt."""
@@ -211,6 +177,8 @@ class LatentCache:
 
     def _check_files(self) -> None:
         unread = {f"latents_{r}" for r in self.layout.latents if r not in self._resolutions}
+        if not self.has_flows:
+            unread.add("flows")
         for shard in range(self.layout.num_shards):
             for name, (shape, dtype) in self._arrays(shard).items():
                 path = self._path(shard, name)
@@ -269,6 +237,7 @@ def _layout(directory: Path, info: Any) -> CacheLayout:
             info["dtype"],
             {int(r): tuple(shape) for r, shape in info["latents"].items()},
             tuple(info["text"]),
+            tuple(flows) if (flows := info.get("flows")) else None,  # absent in earlier versions
         )
         if len(info["texts"]) != layout.num_shards or layout.dtype not in ("float32", "float16"):
             raise UserError("counts and types do not fit together")

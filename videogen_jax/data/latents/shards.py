@@ -3,7 +3,7 @@
 The encoders are passed as functions, because `data` imports no model.
 
 Letters: B windows or texts, F frames, H height, W width, Z latent channels, T tokens, D text
-channels; a trailing 3 are RGB channels.
+channels; a trailing 3 are RGB channels, a trailing 2 a flow's (x, y).
 """
 
 import contextlib
@@ -24,7 +24,7 @@ from tqdm import tqdm
 
 from videogen_jax.atomic import replacing
 from videogen_jax.data.latents.checksums import describe_checksums, write_checksums
-from videogen_jax.data.latents.reader import INFO_FILE, WINDOW, CacheLayout, npy_header
+from videogen_jax.data.latents.layout import INFO_FILE, WINDOW, CacheLayout, npy_header
 from videogen_jax.data.loader import Source, example_at
 from videogen_jax.errors import UserError
 
@@ -38,13 +38,16 @@ class Encoders:
             [B, 2, F, h, w, Z] of the posterior.
         tokens: any number of captions → int32 [captions, T].
         text: int32 [B, T] → states [B, T, D] and pooled [B, D].
-        batch: B, the exact batch size of `latents` and `text`.
+        batch: B, the exact batch size of `latents`, `text` and `flows`.
+        flows: uint8 [B, F, H, W, 3] → flows from every inner frame to both ends
+            [B, F - 2, 2, h, w, 2]; given if and only if the layout has flows.
     """
 
     latents: Callable[[np.ndarray], Mapping[int, np.ndarray]]
     tokens: Callable[[Sequence[str]], np.ndarray]
     text: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
     batch: int
+    flows: Callable[[np.ndarray], np.ndarray] | None = None
 
 
 def write_shards(
@@ -106,6 +109,7 @@ def write_info(directory: Path, layout: CacheLayout, config: Mapping[str, Any]) 
         "dtype": layout.dtype,
         "latents": {str(size): shape for size, shape in layout.latents.items()},
         "text": layout.text,
+        "flows": layout.flows,
         "texts": texts,
         "checksums": [describe_checksums(folder) for folder in folders],
         "bytes": sum(math.prod(s) * d.itemsize for s, d in itertools.chain(*arrays)),
@@ -162,13 +166,19 @@ class _Shard:
                 files["windows"].write(self._checked("windows", self._rows(examples)))
                 video = np.stack([example["video"] for example in examples])
                 padded = _padded(video, self._encoders.batch)
-                for size, moments in self._encoders.latents(padded).items():
-                    moments = moments[: len(examples)].reshape(-1, *moments.shape[2:])
-                    name, what = f"latents_{size}", f"latents at {size} pixels"
-                    files[name].write(self._checked(name, self._stored(moments, what)))
+                for name, what, values in self._encoded(padded):
+                    rows = values[: len(examples)].reshape(-1, *values.shape[2:])
+                    files[name].write(self._checked(name, self._stored(rows, what)))
                 progress.update(len(examples))
         self._write_texts()
         write_checksums(self._folder, self._checksums)
+
+    def _encoded(self, video_BFHW3: np.ndarray) -> Iterator[tuple[str, str, np.ndarray]]:
+        """Yields name, description and values of each array; its first two axes number the rows."""
+        for size, moments in self._encoders.latents(video_BFHW3).items():
+            yield f"latents_{size}", f"latents at {size} pixels", moments
+        if self._encoders.flows is not None:
+            yield "flows", "flows", self._encoders.flows(video_BFHW3)
 
     def _rows(self, examples: Sequence[Mapping[str, Any]]) -> np.ndarray:
         tokens_BT = self._encoders.tokens([example["caption"] for example in examples])

@@ -2,18 +2,24 @@
 
 import dataclasses
 from pathlib import Path
+from typing import Literal
 
 from videogen_jax.config import ModelConfig
 from videogen_jax.data.clips.records import ClipDataset
 from videogen_jax.data.config import DataConfig
-from videogen_jax.data.latents.reader import CacheDType
+from videogen_jax.data.latents.layout import CacheDType
 from videogen_jax.data.rates import Fps
 from videogen_jax.models.autoencoder import AutoencoderConfig
+from videogen_jax.models.features.loading import PIXEL_FLOW_COMPONENT
+from videogen_jax.models.flow import FlowConfig
 from videogen_jax.models.text_encoder import TextEncoderConfig
+from videogen_jax.training.teacher import check_teacher
 from videogen_jax.weights import model_dir
+from videogen_jax.weights.configured import load_configuration
 from videogen_jax.weights.stable_diffusion.tokenizer_files import tokenizer_sha256
 
 SHAPES = "shapes"
+TeacherDType = Literal["float32", "bfloat16"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,8 +49,20 @@ class FrozenNetworks:
 
 
 @dataclasses.dataclass(frozen=True)
+class TeacherNetwork:
+    """The network behind the target flows: its sizes, its checksum, and how it was computed."""
+
+    flow: FlowConfig
+    sha256: str
+    dtype: TeacherDType  # of parameters and computation
+
+
+@dataclasses.dataclass(frozen=True)
 class CacheConfig:
-    """Everything that determines a cache's contents; runs must match `windows` and `networks`."""
+    """Everything that determines a cache's contents.
+
+    Runs must match `windows` and `networks`, and a run with a teacher also that of the cache.
+    """
 
     windows: CachedWindows
     networks: FrozenNetworks
@@ -52,6 +70,7 @@ class CacheConfig:
     epochs: int
     dtype: CacheDType
     clips_per_shard: int
+    teacher: TeacherNetwork | None = None  # None: no flows, as in caches of earlier versions
 
 
 def windows_of(data: DataConfig, seed: int) -> CachedWindows:
@@ -89,3 +108,16 @@ def networks_of(model: ModelConfig, directory: Path) -> FrozenNetworks:
         model_dir.component_sha256(directory, "text_encoder"),
         tokenizer_sha256(directory / "tokenizer"),
     )
+
+
+def teacher_of(directory: Path, dtype: TeacherDType) -> TeacherNetwork:
+    """Returns the network that `convert.ifrnet` wrote, without reading its parameters.
+
+    Raises:
+        MissingFile: the directory has no `pixel_flow`.
+        UserError: its configuration is damaged, it has no checksum, or it does not take RGB frames.
+    """
+    sha256 = model_dir.component_sha256(directory, PIXEL_FLOW_COMPONENT)
+    sizes = load_configuration(directory, PIXEL_FLOW_COMPONENT, FlowConfig)
+    check_teacher(directory, sizes)
+    return TeacherNetwork(sizes, sha256, dtype)

@@ -1,7 +1,4 @@
-"""Creating a latent cache: clips and captions encoded by a model directory's frozen networks.
-
-Letters: B windows, F frames, H height, W width, T tokens; a trailing 3 are RGB channels.
-"""
+"""Creating a latent cache: clips and captions encoded by a model directory's frozen networks."""
 
 import dataclasses
 import os
@@ -11,37 +8,35 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
-import numpy as np
 
 from videogen_jax import layout as activations
 from videogen_jax import sharding
 from videogen_jax.config import ModelConfig
+from videogen_jax.data.clips.triplets import check_triplet_frames
 from videogen_jax.data.config import DataConfig
-from videogen_jax.data.latents.reader import (
-    BEGUN_FILE,
-    INFO_FILE,
-    CacheDType,
-    CacheLayout,
-    read_info,
-)
-from videogen_jax.data.latents.shards import Encoders, write_info, write_shards
+from videogen_jax.data.latents.layout import BEGUN_FILE, INFO_FILE, CacheDType, CacheLayout
+from videogen_jax.data.latents.reader import read_info
+from videogen_jax.data.latents.shards import write_info, write_shards
 from videogen_jax.data.loader import Source
 from videogen_jax.data.rates import Fps
 from videogen_jax.data.shapes.sources import shapes_clips
-from videogen_jax.data.transforms import to_float
 from videogen_jax.errors import UserError
-from videogen_jax.pipeline.encode import encode_posterior
 from videogen_jax.sharding import MeshConfig
-from videogen_jax.tokenizer import load_tokenizer
-from videogen_jax.training.frozen import encode_text
-from videogen_jax.training.latents.config import SHAPES, CacheConfig, networks_of, windows_of
-from videogen_jax.training.latents.opening import latent_shape
+from videogen_jax.training.latents.config import (
+    SHAPES,
+    CacheConfig,
+    TeacherDType,
+    TeacherNetwork,
+    networks_of,
+    teacher_of,
+    windows_of,
+)
+from videogen_jax.training.latents.encoders import flow_encoder, frozen_encoders
+from videogen_jax.training.latents.opening import flow_shape, latent_shape
 from videogen_jax.training.processes.distributed import is_main
 from videogen_jax.training.runs.directory import differing_fields
 from videogen_jax.training.runs.examples import clip_windows
-from videogen_jax.training.task import Params
-from videogen_jax.weights import config_file, model_dir
+from videogen_jax.weights import config_file
 
 _DEVICE_PIXELS = 2**22  # that a device encodes together by default
 _MOST_WINDOWS = 32
@@ -66,6 +61,10 @@ class CacheOptions:
     clips_per_shard: int = 256
     batch_size: int | None = None  # windows that a device encodes together; None: by their size
     num_threads: int = 2  # threads that decode
+    # Directory that `videogen convert ifrnet` wrote: its flows, the targets of the flow, are cached
+    # too, at the refiner's resolution. A run then names the same teacher.
+    teacher: str = ""
+    teacher_dtype: TeacherDType = "float32"  # in which the teacher computes; see `dtype` for disk
 
     def __post_init__(self):
         for name in ("num_frames", "resolution", "epochs", "clips_per_shard", "batch_size"):
@@ -96,10 +95,11 @@ def make_cache(
         The content of `info.json`.
 
     Raises:
-        MissingFile: there is no such dataset, or the model directory lacks a file.
+        MissingFile: there is no such dataset, or the directory of the model or the teacher lacks a
+            file.
         UserError: `out` was begun with another configuration (the message lists the fields that
             differ) or has other files, options do not fit the model, too many clips are damaged, or
-            a latent is not finite in the dtype on disk.
+            a latent or flow is not finite in the dtype on disk.
     """
     model = config_file.load_config(model_directory / "config.json", ModelConfig)
     data, resolutions = _data_of(dataset, model, options)
@@ -112,6 +112,7 @@ def make_cache(
         options.epochs,
         options.dtype,
         options.clips_per_shard,
+        _teacher(model, data, resolutions, options),
     )
     source = _source(data, options.seed)  # first, so that an error leaves no files behind
     _begin(out, config)
@@ -122,7 +123,10 @@ def make_cache(
         shards = range(jax.process_index(), layout.num_shards, jax.process_count())
         threads, quiet = options.num_threads, not is_main()
         with activations.activate(mesh):
-            encoders = _encoders(model, model_directory, layout, mesh, batch)
+            encoders = frozen_encoders(model, model_directory, layout, mesh, batch)
+            if config.teacher is not None:
+                flows = flow_encoder(options.teacher, config.teacher.dtype, layout, mesh)
+                encoders = dataclasses.replace(encoders, flows=flows)
             write_shards(out, layout, source, encoders, shards, num_threads=threads, quiet=quiet)
         _finish(out, layout, config)
     return read_info(out)
@@ -161,6 +165,27 @@ def _data_of(
     return data, tuple(resolutions)
 
 
+def _teacher(
+    model: ModelConfig, data: DataConfig, resolutions: Sequence[int], options: CacheOptions
+) -> TeacherNetwork | None:
+    """Returns the teacher whose flows are cached; None for none."""
+    if not options.teacher:
+        return None
+    if not data.dataset:
+        raise UserError(
+            f"teacher is {options.teacher!r}, but the procedural shapes have true flows, with "
+            "which the flow trains without a cache"
+        )
+    check_triplet_frames(data.num_frames)
+    if model.refiner.resolution not in resolutions:
+        raise UserError(
+            f"teacher is {options.teacher!r}, but the flow trains on latents at "
+            f"{model.refiner.resolution} pixels, the refiner's resolution, and latents are to be "
+            f"taken at {', '.join(map(str, resolutions))}: see resolution and resolutions"
+        )
+    return teacher_of(Path(options.teacher), options.teacher_dtype)
+
+
 def _source(data: DataConfig, seed: int) -> Source:
     if data.dataset:
         return clip_windows(data, data.dataset, "train", seed)
@@ -176,6 +201,7 @@ def _layout(model: ModelConfig, config: CacheConfig, clips: int) -> CacheLayout:
         config.dtype,
         {size: latent_shape(model, frames, size) for size in config.resolutions},
         (text.max_length, text.hidden_size),
+        None if config.teacher is None else flow_shape(model, frames),
     )
 
 
@@ -201,35 +227,6 @@ def _windows_per_device(config: CacheConfig, layout: CacheLayout) -> int:
     windows, in_shard = config.windows, layout.shard_clips(0) * layout.epochs
     at_once = _DEVICE_PIXELS // (windows.num_frames * windows.resolution**2)
     return min(_MOST_WINDOWS, in_shard, max(1, at_once))
-
-
-def _encoders(
-    model: ModelConfig, directory: Path, layout: CacheLayout, mesh: jax.sharding.Mesh, batch: int
-) -> Encoders:
-    """Returns the frozen networks on the mesh; each device always has equally many windows."""
-    tokenizer = load_tokenizer(directory / "tokenizer")
-    names = ("autoencoder", "text_encoder")
-    frozen = {name: model_dir.load_component(directory, name) for name in names}
-    frozen = sharding.put_tree(frozen, sharding.tree_shardings(mesh, frozen))
-
-    @jax.jit
-    def latents(frozen: Params, video_BFHW3: jax.Array) -> dict[int, jax.Array]:
-        pixels = to_float(video_BFHW3)
-        moments = {r: encode_posterior(model, frozen, pixels, r) for r in layout.latents}
-        return {resolution: jnp.stack(pair, axis=1) for resolution, pair in moments.items()}
-
-    @jax.jit
-    def text(frozen: Params, tokens_BT: jax.Array) -> tuple[jax.Array, jax.Array]:
-        states = encode_text(model, frozen, tokens_BT)
-        return states.states_BTD, states.pooled_BD
-
-    def sharded(function: Callable[..., Any]) -> Callable[[np.ndarray], Any]:
-        put = lambda array: sharding.put_batch(mesh, {"batch": array})["batch"]
-        return lambda array: jax.device_get(function(frozen, put(array)))
-
-    length = model.text_encoder.max_length
-    tokens = lambda captions: tokenizer(captions, length)
-    return Encoders(sharded(latents), tokens, sharded(text), batch)
 
 
 def _finish(out: Path, layout: CacheLayout, config: CacheConfig) -> None:

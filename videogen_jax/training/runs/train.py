@@ -18,7 +18,7 @@ from videogen_jax.configs import MODELS
 from videogen_jax.data.loader import make_loader
 from videogen_jax.errors import UserError
 from videogen_jax.training.checkpoints.files import MODEL_DIRECTORY
-from videogen_jax.training.latents.opening import open_cache
+from videogen_jax.training.latents.opening import cached_source, open_cache
 from videogen_jax.training.loop import train
 from videogen_jax.training.optim import learning_rate, make_optimizer
 from videogen_jax.training.processes.distributed import is_main
@@ -100,7 +100,7 @@ def _train(
     positions = sharding.batch_positions(mesh, config.batch_size)
     check_micro_batch(config, mesh)
     data = make_loader(
-        make_source(config, "train") if cache is None else cache,
+        make_source(config, "train") if cache is None else cached_source(config, cache),
         config.batch_size,
         config.seed,
         tokenizer if cache is None else None,

@@ -1,12 +1,14 @@
 """Training the latent flow network of temporal super-resolution (§3.3, §3.5).
 
 It trains on triplets of frames: of real clips, with the flows of a pixel-space IFRNet, the teacher,
-as targets or without any; or of the procedural shapes, whose flows are known.
+as targets or without any; or of the procedural shapes, whose flows are known. A latent cache may
+have the latents of real clips, and the teacher's flows.
 
 Letters: B triplets, H height, W width, Z latent channels; `2` is a flow's (x, y).
 """
 
 import dataclasses
+import functools
 import logging
 from collections.abc import Sequence
 from typing import Any
@@ -15,7 +17,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from videogen_jax import trees
 from videogen_jax.config import ModelConfig
 from videogen_jax.data.clips.triplets import Triplets, check_triplet_frames
 from videogen_jax.data.config import DataConfig
@@ -29,13 +30,14 @@ from videogen_jax.models.parameters import init_flow
 from videogen_jax.models.warm_start import warm_start_flow
 from videogen_jax.models.warp import resize_flow
 from videogen_jax.pipeline.decode import decode_frames, quantise
-from videogen_jax.pipeline.encode import encode_frames
 from videogen_jax.pipeline.temporal_sr import flow_midpoints, interleave
+from videogen_jax.training.frozen import clip_latents
 from videogen_jax.training.losses.flow import FlowLossConfig, charbonnier_loss, flow_loss
 from videogen_jax.training.previews import Drawing
 from videogen_jax.training.processes.distributed import is_main
 from videogen_jax.training.task import (
     Batch,
+    CachedLatents,
     Metrics,
     Params,
     Task,
@@ -44,9 +46,9 @@ from videogen_jax.training.task import (
     begin_from,
     without_remat,
 )
+from videogen_jax.training.teacher import load_teacher, teacher_flows
 
 SAMPLE_TRIPLETS = 8
-_RGB = 3
 _log = logging.getLogger(__name__)
 
 
@@ -70,6 +72,10 @@ class FlowTaskConfig(TaskConfig):
 
     def frozen_components(self) -> tuple[str, ...]:
         return ("autoencoder",)
+
+    def cached_latents(self, model: ModelConfig) -> CachedLatents:
+        resolutions = (model.refiner.resolution,)
+        return CachedLatents(resolutions, False, captions=False, triplets=True, flows=self.teacher)
 
     def shapes_source(self, data: DataConfig, split: str, size: int) -> Source:
         return ShapesHighFps(split, size, resolution=data.resolution)
@@ -106,20 +112,28 @@ class FlowTask(Task):
     resolution. The loss weights every target by its distance from the flow that interpolates best,
     as in IFRNet.
 
+    A batch from a latent cache has latents in place of a, mid and b, and the teacher's flows
+    (`CachedTriplets`). The step then needs no frozen network. The teacher's parameters are only
+    read when a new run starts from them.
+
     Raises:
         MissingFile: the teacher's directory has no `pixel_flow`.
-        UserError: there is a teacher, but the procedural shapes have true flows; or it is not a
-            network on RGB frames.
+        UserError: there is a teacher or a latent cache, but the procedural shapes have true flows;
+            or the teacher is not a network on RGB frames.
     """
 
     def __init__(self, config: FlowTaskConfig, context: TaskContext):
         model = context.model
-        self._config, self._model = config, model
+        self._config, self._context, self._model = config, context, model
         dtype = without_remat(context.compute, "flow network").dtype
         self._network = LatentFlow(model.flow, dtype)
-        self._teacher, teacher_params = _load_teacher(config, context)
-        frozen: dict[str, Params] = context.frozen
-        self.frozen = frozen | teacher_params
+        _check_targets(config, context.data)
+        self._teacher: LatentFlow | None = None
+        self.frozen: dict[str, Params] = {}
+        if not context.data.latent_cache:
+            self.frozen |= context.frozen
+            if config.teacher:
+                self._teacher, self.frozen[PIXEL_FLOW_COMPONENT] = self._load_teacher()
         pixels = 3 * model.refiner.resolution**2
         self.drawing = Drawing(context, SAMPLE_TRIPLETS, pixels, self._rows)
 
@@ -127,8 +141,15 @@ class FlowTask(Task):
         return init_flow(key, self._model.flow)
 
     def warm_start(self, params: Params) -> Params:
-        teacher = self.frozen.get(PIXEL_FLOW_COMPONENT) if self._config.start_from_teacher else None
+        teacher = None
+        if self._config.teacher and self._config.start_from_teacher:
+            teacher = self.frozen.get(PIXEL_FLOW_COMPONENT) or self._load_teacher()[1]
         return begin_from(params, teacher, warm_start_flow)
+
+    def _load_teacher(self) -> tuple[LatentFlow, Params]:
+        context = self._context
+        load = functools.partial(context.feature_network, PIXEL_FLOW_COMPONENT)
+        return load_teacher(load, self._config.teacher, context.compute.dtype)
 
     def loss(
         self, params: Params, frozen: Params, batch: Batch, keys_B: jax.Array
@@ -148,24 +169,18 @@ class FlowTask(Task):
         self, frozen: Params, batch: Batch, size: Sequence[int]
     ) -> tuple[jax.Array, jax.Array] | None:
         """Returns the flows from mid to a and to b in latent pixels; None if none are known."""
-        if "flow_a" in batch:
-            flows = batch["flow_a"], batch["flow_b"]
-        elif self._teacher is not None:
-            # IFRNet's pixels are in [0, 1].
-            a, b = (to_float(batch[name]) / 2 + 0.5 for name in ("a", "b"))
-            output: Any = self._teacher.apply(
-                {"params": frozen[PIXEL_FLOW_COMPONENT]}, a, b, batch["time"]
-            )
-            flows = output.flow_a_BHW2, output.flow_b_BHW2
-        else:
+        if "flow_a" in batch:  # those of a cache have this size already
+            return resize_flow(batch["flow_a"], size), resize_flow(batch["flow_b"], size)
+        if self._teacher is None:
             return None
-        flow_a, flow_b = (resize_flow(jax.lax.stop_gradient(flow), size) for flow in flows)
-        return flow_a, flow_b
+        teacher, a, b = frozen[PIXEL_FLOW_COMPONENT], batch["a"], batch["b"]
+        return teacher_flows(self._teacher, teacher, a, b, batch["time"], size)
 
     def _latents(self, frozen: Params, batch: Batch) -> jax.Array:
         """Returns the scaled latents of a, mid and b, `[B, 3, H, W, Z]`."""
-        frames = to_float(jnp.stack([batch["a"], batch["mid"], batch["b"]], axis=1))
-        return encode_frames(self._model, frozen, frames, self._model.refiner.resolution)
+        if "a" in batch:
+            batch = {"video": jnp.stack([batch["a"], batch["mid"], batch["b"]], axis=1)}
+        return clip_latents(self._model, frozen, batch, self._model.refiner.resolution, None)
 
     def _rows(
         self, params: Params, components: Params, batch: Batch, keys_B: jax.Array
@@ -183,25 +198,17 @@ class FlowTask(Task):
         return {"flow": params}
 
 
-def _load_teacher(
-    config: FlowTaskConfig, context: TaskContext
-) -> tuple[LatentFlow | None, dict[str, Params]]:
-    """Returns the teacher and its parameters by name, in the compute dtype; or None and none."""
-    clips = _has_clips(context.data)
-    if not config.teacher:
-        if clips and is_main():
+def _check_targets(config: FlowTaskConfig, data: DataConfig) -> None:
+    """Raises UserError for options of real clips without any; reports clips without targets."""
+    if _has_clips(data):
+        if not config.teacher and is_main():
             _log.info("no teacher (--task.teacher): the flow trains without target flows")
-        return None, {}
-    if not clips:
-        raise UserError(
-            f"task.teacher is {config.teacher!r}, but the procedural shapes have true flows: "
-            "leave it empty, or name real clips (data.dataset)"
-        )
-    sizes, params = context.feature_network(PIXEL_FLOW_COMPONENT, config.teacher)
-    if sizes.in_channels != _RGB:
-        raise UserError(
-            f"{config.teacher}: the teacher takes frames of {sizes.in_channels} channels, expected "
-            f"{_RGB} (RGB)"
-        )
-    dtype = context.compute.dtype
-    return LatentFlow(sizes, dtype), {PIXEL_FLOW_COMPONENT: trees.in_dtype(params, dtype)}
+        return
+    options = {"task.teacher": config.teacher, "data.latent_cache": data.latent_cache}
+    for name, value in options.items():
+        if value:
+            raise UserError(
+                f"{name} is {value!r}, but the flow trains on triplets of the procedural shapes, "
+                "which are rendered with their true flows: leave it empty, or name real clips "
+                "(data.dataset)"
+            )
