@@ -13,8 +13,6 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 import tyro
-from videogen_jax.evaluation.image_quality import video_lpips, video_psnr, video_ssim
-from videogen_jax.evaluation.steadiness import estimate_flows, flicker, warping_error
 
 from benchmarks.real_clips import material
 from benchmarks.real_clips.model import REAL
@@ -22,9 +20,11 @@ from videogen_jax.data.clips.records import ClipDataset, ClipRecord
 from videogen_jax.data.clips.video import decode_window
 from videogen_jax.data.compression import h264_round_trip
 from videogen_jax.data.degrade import DegradeConfig, degrade, draw_recipe
+from videogen_jax.evaluation.image_quality import video_lpips, video_psnr, video_ssim
 from videogen_jax.evaluation.shapes_ablations import interpolated
 from videogen_jax.evaluation.shapes_measures import sharpness
 from videogen_jax.evaluation.sheets import save_sheet
+from videogen_jax.evaluation.steadiness import estimate_flows, flicker, warping_error
 from videogen_jax.evaluation.true_latents import decode_clips, encode_clips
 from videogen_jax.media.video import Video
 from videogen_jax.models.features.loading import load_lpips
@@ -80,9 +80,7 @@ def missing_frames(model: VideoGen, clips: Clips, lpips: Any) -> dict[str, Clips
         "slerp": by("slerp", False),
         "repeat": repeated(decode_clips(model, batches, "image")),
     }
-    print(
-        "| missing frames | PSNR (dB) | SSIM | LPIPS | warping error (10⁻³) |\n|---|---|---|---|---|"
-    )
+    _print_head("missing frames", *_MEASURES)
     for name, row in rows.items():
         odd = [(clip[1::2], true[1::2]) for clip, true in zip(row, clips, strict=True)]
         _print_row(
