@@ -1,0 +1,1 @@
+"""What the paper's recipe costs: chip-days, core-hours and bytes (docs/cost.md)."""
