@@ -1,4 +1,4 @@
-r"""The paper's model: the cascade of §3.2 on Stable Diffusion 1.5's networks, and its runs.
+"""The paper's model: the cascade of §3.2 on Stable Diffusion 1.5's networks, and its runs.
 
 Model: text encoder, autoencoder and image UNet are Stable Diffusion's, converted and not trained
     (§3.5). Three stages make 16 frames of 128, 256 and 512 pixels, with 1.06 billion parameters
@@ -9,16 +9,8 @@ Hours: not measured.
 Hardware: not measured. The paper used 64 A100 of 80 GB (§4.1). The compiler's figures for the
     stages on 64 TPU v5p are in docs/training.md, "The paper's stages on 64 × v5p".
 
-Training takes a model directory MODEL of Stable Diffusion and clips CLIPS (docs/data.md):
-
-    python -m convert.stable_diffusion SOURCE MODEL
-    python -m train.cascade paper-stage-1 --run-dir RUNS/stage-1 --model-dir MODEL \
-        --data.dataset CLIPS --mesh.data 1 --mesh.fsdp -1
-    python -m train.export RUNS/stage-1 MODEL
-
-The other parts follow in the order of `RUNS`, each exported before the next one starts:
-`train.cascade` for the stages, `train.temporal_sr` for flow (with `--task.teacher`) and refiner,
-`train.video_decoder` for the video decoder.
+docs/paper.md has every command, from Stable Diffusion's weights and clips to a video; docs/cost.md
+computes what they take.
 
 Comments mark where the paper differs or does not give a value. Fields that are not set have the
 defaults of their classes.
