@@ -19,7 +19,8 @@ from PIL import Image
 
 from videogen_jax.atomic import replacing
 from videogen_jax.configs import RUNS
-from videogen_jax.data.clips.files.transcode import ClipConfig, transcode
+from videogen_jax.data.clips.files.clip_config import ClipConfig
+from videogen_jax.data.clips.files.transcode import transcode
 from videogen_jax.data.clips.ingest_config import IngestConfig
 from videogen_jax.data.clips.video import decode_window, encode
 from videogen_jax.data.loader import example_at

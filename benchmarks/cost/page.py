@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from benchmarks.cost import clips, operations
 from videogen_jax.configs import RUNS
 from videogen_jax.configs.paper import PAPER
-from videogen_jax.data.latents.reader import CacheDType, CacheLayout
+from videogen_jax.data.latents.layout import CacheDType, CacheLayout
 from videogen_jax.training.latents.opening import latent_shape, text_shapes
 from videogen_jax.training.planning.topology import CHIPS
 

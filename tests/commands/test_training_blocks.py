@@ -29,7 +29,7 @@ from videogen_jax.commands.train import cache_latents, export, parts
 from videogen_jax.config import DenoiserConfig, ModelConfig
 from videogen_jax.configs.paper import PAPER
 from videogen_jax.configs.tiny import TINY
-from videogen_jax.data.latents.reader import CacheLayout
+from videogen_jax.data.latents.layout import CacheLayout
 from videogen_jax.data.latents.shards import Encoders
 from videogen_jax.data.loader import make_loader
 from videogen_jax.media.video import Video
@@ -156,7 +156,7 @@ def export_random(run_dir: Path, model_dir: Path, *rest: Any, **options: Any) ->
 def zero_encoders(
     model: ModelConfig, directory: Path, layout: CacheLayout, mesh: Any, batch: int
 ) -> Encoders:
-    """Stands for `making._encoders`."""
+    """Stands for `latents.encoders.frozen_encoders`."""
     tokenizer, (length, width) = load_tokenizer(directory / "tokenizer"), layout.text
 
     def latents(video_BFHW3: np.ndarray) -> dict[int, np.ndarray]:
@@ -219,7 +219,7 @@ def check_results() -> None:
 def test_the_commands_make_a_model_from_an_empty_folder(folder, monkeypatch, block):
     monkeypatch.setattr(parts, "train_run", begin_without_training)
     monkeypatch.setattr(export, "export_run", export_random)
-    monkeypatch.setattr(making, "_encoders", zero_encoders)
+    monkeypatch.setattr(making, "frozen_encoders", zero_encoders)
     monkeypatch.setattr(sample_video, "VideoGen", BlackVideos)
     run_block(block, monkeypatch)
     model = load_model("runs/model")
