@@ -45,6 +45,7 @@ ASSUMPTIONS = {
     "data/compression.py": {"h264_round_trip"},
     "data/degrade.py": {"degrade"},
     "data/clips/ingest.py": {"_write_shard"},
+    "data/latents/reader.py": {"flows"},
     "data/loader.py": {"make_loader"},
     "data/shapes/outlines.py": {"extents", "_signed_distance"},
     "data/shapes/world.py": {"combinations", "clip_spec", "_checked_times"},
@@ -58,6 +59,7 @@ ASSUMPTIONS = {
     "models/unet.py": {"_required"},
     "models/warp.py": {"backward_warp"},
     "media/video.py": {"_check_array"},
+    "training/latents/encoders.py": {"flow_encoder"},
     "training/planning/hlo.py": {"collectives"},
     "training/runs/build.py": {"no_examples"},
     "training/checkpoints/manifest.py": {"_entry"},  # an OSError with the system's message

@@ -253,6 +253,15 @@ def check_frames(mesh: Mesh, num_frames: int) -> None:
         )
 
 
+def with_shardings(shapes: Any, shardings: Any) -> Any:
+    """Returns a tree of shapes with the shardings of a second tree."""
+    return jax.tree.map(
+        lambda leaf, where: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=where),
+        shapes,
+        shardings,
+    )
+
+
 def _batch_blocks(mesh: Mesh) -> tuple[list[int], int]:
     """Returns the numbers of the batch's blocks on this process's devices, and their total."""
     count = math.prod(mesh.shape[axis] for axis in _BATCH)

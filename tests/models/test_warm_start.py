@@ -84,7 +84,8 @@ def test_every_component_is_there_and_fits(model):
 
 
 @pytest.mark.parametrize("name", ["stage_1", "stage_3", "refiner"])
-def test_video_networks_are_the_image_model_frame_by_frame_bit_for_bit(model, name):
+def test_video_networks_are_the_image_model_frame_by_frame(model, name):
+    """Up to the order of sums; `test_initial_identity.py` compares operation by operation."""
     config = model.config
     part = config.refiner if name == "refiner" else config.stages[int(name[-1]) - 1]
     noisy = normal(CLIPS, FRAMES, SIZE, SIZE, 4)
@@ -94,7 +95,7 @@ def test_video_networks_are_the_image_model_frame_by_frame_bit_for_bit(model, na
     x = np.concatenate([noisy, conditions], axis=-1)
     output = run(SpaceTimeUNet(part.unet), model.params[name], x, inputs)
     assert np.std(expected) > 0.1
-    np.testing.assert_array_equal(output, expected)
+    np.testing.assert_allclose(output, expected, rtol=0, atol=1e-5)
 
 
 def test_the_video_decoder_is_the_image_decoder_frame_by_frame_bit_for_bit(model):

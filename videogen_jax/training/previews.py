@@ -16,7 +16,6 @@ from videogen_jax import layout, sharding
 from videogen_jax.pipeline import noise
 from videogen_jax.pipeline.cascade import Cascade, PromptStates
 from videogen_jax.pipeline.groups import CLIP_PIXELS, at_once
-from videogen_jax.training.step import with_shardings
 from videogen_jax.training.task import Batch, Params, Samples, TaskContext
 
 # (parameters that train, other components, examples, their keys) → rows of pictures of each
@@ -80,7 +79,7 @@ class Drawing:
     def trace(self, params: Params, batch: Mapping[str, Any], mesh: Mesh) -> Any:
         """Traces the program for shapes, those of `params` and `batch` with shardings on `mesh`."""
         shapes = self._context.components
-        components = with_shardings(shapes, sharding.tree_shardings(mesh, shapes))
+        components = sharding.with_shardings(shapes, sharding.tree_shardings(mesh, shapes))
         size = jax.tree.leaves(batch)[0].shape[0]
         seed = jax.ShapeDtypeStruct((), np.uint32, sharding=sharding.replicated(mesh))
         where = sharding.batch_sharding(mesh)

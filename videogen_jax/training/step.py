@@ -129,16 +129,7 @@ def state_shapes(
 
     shapes = jax.eval_shape(lambda: init_state(optimizer, task.init(jax.random.key(0))))
     shardings = sharding.state_shardings(mesh, shapes, shapes.params, config)
-    return with_shardings(shapes, shardings)
-
-
-def with_shardings(shapes: Any, shardings: Any) -> Any:
-    """Returns a tree of shapes with the shardings of a second tree."""
-    return jax.tree.map(
-        lambda leaf, where: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=where),
-        shapes,
-        shardings,
-    )
+    return sharding.with_shardings(shapes, shardings)
 
 
 def jit_step(

@@ -82,7 +82,7 @@ def test_mixture(folders):
 @pytest.mark.parametrize(
     ("name", "data", "message"),
     [
-        ("tiny-flow", {"num_frames": 4}, "data.num_frames is 4, expected an odd number"),
+        ("tiny-flow", {"num_frames": 4}, "num_frames is 4, expected an odd number"),
         ("tiny-stage-1", {"num_frames": 41}, "none of its 11 train clips has 41 frames"),
         ("tiny-stage-1", {"resolution": 64}, "and 64 pixels; the longest, .*has 40 frames"),
         ("tiny-stage-1", {"held_back": 0}, "held_back must be >= 1"),

@@ -23,7 +23,7 @@ from videogen_jax.training.planning.topology import Topology, absent_devices
 from videogen_jax.training.runs.build import abstract_task, batch_shapes
 from videogen_jax.training.runs.config import RunConfig
 from videogen_jax.training.runs.train import check_frames, check_micro_batch, step_options
-from videogen_jax.training.step import jit_step, state_shapes, with_shardings
+from videogen_jax.training.step import jit_step, state_shapes
 from videogen_jax.training.telemetry.flops import FlopCount, count_flops
 from videogen_jax.training.telemetry.throughput import count_frames
 
@@ -77,7 +77,7 @@ def plan_step(config: RunConfig, topology: Topology) -> StepPlan:
     task, optimizer = abstract_task(config), make_optimizer(config.optim, config.steps)
     with layout.activate(mesh):
         state = state_shapes(task, optimizer, mesh, config.mesh)
-        frozen = with_shardings(task.frozen, sharding.tree_shardings(mesh, task.frozen))
+        frozen = sharding.with_shardings(task.frozen, sharding.tree_shardings(mesh, task.frozen))
         batch = placed_batch(config, mesh)
         options, decay = step_options(config), config.loop.ema_decay
         step_fn = jit_step(task, optimizer, decay, options, mesh, state)
@@ -191,7 +191,7 @@ def find_batch(
 def placed_batch(config: RunConfig, mesh: Mesh) -> dict[str, jax.ShapeDtypeStruct]:
     """Returns the shapes of a run's batch, with the shardings that the loop puts it on."""
     batch = batch_shapes(config)
-    return with_shardings(batch, dict.fromkeys(batch, sharding.batch_sharding(mesh)))
+    return sharding.with_shardings(batch, dict.fromkeys(batch, sharding.batch_sharding(mesh)))
 
 
 def _on_all(mesh: Mesh, shape: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:

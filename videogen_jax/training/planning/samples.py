@@ -14,7 +14,7 @@ from videogen_jax.training.planning.plan import (
 from videogen_jax.training.planning.topology import Topology, absent_devices
 from videogen_jax.training.runs.build import abstract_task
 from videogen_jax.training.runs.config import RunConfig
-from videogen_jax.training.step import state_shapes, with_shardings
+from videogen_jax.training.step import state_shapes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,7 +54,7 @@ def plan_samples(config: RunConfig, topology: Topology) -> SamplesPlan | None:
     optimizer = make_optimizer(config.optim, config.steps)
     with layout.activate(mesh):
         state = state_shapes(task, optimizer, mesh, config.mesh)
-        frozen = with_shardings(task.frozen, sharding.tree_shardings(mesh, task.frozen))
+        frozen = sharding.with_shardings(task.frozen, sharding.tree_shardings(mesh, task.frozen))
         # Examples of samples always have pixels.
         pixels = dataclasses.replace(config.data, latent_cache="")
         examples = task.drawing.at_once()
