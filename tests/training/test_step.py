@@ -144,6 +144,7 @@ def test_recomputing_activations_changes_no_number(policy):
     assert_as_whole_batch(stage_step(remat=policy))
 
 
+@pytest.mark.slow  # three gradients; tests/models/test_memory.py has a bound of what blocks keep
 def test_policies_compute_more_the_less_they_keep():
     policies: tuple[Remat, ...] = ("none", "dots", "blocks")
     frozen = micro_model.params(MICRO, "text_encoder", "autoencoder")

@@ -131,6 +131,7 @@ def test_images_smaller_than_a_patch_are_an_error() -> None:
         FlowLossConfig(census_patch_size=4)
 
 
+@pytest.mark.slow  # tests/training/tasks/test_flow.py overfits a batch by the same losses
 def test_training_overfits_one_moving_pair() -> None:
     """A blob moves by four latent pixels; the network must learn both flows and the middle."""
     rows, columns = np.mgrid[:12, :12]
