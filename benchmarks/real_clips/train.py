@@ -9,14 +9,13 @@ from pathlib import Path
 import tyro
 
 from benchmarks.real_clips.model import TEACHER, runs
+from benchmarks.real_clips.translation import FLOWS
 from videogen_jax.cli import enable_compilation_cache, showing_log
 from videogen_jax.models.features.loading import PIXEL_FLOW_COMPONENT
 from videogen_jax.pipeline.model_files import find_model
 from videogen_jax.training.runs.export import copy_tokenizer, export_run
 from videogen_jax.training.runs.train import train_run
 from videogen_jax.weights.configured import add_configured
-
-FLOWS = ("flow-translations", "flow-translations-teacher")  # each in a model of its own
 
 
 def train(name: str, out: Path) -> None:
@@ -28,7 +27,7 @@ def train(name: str, out: Path) -> None:
     state = train_run(config, run_dir, model, model_from="dir")
     if name == "teacher":
         add_configured(out / "teacher", PIXEL_FLOW_COMPONENT, TEACHER, state.ema, None)
-    elif name in FLOWS:
+    elif name in FLOWS.values():  # each in a model of its own
         shutil.copytree(model, out / name, dirs_exist_ok=True)
         export_run(run_dir, out / name)
     else:

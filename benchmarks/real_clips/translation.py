@@ -24,6 +24,11 @@ from videogen_jax.weights.model_dir import load_component
 
 LAST = 4  # the windows of the training have five frames
 MIDDLES = (1, 2, 3)
+# Model directories of `train`.
+FLOWS = {
+    "flow, no teacher": "flow-translations",
+    "flow, with teacher": "flow-translations-teacher",
+}
 
 
 def triplets(packages: Path, number: int, seed: int) -> dict[str, np.ndarray]:
@@ -111,9 +116,12 @@ def main(out: tyro.conf.Positional[Path], /, number: int = 240, seed: int = 1) -
     rows = {
         "no motion": still,
         "teacher": teacher_flows(out / "teacher", examples, size),
-        "flow, no teacher": latent_flows(out / "flow-translations", examples),
-        "flow, with teacher": latent_flows(out / "flow-translations-teacher", examples),
     }
+    for name, model in FLOWS.items():
+        if (out / model).exists():
+            rows[name] = latent_flows(out / model, examples)
+        else:
+            print(f"{name}: not trained yet, {out / model} is missing")
     moved = np.linalg.norm(examples["moved"], axis=-1) * size / material.SIZE
     print(f"{number} triplets; latents of {size} × {size}; end-point error in latent pixels:")
     print("| flow | mean | standard error | 95th percentile | time 1/4 | 1/2 | 3/4 |")
