@@ -97,7 +97,7 @@ def test_sound_that_mp4_does_not_take_is_encoded_as_aac(tmp_path):
         (stream,) = file.streams.audio
         assert (stream.codec_context.name, stream.rate) == ("aac", RATE)
         wave = np.concatenate([frame.to_ndarray()[0] for frame in file.decode(stream)])
-    assert len(wave) / RATE == pytest.approx(1.0, abs=0.1)
+    assert 0.999 < len(wave) / RATE < 1.05  # with its end, which the encoder keeps until then
     middle = wave[RATE // 4 : 3 * RATE // 4]
     spectrum = np.abs(np.fft.rfft(middle * np.hanning(len(middle))))
     assert np.argmax(spectrum) * RATE / len(middle) == pytest.approx(TONE, abs=3)
