@@ -33,11 +33,6 @@ from videogen_jax.data.latents.shards import Encoders, write_info, write_shards
 from videogen_jax.data.loader import make_loader
 
 
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write(tmp_path_factory.mktemp("caches") / "cache")
-
-
 def test_every_window_comes_out_again_with_its_text(cache: Path):
     source = LatentCache(cache)
     assert len(source) == CLIPS

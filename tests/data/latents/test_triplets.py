@@ -27,11 +27,6 @@ from videogen_jax.data.latents.shards import Encoders
 from videogen_jax.data.latents.triplets import CachedTriplets
 
 
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write(tmp_path_factory.mktemp("caches") / "cache")
-
-
 def test_every_flow_comes_out_again(cache: Path):
     source = LatentCache(cache)
     for index in range(CLIPS):
