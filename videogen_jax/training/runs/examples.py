@@ -41,12 +41,12 @@ def make_source(config: RunConfig, part: Part, examples: int | None = None) -> S
     return Mixture(sources, tuple(weight for _, weight in weighted)) if data.mixture else sources[0]
 
 
-def validation_examples(config: RunConfig, number: int) -> list[dict[str, Any]]:
-    """Returns the first validation examples, as the task trains on them.
+def examples_of(config: RunConfig, part: Part, number: int) -> list[dict[str, Any]]:
+    """Returns the first training or validation examples, as the task trains on them.
 
     Raises the errors of `make_source`.
     """
-    return first_examples(make_source(config, "validation", number), number)
+    return first_examples(make_source(config, part, number), number)
 
 
 def first_examples(source: Source | Mixture, number: int) -> list[dict[str, Any]]:
