@@ -73,7 +73,7 @@ class MovedPhotographs:
         return self.at(index, 0)
 
     def at(self, index: int, epoch: int) -> dict[str, Any]:
-        """Returns a triplet with the entries of `ShapesHighFps`, without captions."""
+        """Returns a triplet with the entries of `ShapesHighFps`, but fps and index; no caption."""
         rng = np.random.default_rng([self.seed, index, epoch])
         stills = _photographs(self.packages)
         square = material.moving_square(stills[rng.integers(len(stills))], rng)
@@ -84,7 +84,8 @@ class MovedPhotographs:
         moved = material.LAST * square.velocity_2
         flows = material.true_flows(moved[None], time[None], material.SIZE)
         flow_a, flow_b = (flow[0].astype(np.float32) for flow in flows)
-        return {"a": a, "mid": mid, "b": b, "flow_a": flow_a, "flow_b": flow_b, "time": time}
+        known = {"flow_a": flow_a, "flow_b": flow_b, "time": time}
+        return {"a": a, "mid": mid, "b": b, **known, "caption": ""}
 
 
 @functools.cache
