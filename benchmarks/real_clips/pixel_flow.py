@@ -1,8 +1,7 @@
 """The task that trains a teacher: IFRNet on pixels, with known flows as targets.
 
 The public weights of IFRNet are not in the package index. A user has them and needs no such task.
-IFRNet itself was trained with the flows of another network as targets. Here they are those of
-photographs that move by known amounts.
+Here its flows at every level are compared with those of photographs that move by known amounts.
 """
 
 import dataclasses
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from benchmarks.real_clips import material
@@ -21,20 +21,19 @@ from videogen_jax.data.transforms import to_float
 from videogen_jax.models.features.loading import PIXEL_FLOW_COMPONENT
 from videogen_jax.models.flow import FlowConfig, LatentFlow
 from videogen_jax.models.parameters import init_flow
-from videogen_jax.training.losses.flow import FlowLossConfig, flow_loss
+from videogen_jax.training.losses.flow import charbonnier_loss
 from videogen_jax.training.task import Batch, Metrics, Params, Task, TaskConfig, TaskContext
 from videogen_jax.training.tasks.flow import FlowTaskConfig
 
 
 @dataclasses.dataclass(frozen=True)
 class PixelFlowTaskConfig(TaskConfig):
-    """Sizes and loss weights of the teacher, and the folder of its photographs' packages."""
+    """Sizes of the teacher, and the folder of its photographs' packages."""
 
     command = "temporal_sr"
 
     packages: str
     network: FlowConfig = FlowConfig()
-    loss: FlowLossConfig = FlowLossConfig(census_grey=True)
 
     def component(self) -> str:
         return PIXEL_FLOW_COMPONENT
@@ -95,7 +94,10 @@ def _photographs(packages: str) -> list[np.ndarray]:
 
 
 class PixelFlowTask(Task):
-    """`LatentFlow` on pixels in [0, 1], as IFRNet's, trained on triplets with their flows."""
+    """`LatentFlow` on pixels in [0, 1], as IFRNet's, trained on triplets with their flows.
+
+    The loss is the end-point error of every level and a Charbonnier loss of the middle frame.
+    """
 
     def __init__(self, config: PixelFlowTaskConfig, context: TaskContext):
         self._config = config
@@ -110,9 +112,13 @@ class PixelFlowTask(Task):
     ) -> tuple[jax.Array, Metrics]:
         a, mid, b = (to_float(batch[name]) / 2 + 0.5 for name in ("a", "mid", "b"))
         output: Any = self._network.apply({"params": params}, a, b, batch["time"])
-        features: Any = self._network.apply({"params": params}, a, b, mid, method="target_features")
-        flows = batch["flow_a"], batch["flow_b"]
-        return flow_loss(output, mid, features, flows, self._config.loss)
+        errors = [
+            jnp.linalg.norm(flow - batch[name], axis=-1).mean()
+            for flows in (*output.flows, (output.flow_a_BHW2, output.flow_b_BHW2))
+            for name, flow in zip(("flow_a", "flow_b"), flows, strict=True)
+        ]
+        error, difference = sum(errors[-2:]) / 2, charbonnier_loss(output.merged_BHWC - mid)
+        return sum(errors) + difference, {"end_point_error": error, "charbonnier": difference}
 
     def components(self, params: Params) -> dict[str, Params]:
         return {PIXEL_FLOW_COMPONENT: params}

@@ -59,7 +59,8 @@ def run_of(
 ) -> RunConfig:
     """Returns a run with the teacher of the folder, another one, or ("") none."""
     directory = str(folder / "teacher" if teacher is None else teacher)
-    task = FlowTaskConfig(FlowLossConfig(census_patch_size=3), directory, **fields)
+    loss = FlowLossConfig(census_patch_size=3, photometric_weight=0.0)
+    task = FlowTaskConfig(loss, directory, **fields)
     config = cached_training.run_of(task, folder, cache, num_frames=FRAMES)
     return dataclasses.replace(config, batch_size=BATCH)
 

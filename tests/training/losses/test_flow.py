@@ -18,7 +18,7 @@ torch_ifrnet = import_reference("tests.support.torch_ifrnet")
 
 BLOCK_TOLERANCE = 1e-5
 
-IFRNET_LOSS = FlowLossConfig(census_grey=True)
+IFRNET_LOSS = FlowLossConfig(census_grey=True, end_point_weight=0.0)
 SIZE = (2, 12, 16)
 
 
@@ -75,12 +75,14 @@ def test_loss_and_its_gradient_equal_ifrnet() -> None:
 
 def test_metrics_add_up_to_the_loss() -> None:
     output, truth = random_output(0), random_output(1)
-    config = FlowLossConfig(2.0, 3.0, 0.5, 0.25, census_patch_size=5)
+    config = FlowLossConfig(2.0, 3.0, 0.5, 0.25, census_patch_size=5, end_point_weight=0.75)
     loss, metrics = loss_and_metrics(
         output, truth.merged_BHWC, truth.features, (truth.flow_a_BHW2, truth.flow_b_BHW2), config
     )
-    parts = [metrics[name] for name in ("charbonnier", "census", "geometry", "distillation")]
-    np.testing.assert_allclose(loss, np.dot([2.0, 3.0, 0.5, 0.25], parts), rtol=BLOCK_TOLERANCE)
+    names = ("charbonnier", "census", "geometry", "distillation", "end_point")
+    parts = [metrics[name] for name in names]
+    weighted = np.dot([2.0, 3.0, 0.5, 0.25, 0.75], parts)
+    np.testing.assert_allclose(loss, weighted, rtol=BLOCK_TOLERANCE)
     error = jnp.linalg.norm(output.flow_a_BHW2 - truth.flow_a_BHW2, axis=-1).mean()
     error += jnp.linalg.norm(output.flow_b_BHW2 - truth.flow_b_BHW2, axis=-1).mean()
     np.testing.assert_allclose(metrics["end_point_error"], error / 2, rtol=BLOCK_TOLERANCE)
@@ -121,6 +123,16 @@ def test_distillation_trusts_only_targets_that_are_near() -> None:
     gradient = jax.grad(flow_losses.distillation_loss)(flow_BHW2, target_BHW2, weight_BHW1)
     assert gradient[0, 0, 0, 0] < -0.1
     assert jnp.abs(gradient[0, 0, 1, 0]) < 1e-4
+
+
+def test_the_distance_of_the_finest_flows_is_weighted_by_trust() -> None:
+    output, truth = random_output(0), random_output(1)
+    target = truth.flow_a_BHW2, truth.flow_b_BHW2
+    _, metrics = loss_and_metrics(output, truth.merged_BHWC, truth.features, target, IFRNET_LOSS)
+    flows = output.flow_a_BHW2, output.flow_b_BHW2
+    distances = [np.linalg.norm(x - y, axis=-1) for x, y in zip(flows, target, strict=True)]
+    expected = sum((np.exp(-0.3 * distance) * distance).mean() for distance in distances)
+    np.testing.assert_allclose(metrics["end_point"], expected, rtol=1e-4)
 
 
 def test_images_smaller_than_a_patch_are_an_error() -> None:

@@ -158,7 +158,14 @@ def test_without_a_teacher_clips_have_no_target_flows(triplets):
     batch = {name: triplets[name] for name in ("a", "mid", "b", "time")}
     params = tiny_model.random_params(task.init)
     _, metrics = jax.eval_shape(task.loss, params, task.frozen, batch, tiny_model.key())
-    assert metrics.keys() == {"charbonnier", "census", "geometry", "charbonnier_of_average"}
+    parts = {"charbonnier", "census", "geometry", "charbonnier_of_average"}
+    assert metrics.keys() == parts | {"photometric"}
+
+
+def test_a_latent_cache_without_a_teacher_has_no_pixels_to_compare():
+    context = task_context(MICRO, data=dataclasses.replace(CLIPS, latent_cache="cache"))
+    with pytest.raises(UserError, match="data.latent_cache is 'cache', but the photometric loss"):
+        FlowTaskConfig().build(context)
 
 
 def test_the_flow_starts_from_the_teacher_where_shapes_agree():

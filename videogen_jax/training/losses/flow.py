@@ -25,7 +25,9 @@ _GEOMETRY_PATCH_SIZE = 3
 
 @dataclasses.dataclass(frozen=True)
 class FlowLossConfig:
-    """Weights of the loss; the defaults are IFRNet's, except `census_grey`, which IFRNet enables.
+    """Weights of the loss; the defaults are IFRNet's where it has them, except `census_grey`.
+
+    IFRNet enables `census_grey`.
 
     Raises UserError if `census_patch_size` is even or below 3.
     """
@@ -37,6 +39,13 @@ class FlowLossConfig:
     census_patch_size: int = 7
     census_grey: bool = False  # compare channel means: for pixels, not for latents
     robustness: float = 0.3  # β: how fast a target's weight falls with its distance, per pixel
+    # Not in IFRNet: the distance of the finest flows from their targets. IFRNet gives targets to
+    # the others alone, but on latents the residual makes up for a wrong flow.
+    end_point_weight: float = 1.0
+    # Not in IFRNet: the loss of frames that a flow without a target warps (losses/photometric.py),
+    # and in it the weight of the flow's smoothness. It needs pixels; a latent cache has none.
+    photometric_weight: float = 2.0
+    smoothness: float = 0.02
 
     def __post_init__(self) -> None:
         if self.census_patch_size < 3 or self.census_patch_size % 2 == 0:
@@ -106,6 +115,14 @@ def distillation_loss(
     return (squared ** (weight_BHW1 / 2)).mean()
 
 
+def end_point_loss(
+    flow_BHW2: jax.Array, target_flow_BHW2: jax.Array, weight_BHW1: jax.Array
+) -> jax.Array:
+    """Returns the mean distance of flows from their targets in pixels, weighted as above."""
+    squared_BHW1 = jnp.square(flow_BHW2 - target_flow_BHW2).sum(axis=-1, keepdims=True)
+    return (weight_BHW1 * jnp.sqrt(squared_BHW1 + _CHARBONNIER_EPSILON**2)).mean()
+
+
 def flow_loss(
     output: FlowOutput,
     target_BHWC: jax.Array,
@@ -118,8 +135,8 @@ def flow_loss(
     `target_BHWC` is the true middle frame, and `target_features` are its features from
     `LatentFlow.target_features`. The target flows, `[B, H, W, 2]`, lead from it to frames a and b,
     in its pixels; without them the loss has no distillation. Metrics: `charbonnier`, `census`,
-    `geometry`, and with target flows `distillation` and the mean `end_point_error` of the final
-    flows in pixels.
+    `geometry`, and with target flows `distillation`, `end_point` and the mean `end_point_error` of
+    the final flows in pixels, without the weights of `end_point`.
     """
     merged_BHWC = output.merged_BHWC
     target_BHWC = target_BHWC.astype(merged_BHWC.dtype)
@@ -140,13 +157,14 @@ def flow_loss(
     if target_flows is not None:
         metrics |= _flow_metrics(output, *target_flows, config.robustness)
         loss += config.distillation_weight * metrics["distillation"]
+        loss += config.end_point_weight * metrics["end_point"]
     return loss, metrics
 
 
 def _flow_metrics(
     output: FlowOutput, target_a_BHW2: jax.Array, target_b_BHW2: jax.Array, robustness: float
 ) -> dict[str, jax.Array]:
-    """Returns the distillation of all levels but the finest, and the finest one's error."""
+    """Returns the distillation of the coarser levels, and loss and error of the finest one."""
     weight_a = robust_weight(output.flow_a_BHW2, target_a_BHW2, robustness)
     weight_b = robust_weight(output.flow_b_BHW2, target_b_BHW2, robustness)
     distillation = sum(
@@ -154,11 +172,17 @@ def _flow_metrics(
         + distillation_loss(flow_b, target_b_BHW2, weight_b)
         for flow_a, flow_b in output.flows
     )
+    end_point = end_point_loss(output.flow_a_BHW2, target_a_BHW2, weight_a)
+    end_point += end_point_loss(output.flow_b_BHW2, target_b_BHW2, weight_b)
     errors_BHW = _end_point_error(
         jnp.concatenate([output.flow_a_BHW2, output.flow_b_BHW2]),
         jnp.concatenate([target_a_BHW2, target_b_BHW2]),
     )
-    return {"distillation": jnp.asarray(distillation), "end_point_error": errors_BHW.mean()}
+    return {
+        "distillation": jnp.asarray(distillation),
+        "end_point": end_point,
+        "end_point_error": errors_BHW.mean(),
+    }
 
 
 def _census(x_BHWC: jax.Array, patch_size: int) -> jax.Array:

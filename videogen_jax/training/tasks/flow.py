@@ -25,7 +25,7 @@ from videogen_jax.data.shapes.sources import ShapesHighFps
 from videogen_jax.data.transforms import resize, to_float
 from videogen_jax.errors import UserError
 from videogen_jax.models.features.loading import PIXEL_FLOW_COMPONENT
-from videogen_jax.models.flow import LatentFlow
+from videogen_jax.models.flow import FlowOutput, LatentFlow
 from videogen_jax.models.parameters import init_flow
 from videogen_jax.models.warm_start import warm_start_flow
 from videogen_jax.models.warp import resize_flow
@@ -33,6 +33,7 @@ from videogen_jax.pipeline.decode import decode_frames, quantise
 from videogen_jax.pipeline.temporal_sr import flow_midpoints, interleave
 from videogen_jax.training.frozen import clip_latents
 from videogen_jax.training.losses.flow import FlowLossConfig, charbonnier_loss, flow_loss
+from videogen_jax.training.losses.photometric import photometric_loss
 from videogen_jax.training.previews import Drawing
 from videogen_jax.training.processes.distributed import is_main
 from videogen_jax.training.task import (
@@ -60,7 +61,7 @@ class FlowTaskConfig(TaskConfig):
 
     loss: FlowLossConfig = FlowLossConfig()
     # Directory that `videogen convert ifrnet` wrote, for real clips. Without a teacher, the losses
-    # that need no target flow train the network alone.
+    # that need no target flow train the network alone, and a photometric one of the frames.
     teacher: str = ""
     start_from_teacher: bool = True  # copy its parameters where name and shape are the same
 
@@ -160,10 +161,18 @@ class FlowTask(Task):
         features: Any = self._network.apply({"params": params}, a, b, mid, method="target_features")
         flows = self._target_flows(frozen, batch, mid.shape[1:3])
         loss, metrics = flow_loss(output, mid, features, flows, self._config.loss)
+        if flows is None and (weight := self._config.loss.photometric_weight):
+            metrics["photometric"] = self._photometric(output, batch)
+            loss += weight * metrics["photometric"]
         # The loss without any flow; `charbonnier` should be lower.
         time_B111 = batch["time"][:, None, None, None]
         average = (1 - time_B111) * a + time_B111 * b
         return loss, {**metrics, "charbonnier_of_average": charbonnier_loss(average - mid)}
+
+    def _photometric(self, output: FlowOutput, batch: Batch) -> jax.Array:
+        config, flows = self._config.loss, (output.flow_a_BHW2, output.flow_b_BHW2)
+        a, mid, b = (to_float(batch[name]) for name in ("a", "mid", "b"))
+        return photometric_loss(flows, (a, mid, b), config.census_patch_size, config.smoothness)
 
     def _target_flows(
         self, frozen: Params, batch: Batch, size: Sequence[int]
@@ -201,7 +210,15 @@ class FlowTask(Task):
 def _check_targets(config: FlowTaskConfig, data: DataConfig) -> None:
     """Raises UserError for options of real clips without any; reports clips without targets."""
     if _has_clips(data):
-        if not config.teacher and is_main():
+        if config.teacher:
+            return
+        if data.latent_cache and config.loss.photometric_weight:
+            raise UserError(
+                f"data.latent_cache is {data.latent_cache!r}, but the photometric loss of a flow "
+                "without a teacher needs pixels: name a teacher (task.teacher), train without a "
+                "cache, or set task.loss.photometric_weight to 0, which learns motion more slowly"
+            )
+        if is_main():
             _log.info("no teacher (--task.teacher): the flow trains without target flows")
         return
     options = {"task.teacher": config.teacher, "data.latent_cache": data.latent_cache}
