@@ -247,7 +247,7 @@ _PARTS = {
             degrade=DegradeConfig(blur_scale=1.0),
         ),
         steps=100_000,
-        batch_size=256,
+        batch_size=128,  # two clips on each of 64 devices; four need 115 GiB
         optim=OPTIM,
         loop=LOOP,
         compute=COMPUTE,
