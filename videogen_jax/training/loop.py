@@ -19,7 +19,7 @@ from videogen_jax.sharding import MeshConfig
 from videogen_jax.training.begin import begin
 from videogen_jax.training.checkpoints.checkpoints import Checkpoints
 from videogen_jax.training.checkpoints.files import FOLDER
-from videogen_jax.training.config import LoopConfig
+from videogen_jax.training.config import VALIDATION_PREFIX, LoopConfig
 from videogen_jax.training.processes import preemption
 from videogen_jax.training.processes.distributed import is_main
 from videogen_jax.training.samples import draw_samples
@@ -30,6 +30,7 @@ from videogen_jax.training.telemetry.metrics_writer import MetricsWriter, NoMetr
 from videogen_jax.training.telemetry.profiler import Profiler
 from videogen_jax.training.telemetry.run_log import RunLog
 from videogen_jax.training.telemetry.throughput import Meter, StepCost, step_cost
+from videogen_jax.training.validation import Validation
 
 _log = logging.getLogger(__name__)
 
@@ -48,6 +49,7 @@ def train(
     options: StepOptions = StepOptions(),
     profile: tuple[int, int] | None = None,
     init_from: Path | None = None,
+    validation: Validation | None = None,
     about: Mapping[str, Any] | None = None,
     begun: Callable[[], None] = lambda: None,
 ) -> TrainState:
@@ -59,8 +61,10 @@ def train(
     `profile` contains the first and last step to trace.
 
     A new run starts from the averaged parameters of `init_from`, a run directory or a checkpoint,
-    unless it is None. `about` is saved in every checkpoint. `begun` is called once: after the first
-    step, when everything has proved to work, or when there is no step to do.
+    unless it is None. `validation` computes metrics at the start of a new run, every
+    `config.validate_every` steps and after the last one. `about` is saved in every checkpoint.
+    `begun` is called once: after the first step, when everything has proved to work, or when there
+    is no step to do.
 
     Raises:
         Preempted: after a SIGTERM or Ctrl-C, once a checkpoint is written; the program exits with
@@ -88,7 +92,11 @@ def train(
         progress = _progress_bar(run_dir.name, first, steps)
         log = RunLog(writer, progress, meter, first, config.max_skipped)
         first_step = functools.partial(_first_step, step_fn, mesh, meter, log, begun)
-        results = _Results(task, config, data, steps, seed, meter, log, writer, checkpoints, notice)
+        results = _Results(
+            task, config, data, steps, seed, meter, log, writer, checkpoints, notice, validation,
+            frozen,
+        )  # fmt: skip
+        results.begin(first, state)
         for step, batch in zip(progress, meter.waiting(_batches(data, mesh)), strict=False):
             profiler.before(step + 1, state)
             take = first_step if step == first else step_fn
@@ -125,7 +133,7 @@ def _first_step(
 
 
 def _checkpoints(run_dir: Path, config: LoopConfig, about: Mapping[str, Any] | None) -> Checkpoints:
-    keep = (config.keep_checkpoints, config.keep_best, config.best_metric)
+    keep = (config.keep_checkpoints, config.keep_best, config.best)
     return Checkpoints(run_dir / FOLDER, *keep, about)
 
 
@@ -143,28 +151,50 @@ class _Results:
     writer: MetricsWriter | NoMetrics
     checkpoints: Checkpoints
     notice: preemption.Notice
+    validation: Validation | None
+    frozen: Any
+
+    def begin(self, first: int, state: TrainState) -> None:
+        """Validates a new run, or one that was stopped at a step where it was due."""
+        known = f"{VALIDATION_PREFIX}loss" in self.checkpoints.restored
+        if first < self.steps and not known and self._validates(first):
+            self._validate(first, state)
 
     def write(self, done: int, state: TrainState) -> None:
         """Writes what is due after `done` steps. Raises Preempted if a signal to stop has arrived.
 
-        The checkpoint is complete before samples are drawn, because drawing them may need more
-        memory than there is.
+        Validation comes first: its loss chooses the best checkpoint. A run that is stopping has no
+        time for it. The checkpoint is complete before samples are drawn, because drawing them may
+        need more memory than there is.
         """
         config, last = self.config, done == self.steps
         stopping = self.notice.reached(done) and not last
         due = stopping or done % config.checkpoint_every == 0 or last
         drawing = bool(config.sample_every) and (done % config.sample_every == 0 or last)
-        if due or drawing:
+        validating = not stopping and self._validates(done)
+        if due or drawing or validating:
             self.log.flush(newest=stopping or last)
+        validated = self._validate(done, state) if validating else {}
         with self.meter.spend("checkpoint"):
             if due:
-                self.checkpoints.save(done, state, self.data, self.log.means())
+                self.checkpoints.save(done, state, self.data, self.log.means() | validated)
             self.checkpoints.hold(done, 0 if drawing else config.steps_during_save)
         if stopping:
             self.stop(done)
         if drawing:
             with self.meter.spend("samples"):
                 draw_samples(self.task, state.ema, self.seed, done, self.writer)
+
+    def _validates(self, done: int) -> bool:
+        every = self.config.validate_every
+        return bool(self.validation and every) and (done % every == 0 or done == self.steps)
+
+    def _validate(self, done: int, state: TrainState) -> dict[str, float]:
+        assert self.validation is not None
+        with self.meter.spend("validation"):
+            metrics = self.validation(state.ema, self.frozen)
+        self.log.validation(done, metrics)
+        return metrics
 
     def stop(self, done: int) -> NoReturn:
         """Raises Preempted once the checkpoint of step `done`, the last one, is complete."""

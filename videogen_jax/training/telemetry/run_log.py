@@ -7,6 +7,7 @@ import jax
 from tqdm import tqdm
 
 from videogen_jax.errors import Diverged
+from videogen_jax.training.config import VALIDATION_PREFIX
 from videogen_jax.training.telemetry.metrics_writer import MetricsWriter, NoMetrics
 from videogen_jax.training.telemetry.throughput import Meter, StepCost, peak_memory
 
@@ -76,6 +77,15 @@ class RunLog:
         if newest and self._newest[0] > self._written:
             self._pending = self._newest
             self._write()
+
+    def validation(self, step: int, values: dict[str, float]) -> None:
+        """Writes the metrics of a validation after `step`, and prints its loss."""
+        self._writer.scalars(step, values)
+        loss = values.get(f"{VALIDATION_PREFIX}loss")
+        if loss is None:
+            self._report(logging.WARNING, f"step {step}: the validation loss is not finite")
+        else:
+            self._report(logging.INFO, f"step {step}: {VALIDATION_PREFIX}loss {loss:.6g}")
 
     def means(self) -> dict[str, float]:
         """Returns the mean of each metric over the rows written since the last call."""
