@@ -85,7 +85,8 @@ def test_the_best_checkpoint_is_that_of_the_lowest_validation_loss(folder: Path,
 
 def test_a_damaged_best_checkpoint_is_not_used(folder: Path, tmp_path: Path, capsys):
     run_dir = shutil.copytree(folder / "run", tmp_path / "run")
-    (run_dir / "checkpoints" / "2" / "meta" / "metadata").open("a").write(" ")
+    best = run_dir / "checkpoints" / "2" / "meta" / "metadata"
+    best.write_text(best.read_text() + " ")
     assert find_best(run_dir, "val/loss")[0].name == "4"
     assert "checkpoint of step 2 is not used" in capsys.readouterr().err
     (run_dir / "checkpoints" / "4" / "meta" / "metadata").write_text("{")
