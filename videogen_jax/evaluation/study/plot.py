@@ -39,10 +39,12 @@ def draw(tally: Tally) -> "Figure":
     ]
     axes.errorbar(shares, places, xerr=errors, fmt="none", ecolor="black", capsize=4)
     for place, share in zip(places, shares, strict=True):
-        axes.text(2, place, f"{share:.0f} %", va="center", color="white", fontweight="bold")
-        axes.text(98, place, f"{100 - share:.0f} %", va="center", ha="right", fontweight="bold")
+        of_a, of_b = f"{share:.0f} %", f"{100 - share:.0f} %"
+        axes.text(-1, place, of_a, va="center", ha="right", fontweight="bold")
+        axes.text(101, place, of_b, va="center", fontweight="bold")
     labels = [textwrap.fill(QUESTIONS[name], _LINE) for name in voted]
     axes.set_yticks(places, labels)
+    axes.tick_params("y", length=0, pad=45)
     axes.invert_yaxis()
     axes.axvline(50, color="black", linewidth=0.8, linestyle=":")
     axes.set(xlim=(0, 100), xlabel="votes, % (bars: 95 % interval)")
