@@ -116,7 +116,7 @@ def check_playable(path: Path) -> None:
         with av.open(str(path)) as container:
             next(container.decode(video=0))
             codec = container.streams.video[0].codec_context.name
-    except (OSError, ValueError, IndexError, StopIteration, SyntaxError) as error:
+    except (OSError, EOFError, ValueError, IndexError, StopIteration, SyntaxError) as error:
         reason = str(error) or type(error).__name__
         raise UserError(f"{path} cannot be read as a video: {reason}") from error
     if not codec.removeprefix("lib").startswith(_CODECS):
