@@ -92,22 +92,16 @@ def train(
         progress = _progress_bar(run_dir.name, first, steps)
         log = RunLog(writer, progress, meter, first, config.max_skipped)
         first_step = functools.partial(_first_step, step_fn, mesh, meter, log, begun)
-        results = _Results(
-            task, config, data, steps, seed, meter, log, writer, checkpoints, notice, validation,
-            frozen,
-        )  # fmt: skip
+        validate = validation and functools.partial(validation, frozen=frozen)
+        results = _Results(task, config, data, steps, seed, log, checkpoints, notice, validate)
         results.begin(first, state)
         for step, batch in zip(progress, meter.waiting(_batches(data, mesh)), strict=False):
             profiler.before(step + 1, state)
             take = first_step if step == first else step_fn
             state, metrics = take(state, frozen, batch, key)
-            # This logs metrics of an earlier step: the devices are still computing this one.
             log.step(step + 1, metrics, every=config.log_every)
             results.write(step + 1, state)
-        if first >= steps:
-            begun()
-        elif notice.came:  # in or after the last step: do not go on to another run
-            results.stop(steps)
+        results.end(first, begun)
     if main:
         _log.info("%s: %s", run_dir.name, meter)
     return state
@@ -146,13 +140,10 @@ class _Results:
     data: Batches
     steps: int
     seed: int
-    meter: Meter
     log: RunLog
-    writer: MetricsWriter | NoMetrics
     checkpoints: Checkpoints
     notice: preemption.Notice
-    validation: Validation | None
-    frozen: Any
+    validate: Callable[[Any], dict[str, float]] | None  # of the averaged parameters
 
     def begin(self, first: int, state: TrainState) -> None:
         """Validates a new run, or one that was stopped at a step where it was due."""
@@ -175,26 +166,33 @@ class _Results:
         if due or drawing or validating:
             self.log.flush(newest=stopping or last)
         validated = self._validate(done, state) if validating else {}
-        with self.meter.spend("checkpoint"):
+        with self.log.meter.spend("checkpoint"):
             if due:
                 self.checkpoints.save(done, state, self.data, self.log.means() | validated)
             self.checkpoints.hold(done, 0 if drawing else config.steps_during_save)
         if stopping:
             self.stop(done)
         if drawing:
-            with self.meter.spend("samples"):
-                draw_samples(self.task, state.ema, self.seed, done, self.writer)
+            with self.log.meter.spend("samples"):
+                draw_samples(self.task, state.ema, self.seed, done, self.log.writer)
 
     def _validates(self, done: int) -> bool:
         every = self.config.validate_every
-        return bool(self.validation and every) and (done % every == 0 or done == self.steps)
+        return bool(self.validate and every) and (done % every == 0 or done == self.steps)
 
     def _validate(self, done: int, state: TrainState) -> dict[str, float]:
-        assert self.validation is not None
-        with self.meter.spend("validation"):
-            metrics = self.validation(state.ema, self.frozen)
+        assert self.validate is not None
+        with self.log.meter.spend("validation"):
+            metrics = self.validate(state.ema)
         self.log.validation(done, metrics)
         return metrics
+
+    def end(self, first: int, begun: Callable[[], None]) -> None:
+        """Ends a run that began at step `first`. Raises Preempted if a signal to stop has come."""
+        if first >= self.steps:
+            begun()
+        elif self.notice.came:  # in or after the last step: do not go on to another run
+            self.stop(self.steps)
 
     def stop(self, done: int) -> NoReturn:
         """Raises Preempted once the checkpoint of step `done`, the last one, is complete."""

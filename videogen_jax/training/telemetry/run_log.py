@@ -36,7 +36,7 @@ class RunLog:
         first: int,
         max_skipped: int,
     ):
-        self._writer, self._progress, self._meter = writer, progress, meter
+        self.writer, self._progress, self.meter = writer, progress, meter
         self._max_skipped = max_skipped
         self._pending: tuple[int, Scalars] | None = None
         self._newest: tuple[int, Scalars] | None = None
@@ -80,7 +80,7 @@ class RunLog:
 
     def validation(self, step: int, values: dict[str, float]) -> None:
         """Writes the metrics of a validation after `step`, and prints its loss."""
-        self._writer.scalars(step, values)
+        self.writer.scalars(step, values)
         loss = values.get(f"{VALIDATION_PREFIX}loss")
         if loss is None:
             self._report(logging.WARNING, f"step {step}: the validation loss is not finite")
@@ -116,14 +116,14 @@ class RunLog:
         values = {name: float(value) for name, value in jax.device_get(metrics).items()}
         # A small batch may have no sample in a quarter of the timesteps, and so no error there.
         values = {name: value for name, value in values.items() if math.isfinite(value)}
-        now, (then, before) = self._meter.stepping(), self._since
+        now, (then, before) = self.meter.stepping(), self._since
         self._since = now, step
         speed = (step - before) / max(now - then, 1e-9)
         rates = self._cost.rates(speed) if self._cost else {"steps_per_second": speed}
-        shares = self._meter.shares()
+        shares = self.meter.shares()
         values |= rates | peak_memory() | {"goodput": shares.pop("steps")}
         values |= {f"time_{what}": share for what, share in shares.items()}
-        self._writer.scalars(step, values)
+        self.writer.scalars(step, values)
         self._written = step
         for name, value in values.items():
             self._recent.setdefault(name, []).append(value)
