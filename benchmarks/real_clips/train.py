@@ -8,11 +8,12 @@ from pathlib import Path
 
 import tyro
 
-from benchmarks.real_clips.model import TEACHER, runs
+from benchmarks.real_clips.model import TEACHER, caches, runs
 from benchmarks.real_clips.translation import FLOWS
 from videogen_jax.cli import enable_compilation_cache, showing_log
 from videogen_jax.models.features.loading import PIXEL_FLOW_COMPONENT
 from videogen_jax.pipeline.model_files import find_model
+from videogen_jax.training.latents.making import make_cache
 from videogen_jax.training.runs.export import copy_tokenizer, export_run
 from videogen_jax.training.runs.train import train_run
 from videogen_jax.weights.configured import add_configured
@@ -24,6 +25,10 @@ def train(name: str, out: Path) -> None:
     done = run_dir / "exported"
     if done.exists():
         return
+    if config.data.latent_cache:
+        cache = Path(config.data.latent_cache)
+        dataset, options = caches(out)[cache.name]
+        make_cache(str(dataset), model, cache, options)
     state = train_run(config, run_dir, model, model_from="dir")
     if name == "teacher":
         add_configured(out / "teacher", PIXEL_FLOW_COMPONENT, TEACHER, state.ema, None)

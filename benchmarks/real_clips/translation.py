@@ -22,8 +22,6 @@ from videogen_jax.models.warp import resize_flow
 from videogen_jax.pipeline.encode import encode_frames
 from videogen_jax.weights.model_dir import load_component
 
-LAST = 4  # the windows of the training have five frames
-MIDDLES = (1, 2, 3)
 # Model directories of `train`.
 FLOWS = {
     "flow, no teacher": "flow-translations",
@@ -40,19 +38,14 @@ def triplets(packages: Path, number: int, seed: int) -> dict[str, np.ndarray]:
     stills = material.images([shot for shot in material.SHOTS if shot.held_out], packages)
     found: dict[str, list[Any]] = {name: [] for name in ("a", "mid", "b", "time", "moved")}
     for i in range(number):
-        frames, velocity = material.translation(stills[i % len(stills)], rng)
-        middle = MIDDLES[i % len(MIDDLES)]
-        values = (frames[0], frames[middle], frames[LAST], middle / LAST, LAST * velocity)
+        square = material.moving_square(stills[i % len(stills)], rng)
+        middle = material.MIDDLES[i % len(material.MIDDLES)]
+        a, mid, b = (square.frame(number) for number in (0, middle, material.LAST))
+        last = material.LAST
+        values = (a, mid, b, middle / last, last * square.velocity_2)
         for name, value in zip(found, values, strict=True):
             found[name].append(value)
     return {name: np.stack(values) for name, values in found.items()}
-
-
-def true_flows(moved_N2: np.ndarray, time_N: np.ndarray, size: int) -> tuple[np.ndarray, ...]:
-    """Returns the flows to a and b, `[N, size, size, 2]`, in pixels of `size`."""
-    scaled = moved_N2 * size / material.SIZE
-    flows = -scaled * time_N[:, None], scaled * (1 - time_N[:, None])
-    return tuple(np.broadcast_to(f[:, None, None], (len(f), size, size, 2)) for f in flows)
 
 
 def inside(flow_NHW2: np.ndarray) -> np.ndarray:
@@ -111,7 +104,7 @@ def main(out: tyro.conf.Positional[Path], /, number: int = 240, seed: int = 1) -
     examples = triplets(out / "packages", number, seed)
     examples["time"] = examples["time"].astype(np.float32)
     size = REAL.latent_size(REAL.refiner.resolution)
-    true = true_flows(examples["moved"], examples["time"], size)
+    true = material.true_flows(examples["moved"], examples["time"], size)
     still = tuple(np.zeros_like(flow) for flow in true)
     rows = {
         "no motion": still,
@@ -128,7 +121,7 @@ def main(out: tyro.conf.Positional[Path], /, number: int = 240, seed: int = 1) -
     print("|---|---|---|---|---|---|---|")
     for name, found in rows.items():
         error = errors(found, true)
-        by_time = [error[examples["time"] == m / LAST].mean() for m in MIDDLES]
+        by_time = [error[examples["time"] == m / material.LAST].mean() for m in material.MIDDLES]
         spread = error.std(ddof=1) / np.sqrt(number)
         values = [error.mean(), spread, np.percentile(error, 95), *by_time]
         print(f"| {name} | " + " | ".join(f"{value:.3f}" for value in values) + " |")

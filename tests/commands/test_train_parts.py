@@ -163,6 +163,8 @@ def own_model() -> ModelConfig:
     )
 
 
+# 40 seconds. The tests above read files; test_training_blocks.py trains, exports and samples.
+@pytest.mark.slow
 def test_a_users_own_model_trains_resumes_exports_and_samples(monkeypatch, capsys, tmp_path):
     on_one_device = functools.partial(train_run, devices=jax.devices()[:1])  # compiles faster
     monkeypatch.setattr(parts, "train_run", on_one_device)

@@ -72,8 +72,9 @@ def part(variables: Any, shapes: Any) -> Any:
     return trees.unflatten({path: leaves[path] for path in trees.paths(shapes)})
 
 
-# Four levels take 40 seconds, one operation after the other; tests/models/test_unet.py has others.
-DEEP = {name for name, (image, _) in DENOISERS.items() if len(image.block_out_channels) > 3}
+# Three levels take 18 seconds, four 40, one operation after the other. tests/models/test_unet.py
+# and test_warm_start.py have others.
+DEEP = {name for name, (image, _) in DENOISERS.items() if len(image.block_out_channels) > 2}
 BY_NAME = [pytest.param(n, marks=pytest.mark.slow) if n in DEEP else n for n in DENOISERS]
 
 

@@ -17,9 +17,13 @@ def task_context(
     feature_network: Any = None,
     compute: ComputeConfig = ComputeConfig(),
     examples: Sequence[Mapping[str, Any]] = (),
+    training: Sequence[Mapping[str, Any]] | None = None,
     data: DataConfig = DataConfig(),
 ) -> TaskContext:
-    """Returns a context with given components, warm start, validation examples and data."""
+    """Returns a context with given components, warm start, examples and data.
+
+    `examples` are for validation; training has the same ones unless `training` is not None.
+    """
     return TaskContext(
         model,
         data,
@@ -29,6 +33,7 @@ def task_context(
         warm_start=lambda name: warm_start,
         feature_network=lambda component, directory: feature_network,
         tokenize=lambda texts: TOKENIZER(list(texts), model.text_encoder.max_length),
+        training=lambda number: examples if training is None else training,
         validation=lambda number: examples,
     )
 

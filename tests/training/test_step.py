@@ -132,16 +132,20 @@ def assert_as_whole_batch(found: Taken):
     np.testing.assert_allclose(found.params, expected.params, atol=PARAMETER_TOLERANCE)
 
 
-def test_four_micro_batches_are_one_batch():
+# Every further step compiles for ten seconds: the quick one accumulates and recomputes.
+@pytest.mark.parametrize(
+    ("accumulate", "remat"),
+    [
+        (4, "blocks"),
+        pytest.param(4, "none", marks=pytest.mark.slow),
+        pytest.param(1, "blocks", marks=pytest.mark.slow),
+        pytest.param(1, "dots", marks=pytest.mark.slow),
+    ],
+)
+def test_micro_batches_and_recomputed_activations_change_no_number(accumulate: int, remat: Remat):
     before, _ = ravel_pytree(start())
     assert jnp.abs(stage_step().params - before).max() > 100 * PARAMETER_TOLERANCE
-    assert_as_whole_batch(stage_step(accumulate=4))
-
-
-# The next test counts what both policies keep.
-@pytest.mark.parametrize("policy", ["blocks", pytest.param("dots", marks=pytest.mark.slow)])
-def test_recomputing_activations_changes_no_number(policy):
-    assert_as_whole_batch(stage_step(remat=policy))
+    assert_as_whole_batch(stage_step(accumulate, remat))
 
 
 @pytest.mark.slow  # three gradients; tests/models/test_memory.py has a bound of what blocks keep

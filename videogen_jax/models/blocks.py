@@ -76,6 +76,6 @@ class Upsample(nn.Module):
 
     @nn.compact
     def __call__(self, x_NHWC: jax.Array, num_frames: int = 1) -> jax.Array:
-        x = x_NHWC.repeat(2, axis=1).repeat(2, axis=2)
+        x = constrain_images(x_NHWC.repeat(2, axis=1).repeat(2, axis=2), num_frames)
         x = constrain_images(Conv(x.shape[-1], dtype=self.dtype, name="conv")(x), num_frames)
         return TemporalConv(self.dtype, name="temporal_conv")(x, num_frames) if self.temporal else x

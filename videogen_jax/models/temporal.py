@@ -132,4 +132,4 @@ class FrameEmbedding(nn.Module):
         scale = nn.Dense(self.index_features, dtype=self.dtype, name="text_proj")(pooled_BD)
         index_BFD = repeat(index_FD, "f d -> b f d", b=pooled_BD.shape[0]).astype(self.dtype)
         mlp = EmbeddingMLP(self.features, zero_init=True, dtype=self.dtype, name="mlp")
-        return mlp(index_BFD * (1 + scale[:, None]))
+        return mlp(constrain(index_BFD * (1 + scale[:, None]), "batch frames ."))

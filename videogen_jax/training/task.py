@@ -121,7 +121,8 @@ class TaskContext:
             of its component and the directory that its converter wrote to; see
             `models.features.loading.load_network`.
         tokenize: returns the token ids of texts, int32 `[B, T]`.
-        validation: returns the first N validation examples, as the task trains on them.
+        training: returns the first N training examples, as the task trains on them.
+        validation: returns the first N validation examples.
     """
 
     model: ModelConfig
@@ -132,6 +133,7 @@ class TaskContext:
     warm_start: Callable[[str], Params | None]
     feature_network: Callable[[str, str], tuple[Any, Params]]
     tokenize: Callable[[Sequence[str]], np.ndarray]
+    training: Callable[[int], Sequence[Mapping[str, Any]]]
     validation: Callable[[int], Sequence[Mapping[str, Any]]]
 
     @property

@@ -181,6 +181,7 @@ def test_two_devices_make_the_same_cache(folder: Path, tmp_path: Path):
     assert (tmp_path / "cache" / "info.json").stat().st_mtime_ns == written
 
 
+@pytest.mark.slow  # each process compiles the encoder; two processes train in the quick suite
 def test_two_processes_make_the_same_cache(folder: Path, tmp_path: Path):
     arguments = [folder / "clips", folder / "model", tmp_path / "cache"]
     printed = run_processes(cached_training.__file__, arguments, tmp_path, processes=2, devices=1)

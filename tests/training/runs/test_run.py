@@ -60,12 +60,9 @@ def _config(part: str) -> RunConfig:
 
 
 # A part takes half a minute, nearly all of it for compilation. One loop trains and resumes all of
-# them. A stage trains in tests/commands/test_train_parts.py, and tests/training/tasks has the tasks
-# of all parts.
-QUICK = ("autoencoder",)
-EVERY_PART = [
-    name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in PARTS
-]
+# them, and below a toy task by it. A stage trains in tests/commands/test_train_parts.py, and
+# tests/training/tasks has the tasks of all parts.
+every_part = pytest.mark.parametrize("name", PARTS)
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +81,8 @@ def trained(folder: Path) -> Callable[[str], TrainState]:
     )
 
 
-@pytest.mark.parametrize("name", EVERY_PART)
+@pytest.mark.slow
+@every_part
 def test_resumed_equals_uninterrupted(
     folder: Path, trained: Callable[[str], TrainState], tmp_path: Path, name: str
 ):
@@ -96,16 +94,21 @@ def test_resumed_equals_uninterrupted(
     jax.tree.map(np.testing.assert_array_equal, uninterrupted, resumed)
 
 
-@pytest.mark.parametrize("name", EVERY_PART)
+@pytest.mark.slow
+@every_part
 def test_a_run_leaves_its_metrics_and_samples(
     folder: Path, trained: Callable[[str], TrainState], name: str
 ):
     trained(name)
-    lines = (folder / name / "metrics.jsonl").read_text().splitlines()
+    assert_metrics_and_samples(folder / name, SAMPLES.get(name, ()))
+
+
+def assert_metrics_and_samples(run_dir: Path, kinds: tuple[str, ...]) -> None:
+    lines = (run_dir / "metrics.jsonl").read_text().splitlines()
     assert [json.loads(line)["step"] for line in lines] == [1, 2, 3, 4]
     assert all("loss" in json.loads(line) for line in lines)
-    samples = sorted(path.name for path in (folder / name / "samples").iterdir())
-    assert samples == [f"step_00000004.{kind}" for kind in SAMPLES.get(name, ())]
+    samples = sorted(path.name for path in (run_dir / "samples").iterdir())
+    assert samples == [f"step_00000004.{kind}" for kind in kinds]
 
 
 @pytest.mark.slow  # it trains every part once more; the quick tests train two of them
@@ -125,7 +128,7 @@ def test_a_run_on_real_clips_resumes_within_an_epoch(folder: Path, tmp_path: Pat
     dataset = write_dataset(tmp_path / "clips", records)
     config = mean_task.run_config(dataset=str(dataset), fps=8.0)
     uninterrupted = train_run(config, tmp_path / "run", folder / "model", jax.devices()[:1])
-    assert (tmp_path / "run" / "samples" / "step_00000004.png").exists()
+    assert_metrics_and_samples(tmp_path / "run", ("png",))
     shutil.rmtree(tmp_path / "run" / "checkpoints" / "4")
     resumed = train_run(config, tmp_path / "run", folder / "model", jax.devices()[:1])
     jax.tree.map(np.testing.assert_array_equal, uninterrupted, resumed)
@@ -134,13 +137,12 @@ def test_a_run_on_real_clips_resumes_within_an_epoch(folder: Path, tmp_path: Pat
     assert export_run(tmp_path / "run", tmp_path / "model") == ["mean"]
 
 
-def test_a_run_directory_of_another_configuration_is_refused(
-    folder: Path, trained: Callable[[str], TrainState]
-):
-    trained("autoencoder")
-    other = dataclasses.replace(_config("autoencoder"), batch_size=16)
+def test_a_run_directory_of_another_configuration_is_refused(folder: Path, tmp_path: Path):
+    begun = _config("autoencoder")
+    begin_run(tmp_path, begun)
+    other = dataclasses.replace(begun, batch_size=16)
     with pytest.raises(ValueError, match=r"another configuration.*\n  batch_size: 8 there, 16 now"):
-        train_run(other, folder / "autoencoder", folder / "model")
+        train_run(other, tmp_path, folder / "model")
 
 
 def test_a_run_may_continue_with_other_steps_and_another_mesh(tmp_path: Path):

@@ -42,6 +42,7 @@ def encode_and_decode(params, images):
     return latents, decoded
 
 
+@pytest.mark.slow  # 20 seconds; the flow and a stage overfit a batch in quick tests
 def test_overfits_a_batch_at_every_resolution(batch):
     task = make_task(batch)
     params, metrics = tiny_model.overfit(task, tiny_model.random_params(task.init), batch, 80, 1e-2)
@@ -118,6 +119,17 @@ def test_standardising_changes_latents_and_not_pictures(batch):
     expected = jnp.exp(0.5 * before.logvar) / std
     np.testing.assert_allclose(jnp.exp(0.5 * after.logvar), expected, rtol=NETWORK_TOLERANCE)
     np.testing.assert_allclose(decoded_after, decoded, atol=NETWORK_TOLERANCE)
+
+
+def test_exported_latents_of_training_images_are_standardised(batch):
+    examples = examples_of(batch)
+    context = task_context(MICRO, examples=examples[:1], training=examples[1:])
+    task = AutoencoderTaskConfig(resolutions=(16,)).build(context)
+    exported = task.components(tiny_model.random_params(task.init))["autoencoder"]
+    images = resize(to_float(batch["video"][1:, 0]), 16)
+    mean = encode_and_decode(exported, images)[0].mean
+    np.testing.assert_allclose(mean.mean((0, 1, 2)), 0, atol=NETWORK_TOLERANCE)
+    np.testing.assert_allclose(mean.std((0, 1, 2)), 1, atol=NETWORK_TOLERANCE)
 
 
 def test_psnr():

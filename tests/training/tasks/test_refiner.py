@@ -110,6 +110,7 @@ def test_interpolation_passes_no_gradient_to_the_flow():
     assert not any(leaf.any() for leaf in jax.tree.leaves(gradient))
 
 
+@pytest.mark.slow  # a stage, which is the same network, overfits a batch in test_cascade.py
 def test_refiner_overfits_a_batch(clips):
     """On small cached latents, which need no autoencoder."""
     stage = tiny_model.random_component("stage_2")

@@ -46,6 +46,7 @@ def test_dropped_prompts_are_the_empty_prompt(batch, monkeypatch):
     np.testing.assert_allclose(seen["text"], null.states_BTD, atol=BLOCK_TOLERANCE)
 
 
+@pytest.mark.slow  # a stage overfits a batch in test_cascade.py
 def test_overfits_a_batch(batch):
     latents = np.random.default_rng(0).normal(size=(NUM_CLIPS, 1, 4, 4, 4)).astype(np.float32)
     cached = {"tokens": batch["tokens"], f"latents_{MICRO.image.resolution}": latents}

@@ -147,6 +147,7 @@ def test_an_autoencoder_that_does_not_fit_is_an_error(batch):
         task.warm_start(tiny_model.random_params(task.init))
 
 
+@pytest.mark.slow  # 15 seconds; the tests below have every term and its gradient
 def test_overfits_a_batch(batch):
     task = make_task(batch)
     params = task.warm_start(tiny_model.random_params(task.init))

@@ -14,7 +14,7 @@ from videogen_jax.models.features.loading import load_network, network_shapes
 from videogen_jax.tokenizer import Tokenizer
 from videogen_jax.training.latents.opening import cached_shapes, text_shapes
 from videogen_jax.training.runs.config import RunConfig
-from videogen_jax.training.runs.examples import validation_examples
+from videogen_jax.training.runs.examples import examples_of
 from videogen_jax.training.task import Params, Task, TaskContext
 from videogen_jax.weights import model_dir
 
@@ -39,7 +39,8 @@ def build_task(
         warm_start=warm_start,
         feature_network=load_network,
         tokenize=lambda texts: tokenizer(list(texts), config.model.text_encoder.max_length),
-        validation=functools.partial(validation_examples, config),
+        training=functools.partial(examples_of, config, "train"),
+        validation=functools.partial(examples_of, config, "validation"),
     )
 
 
@@ -63,6 +64,7 @@ def abstract_task(config: RunConfig) -> Task:
         warm_start=lambda name: None,
         feature_network=network_shapes,
         tokenize=lambda texts: np.zeros((len(texts), length), np.int32),
+        training=no_examples,
         validation=no_examples,
     )
 

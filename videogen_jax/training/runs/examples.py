@@ -60,12 +60,14 @@ def held_out_source(config: RunConfig, number: int, seed: int) -> Source | Mixtu
     return config.task.clips_source(config.data, clips)
 
 
-def validation_examples(config: RunConfig, number: int) -> list[dict[str, Any]]:
-    """Returns the first validation examples, as the task trains on them.
+def examples_of(config: RunConfig, part: Part, number: int) -> list[dict[str, Any]]:
+    """Returns the first training or validation examples, as the task trains on them.
 
     Raises the errors of `make_source`.
     """
-    return first_examples(held_out_source(config, number, config.seed), number)
+    if part == "validation":
+        return first_examples(held_out_source(config, number, config.seed), number)
+    return first_examples(make_source(config, part, number), number)
 
 
 def first_examples(source: Source | Mixture, number: int) -> list[dict[str, Any]]:

@@ -114,8 +114,11 @@ class AutoencoderTask(Task):
         return jnp.stack(rows, axis=1)
 
     def _images(self, number: int) -> jax.Array:
-        """Returns the first frames of validation clips, float `[N, H, W, 3]`."""
-        frames = [example["video"][0] for example in self._context.validation(number)]
+        """Returns the first frames of training clips, float `[N, H, W, 3]`.
+
+        A small dataset has too few validation clips for the statistics of latents.
+        """
+        frames = [example["video"][0] for example in self._context.training(number)]
         return to_float(jnp.asarray(np.stack(frames)))
 
     def components(self, params: Params) -> dict[str, Params]:
