@@ -46,7 +46,7 @@ ASSUMPTIONS = {
     "data/degrade.py": {"degrade"},
     "data/clips/ingest.py": {"_write_shard"},
     "data/latents/reader.py": {"flows"},
-    "data/loader.py": {"make_loader"},
+    "data/loader.py": {"make_loader", "read_once"},
     "data/shapes/outlines.py": {"extents", "_signed_distance"},
     "data/shapes/world.py": {"combinations", "clip_spec", "_checked_times"},
     "tokenizer.py": {"__call__"},

@@ -70,3 +70,21 @@ def test_the_flow_keeps_the_frames_of_a_pair_together():
     apply = lambda params, a, b, time: network.apply({"params": params}, a, b, time)
     a, b = normal(4, 8, 8, 4), normal(4, 8, 8, 4)[::-1].copy()
     assert_same_on_devices(apply, micro_model.params()["flow"], a, b, np.full(4, 0.5, np.float32))
+
+
+def test_each_entry_of_a_batch_alone():
+    """Two devices have other clips, so they split no axis of a clip; two share its frames."""
+    seen = []
+
+    def one(x_FC: Any) -> Any:
+        seen.append((layout.tiles("images", 4), layout.clip_tiles(1, 4), layout.num_shards()))
+        return layout.constrain(x_FC, "images .").sum()
+
+    mesh = sharding.make_mesh(MeshConfig(data=2, frames=2), jax.devices()[:4])
+    x = normal(6, 4, 3)
+    with layout.activate(mesh):
+        assert layout.batch_devices() == 2 and layout.tiles("images", 4) == 4
+        found = jax.jit(layout.over_batch(one))(*sharding.put_batch(mesh, {"x": x}).values())
+        assert layout.batch_devices() == 2
+    np.testing.assert_allclose(found, x.sum(axis=(1, 2)), atol=ATOL)
+    assert seen == [(2, (1, 2), 2)]

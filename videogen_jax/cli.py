@@ -48,6 +48,7 @@ COMMANDS = {
     "interpolate": Command("sample.interpolate:call", "add frames between those of a video"),
     "restore": Command("sample.restore:call", "decode a video with the video decoder"),
     "evaluate": Command("sample.evaluate:call", "evaluate a shapes model"),
+    "compare": Command("sample.compare:call", "make and tally a user study of two folders"),
     "gallery": Command("sample.gallery:call", "make the pictures of the README"),
     "ablations": Command("sample.ablations:call", "print the tables of the paper's ablations"),
     "train text-to-image": Command(

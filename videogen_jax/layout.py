@@ -5,13 +5,17 @@ already run on one device is compiled again within `activate`.
 """
 
 import contextlib
+import contextvars
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import jax
 from jax.sharding import Mesh, PartitionSpec
 
 _BATCH = ("data", "fsdp")
+# Whether what is traced is one entry of a batch, of which the devices along `_BATCH` have others.
+_each: contextvars.ContextVar[bool] = contextvars.ContextVar("each", default=False)
 
 # The names of an activation's axes, and the mesh axes that split them. A clip is split by frames in
 # spatial layers and by pixels in temporal layers, so `frames`, `rows` and `pixels` share one mesh
@@ -31,6 +35,24 @@ def activate(mesh: Mesh) -> Iterator[None]:
     """Shards what is traced within the block over `mesh`, by the names passed to `constrain`."""
     with contextlib.nullcontext() if mesh.size == 1 else jax.set_mesh(mesh):
         yield
+
+
+def over_batch(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Maps a function of one entry of a batch over the first axis of its arguments.
+
+    The devices that share the batch compute different entries. Within `function`, they split no
+    axis.
+    """
+
+    def mapped(*arguments: Any) -> Any:
+        sharded = not jax.sharding.get_abstract_mesh().empty
+        token = _each.set(True)
+        try:
+            return jax.vmap(function, spmd_axis_name=_BATCH if sharded else None)(*arguments)
+        finally:
+            _each.reset(token)
+
+    return mapped
 
 
 def constrain(x: jax.Array, names: str) -> jax.Array:
@@ -55,7 +77,7 @@ def constrain(x: jax.Array, names: str) -> jax.Array:
     for word, length in zip(words, x.shape, strict=True):
         taken = {axis for axes in spec for axis in axes}
         free = tuple(axis for axis in ACTIVATIONS[word] if axis not in taken)
-        spec.append(_dividing(free, length, mesh.shape))
+        spec.append(_dividing(free, length, _axes()))
     return jax.lax.with_sharding_constraint(x, PartitionSpec(*(axes or None for axes in spec)))
 
 
@@ -71,19 +93,25 @@ def clip_tiles(clips: int, parts: int) -> tuple[int, int]:
 
 def tiles(name: str, length: int) -> int:
     """Returns the number of tiles into which the active mesh splits an axis of this name."""
-    shape = jax.sharding.get_abstract_mesh().shape
+    shape = _axes()
     return math.prod(shape[axis] for axis in _dividing(ACTIVATIONS[name], length, shape))
 
 
 def batch_devices() -> int:
     """Returns the number of shares into which the active mesh splits a batch, 1 without one."""
-    shape = jax.sharding.get_abstract_mesh().shape
+    shape = _axes()
     return math.prod(shape.get(axis, 1) for axis in _BATCH)
 
 
 def num_shards() -> int:
     """Returns the number of devices of the active mesh, 1 without one."""
-    return max(1, jax.sharding.get_abstract_mesh().size)
+    return math.prod(_axes().values())
+
+
+def _axes() -> dict[str, int]:
+    """Returns the sizes of the active mesh's axes that split what is traced."""
+    shape = jax.sharding.get_abstract_mesh().shape
+    return {axis: size for axis, size in shape.items() if not (_each.get() and axis in _BATCH)}
 
 
 def _dividing(axes: tuple[str, ...], length: int, shape: Mapping[str, int]) -> tuple[str, ...]:

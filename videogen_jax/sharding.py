@@ -193,6 +193,11 @@ def _spec_by_rule(
 # The batch
 
 
+def batch_shares(mesh: Mesh) -> int:
+    """Returns the number of shares into which a mesh splits a batch."""
+    return math.prod(mesh.shape[axis] for axis in _BATCH)
+
+
 def batch_positions(mesh: Mesh, batch_size: int) -> list[int]:
     """Returns the positions in a batch of `batch_size` examples that this process reads, in order.
 
@@ -264,7 +269,7 @@ def with_shardings(shapes: Any, shardings: Any) -> Any:
 
 def _batch_blocks(mesh: Mesh) -> tuple[list[int], int]:
     """Returns the numbers of the batch's blocks on this process's devices, and their total."""
-    count = math.prod(mesh.shape[axis] for axis in _BATCH)
+    count = batch_shares(mesh)
     by_block = mesh.devices.reshape(count, -1)
     here = jax.process_index()
     blocks = [i for i, row in enumerate(by_block) if any(d.process_index == here for d in row)]

@@ -2,8 +2,8 @@
 
 As a script, `line_task.py RUN_DIR STEPS CHECKPOINT_EVERY WIDTH SECONDS` trains it; each example
 takes SECONDS to read. With `ADDRESS COUNT ID` appended, it is one of several processes, which share
-the matrix. The environment variables STEPS_DURING_SAVE and HEARTBEAT (in seconds) set these
-options.
+the matrix. The environment variables STEPS_DURING_SAVE, VALIDATE_EVERY and HEARTBEAT (in seconds)
+set these options.
 """
 
 import dataclasses
@@ -21,15 +21,19 @@ import optax
 
 from videogen_jax import sharding
 from videogen_jax.cli import showing_log
-from videogen_jax.data.loader import make_loader
+from videogen_jax.data.loader import make_loader, read_once
 from videogen_jax.sharding import MeshConfig
 from videogen_jax.training.config import LoopConfig
 from videogen_jax.training.loop import train
 from videogen_jax.training.processes.distributed import DistributedConfig, connect
 from videogen_jax.training.processes.peers import ending_at_once
+from videogen_jax.training.runs.validation import HeldOut
 from videogen_jax.training.step import TrainState
+from videogen_jax.training.task import Task
+from videogen_jax.training.validation import Validation
 
 BATCH = 24  # divisible by 3 processes and 8 devices
+HELD_OUT = 29  # examples of validation, in two batches
 LOOP = LoopConfig(log_every=1, sample_every=0, checkpoint_every=5, keep_checkpoints=3, keep_best=0)
 
 
@@ -48,7 +52,7 @@ class Points:
         return {"x": rng.standard_normal(16, np.float32), "index": np.int32(index)}
 
 
-class LineTask:
+class LineTask(Task):
     """Learns to double vectors. The metric `order` depends on the order of a batch's examples."""
 
     def __init__(self, width: int = 16):
@@ -105,9 +109,12 @@ def train_line(
     mesh = sharding.make_mesh(mesh_config, devices)
     positions = list(sharding.batch_positions(mesh, BATCH))
     data = data or make_loader(Points(seconds), BATCH, seed=3, positions=positions)
+    task, held_out = LineTask(width), HeldOut(Points(), HELD_OUT, 2 * BATCH, seed=0)
+    read = lambda: read_once(held_out, BATCH, positions=positions)
     return train(
-        LineTask(width), optimizer or optax.adamw(1e-2), data, mesh, loop, run_dir,
-        steps=steps, seed=0, mesh_config=mesh_config, **options,
+        task, optimizer or optax.adamw(1e-2), data, mesh, loop, run_dir,
+        steps=steps, seed=0, mesh_config=mesh_config,
+        validation=Validation(task, read, mesh, 1, 0), **options,
     )  # fmt: skip
 
 
@@ -119,7 +126,10 @@ def main(run_dir: str, steps: str, every: str, width: str, seconds: str, *proces
         connect(DistributedConfig(False, address, int(count), int(number), heartbeat))
     during = os.environ.get("STEPS_DURING_SAVE")
     loop = dataclasses.replace(
-        LOOP, checkpoint_every=int(every), steps_during_save=int(during) if during else None
+        LOOP,
+        checkpoint_every=int(every),
+        steps_during_save=int(during) if during else None,
+        validate_every=int(os.environ.get("VALIDATE_EVERY", "0")),
     )
     mesh_config = MeshConfig(data=1, fsdp=-1, min_sharded_bytes=1) if process else MeshConfig()
     options: Any = {"mesh_config": mesh_config, "width": int(width), "seconds": float(seconds)}

@@ -37,7 +37,8 @@ class MeanTaskConfig(TaskConfig):
 
 class MeanTask(Task):
     def __init__(self, config, context):
-        self._config, self._context, self.frozen = config, context, context.frozen
+        self._config, self._context = config, context
+        self.frozen, self.pixel_networks = context.frozen, context.replaced
 
     def init(self, key):
         return {"mean": jnp.zeros(self._context.model.autoencoder.latent_channels)}

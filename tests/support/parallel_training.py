@@ -74,8 +74,9 @@ def train_on(mesh_config: MeshConfig, out: Path, devices: Any = None) -> None:
         np.savez(out / "params.npz", **params)
 
 
-def losses(out: Path) -> list[float]:
-    return [json.loads(line)["loss"] for line in (out / "metrics.jsonl").read_text().splitlines()]
+def losses(out: Path, name: str = "loss") -> list[float]:
+    rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    return [row[name] for row in rows if name in row]
 
 
 def params(out: Path) -> dict[str, np.ndarray]:

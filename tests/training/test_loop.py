@@ -211,7 +211,8 @@ def test_the_meter_accounts_for_all_time():
         raise RuntimeError
     assert meter.stepping() == 6.0
     expected = {"steps": 4 / 12, "compile": 4 / 12, "data": 2 / 12, "checkpoint": 2 / 12}
-    assert meter.shares() == pytest.approx(expected | {"start": 0.0, "samples": 0.0})
+    unspent = {"start": 0.0, "samples": 0.0, "validation": 0.0}
+    assert meter.shares() == pytest.approx(expected | unspent)
     assert str(meter).startswith("goodput 33.3% of 12.0 s; start 0.0 s, compile 4.0 s")
 
 

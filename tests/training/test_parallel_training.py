@@ -1,5 +1,6 @@
 """The same training on 1 device, on 8 devices and on several processes."""
 
+import dataclasses
 from pathlib import Path
 
 import jax
@@ -46,15 +47,21 @@ def test_eight_devices_train_as_one(
     assert_same_training(tmp_path, on_one_device)
 
 
-def test_two_processes_train_a_matrix_as_one(tmp_path: Path):
-    """They have half of every batch and of the matrix each, and save and end together."""
+def test_two_processes_train_a_matrix_as_one(tmp_path: Path, monkeypatch):
+    """They have half of every batch and of the matrix each, and validate, save and end together."""
     two, one = tmp_path / "two", tmp_path / "one"
+    monkeypatch.setenv("VALIDATE_EVERY", "3")
     arguments = [two, 6, 3, 16, 0]
     run_processes(line_task.__file__, arguments, tmp_path, processes=2, devices=2)
-    line_task.train_line(one, 6, devices=jax.devices()[:1])
+    loop = dataclasses.replace(line_task.LOOP, validate_every=3)
+    line_task.train_line(one, 6, loop, devices=jax.devices()[:1])
     losses = parallel_training.losses(two)
     assert len(losses) == 6 and losses[-1] < 0.99 * losses[0]
     np.testing.assert_allclose(losses, parallel_training.losses(one), rtol=LOSS_RTOL)
+    validated = parallel_training.losses(two, "val/loss")
+    assert len(validated) == 3  # at step 0, 3 and 6, each once
+    expected = parallel_training.losses(one, "val/loss")
+    np.testing.assert_allclose(validated, expected, rtol=LOSS_RTOL)
     assert {path.name for path in (two / "checkpoints").iterdir() if path.is_dir()} == {"3", "6"}
 
 

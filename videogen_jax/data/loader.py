@@ -115,21 +115,54 @@ def make_loader(
     places = range(batch_size) if positions is None else positions
     if not places or not 0 <= min(places) <= max(places) < batch_size:
         raise ValueError(f"positions {places} are not in a batch of {batch_size}")
-    import grain
-
     dataset, convert = _endless(source, seed, shuffle), partial(_arrays_only, tokenizer, max_length)
-    options = grain.ReadOptions(
-        num_threads=num_threads, prefetch_buffer_size=PREFETCH_BATCHES * len(places)
-    )
 
     def read_from(first: int) -> Iterator[dict[str, np.ndarray]]:
-        part = grain.MapDataset.source(_PartOfEveryBatch(dataset, batch_size, places, first))
-        examples = part.map(convert).to_iter_dataset(options)
-        if num_workers:  # before batching: so the order does not depend on their number
-            examples = _in_processes(examples, num_workers, len(places))
-        return iter(examples.batch(len(places), drop_remainder=True))
+        part = _PartOfEveryBatch(dataset, batch_size, places, first)
+        return _read(part, convert, len(places), num_threads, num_workers)
 
     return Batches(read_from, batch_size)
+
+
+def read_once(
+    source: Source,
+    batch_size: int,
+    tokenizer: Tokenizer | None = None,
+    max_length: int | None = None,
+    *,
+    num_threads: int = 2,
+    positions: Sequence[int] | None = None,
+) -> Iterator[dict[str, np.ndarray]]:
+    """Reads the examples of a source once, in its order, in batches as of `make_loader`.
+
+    Raises:
+        ValueError: the number of examples is not a multiple of `batch_size`.
+    """
+    if len(source) % batch_size:
+        raise ValueError(f"{len(source)} examples are not a multiple of {batch_size}")
+    places = range(batch_size) if positions is None else positions
+    part = _PartOfEveryBatch(source, batch_size, places, 0)
+    convert = partial(_arrays_only, tokenizer, max_length)
+    return _read(part, convert, len(places), num_threads, num_workers=0)
+
+
+def _read(
+    part: "_PartOfEveryBatch",
+    convert: Callable[[dict[str, Any]], dict[str, np.ndarray]],
+    size: int,
+    num_threads: int,
+    num_workers: int,
+) -> Iterator[dict[str, np.ndarray]]:
+    """Reads a process's part of every batch, in batches of `size`."""
+    import grain
+
+    options = grain.ReadOptions(
+        num_threads=num_threads, prefetch_buffer_size=PREFETCH_BATCHES * size
+    )
+    examples = grain.MapDataset.source(part).map(convert).to_iter_dataset(options)
+    if num_workers:  # before batching: so the order does not depend on their number
+        examples = _in_processes(examples, num_workers, size)
+    return iter(examples.batch(size, drop_remainder=True))
 
 
 class Batches(Iterator[dict[str, np.ndarray]]):
@@ -193,7 +226,11 @@ class _PartOfEveryBatch:
     """The elements at `places` of every `batch_size` consecutive elements, from `first` on."""
 
     def __init__(
-        self, parent: "grain.MapDataset", batch_size: int, places: Sequence[int], first: int
+        self,
+        parent: "grain.MapDataset | Source",
+        batch_size: int,
+        places: Sequence[int],
+        first: int,
     ):
         self._parent = parent
         self._batch_size, self._places, self._first = batch_size, places, first

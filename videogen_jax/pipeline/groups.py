@@ -23,6 +23,12 @@ def at_once(limit: int, *shape: int) -> int:
     return max(1, limit // math.prod(shape))
 
 
+def spread(number: int, devices: int, most: int) -> int:
+    """Returns how many of `number` entries all devices process at a time: evenly, `most` each."""
+    times = math.ceil(number / (devices * most))
+    return devices * math.ceil(number / (times * devices))
+
+
 def in_groups(
     function: Callable[[jax.Array], Any], x: jax.Array, size: int, name: str = "images"
 ) -> Any:

@@ -8,6 +8,7 @@ from typing import Literal
 
 from videogen_jax.errors import UserError
 
+VALIDATION_PREFIX = "val/"  # of the names of its metrics
 OptimizerName = Literal["adamw", "adafactor", "lion", "muon", "sgd"]
 
 
@@ -68,8 +69,11 @@ class LoopConfig:
     # interval. None: no limit until the next checkpoint is due.
     steps_during_save: int | None = None
     keep_checkpoints: int = 2  # the newest
-    keep_best: int = 1  # also those with the lowest mean of best_metric since the previous one
-    best_metric: str = "loss"  # a metric in metrics.jsonl
+    validate_every: int = 0  # 0: never; see `ValidationConfig`
+    # Also kept: those with the lowest best_metric, a metric of validation such as "val/loss", or
+    # the mean of one of training since the previous checkpoint. "": `best`.
+    keep_best: int = 1
+    best_metric: str = ""
     max_skipped: int = 10  # consecutive steps with a non-finite loss or gradient: then stop
 
     def __post_init__(self):
@@ -77,3 +81,45 @@ class LoopConfig:
             raise UserError(
                 f"loop.steps_during_save is {self.steps_during_save}, expected 0 or more, or None"
             )
+        if self.validate_every < 0:
+            raise UserError(f"loop.validate_every is {self.validate_every}, expected 0 or more")
+        if self.keep_best and self.best.startswith(VALIDATION_PREFIX):
+            self._check_best()
+
+    @property
+    def best(self) -> str:
+        """The metric of the best checkpoint: `best_metric`, or the loss of validation if any."""
+        default = f"{VALIDATION_PREFIX}loss" if self.validate_every else "loss"
+        return self.best_metric or default
+
+    def _check_best(self) -> None:
+        validate, save = self.validate_every, self.checkpoint_every
+        if not validate:
+            raise UserError(
+                f"loop.best_metric is {self.best_metric!r}, but nothing is validated: set "
+                "loop.validate_every, or name a metric of training"
+            )
+        if validate % save and save % validate:
+            raise UserError(
+                f"loop.validate_every is {validate} and loop.checkpoint_every {save}, expected one "
+                "to be a multiple of the other, so that checkpoints are validated"
+            )
+
+
+@dataclasses.dataclass(frozen=True)
+class ValidationConfig:
+    """The held-out examples of validation and their noise, which no training seed changes."""
+
+    # Folder of `videogen ingest` whose clips are held out; "": the clips that the run's dataset
+    # holds back, or the validation split of the procedural shapes.
+    dataset: str = ""
+    # Windows of the held-out clips in turn, with other noise each. Clips that are fewer have
+    # several windows, as in several epochs.
+    examples: int = 256
+    seed: int = 0  # of windows, timesteps and noise
+
+    def __post_init__(self):
+        if self.examples < 1:
+            raise UserError(f"validation.examples is {self.examples}, expected 1 or more")
+        if self.seed < 0:
+            raise UserError(f"validation.seed is {self.seed}, expected 0 or more")

@@ -19,7 +19,7 @@ from videogen_jax.sharding import MeshConfig
 from videogen_jax.training.begin import begin
 from videogen_jax.training.checkpoints.checkpoints import Checkpoints
 from videogen_jax.training.checkpoints.files import FOLDER
-from videogen_jax.training.config import LoopConfig
+from videogen_jax.training.config import VALIDATION_PREFIX, LoopConfig
 from videogen_jax.training.processes import preemption
 from videogen_jax.training.processes.distributed import is_main
 from videogen_jax.training.samples import draw_samples
@@ -30,6 +30,7 @@ from videogen_jax.training.telemetry.metrics_writer import MetricsWriter, NoMetr
 from videogen_jax.training.telemetry.profiler import Profiler
 from videogen_jax.training.telemetry.run_log import RunLog
 from videogen_jax.training.telemetry.throughput import Meter, StepCost, step_cost
+from videogen_jax.training.validation import Validation
 
 _log = logging.getLogger(__name__)
 
@@ -48,6 +49,7 @@ def train(
     options: StepOptions = StepOptions(),
     profile: tuple[int, int] | None = None,
     init_from: Path | None = None,
+    validation: Validation | None = None,
     about: Mapping[str, Any] | None = None,
     begun: Callable[[], None] = lambda: None,
 ) -> TrainState:
@@ -59,8 +61,10 @@ def train(
     `profile` contains the first and last step to trace.
 
     A new run starts from the averaged parameters of `init_from`, a run directory or a checkpoint,
-    unless it is None. `about` is saved in every checkpoint. `begun` is called once: after the first
-    step, when everything has proved to work, or when there is no step to do.
+    unless it is None. `validation` computes metrics at the start of a new run, every
+    `config.validate_every` steps and after the last one. `about` is saved in every checkpoint.
+    `begun` is called once: after the first step, when everything has proved to work, or when there
+    is no step to do.
 
     Raises:
         Preempted: after a SIGTERM or Ctrl-C, once a checkpoint is written; the program exits with
@@ -88,18 +92,16 @@ def train(
         progress = _progress_bar(run_dir.name, first, steps)
         log = RunLog(writer, progress, meter, first, config.max_skipped)
         first_step = functools.partial(_first_step, step_fn, mesh, meter, log, begun)
-        results = _Results(task, config, data, steps, seed, meter, log, writer, checkpoints, notice)
+        validate = validation and functools.partial(validation, frozen=frozen)
+        results = _Results(task, config, data, steps, seed, log, checkpoints, notice, validate)
+        results.begin(first, state)
         for step, batch in zip(progress, meter.waiting(_batches(data, mesh)), strict=False):
             profiler.before(step + 1, state)
             take = first_step if step == first else step_fn
             state, metrics = take(state, frozen, batch, key)
-            # This logs metrics of an earlier step: the devices are still computing this one.
             log.step(step + 1, metrics, every=config.log_every)
             results.write(step + 1, state)
-        if first >= steps:
-            begun()
-        elif notice.came:  # in or after the last step: do not go on to another run
-            results.stop(steps)
+        results.end(first, begun)
     if main:
         _log.info("%s: %s", run_dir.name, meter)
     return state
@@ -125,7 +127,7 @@ def _first_step(
 
 
 def _checkpoints(run_dir: Path, config: LoopConfig, about: Mapping[str, Any] | None) -> Checkpoints:
-    keep = (config.keep_checkpoints, config.keep_best, config.best_metric)
+    keep = (config.keep_checkpoints, config.keep_best, config.best)
     return Checkpoints(run_dir / FOLDER, *keep, about)
 
 
@@ -138,33 +140,59 @@ class _Results:
     data: Batches
     steps: int
     seed: int
-    meter: Meter
     log: RunLog
-    writer: MetricsWriter | NoMetrics
     checkpoints: Checkpoints
     notice: preemption.Notice
+    validate: Callable[[Any], dict[str, float]] | None  # of the averaged parameters
+
+    def begin(self, first: int, state: TrainState) -> None:
+        """Validates a new run, or one that was stopped at a step where it was due."""
+        known = f"{VALIDATION_PREFIX}loss" in self.checkpoints.restored
+        if first < self.steps and not known and self._validates(first):
+            self._validate(first, state)
 
     def write(self, done: int, state: TrainState) -> None:
         """Writes what is due after `done` steps. Raises Preempted if a signal to stop has arrived.
 
-        The checkpoint is complete before samples are drawn, because drawing them may need more
-        memory than there is.
+        Validation comes first: its loss chooses the best checkpoint. A run that is stopping has no
+        time for it. The checkpoint is complete before samples are drawn, because drawing them may
+        need more memory than there is.
         """
         config, last = self.config, done == self.steps
         stopping = self.notice.reached(done) and not last
         due = stopping or done % config.checkpoint_every == 0 or last
         drawing = bool(config.sample_every) and (done % config.sample_every == 0 or last)
-        if due or drawing:
+        validating = not stopping and self._validates(done)
+        if due or drawing or validating:
             self.log.flush(newest=stopping or last)
-        with self.meter.spend("checkpoint"):
+        validated = self._validate(done, state) if validating else {}
+        with self.log.meter.spend("checkpoint"):
             if due:
-                self.checkpoints.save(done, state, self.data, self.log.means())
+                self.checkpoints.save(done, state, self.data, self.log.means() | validated)
             self.checkpoints.hold(done, 0 if drawing else config.steps_during_save)
         if stopping:
             self.stop(done)
         if drawing:
-            with self.meter.spend("samples"):
-                draw_samples(self.task, state.ema, self.seed, done, self.writer)
+            with self.log.meter.spend("samples"):
+                draw_samples(self.task, state.ema, self.seed, done, self.log.writer)
+
+    def _validates(self, done: int) -> bool:
+        every = self.config.validate_every
+        return bool(self.validate and every) and (done % every == 0 or done == self.steps)
+
+    def _validate(self, done: int, state: TrainState) -> dict[str, float]:
+        assert self.validate is not None
+        with self.log.meter.spend("validation"):
+            metrics = self.validate(state.ema)
+        self.log.validation(done, metrics)
+        return metrics
+
+    def end(self, first: int, begun: Callable[[], None]) -> None:
+        """Ends a run that began at step `first`. Raises Preempted if a signal to stop has come."""
+        if first >= self.steps:
+            begun()
+        elif self.notice.came:  # in or after the last step: do not go on to another run
+            self.stop(self.steps)
 
     def stop(self, done: int) -> NoReturn:
         """Raises Preempted once the checkpoint of step `done`, the last one, is complete."""

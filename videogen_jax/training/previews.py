@@ -3,7 +3,6 @@
 Letters: B examples, R rows of an example, F frames, H height, W width, C channels, T tokens.
 """
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -15,7 +14,7 @@ from jax.sharding import Mesh
 from videogen_jax import layout, sharding
 from videogen_jax.pipeline import noise
 from videogen_jax.pipeline.cascade import Cascade, PromptStates
-from videogen_jax.pipeline.groups import CLIP_PIXELS, at_once
+from videogen_jax.pipeline.groups import CLIP_PIXELS, at_once, spread
 from videogen_jax.training.task import Batch, Params, Samples, TaskContext
 
 # (parameters that train, other components, examples, their keys) → rows of pictures of each
@@ -72,9 +71,7 @@ class Drawing:
 
     def at_once(self, number: int | None = None) -> int:
         """Returns how many of `number` examples all devices of the mesh together draw at a time."""
-        number, devices = number or self._number, layout.batch_devices()
-        groups = math.ceil(number / (devices * self._share))
-        return devices * math.ceil(number / (groups * devices))
+        return spread(number or self._number, layout.batch_devices(), self._share)
 
     def trace(self, params: Params, batch: Mapping[str, Any], mesh: Mesh) -> Any:
         """Traces the program for shapes, those of `params` and `batch` with shardings on `mesh`."""

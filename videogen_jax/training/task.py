@@ -145,6 +145,12 @@ class TaskContext:
         others = {name: tree for name, tree in self.components.items() if name not in cached}
         return {"null_text": self.null_text, **others}
 
+    @property
+    def replaced(self) -> Params:
+        """The components that a latent cache replaces; none without one."""
+        frozen = self.frozen
+        return {name: tree for name, tree in self.components.items() if name not in frozen}
+
 
 @dataclasses.dataclass(frozen=True)
 class TaskConfig(abc.ABC):
@@ -208,9 +214,15 @@ class Task(Protocol):
     The loss is a mean over samples, and each sample draws from its own key, so a batch may be split
     into micro-batches. If the loss of a task is not such a mean, the attribute `couples_samples`
     gives the reason.
+
+    A validation has pixels, also if the run trains from a latent cache; `pixel_networks` are the
+    frozen arrays that it then needs in addition. It computes the loss of each example on its own,
+    or of `validation_group` consecutive examples if the loss compares the samples of a batch.
     """
 
     frozen: Params
+    pixel_networks: Params = {}
+    validation_group: int = 1
     drawing: "Drawing | None" = None  # draws the samples, if there are any
 
     def init(self, key: jax.Array) -> Params:
@@ -230,6 +242,15 @@ class Task(Protocol):
     ) -> tuple[jax.Array, Metrics]:
         """Returns scalar loss and metrics of a batch. All randomness comes from samples' keys."""
         ...
+
+    def validation_loss(
+        self, params: Params, frozen: Params, batch: Batch, keys_B: jax.Array
+    ) -> tuple[jax.Array, Metrics]:
+        """Returns loss and metrics of held-out examples, by default those of training.
+
+        A task overrides it if its training loss does not measure how good the result is.
+        """
+        return self.loss(params, frozen, batch, keys_B)
 
     def samples(self, params: Params, seed: int) -> Samples | None:
         """Returns the part's outputs for a few validation examples; None without `drawing`."""

@@ -275,7 +275,7 @@ def test_a_share_of_the_clips_stays_clean():
         ({"fps": 0.0}, "fps must be > 0"),
         ({"fps": (8.0, 4.0)}, "fps must be a range from low to high, got 8 to 4"),
         ({"max_damaged": 1.5}, "max_damaged must be from 0 to 1"),
-        ({"part": "test"}, "part must be 'train' or 'validation'"),
+        ({"part": "test"}, "part must be 'train', 'validation' or 'all'"),
         (
             {"num_frames": 48},
             r"d: none of its 18 train clips has 48 frames at their own fps and 32 pixels; "

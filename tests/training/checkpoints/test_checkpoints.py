@@ -83,6 +83,17 @@ def test_the_best_stays_beside_the_newest(tmp_path: Path):
     assert set(steps_in(tmp_path)) == {str(best), "10"}
 
 
+def test_checkpoints_that_were_compared_by_another_metric_are_not_the_best(tmp_path: Path):
+    loop = dataclasses.replace(
+        line_task.LOOP, checkpoint_every=1, keep_checkpoints=1, keep_best=1, best_metric="absent"
+    )
+    line_task.train_line(tmp_path, 2, dataclasses.replace(loop, best_metric="loss"), **ONE)
+    line_task.train_line(tmp_path, 3, loop, **ONE)
+    line_task.train_line(tmp_path, 5, dataclasses.replace(loop, best_metric="order"), **ONE)
+    best = 4 + int(np.argmin(metric(tmp_path, "order")[3:]))
+    assert set(steps_in(tmp_path)) == {str(best), "5"}
+
+
 def test_a_new_run_begins_with_the_averaged_weights_of_another(whole, tmp_path: Path):
     source, state = whole
     begun = line_task.train_line(tmp_path / "new", 0, init_from=source, **ONE)

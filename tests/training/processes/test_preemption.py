@@ -1,5 +1,6 @@
 """Runs that stop at SIGTERM or Ctrl-C, with a checkpoint from which they continue."""
 
+import dataclasses
 import os
 import signal
 from pathlib import Path
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 from tests.support import line_task
+from tests.support.parallel_training import losses
 from videogen_jax.training.processes.preemption import Notice, Preempted, listening
 
 ONE: Any = {"devices": jax.devices()[:1]}
@@ -52,6 +54,18 @@ def test_a_signal_ends_a_run_with_a_checkpoint_from_which_it_continues(
     continued = line_task.train_line(run_dir, 10, **ONE)
     whole = line_task.train_line(tmp_path / "whole", 10, **ONE)
     jax.tree.map(np.testing.assert_array_equal, continued, whole)
+
+
+def test_a_validation_that_a_stopping_run_skips_is_made_up_for(tmp_path: Path):
+    loop = dataclasses.replace(line_task.LOOP, validate_every=5)
+    validated = lambda run_dir: losses(run_dir, "val/loss")
+    with pytest.raises(Preempted):
+        stopping = line_task.StoppingAfter(5, signal.SIGTERM)
+        line_task.train_line(tmp_path / "run", 10, loop, data=stopping, **ONE)
+    assert len(validated(tmp_path / "run")) == 1  # before the first step
+    line_task.train_line(tmp_path / "run", 10, loop, **ONE)
+    line_task.train_line(tmp_path / "whole", 10, loop, **ONE)
+    assert validated(tmp_path / "run") == validated(tmp_path / "whole")
 
 
 def test_a_second_ctrl_c_ends_a_run_without_a_checkpoint(tmp_path: Path):

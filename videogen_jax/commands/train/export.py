@@ -16,6 +16,7 @@ def main(
     /,
     ema: bool = True,
     step: int | None = None,
+    best: bool = False,
     dtype: DType | None = None,
     source: Path | None = None,
 ) -> None:
@@ -28,10 +29,11 @@ def main(
         model_dir: the model directory that the run was started with, or a new directory.
         ema: export the averaged parameters; --no-ema exports those of the step itself.
         step: step of the checkpoint; by default the newest intact one.
+        best: export the checkpoint with the lowest validation loss, or --loop.best-metric.
         dtype: type of the weights on disk; by default float32.
         source: model directory that a new one is copied from; by default the run's own.
     """
-    for name in export_run(run_dir, model_dir, dtype, ema=ema, step=step, source=source):
+    for name in export_run(run_dir, model_dir, dtype, ema=ema, step=step, best=best, source=source):
         print(f"{model_dir / name}.safetensors")
 
 

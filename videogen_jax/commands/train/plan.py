@@ -12,8 +12,15 @@ import tyro
 from videogen_jax.commands.run_flags import ConfigFile, call_with_run
 from videogen_jax.configs import RUNS
 from videogen_jax.training.planning.plan import StepPlan, find_batch, plan_step
-from videogen_jax.training.planning.report import brief, describe, describe_samples, found, ticking
-from videogen_jax.training.planning.samples import plan_samples
+from videogen_jax.training.planning.report import (
+    brief,
+    describe,
+    describe_samples,
+    describe_validation,
+    found,
+    ticking,
+)
+from videogen_jax.training.planning.samples import plan_samples, plan_validation
 from videogen_jax.training.planning.topology import Topology, parse_topology, prepare
 from videogen_jax.training.runs.config import RunConfig
 
@@ -27,6 +34,8 @@ def main(
     config_file: ConfigFile = None,
 ) -> None:
     """Compiles a training step and the drawing of samples for absent devices; prints their memory.
+
+    Also the validation, if the run validates.
 
     Args:
         config: the preset and the fields that override it, as for the training scripts.
@@ -47,6 +56,10 @@ def main(
     else:
         largest = _plan(config, wanted)
     print(describe(largest), flush=True)
+    if config.loop.validate_every:
+        with ticking(f"compiling the validation for {wanted}"):
+            validation = plan_validation(config, wanted)
+        print(describe_validation(validation), flush=True)
     if samples:
         with ticking(f"compiling the samples for {wanted}"):
             plan = plan_samples(config, wanted)

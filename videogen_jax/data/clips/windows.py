@@ -17,7 +17,7 @@ from videogen_jax.errors import UserError
 
 _log = logging.getLogger(__name__)
 
-Part = Literal["train", "validation"]
+Part = Literal["train", "validation", "all"]
 _NAMED_IN_ERROR = 3
 _TRIM_EVERY = 256  # windows, about
 
@@ -35,7 +35,7 @@ class ClipWindows:
         fps: desired rate of the window. The actual rate, in the example, is the clip's own divided
             by the nearest whole number. Two values: the lowest and the highest rate; each window
             draws one of the clip's in between. None: each clip's own.
-        part: "validation" for the last clips of the dataset, "train" for the others.
+        part: "validation" for the last clips of the dataset, "train" for the others, or "all".
         held_back: largest number of validation clips; at most a tenth of the dataset, at least one.
         random_crop: crop the square anywhere along the longer side, not from the middle.
         max_damaged: fraction of the clips that may be damaged.
@@ -155,9 +155,9 @@ class ClipWindows:
             return f"{dataset.directory}: its only clip is held back for validation; two are needed"
         starts_N = self._sizes_N["num_frames"] - (self._num_frames - 1) * self._smallest_N
         longest = int(numbers[np.argmax(starts_N[numbers])])
-        size = self._sizes_N[longest]
+        size, which = self._sizes_N[longest], "" if part == "all" else f"{part} "
         return (
-            f"{dataset.directory}: none of its {len(numbers)} {part} clips has {self._num_frames} "
+            f"{dataset.directory}: none of its {len(numbers)} {which}clips has {self._num_frames} "
             f"frames at {describe(fps)} fps and {self._resolution} pixels; the longest, "
             f"{dataset.locate(longest)}, has {size['num_frames']} frames at {size['fps']:g} fps "
             f"and {size['w']}x{size['h']} pixels{self._larger(numbers)}"
@@ -200,9 +200,11 @@ def square(video_FHW3: np.ndarray, size: int, across: float = 0.5) -> np.ndarray
 
 def _part(dataset: Clips, part: Part, held_back: int) -> np.ndarray:
     """Returns the indices of a part's clips, which do not depend on the windows' arguments."""
-    if part not in ("train", "validation"):
-        raise UserError(f"part must be 'train' or 'validation', got {part!r}")
+    if part not in ("train", "validation", "all"):
+        raise UserError(f"part must be 'train', 'validation' or 'all', got {part!r}")
     numbers = np.arange(len(dataset))
+    if part == "all":
+        return numbers
     border = len(dataset) - min(held_back, max(1, len(dataset) // 10))
     return numbers[:border] if part == "train" else numbers[border:]
 

@@ -67,14 +67,18 @@ class Checkpoints:
         self._error: str | None = None  # of the last save, if it failed
         self._quiet = contextlib.ExitStack()
         self.failures = 0
+        self.restored: dict[str, float] = {}  # metrics of the checkpoint that was restored
         self._barriers = SaveBarriers() if jax.process_count() > 1 else None
         best = checkpoint_managers.BestN(
-            get_metric_fn=_value, reverse=True, n=keep_best, keep_checkpoints_without_metrics=False
+            get_metric_fn=self._value,
+            reverse=True,
+            n=keep_best,
+            keep_checkpoints_without_metrics=False,
         )
         policies = [checkpoint_managers.LatestN(keep), *([best] if keep_best else [])]
         options = ocp.CheckpointManagerOptions(
             preservation_policy=checkpoint_managers.AnyPreservationPolicy(policies),
-            best_fn=_value if keep_best else None,
+            best_fn=self._value if keep_best else None,
             cleanup_tmp_directories=True,
             async_options=ocp.AsyncOptions(
                 barrier_sync_fn=self._barriers, post_finalization_callback=self._before_commit
@@ -130,7 +134,7 @@ class Checkpoints:
         best = (metrics or {}).get(self._best_metric, math.inf)
         self._writing, self._error = step, None
         try:
-            self._manager.save(step, args=items, metrics={"value": best})
+            self._manager.save(step, args=items, metrics={"value": best, "name": self._best_metric})
         except _WRITE_ERRORS as error:
             self._report(error)
 
@@ -172,12 +176,18 @@ class Checkpoints:
             where = self._directory / str(step)
             raise UserError(f"{where} does not match the state of this run: {error}") from error
         data.set_state(restored["meta"]["data"])
+        self.restored = restored["meta"].get("metrics", {})
         return restored["state"]
 
     def _before_commit(self) -> None:
         """Writes the manifest. Orbax calls it in process 0 after all writes, before the rename."""
         (folder,) = self._directory.glob(f"{self._writing}.orbax-checkpoint-tmp*")
         write_manifest(folder)
+
+    def _value(self, metrics: Mapping[str, Any]) -> float:
+        """Returns the value by which a checkpoint is compared, infinite if of another metric."""
+        same = metrics.get("name", "loss") == self._best_metric  # earlier versions saved no name
+        return metrics["value"] if same else math.inf
 
     def _cannot_finish(self) -> bool:
         return self._barriers is not None and self._barriers.failed
@@ -224,7 +234,3 @@ def _reason(error: Exception) -> str:
     """Returns the system's reason in place of the long message that has it, if there is one."""
     found = [reason for number in _REASONS if (reason := os.strerror(number)) in str(error)]
     return found[0] if found else first_line(error)
-
-
-def _value(metrics: Mapping[str, float]) -> float:
-    return metrics["value"]

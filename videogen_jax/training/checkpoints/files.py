@@ -53,6 +53,28 @@ def find_checkpoint(path: Path, step: int | None = None) -> Path:
     return folder / str(step)
 
 
+def find_best(run_dir: Path, metric: str) -> tuple[Path, float]:
+    """Returns the folder of a run's intact checkpoint with the lowest metric, and the metric.
+
+    Raises:
+        MissingFile: no intact checkpoint has it.
+    """
+    folder, found = run_dir / FOLDER, []
+    for step in _steps(folder):
+        try:
+            value = read_about(folder / str(step)).get("metrics", {}).get(metric)
+        except (OSError, ValueError):  # its damage is reported if no other one is found
+            continue
+        if value is not None:
+            found.append((value, step))
+    for value, step in sorted(found):
+        damage = find_damage(folder / str(step))
+        if damage is None:
+            return folder / str(step), value
+        warn(f"checkpoint of step {step} is not used: {damage}")
+    raise MissingFile(f"{folder}: no intact checkpoint there has the metric {metric!r}")
+
+
 def read_weights(checkpoint: Path, which: Literal["params", "ema"], abstract: Any) -> Any:
     """Reads the parameters, or their average, from a checkpoint that `find_checkpoint` returned.
 

@@ -13,6 +13,9 @@ from videogen_jax.diffusion.schedule import ScheduleConfig
 from videogen_jax.pipeline import noise
 from videogen_jax.training.task import Mean, Metrics
 
+# A batch's entry with the place of each sample's timestep among all, from 0 to 1, float32 `[B]`.
+# Validation has it, so that its timesteps are spread evenly; in training they are drawn.
+FRACTIONS = "timestep_fractions"
 # Folded into a sample's key, for its timestep and its noise.
 _TIME, _NOISE = 0, 1
 
@@ -25,6 +28,7 @@ def denoising_loss(
     x0: jax.Array,
     keys_B: jax.Array,
     min_snr_gamma: float | None = None,
+    fractions_B: jax.Array | None = None,
 ) -> tuple[jax.Array, Metrics]:
     """Mean squared error of the network's output at uniformly drawn timesteps (DDPM eq. 14).
 
@@ -34,20 +38,25 @@ def denoising_loss(
         x0: clean latents.
         keys_B: a key per sample, for its timestep and its noise.
         min_snr_gamma: γ of min-SNR weighting (Hang et al. 2023); None for no weighting.
+        fractions_B: `FRACTIONS` of the batch, in place of drawn timesteps.
 
     Returns:
         The loss, and the unweighted error per quarter of the timesteps (quarter 0 has the least
         noise).
     """
     tables = process.noise_tables(schedule)
-    timesteps_B = integers(noise.fold_in(keys_B, _TIME), schedule.num_train_timesteps)
+    number = schedule.num_train_timesteps
+    if fractions_B is None:
+        timesteps_B = integers(noise.fold_in(keys_B, _TIME), number)
+    else:
+        timesteps_B = jnp.minimum((fractions_B * number).astype(jnp.int32), number - 1)
     eps = noise.normal(noise.fold_in(keys_B, _NOISE), x0.shape[1:])
     alpha_B, sigma_B = process.noise_level(tables, timesteps_B)
     output = predict(process.add_noise(tables, x0, eps, timesteps_B), timesteps_B)
     target = process.target(schedule.prediction, x0, eps, alpha_B, sigma_B)
     error_B = jnp.square(output - target).mean(axis=tuple(range(1, x0.ndim)))
     weight_B = process.loss_weight(schedule.prediction, alpha_B, sigma_B, min_snr_gamma)
-    quarter_B = timesteps_B * 4 // schedule.num_train_timesteps
+    quarter_B = timesteps_B * 4 // number
     metrics = {f"error_quarter_{q}": _mean_where(error_B, quarter_B == q) for q in range(4)}
     return (weight_B * error_B).mean(), metrics
 

@@ -179,7 +179,7 @@ def find_batch(
     if limit is None:
         raise UserError(f"--find-batch: the memory of {topology.name} is not known")
     mesh = sharding.make_mesh(config.mesh, absent_devices(topology))
-    unit = mesh.shape["data"] * mesh.shape["fsdp"] * config.accumulate
+    unit = sharding.batch_shares(mesh) * config.accumulate
     return search_batch(
         lambda units: plan(dataclasses.replace(config, batch_size=units * unit), topology),
         max(1, config.batch_size // unit),

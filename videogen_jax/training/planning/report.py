@@ -35,10 +35,22 @@ def describe_samples(plan: SamplesPlan | None) -> str:
     if plan is None:
         return "the run draws no samples"
     rows = {"state, frozen, batch": plan.waiting, "drawing": plan.program}
+    return _between_steps(plan, "it draws samples", rows)
+
+
+def describe_validation(plan: SamplesPlan | None) -> str:
+    """Reports the memory of validation, in several lines; None is a run that does not validate."""
+    if plan is None:
+        return "the run does not validate"
+    rows = {"state, batch": plan.waiting, "validation": plan.program}
+    return _between_steps(plan, "it validates", rows)
+
+
+def _between_steps(plan: SamplesPlan, doing: str, rows: dict[str, float]) -> str:
     lines = [f"  {name:<24} {_gib(size):>12}" for name, size in rows.items()]
     return "\n".join(
         [
-            f"memory of a device while it draws samples, {plan.examples} at a time on all devices "
+            f"memory of a device while {doing}, {plan.examples} at a time on all devices "
             f"(compiled in {plan.seconds:.0f} s)",
             *lines,
             f"  {verdict(plan)}",

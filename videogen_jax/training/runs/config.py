@@ -9,7 +9,7 @@ from videogen_jax.data.config import DataConfig
 from videogen_jax.errors import UserError
 from videogen_jax.sharding import MeshConfig
 from videogen_jax.training import tasks  # noqa: F401 -- a configuration file may name any
-from videogen_jax.training.config import LoopConfig, OptimConfig
+from videogen_jax.training.config import LoopConfig, OptimConfig, ValidationConfig
 from videogen_jax.training.task import ComputeConfig, TaskConfig
 from videogen_jax.weights import config_file
 
@@ -30,6 +30,7 @@ class RunConfig:
     optim: OptimConfig = OptimConfig()
     mesh: MeshConfig = MeshConfig()
     loop: LoopConfig = LoopConfig()
+    validation: ValidationConfig = ValidationConfig()
 
     def __post_init__(self):
         if self.accumulate < 1 or self.batch_size % self.accumulate:
@@ -39,6 +40,11 @@ class RunConfig:
             )
         if self.seed < 0:
             raise UserError(f"seed is {self.seed}, expected 0 or more")
+        if self.validation.dataset and not (self.data.dataset or self.data.mixture):
+            raise UserError(
+                f"validation.dataset is {self.validation.dataset!r}, but the run trains on the "
+                "procedural shapes, which have a validation split: leave it empty"
+            )
 
 
 def load_run(path: str | os.PathLike[str], base: RunConfig | None = None) -> RunConfig:

@@ -22,8 +22,10 @@ LOCK = "lock"  # in a run directory
 MAY_CHANGE = re.compile(
     r"steps|mesh/.*|data/num_(threads|workers)|data/max_damaged"
     r"|loop/(log_every|sample_every|checkpoint_every|steps_during_save|keep_checkpoints|keep_best"
-    r"|best_metric|max_skipped)"
+    r"|best_metric|max_skipped|validate_every)"
 )
+# What may differ until the run validates: then its values would not be comparable.
+VALIDATION = re.compile("validation/.*")
 
 
 @contextlib.contextmanager
@@ -62,10 +64,11 @@ def check_run_directory(run_dir: Path, config: RunConfig) -> None:
     there = begun_configuration(run_dir)
     if there is None:
         return
+    validated = there.loop.validate_every
     lines = [
         line
         for field, line in differing_fields(there=there, now=config).items()
-        if not MAY_CHANGE.fullmatch(field)
+        if not MAY_CHANGE.fullmatch(field) and (validated or not VALIDATION.fullmatch(field))
     ]
     if lines:
         path = run_dir / "config.json"

@@ -14,7 +14,9 @@ from videogen_jax.training.runs.config import RunConfig
 _log = logging.getLogger(__name__)
 
 
-def make_source(config: RunConfig, part: Part, examples: int | None = None) -> Source | Mixture:
+def make_source(
+    config: RunConfig, part: Part, examples: int | None = None, seed: int | None = None
+) -> Source | Mixture:
     """Returns the examples that a run's task trains on, from pixels.
 
     For a dataset, it prints the number of clips to train on and of those that are left out.
@@ -23,6 +25,7 @@ def make_source(config: RunConfig, part: Part, examples: int | None = None) -> S
         config: the run.
         part: "train" or "validation".
         examples: number of procedural examples, by default `data.examples`.
+        seed: of the windows of clips, by default that of the run.
 
     Raises:
         MissingFile: there is no such dataset.
@@ -31,14 +34,30 @@ def make_source(config: RunConfig, part: Part, examples: int | None = None) -> S
     data = config.data
     if not (data.dataset or data.mixture):
         return config.task.shapes_source(data, part, examples or data.examples)
+    seed = config.seed if seed is None else seed
     weighted = data.mixture or ((data.dataset, 1.0),)
     sources = tuple(
-        config.task.clips_source(data, clip_windows(data, name, part, config.seed))
-        for name, _ in weighted
+        config.task.clips_source(data, clip_windows(data, name, part, seed)) for name, _ in weighted
     )
     if part == "train":
         check_batch(config, [name for name, _ in weighted], sum(map(len, sources)))
     return Mixture(sources, tuple(weight for _, weight in weighted)) if data.mixture else sources[0]
+
+
+def held_out_source(config: RunConfig, number: int, seed: int) -> Source | Mixture:
+    """Returns the run's held-out examples: those of `validation.dataset`, or of its own data.
+
+    Args:
+        config: the run.
+        number: of procedural examples.
+        seed: of the windows of clips.
+
+    Raises the errors of `make_source`.
+    """
+    if not config.validation.dataset:
+        return make_source(config, "validation", number, seed)
+    clips = clip_windows(config.data, config.validation.dataset, "all", seed)
+    return config.task.clips_source(config.data, clips)
 
 
 def examples_of(config: RunConfig, part: Part, number: int) -> list[dict[str, Any]]:
@@ -46,21 +65,25 @@ def examples_of(config: RunConfig, part: Part, number: int) -> list[dict[str, An
 
     Raises the errors of `make_source`.
     """
+    if part == "validation":
+        return first_examples(held_out_source(config, number, config.seed), number)
     return first_examples(make_source(config, part, number), number)
 
 
 def first_examples(source: Source | Mixture, number: int) -> list[dict[str, Any]]:
-    """Returns the first examples in the source's order; the parts of a mixture take turns.
+    """Returns the first examples of a source; see `example_in_turn`."""
+    return [example_in_turn(source, place) for place in range(number)]
+
+
+def example_in_turn(source: Source | Mixture, place: int) -> dict[str, Any]:
+    """Returns the example at a place in the source's order; the parts of a mixture take turns.
 
     After the last example of a part, it starts again with the windows of the next epoch.
     """
     parts = source.sources if isinstance(source, Mixture) else (source,)
-    examples = []
-    for place in range(number):
-        turn, which = divmod(place, len(parts))
-        epoch, index = divmod(turn, len(parts[which]))
-        examples.append(example_at(parts[which], index, epoch))
-    return examples
+    turn, which = divmod(place, len(parts))
+    epoch, index = divmod(turn, len(parts[which]))
+    return example_at(parts[which], index, epoch)
 
 
 def clip_windows(data: DataConfig, name: str, part: Part, seed: int) -> ClipWindows:

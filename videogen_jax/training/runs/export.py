@@ -1,5 +1,6 @@
 """Exporting the result of a run to a model directory."""
 
+import logging
 import shutil
 from pathlib import Path
 from typing import Any, Literal
@@ -13,6 +14,7 @@ from videogen_jax.pipeline.model_files import is_shipped
 from videogen_jax.tokenizer import load_tokenizer
 from videogen_jax.training.checkpoints.files import (
     MODEL_DIRECTORY,
+    find_best,
     find_checkpoint,
     read_about,
     read_weights,
@@ -23,6 +25,8 @@ from videogen_jax.training.task import Params
 from videogen_jax.weights import config_file, model_dir
 from videogen_jax.weights.manifest import record_files
 
+_log = logging.getLogger(__name__)
+
 
 def export_run(
     run_dir: Path,
@@ -31,6 +35,7 @@ def export_run(
     *,
     ema: bool = True,
     step: int | None = None,
+    best: bool = False,
     source: Path | None = None,
 ) -> list[str]:
     """Writes the parameters of a run's checkpoint into a model directory.
@@ -57,7 +62,7 @@ def export_run(
     """
     config = config_file.load_config(run_dir / "config.json", RunConfig)
     _check_target(model_directory, config.model)
-    checkpoint = find_checkpoint(run_dir, step)
+    checkpoint = _best(run_dir, config, step) if best else find_checkpoint(run_dir, step)
     missing = _missing(model_directory, config)
     if source is None and missing:
         source = _recorded_source(checkpoint, model_directory, missing)
@@ -75,6 +80,14 @@ def export_run(
     else:
         _write(model_directory, config.model, components, dtype, base, copied)
     return list(components)
+
+
+def _best(run_dir: Path, config: RunConfig, step: int | None) -> Path:
+    if step is not None:
+        raise UserError(f"the best checkpoint and that of step {step} are both asked for")
+    checkpoint, value = find_best(run_dir, config.loop.best)
+    _log.info("step %s has the lowest %s, %g", checkpoint.name, config.loop.best, value)
+    return checkpoint
 
 
 def _check_target(directory: Path, model: ModelConfig) -> None:

@@ -31,6 +31,7 @@ from videogen_jax.training.runs.directory import (
 )
 from videogen_jax.training.runs.examples import make_source
 from videogen_jax.training.runs.tokenizer import tokenizer_of
+from videogen_jax.training.runs.validation import make_validation
 from videogen_jax.training.step import StepOptions, TrainState
 from videogen_jax.training.telemetry.code_version import code_version
 from videogen_jax.weights import config_file
@@ -123,6 +124,7 @@ def _train(
         options=step_options(config),
         profile=profile,
         init_from=Path(config.init_from) if config.init_from else None,
+        validation=make_validation(config, task, tokenizer, mesh),
         about={
             "config": config_file.to_dict(config),
             "code": code_version(),
@@ -148,7 +150,7 @@ def check_micro_batch(config: RunConfig, mesh: Mesh) -> None:
     Raises:
         UserError: the devices that share a batch do not divide a micro-batch.
     """
-    sharing = mesh.shape["data"] * mesh.shape["fsdp"]
+    sharing = sharding.batch_shares(mesh)
     micro_batch = config.batch_size // config.accumulate
     if config.accumulate > 1 and micro_batch % sharing:
         raise UserError(

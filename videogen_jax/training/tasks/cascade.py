@@ -21,7 +21,7 @@ from videogen_jax.pipeline.conditioning import augment, network_input, reference
 from videogen_jax.pipeline.decode import decode_frames, quantise
 from videogen_jax.pipeline.encode import encode_uint8_clips
 from videogen_jax.training.frozen import batch_text, clip_latents
-from videogen_jax.training.losses.diffusion import chance, denoising_loss, integers
+from videogen_jax.training.losses.diffusion import FRACTIONS, chance, denoising_loss, integers
 from videogen_jax.training.previews import Drawing, prompt_states
 from videogen_jax.training.task import (
     Batch,
@@ -90,7 +90,7 @@ class CascadeTask(Task):
         self._cascade = Cascade(model)
         pixels = context.data.num_frames * self._stage.resolution**2
         self.drawing = Drawing(context, SAMPLE_CLIPS, pixels, self._rows)
-        self.frozen = context.frozen
+        self.frozen, self.pixel_networks = context.frozen, context.replaced
         self._null_tokens_T = jnp.asarray(context.tokenize([""])[0])
         self._warm_start_params = context.warm_start(config.warm_start)
 
@@ -129,7 +129,8 @@ class CascadeTask(Task):
                 )
                 return output
 
-            return denoising_loss(stage.schedule, predict, x0, keys_B, config.min_snr_gamma)
+            gamma, fractions_B = config.min_snr_gamma, batch.get(FRACTIONS)
+            return denoising_loss(stage.schedule, predict, x0, keys_B, gamma, fractions_B)
 
         loss, metrics = denoise(x0, reference, low_res, loss_keys)
         if not config.image_weight:

@@ -115,7 +115,7 @@ class FlowTask(Task):
 
     A batch from a latent cache has latents in place of a, mid and b, and the teacher's flows
     (`CachedTriplets`). The step then needs no frozen network. The teacher's parameters are only
-    read when a new run starts from them.
+    read when a new run starts from them, or for validation, which has pixels.
 
     Raises:
         MissingFile: the teacher's directory has no `pixel_flow`.
@@ -129,12 +129,9 @@ class FlowTask(Task):
         dtype = without_remat(context.compute, "flow network").dtype
         self._network = LatentFlow(model.flow, dtype)
         _check_targets(config, context.data)
-        self._teacher: LatentFlow | None = None
         self.frozen: dict[str, Params] = {}
         if not context.data.latent_cache:
-            self.frozen |= context.frozen
-            if config.teacher:
-                self._teacher, self.frozen[PIXEL_FLOW_COMPONENT] = self._load_teacher()
+            self.frozen = context.frozen | self._teacher_parameters()
         pixels = 3 * model.refiner.resolution**2
         self.drawing = Drawing(context, SAMPLE_TRIPLETS, pixels, self._rows)
 
@@ -142,15 +139,26 @@ class FlowTask(Task):
         return init_flow(key, self._model.flow)
 
     def warm_start(self, params: Params) -> Params:
-        teacher = None
-        if self._config.teacher and self._config.start_from_teacher:
-            teacher = self.frozen.get(PIXEL_FLOW_COMPONENT) or self._load_teacher()[1]
+        starts = self._config.start_from_teacher
+        teacher = self._teacher_parameters().get(PIXEL_FLOW_COMPONENT) if starts else None
         return begin_from(params, teacher, warm_start_flow)
 
-    def _load_teacher(self) -> tuple[LatentFlow, Params]:
+    @property
+    def pixel_networks(self) -> Params:
+        if not self._context.data.latent_cache:
+            return {}
+        return self._context.replaced | self._teacher_parameters()
+
+    @functools.cached_property
+    def _teacher(self) -> tuple[LatentFlow, Params] | None:
         context = self._context
+        if not self._config.teacher:
+            return None
         load = functools.partial(context.feature_network, PIXEL_FLOW_COMPONENT)
         return load_teacher(load, self._config.teacher, context.compute.dtype)
+
+    def _teacher_parameters(self) -> dict[str, Params]:
+        return {} if self._teacher is None else {PIXEL_FLOW_COMPONENT: self._teacher[1]}
 
     def loss(
         self, params: Params, frozen: Params, batch: Batch, keys_B: jax.Array
@@ -182,8 +190,8 @@ class FlowTask(Task):
             return resize_flow(batch["flow_a"], size), resize_flow(batch["flow_b"], size)
         if self._teacher is None:
             return None
-        teacher, a, b = frozen[PIXEL_FLOW_COMPONENT], batch["a"], batch["b"]
-        return teacher_flows(self._teacher, teacher, a, b, batch["time"], size)
+        network, params = self._teacher[0], frozen[PIXEL_FLOW_COMPONENT]
+        return teacher_flows(network, params, batch["a"], batch["b"], batch["time"], size)
 
     def _latents(self, frozen: Params, batch: Batch) -> jax.Array:
         """Returns the scaled latents of a, mid and b, `[B, 3, H, W, Z]`."""

@@ -29,7 +29,7 @@ from videogen_jax.pipeline.temporal_sr import (
     slerp_midpoints,
 )
 from videogen_jax.training.frozen import clip_latents, encode_text, null_text
-from videogen_jax.training.losses.diffusion import denoising_loss
+from videogen_jax.training.losses.diffusion import FRACTIONS, denoising_loss
 from videogen_jax.training.previews import Drawing
 from videogen_jax.training.task import (
     Batch,
@@ -108,7 +108,7 @@ class RefinerTask(Task):
         self._temporal_sr = TemporalSR(model)
         pixels = frames * model.refiner.resolution**2
         self.drawing = Drawing(context, SAMPLE_CLIPS, pixels, self._rows)
-        self.frozen = context.frozen
+        self.frozen, self.pixel_networks = context.frozen, context.replaced
         self._null_tokens_T = jnp.asarray(context.tokenize([""])[0])
         self._warm_start_params = context.warm_start(config.warm_start)
 
@@ -142,7 +142,8 @@ class RefinerTask(Task):
             return output
 
         gamma = self._config.min_snr_gamma
-        loss, metrics = denoising_loss(refiner.schedule, predict, x0, keys_B, gamma)
+        fractions_B = batch.get(FRACTIONS)
+        loss, metrics = denoising_loss(refiner.schedule, predict, x0, keys_B, gamma, fractions_B)
         # The mean squared distance of the refiner's condition from its target.
         return loss, {**metrics, "warp_error": jnp.square(warped - x0).mean()}
 

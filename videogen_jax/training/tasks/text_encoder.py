@@ -102,6 +102,7 @@ class TextEncoderTask(Task):
     """
 
     couples_samples = "the contrastive loss compares every sample with all of its batch"
+    validation_group = 32
 
     def __init__(self, config: TextEncoderTaskConfig, context: TaskContext):
         dtype = without_remat(context.compute, "text encoder").dtype

@@ -17,7 +17,7 @@ from videogen_jax.models.unet import SpaceTimeUNet
 from videogen_jax.pipeline import noise
 from videogen_jax.pipeline.cascade import Cascade
 from videogen_jax.training.frozen import batch_text, clip_latents
-from videogen_jax.training.losses.diffusion import denoising_loss
+from videogen_jax.training.losses.diffusion import FRACTIONS, denoising_loss
 from videogen_jax.training.previews import Drawing, prompt_states
 from videogen_jax.training.task import (
     Batch,
@@ -66,7 +66,7 @@ class TextToImageTask(Task):
         self._unet = SpaceTimeUNet(model.image.unet, compute.dtype, compute.remat)
         self._cascade = Cascade(model)
         self.drawing = Drawing(context, SAMPLE_PROMPTS, model.image.resolution**2, self._rows)
-        self.frozen = context.frozen
+        self.frozen, self.pixel_networks = context.frozen, context.replaced
         self._null_tokens_T = jnp.asarray(context.tokenize([""])[0])
         self._warm_start_params = context.warm_start(config.warm_start)
 
@@ -91,7 +91,10 @@ class TextToImageTask(Task):
             output: Any = self._unet.apply({"params": params}, x_t, timesteps_B, text)
             return output
 
-        return denoising_loss(image.schedule, predict, x0, loss_keys, config.min_snr_gamma)
+        fractions_B = batch.get(FRACTIONS)
+        return denoising_loss(
+            image.schedule, predict, x0, loss_keys, config.min_snr_gamma, fractions_B
+        )
 
     def _rows(
         self, params: Params, components: Params, batch: Batch, keys_B: jax.Array

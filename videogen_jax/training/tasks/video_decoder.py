@@ -161,6 +161,15 @@ class VideoDecoderTask(Task):
                 loss, metrics = loss + term, metrics | parts
         return loss, metrics
 
+    def validation_loss(
+        self, params: Params, frozen: Params, batch: Batch, keys_B: jax.Array
+    ) -> tuple[jax.Array, Metrics]:
+        """L1 and LPIPS. The terms of the discriminators are relative to what these know."""
+        clean = resize(to_float(batch["video"]), self._resolution)
+        decoded = self._decode(params["video_decoder"], self._latents(frozen, batch))
+        loss, terms = self._reconstruction(frozen, decoded, clean, keys_B)
+        return loss, {**self._measures(decoded, clean, batch), **terms}
+
     def _reconstruction(
         self, frozen: Params, decoded: jax.Array, clean: jax.Array, keys_B: jax.Array
     ) -> tuple[jax.Array, dict[str, jax.Array]]:

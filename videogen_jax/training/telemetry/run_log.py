@@ -7,6 +7,7 @@ import jax
 from tqdm import tqdm
 
 from videogen_jax.errors import Diverged
+from videogen_jax.training.config import VALIDATION_PREFIX
 from videogen_jax.training.telemetry.metrics_writer import MetricsWriter, NoMetrics
 from videogen_jax.training.telemetry.throughput import Meter, StepCost, peak_memory
 
@@ -35,7 +36,7 @@ class RunLog:
         first: int,
         max_skipped: int,
     ):
-        self._writer, self._progress, self._meter = writer, progress, meter
+        self.writer, self._progress, self.meter = writer, progress, meter
         self._max_skipped = max_skipped
         self._pending: tuple[int, Scalars] | None = None
         self._newest: tuple[int, Scalars] | None = None
@@ -77,6 +78,15 @@ class RunLog:
             self._pending = self._newest
             self._write()
 
+    def validation(self, step: int, values: dict[str, float]) -> None:
+        """Writes the metrics of a validation after `step`, and prints its loss."""
+        self.writer.scalars(step, values)
+        loss = values.get(f"{VALIDATION_PREFIX}loss")
+        if loss is None:
+            self._report(logging.WARNING, f"step {step}: the validation loss is not finite")
+        else:
+            self._report(logging.INFO, f"step {step}: {VALIDATION_PREFIX}loss {loss:.6g}")
+
     def means(self) -> dict[str, float]:
         """Returns the mean of each metric over the rows written since the last call."""
         means = {name: sum(values) / len(values) for name, values in self._recent.items()}
@@ -106,14 +116,14 @@ class RunLog:
         values = {name: float(value) for name, value in jax.device_get(metrics).items()}
         # A small batch may have no sample in a quarter of the timesteps, and so no error there.
         values = {name: value for name, value in values.items() if math.isfinite(value)}
-        now, (then, before) = self._meter.stepping(), self._since
+        now, (then, before) = self.meter.stepping(), self._since
         self._since = now, step
         speed = (step - before) / max(now - then, 1e-9)
         rates = self._cost.rates(speed) if self._cost else {"steps_per_second": speed}
-        shares = self._meter.shares()
+        shares = self.meter.shares()
         values |= rates | peak_memory() | {"goodput": shares.pop("steps")}
         values |= {f"time_{what}": share for what, share in shares.items()}
-        self._writer.scalars(step, values)
+        self.writer.scalars(step, values)
         self._written = step
         for name, value in values.items():
             self._recent.setdefault(name, []).append(value)

@@ -12,7 +12,7 @@ from videogen_jax.training.telemetry.flops import FlopCount, peak_flops
 Item = TypeVar("Item")
 
 # What the loop does besides steps. Only waiting for data counts towards the time of steps.
-BREAKS = ("start", "compile", "checkpoint", "samples")
+BREAKS = ("start", "compile", "checkpoint", "samples", "validation")
 DATA = "data"
 
 
