@@ -113,8 +113,8 @@ def figures(config: RunConfig) -> dict[str, Any]:
             "parameters": count(component_shapes(config.model, component)[component]),
             "flops": step_flops(run),
         }
-    if config.task.cached_latents(config.model) is not None:
-        found["flops_cached"] = step_flops(config, cached=True)
+        if config.task.cached_latents(config.model) is not None:
+            found["flops_cached"] = step_flops(run, cached=True)
     return found
 
 
