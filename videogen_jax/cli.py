@@ -47,7 +47,8 @@ COMMANDS = {
     "image": Command("sample.image:call", "generate images from prompts"),
     "interpolate": Command("sample.interpolate:call", "add frames between those of a video"),
     "restore": Command("sample.restore:call", "decode a video with the video decoder"),
-    "evaluate": Command("sample.evaluate:call", "evaluate a shapes model"),
+    "evaluate": Command("sample.evaluate:call", "score a model or a folder of videos"),
+    "evaluate-shapes": Command("sample.evaluate_shapes:call", "evaluate a shapes model"),
     "gallery": Command("sample.gallery:call", "make the pictures of the README"),
     "ablations": Command("sample.ablations:call", "print the tables of the paper's ablations"),
     "train text-to-image": Command(
