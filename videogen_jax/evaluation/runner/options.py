@@ -22,7 +22,7 @@ class EvaluateOptions:
     real_videos: int | None = None
     scored_frames: int | None = None
     real_fps: float | None = None
-    resolution: int | None = None
+    resolution: int | None = None  # of both sets, in pixels; 0 leaves frames whole
     splits: int | None = None
     networks: Path = Path("metrics")  # written by `videogen convert metric-weights`
     # Statistics of the real videos, for several evaluations; by default in --out.

@@ -31,8 +31,8 @@ class Protocol:
         real_place: Place of the window in a real video.
         real_fps: Frame rate of the real windows, whose stride is the nearest whole number; None
             for consecutive frames.
-        resolution: Height and width in pixels to which both sets are cropped and resized; None
-            for whole frames of any size.
+        resolution: Height and width in pixels to which both sets are cropped and resized; 0
+            leaves frames whole, which then are of one size.
         grid: Resizing for I3D, see `features.i3d_features`.
         covariance: Divisor of the covariance of FVD.
         splits: Splits of the inception score.
@@ -50,15 +50,16 @@ class Protocol:
     scored_frames: int = 16
     real_place: Place = "random"
     real_fps: float | None = None
-    resolution: int | None = 256
+    resolution: int = 256
     grid: Literal["tf1", "half_pixel"] = "tf1"
     covariance: Covariance = "unbiased"
     splits: int = 10
     seed: int = 0
 
     def __post_init__(self) -> None:
-        least = {"num_videos": 1, "real_videos": 1, "scored_frames": 1, "resolution": 1}
-        for name, lowest in {**least, "splits": 1, "seed": 0, "caption_seed": 0}.items():
+        from_1 = dict.fromkeys(("num_videos", "real_videos", "scored_frames", "splits"), 1)
+        from_0 = dict.fromkeys(("resolution", "seed", "caption_seed"), 0)
+        for name, lowest in (from_1 | from_0).items():
             value = getattr(self, name)
             if value is not None and value < lowest:
                 raise UserError(f"{name.replace('_', '-')} is {value}, expected {lowest} or more")

@@ -27,14 +27,14 @@ class Window:
         place: Where they begin; `random` is a function of `seed` and the video's index.
         fps: Frame rate, whose stride in a video is the nearest whole number; None for a stride of
             1.
-        resolution: Height and width to which frames are cropped and resized; None leaves them.
+        resolution: Height and width to which frames are cropped and resized; 0 leaves them.
         seed: Seed of random places.
     """
 
     num_frames: int
     place: Place = "first"
     fps: float | None = None
-    resolution: int | None = None
+    resolution: int = 0
     seed: int = 0
 
     def stride(self, fps: float) -> int:
@@ -62,7 +62,7 @@ class Window:
 
     def fitted(self, video_FHW3: np.ndarray) -> np.ndarray:
         """Returns the middle square of the frames in the window's size, or the video itself."""
-        return video_FHW3 if self.resolution is None else square(video_FHW3, self.resolution)
+        return square(video_FHW3, self.resolution) if self.resolution else video_FHW3
 
 
 def read_video(path: Path, window: Window, index: int) -> np.ndarray:

