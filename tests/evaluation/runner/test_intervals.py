@@ -33,13 +33,13 @@ def test_the_interval_of_a_mean_is_that_of_its_standard_error():
 
 
 def test_intervals_hold_the_true_mean_nearly_always():
-    """In 95 % of 100 sets, except for the error of so few blocks and sets."""
+    """In 95 % of 60 sets, except for the error of so few blocks and sets."""
     inside = 0
-    for _ in range(100):
+    for _ in range(60):
         parts = [Averages.empty(1).update(RNG.normal(size=(10, 1))) for _ in range(32)]
-        found = intervals(MEAN, parts, [], replicates=60)["mean"]
+        found = intervals(MEAN, parts, [], replicates=40)["mean"]
         inside += found.low <= 0 <= found.high
-    assert 88 <= inside <= 100
+    assert 52 <= inside <= 60
 
 
 def test_there_is_no_interval_without_blocks_or_resamples():

@@ -127,7 +127,7 @@ class _Metric:
             **{name: getattr(self._protocol, name) for name in names},
             **further,
         }
-        read = partial(_read, videos, truths, self._metric.needs_captions)
+        read = partial(read_batch, videos, truths, self._metric.needs_captions)
         lock = folder / f".lock-{jax.process_index()}"
         with hold_lock(lock, f"the folder of statistics {folder}"):
             blocks.accumulate(
@@ -158,7 +158,7 @@ class _Metric:
         return self._metric.build(Setup(networks, self._protocol, count, self._batch))
 
 
-def _read(
+def read_batch(
     videos: Videos, truths: Videos | None, captioned: bool, indices: tuple[int, ...]
 ) -> Batch:
     read = lambda source: _stacked([source.video(index) for index in indices])
