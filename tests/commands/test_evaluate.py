@@ -84,7 +84,7 @@ def test_a_model_or_a_folder_is_scored(capfd, flags):
 
 def test_the_evaluation_of_shapes_has_a_command_of_its_own():
     assert COMMANDS["evaluate-shapes"].target == "sample.evaluate_shapes:call"
-    assert "shapes" in (evaluate_shapes.main.__doc__ or "")
+    assert "held-out prompts" in (evaluate_shapes.main.__doc__ or "")
 
 
 def lines_of(section: str, script: str = "sample.evaluate") -> list[list[str]]:

@@ -80,7 +80,7 @@ def test_an_interrupted_call_goes_on_with_the_same_statistics(monkeypatch, tmp_p
         read_so_far.extend(indices)
         return read(indices)
 
-    for limit in (3, 70, 71, 149):
+    for limit in (3, 70, 71, 140):
         with pytest.raises(KeyboardInterrupt):
             run(tmp_path / "stopped", failing)
     as_process(monkeypatch, 0, 2)  # also with other processes than before

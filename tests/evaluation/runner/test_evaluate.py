@@ -123,13 +123,14 @@ def test_a_folder_is_scored_without_a_model(whole, real, tmp_path):
 
 
 def test_real_statistics_are_shared(real, tmp_path):
+    changes = {"real_statistics": tmp_path / "shared", "bootstrap": 0, "num_videos": 8}
     for name in ("a", "b"):
-        run(tmp_path / name, real, real_statistics=tmp_path / "shared", bootstrap=0)
+        run(tmp_path / name, real, **changes)
     assert not (tmp_path / "a" / "statistics" / "fvd-real").exists()
     assert len(list((tmp_path / "shared" / "fvd-real").glob("block_*.npz"))) == 32
     shutil.rmtree(tmp_path / "b" / "statistics")
     with pytest.raises(UserError, match="statistics were begun with other settings"):
-        run(tmp_path / "b", real, real_statistics=tmp_path / "shared", real_videos=30)
+        run(tmp_path / "b", real, **changes, real_videos=30)
 
 
 @pytest.mark.parametrize(

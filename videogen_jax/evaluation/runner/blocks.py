@@ -117,7 +117,7 @@ def _load(path: Path, measure: Measure) -> tuple[Any, int]:
 def _opened(path: Path) -> Iterator[Any]:
     """Opens a file of arrays; whatever goes wrong while it is read names it."""
     try:
-        with np.load(path) as arrays:
+        with path.open("rb") as file, np.load(file) as arrays:
             yield arrays
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         message = f"{path} is damaged ({error}); remove it to compute it again"
