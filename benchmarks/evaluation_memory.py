@@ -55,7 +55,7 @@ def run(folder: Path, count: int) -> None:
     videos = FolderVideos(folder / "videos", Window(FRAMES), count)
     read = partial(read_batch, videos, None, False)
     statistics = folder / str(count)
-    accumulate(statistics, {}, count, read, lambda: MEASURE, 2, save_seconds=0)
+    accumulate(statistics, {}, count, read, lambda: MEASURE, batch_size=8)
     blocks = collect(statistics, count, MEASURE)
     intervals(MEASURE, blocks[:16], blocks[16:], 3)
 

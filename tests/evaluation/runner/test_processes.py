@@ -14,10 +14,13 @@ import jax
 import numpy as np
 import pytest
 
-from tests.support import evaluating
+from tests.support import evaluating, micro_model
 from tests.support.processes import run_processes
+from videogen_jax.commands.sample import evaluate
 from videogen_jax.evaluation.runner.blocks import collect
 from videogen_jax.evaluation.runner.measures import Measure
+from videogen_jax.evaluation.runner.reading import Window, read_video
+from videogen_jax.evaluation.runner.sources import open_real
 from videogen_jax.evaluation.statistics import Moments
 from videogen_jax.models.features.i3d import I3DConfig
 from videogen_jax.models.parameters import init_i3d
@@ -104,3 +107,19 @@ def test_a_tiny_i3d_scores_a_folder_on_eight_devices(tmp_path):
     score = result_of(tmp_path / "out")["scores"]["fvd"]
     # The same videos in another order.
     assert score["value"] == pytest.approx(0, abs=1e-6)
+
+
+@pytest.mark.slow  # compiles a model for eight devices; tests/commands/test_evaluate.py has none
+def test_a_model_is_evaluated_on_eight_devices(tmp_path):
+    model = micro_model.model()
+    model.save(tmp_path / "model")
+    line = f"--model {tmp_path}/model --real shapes --protocol shapes --metrics psnr --steps 1"
+    line += f" --scored-frames 4 --resolution 16 --num-videos 3 --out {tmp_path}/out"
+    evaluate.call("videogen", [*line.split(), "--real-videos", "3", "--seed", "5"])
+    assert result_of(tmp_path / "out")["scores"]["psnr"]["value"] > 0
+    captions = open_real("shapes", Window(4, resolution=16), 3)
+    for index in range(3):
+        alone = model(captions.caption(index), seed=5 + index, steps=1, temporal_sr=0)
+        saved = read_video(tmp_path / "out" / "videos" / f"{index:06d}", Window(4), index)
+        # A level of 255: the order of sums differs between one and eight devices.
+        assert np.abs(np.subtract(saved, alone.frames, dtype=int)).max() <= 1
