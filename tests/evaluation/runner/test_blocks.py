@@ -68,6 +68,7 @@ def test_several_processes_give_the_same_statistics(monkeypatch, tmp_path, alone
         run(tmp_path / "shared", lambda indices, own=own: (own.update(indices), read(indices))[1])
         seen.append(own)
     assert sorted(index for own in seen for index in own) == list(range(COUNT))
+    assert max(map(len, seen)) - min(map(len, seen)) <= BLOCKS
     assert_same(collect(tmp_path / "shared", COUNT, MEASURE), alone)
 
 
