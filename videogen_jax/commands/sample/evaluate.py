@@ -2,7 +2,7 @@
 
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeAlias
 
 import jax
 import tyro
@@ -22,14 +22,18 @@ from videogen_jax.training.processes.distributed import DistributedConfig, conne
 from videogen_jax.training.processes.peers import ending_at_once
 from videogen_jax.weights.model_dir import DType, list_components
 
+VideoFolder: TypeAlias = Annotated[
+    Path | None, tyro.conf.arg(metavar="PATH", help_behavior_hint="")
+]
+
 
 def main(
     model: str = "",
-    videos: Path | None = None,
+    videos: VideoFolder = None,
     real: str = "",
     protocol: Name = "videogen",
     out: Path = Path("outputs/evaluate"),
-    options: Annotated[EvaluateOptions, tyro.conf.OmitArgPrefixes] = EvaluateOptions(),
+    evaluation: Annotated[EvaluateOptions, tyro.conf.OmitArgPrefixes] = EvaluateOptions(),
     sampling: tyro.conf.OmitArgPrefixes[VideoOptions] = VideoOptions(),
     dtype: DType = "float32",
     cache_dir: CacheDirectory = COMPILATION_CACHE,
@@ -47,7 +51,7 @@ def main(
         real: real videos: a dataset of `videogen ingest`, a folder, or shapes.
         protocol: what is generated and compared; the flags below change single values.
         out: folder of the videos, statistics and result.
-        options: changes of the protocol, and how it is run.
+        evaluation: changes of the protocol, and how it is run.
         sampling: options of sampling.
         dtype: floating-point type of the networks' computation.
         cache_dir: folder of compiled programs, which later runs reuse.
@@ -59,18 +63,19 @@ def main(
     connect(distributed)
     enable_compilation_cache(cache_dir)
     with ending_at_once():
-        evaluation = Evaluation(PROTOCOLS[protocol].changed(options), options, real, out)
+        chosen = PROTOCOLS[protocol].changed(evaluation)
+        run = Evaluation(chosen, evaluation, real, out)
         if videos is None:
             directory, config = read_model_config(model)
-            plan = generation_plan(evaluation, directory, config, sampling, dtype)
+            plan = generation_plan(run, directory, config, sampling, dtype)
             needed = plan.request.components(generates_reference=True)
             require_components(list_components(directory), needed, directory)
             mesh = make_mesh(MeshConfig(), jax.local_devices())
-            evaluation.generate(plan, lambda: VideoGen.load(model, mesh=mesh, dtype=dtype))
+            run.generate(plan, lambda: VideoGen.load(model, mesh=mesh, dtype=dtype))
             videos = plan.folder
-        line = evaluation.score(videos)
+        line = run.score(videos)
         if line is not None:
-            print(f"{evaluation.result_file}: {line}")
+            print(f"{run.result_file}: {line}")
 
 
 call = partial(call_sampling, main)
