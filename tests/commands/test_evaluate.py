@@ -87,6 +87,13 @@ def test_a_model_or_a_folder_is_scored(capfd, flags):
     assert "give either --model or --videos" in capfd.readouterr().err
 
 
+def test_clips_with_fewer_frames_than_are_scored_are_not_made(model, tmp_path, capfd):
+    line = ("--model", "micro", "--real", "shapes", "--protocol", "shapes", *SHORT)
+    with pytest.raises(SystemExit):
+        call(*line, "--num-frames", "8", "--out", tmp_path)
+    assert "the videos would have 8 frames, but 16 are scored" in capfd.readouterr().err
+
+
 def test_the_evaluation_of_shapes_has_a_command_of_its_own():
     assert COMMANDS["evaluate-shapes"].target == "sample.evaluate_shapes:call"
     assert "held-out prompts" in (evaluate_shapes.main.__doc__ or "")
@@ -109,7 +116,8 @@ def test_the_lines_of_the_ablations(model, tmp_path):
         line = re.sub(r"--out \S+", f"--out {tmp_path / str(number)}", line)
         line = re.sub(r"--(metrics|real|protocol|prompts|networks|real-statistics) \S+", "", line)
         line = re.sub(r"--model \S+", "--model micro", line)
-        chosen = "--protocol shapes --real shapes --metrics shapes".split()
+        # 7 frames: those of the micro model with one round of temporal super-resolution.
+        chosen = "--protocol shapes --real shapes --metrics shapes --scored-frames 7".split()
         call(*line.split(), *chosen, *SHORT)
     by_use = [(o.use_reference, o.temporal_sr, o.interpolation, o.decoder) for o in model.options]
     assert (True, 0, "flow", "video") in by_use  # with reference

@@ -52,7 +52,8 @@ def replace_networks(
     extractor = Extractor("I3D", 3, 1, None, apply)
     setattr(loading, "load_i3d", lambda directory: (None, None))
     setattr(features, "i3d_features", lambda config, params, grid: extractor)
-    sizes = SimpleNamespace(num_classes=3), None
+    sizes = SimpleNamespace(num_classes=3, num_frames=FRAMES), None
+    setattr(checks, "MIN_FRAMES", FRAMES)
     setattr(checks, "network_shapes", lambda component, directory: sizes)
     for module in (checks, options):
         setattr(module, "network_sha256", lambda component, directory: f"hash of {component}")

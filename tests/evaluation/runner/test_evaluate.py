@@ -141,6 +141,8 @@ def test_real_statistics_are_shared(real, tmp_path):
         ({"real_videos": 46}, "has 45 videos, expected 46"),
         ({"metrics": "is", "splits": 71}, "71 splits need as many videos or more, got 70"),
         ({"metrics": "fid"}, "no metric 'fid'"),
+        ({"scored_frames": 2}, "scored-frames is 2, but FVD needs 3 or more"),
+        ({"scored_frames": 4, "metrics": "is"}, "scored-frames is 4, but IS needs 3"),
     ],
 )
 def test_what_cannot_be_scored_is_refused_before_generation(tmp_path, real, changes, message):

@@ -9,6 +9,7 @@ import jax
 from jax.experimental import multihost_utils
 
 from videogen_jax.config import ModelConfig
+from videogen_jax.errors import UserError
 from videogen_jax.evaluation.runner import generation, report
 from videogen_jax.evaluation.runner.checks import check_before
 from videogen_jax.evaluation.runner.generation import Model, Plan, devices_batch
@@ -91,6 +92,11 @@ def generation_plan(
         sampling: Options of sampling. By default there is no temporal super-resolution, and the
             clips have the frames that are scored.
         dtype: Type of the networks' computation.
+
+    Raises:
+        MissingFile: The directory lacks a component.
+        UserError: An option or the prompts are invalid, or the clips have fewer frames than are
+            scored.
     """
     frames = evaluation.protocol.scored_frames
     if sampling.temporal_sr is None:
@@ -98,6 +104,9 @@ def generation_plan(
         sampling = dataclasses.replace(sampling, temporal_sr=0, num_frames=own)
     prompts = chosen(evaluation.prompts, evaluation.protocol)
     request = make_request(config, prompts[0], sampling)
+    if request.final_num_frames < frames:
+        made = request.final_num_frames
+        raise UserError(f"the videos would have {made} frames, but {frames} are scored: num-frames")
     weights = {
         name: component_sha256(directory, name)
         for name in sorted(request.components(generates_reference=True))

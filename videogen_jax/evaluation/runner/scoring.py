@@ -161,6 +161,17 @@ class _Metric:
 def read_batch(
     videos: Videos, truths: Videos | None, captioned: bool, indices: tuple[int, ...]
 ) -> Batch:
+    """Reads videos by their numbers.
+
+    Args:
+        videos: The set.
+        truths: Real videos of the same numbers, for metrics of pairs.
+        captioned: Whether captions are needed.
+        indices: The numbers.
+
+    Raises:
+        UserError: A video is unreadable or too short, or they differ in size.
+    """
     read = lambda source: _stacked([source.video(index) for index in indices])
     captions = tuple(videos.caption(index) if captioned else "" for index in indices)
     return Batch(indices, read(videos), captions, None if truths is None else read(truths))
