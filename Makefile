@@ -62,7 +62,7 @@ train-ablations: $(VENV)/.runtime  ## train the models for MODEL's ablations; ru
 	$(RUN) -m train.ablations --model "$$MODEL"
 
 eval-shapes: $(VENV)/.runtime  ## make the numbers and pictures of docs/results.md for MODEL
-	$(RUN) -m sample.evaluate --model "$$MODEL" --prompts 256 --out outputs/evaluation
+	$(RUN) -m sample.evaluate_shapes --model "$$MODEL" --prompts 256 --out outputs/evaluation
 	$(RUN) -m sample.gallery --model "$$MODEL" --out outputs/gallery
 
 eval-ablations: $(VENV)/.runtime  ## print the tables of docs/shapes.md, after train-ablations

@@ -1,4 +1,4 @@
-"""Evaluates a shapes model: `python -m sample.evaluate --model shapes --prompts 64`."""
+"""Scores a model or a folder of videos: `python -m sample.evaluate --model DIR --real DATASET`."""
 
 from videogen_jax.cli import call
 

@@ -16,7 +16,7 @@ MAY_IMPORT = {
     "data": {"media"},
     "weights": {"models", "diffusion"},  # classes of configuration alone, see below
     "pipeline": {"data", "diffusion", "media", "models", "weights"},
-    "evaluation": {"data", "media", "models", "pipeline"},
+    "evaluation": {"data", "media", "models", "pipeline", "weights"},
     "conversion": {"diffusion", "models", "weights"},
     "training": {
         *("configs", "data", "diffusion", "evaluation"),

@@ -20,6 +20,12 @@ def sample_keys(seed: np.uint32, sample_B: jax.Array) -> jax.Array:
 
 
 @jax.jit
+def keys_alone(seed_B: jax.Array) -> jax.Array:
+    """Returns each sample's key, `[B]`, as of a call with its own seed, uint32 `[B]`, alone."""
+    return jax.vmap(lambda seed: jax.random.fold_in(jax.random.key(seed), 0))(seed_B)
+
+
+@jax.jit
 def fold_in(keys_B: jax.Array, number: jax.Array | int) -> jax.Array:
     """Folds the same number into every sample's key, `[B]`, as `jax.random.fold_in`."""
     return jax.vmap(jax.random.fold_in, in_axes=(0, None))(keys_B, number)

@@ -126,10 +126,17 @@ class TextToImage:
             )
         return np.asarray(pictures_BHWC)
 
-    def encode(self, request: ImageRequest | Request) -> Encoded:
+    def encode(
+        self, request: ImageRequest | Request, seeds: Sequence[int] | None = None
+    ) -> Encoded:
         """Tokenises and encodes prompts and negative prompts, sharded over the devices.
 
         A text that is too long is truncated, with a warning that quotes the truncated part.
+
+        Args:
+            request: the call.
+            seeds: a seed for each prompt, as if it were sampled alone; by default the request's
+                seed and the position of the prompt.
         """
         count, length = len(request.prompts), self._cascade.config.text_encoder.max_length
         negatives = list(dict.fromkeys(request.negative_prompts))  # a long one is reported once
@@ -140,9 +147,15 @@ class TextToImage:
             "negative": tokens_BT[rows],
             "sample": np.arange(count, dtype=np.int32),
         }
+        if seeds is not None:
+            batch["seed"] = np.asarray(seeds, np.uint32)
         batch = sharding.put_batch(self._mesh, batch)
+        if seeds is None:
+            keys_B = noise.sample_keys(np.uint32(request.options.seed), batch["sample"])
+        else:
+            keys_B = noise.keys_alone(batch["seed"])
         return Encoded(
-            noise.sample_keys(np.uint32(request.options.seed), batch["sample"]),
+            keys_B,
             self._cascade.encode_prompts(self._params, batch["tokens"], batch["negative"]),
         )
 

@@ -159,6 +159,7 @@ class VideoGen:
         prompt: str,
         *,
         reference: Reference | None = None,
+        seeds: Sequence[int] | None = None,
         progress: bool = False,
         options: VideoOptions | None = None,
         **overrides: Any,
@@ -170,6 +171,7 @@ class VideoGen:
         prompt: list[str] | tuple[str, ...],
         *,
         reference: Reference | Sequence[Reference] | None = None,
+        seeds: Sequence[int] | None = None,
         progress: bool = False,
         options: VideoOptions | None = None,
         **overrides: Any,
@@ -181,6 +183,7 @@ class VideoGen:
         prompt: str | Sequence[str],
         *,
         reference: Reference | Sequence[Reference] | None = None,
+        seeds: Sequence[int] | None = None,
         progress: bool = False,
         options: VideoOptions | None = None,
         **overrides: Any,
@@ -194,6 +197,7 @@ class VideoGen:
                 position in the list (a single text has position 0), not on the other prompts.
             reference: image file or uint8 array `[H, W, 3]` of any size, used in place of a
                 generated image (§3.1); one for all prompts, or a list with one for each.
+            seeds: a seed for each prompt, whose video is then as if it were sampled alone.
             progress: whether to show progress bars over steps and frames.
             options: the options, by default `VideoOptions()`.
             **overrides: options by name, such as `seed=1`; they take precedence over `options`.
@@ -205,7 +209,7 @@ class VideoGen:
             MissingFile: a reference file or a component that the call needs is missing.
         """
         check_switch("progress", progress)
-        request = make_request(self.config, prompt, options, **overrides)
+        request = make_request(self.config, prompt, options, **overrides).with_seeds(seeds)
         require_components(self.params, request.components(reference is None), self._directory)
         pictures_BHWC = None
         if reference is not None:
@@ -222,7 +226,7 @@ class VideoGen:
         self, request: Request, pictures_BHWC: np.ndarray | None, progress: bool
     ) -> list[Video]:
         options = request.options
-        keys_B, prompts = self.images.encode(request)
+        keys_B, prompts = self.images.encode(request, request.seeds)
         fps_B = self._put({"fps": np.full(len(request.prompts), request.fps, np.float32)})["fps"]
         reference_BHWC = None
         if pictures_BHWC is not None:
@@ -232,17 +236,15 @@ class VideoGen:
                 reference_BHWC = self.cascade.sample_image(
                     self.params, prompts, keys_B, tick=tick, **request.sampling(0)
                 )
-        inputs = request, prompts, reference_BHWC, fps_B, keys_B, progress
-        latents_BFHWZ = self._sample_stages(*inputs)
+        given = request, prompts, reference_BHWC, fps_B, keys_B, progress
+        latents_BFHWZ = self._sample_stages(*given)
         if request.rounds:
             latents_BFHWZ = self._super_resolve(request, latents_BFHWZ, fps_B, keys_B, progress)
         with bar(progress, "decoding", request.final_num_frames, "frame") as tick:
             frames_BFHWC = self.decoder(self.params, latents_BFHWZ, options.decoder, tick)
         shown = np.asarray(reference_BHWC) if options.use_reference else [None] * len(frames_BFHWC)
-        return [
-            Video(frames, request.final_fps, text, picture, options.seed)
-            for frames, text, picture in zip(frames_BFHWC, request.prompts, shown, strict=True)
-        ]
+        made = zip(frames_BFHWC, request.prompts, shown, request.each_seed, strict=True)
+        return [Video(x, request.final_fps, text, image, seed) for x, text, image, seed in made]
 
     def _put(self, batch: dict[str, np.ndarray]) -> dict[str, jax.Array]:
         return sharding.put_batch(self._mesh, batch)

@@ -18,7 +18,7 @@ import typing
 from collections.abc import Mapping
 from typing import Any, Literal, TypeVar
 
-from videogen_jax import json_text
+from videogen_jax import json_text, trees
 from videogen_jax.atomic import replacing
 from videogen_jax.errors import UserError
 
@@ -64,6 +64,16 @@ def read_json(path: str | os.PathLike[str]) -> Any:
 def to_dict(config: Any) -> dict[str, Any]:
     """Converts a dataclass tree to nested dicts for JSON, with tuples as lists."""
     return json.loads(json.dumps(_plain(config)))
+
+
+def differing_fields(*, there: object, now: object) -> dict[str, str]:
+    """Returns a line for each field in which two configurations, or two dicts for JSON, differ."""
+    old, new = (trees.flatten(to_dict(config)) for config in (there, now))
+    return {
+        field: f"  {field}: {old.get(field)!r} there, {new.get(field)!r} now"
+        for field in sorted({*old, *new})
+        if old.get(field) != new.get(field)
+    }
 
 
 def _plain(value: Any, expected: Any = None) -> Any:

@@ -64,7 +64,11 @@ def test_options_of_another_class_are_refused(options):
 @pytest.mark.parametrize(
     ("call", "options", "own"),
     [
-        (VideoGen.__call__, VideoOptions, ["self", "prompt", "reference", "progress", "options"]),
+        (
+            VideoGen.__call__,
+            VideoOptions,
+            ["self", "prompt", "reference", "seeds", "progress", "options"],
+        ),
         (
             TextToImage.__call__,
             ImageOptions,

@@ -114,6 +114,21 @@ def network_shapes(component: str, model_dir: str | os.PathLike[str]) -> tuple[A
     return sizes, shapes(network.init, sizes)
 
 
+def network_sha256(component: str, model_dir: str | os.PathLike[str]) -> str:
+    """Returns the checksum of a network's weights.
+
+    Raises:
+        MissingFile: The directory has no such component; says how one gets it.
+        UserError: The component has no checksum.
+    """
+    from videogen_jax.weights.model_dir import component_sha256
+
+    try:
+        return component_sha256(model_dir, component)
+    except MissingFile as error:
+        raise _with_source(error, _NETWORKS[component], Path(model_dir)) from error
+
+
 def _with_source(error: MissingFile, network: _Network, directory: Path) -> MissingFile:
     return MissingFile(
         f"{error}; make it by `python -m {network.command} SOURCE {directory}`, where SOURCE is "

@@ -128,7 +128,7 @@ class VideoOptions(SamplingOptions):
         decoder: decoder of the latents; "image" is the ablation of Fig. 7.
     """
 
-    OTHER_KEYWORDS = (*SamplingOptions.OTHER_KEYWORDS, "reference")
+    OTHER_KEYWORDS = (*SamplingOptions.OTHER_KEYWORDS, "reference", "seeds")
 
     fps: float | None = None
     num_frames: int | None = None

@@ -19,6 +19,7 @@ from videogen_jax.pipeline.requests.checks import (
     check_strength,
     check_switch,
     negative_prompts,
+    plain,
 )
 from videogen_jax.pipeline.requests.options import VideoOptions
 from videogen_jax.pipeline.temporal_sr import Interpolation
@@ -43,6 +44,21 @@ class Request:
     fps: float  # of the cascade's clip
     stages: int
     rounds: int  # of temporal super-resolution
+    seeds: tuple[int, ...] | None = None  # one for each prompt, in place of the option
+
+    def with_seeds(self, seeds: Sequence[int] | None) -> "Request":
+        """Returns the request with a seed for each prompt; None leaves it as it is.
+
+        Raises:
+            WrongType: a seed is not an integer.
+            UserError: a seed is out of its range, or there is not one for each prompt.
+        """
+        if seeds is None:
+            return self
+        values = plain(seeds)
+        if not isinstance(values, tuple) or len(values) != len(self.prompts):
+            raise UserError(f"seeds is {seeds!r}, expected a list of {len(self.prompts)} integers")
+        return replace(self, seeds=tuple(check_count("seeds", v, 0, MAX_SEED) for v in values))
 
     @property
     def final_num_frames(self) -> int:
@@ -61,6 +77,11 @@ class Request:
             return 0
         steps = self.steps[-1] - first_step(self.steps[-1], self.options.refine_strength)
         return steps * (2**self.rounds - 1)
+
+    @property
+    def each_seed(self) -> tuple[int, ...]:
+        """The seed of each prompt's video."""
+        return self.seeds or (self.options.seed,) * len(self.prompts)
 
     def sampling(self, part: int) -> Sampling:
         """Returns the sampling arguments of the image model (`part` 0) or a stage (from 1)."""

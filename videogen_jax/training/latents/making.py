@@ -34,7 +34,6 @@ from videogen_jax.training.latents.config import (
 from videogen_jax.training.latents.encoders import flow_encoder, frozen_encoders
 from videogen_jax.training.latents.opening import flow_shape, latent_shape
 from videogen_jax.training.processes.distributed import is_main
-from videogen_jax.training.runs.directory import differing_fields
 from videogen_jax.training.runs.examples import clip_windows
 from videogen_jax.weights import config_file
 
@@ -218,7 +217,7 @@ def _begin(out: Path, config: CacheConfig) -> None:
         config_file.save_config(path, config)  # every process writes the same
         return
     begun = config_file.load_config(path, CacheConfig)
-    if lines := list(differing_fields(there=begun, now=config).values()):
+    if lines := list(config_file.differing_fields(there=begun, now=config).values()):
         message = f"{out}: this cache was begun with another configuration; differing fields:"
         raise UserError("\n".join([message, *lines]))
 

@@ -21,7 +21,6 @@ from videogen_jax.training.latents.config import (
 )
 from videogen_jax.training.processes.distributed import is_main
 from videogen_jax.training.runs.config import RunConfig
-from videogen_jax.training.runs.directory import differing_fields
 from videogen_jax.training.runs.examples import check_batch
 from videogen_jax.training.task import CachedLatents
 from videogen_jax.weights import config_file, model_dir
@@ -50,7 +49,7 @@ def open_cache(config: RunConfig, model_directory: Path) -> LatentCache | None:
         windows=windows_of(config.data, config.seed),
         networks=networks_of(config.model, model_directory),
     )
-    lines = list(differing_fields(there=there, now=now).values())
+    lines = list(config_file.differing_fields(there=there, now=now).values())
     if not set(needed.resolutions) <= set(there.resolutions):
         lines.append(f"  resolutions: {there.resolutions} there, {needed.resolutions} now")
     lines += _other_teacher(there.teacher, needed.flows)

@@ -9,7 +9,6 @@ import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from videogen_jax import trees
 from videogen_jax.errors import UserError
 from videogen_jax.locking import hold_lock
 from videogen_jax.training.checkpoints.files import FOLDER, find_checkpoint, read_about
@@ -67,7 +66,7 @@ def check_run_directory(run_dir: Path, config: RunConfig) -> None:
     validated = there.loop.validate_every
     lines = [
         line
-        for field, line in differing_fields(there=there, now=config).items()
+        for field, line in config_file.differing_fields(there=there, now=config).items()
         if not MAY_CHANGE.fullmatch(field) and (validated or not VALIDATION.fullmatch(field))
     ]
     if lines:
@@ -90,13 +89,3 @@ def begun_configuration(run_dir: Path) -> RunConfig | None:
         return None
     checkpoint = find_checkpoint(run_dir)
     return config_file.from_dict(read_about(checkpoint)["config"], RunConfig, where=str(checkpoint))
-
-
-def differing_fields(*, there: object, now: object) -> dict[str, str]:
-    """Returns a line for each field in which two configurations of one type differ."""
-    old, new = (trees.flatten(config_file.to_dict(config)) for config in (there, now))
-    return {
-        field: f"  {field}: {old.get(field)!r} there, {new.get(field)!r} now"
-        for field in sorted({*old, *new})
-        if old.get(field) != new.get(field)
-    }

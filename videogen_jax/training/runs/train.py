@@ -24,11 +24,7 @@ from videogen_jax.training.optim import learning_rate, make_optimizer
 from videogen_jax.training.processes.distributed import is_main
 from videogen_jax.training.runs.build import build_task
 from videogen_jax.training.runs.config import RunConfig
-from videogen_jax.training.runs.directory import (
-    begun_configuration,
-    differing_fields,
-    open_run_directory,
-)
+from videogen_jax.training.runs.directory import begun_configuration, open_run_directory
 from videogen_jax.training.runs.examples import make_source
 from videogen_jax.training.runs.tokenizer import tokenizer_of
 from videogen_jax.training.runs.validation import make_validation
@@ -184,7 +180,7 @@ def with_model_of(config: RunConfig, model_directory: Path, *, agreed: bool = Fa
         return config
     model = config_file.load_config(path, ModelConfig)
     if model != config.model and config.model not in MODELS.values():
-        differing = differing_fields(there=model, now=config.model)
+        differing = config_file.differing_fields(there=model, now=config.model)
         message = f"{path}: the model there is not that of this run; differing fields:"
         raise UserError("\n".join([message, *differing.values()]))
     if model.name != config.model.name and not agreed:

@@ -1,0 +1,1 @@
+"""The runner of evaluations: protocols, generation, scoring, results."""
