@@ -41,6 +41,7 @@ COMMANDS = {
     "image": Command("sample.image:call", "generate images from prompts"),
     "interpolate": Command("sample.interpolate:call", "add frames between those of a video"),
     "restore": Command("sample.restore:call", "decode a video with the video decoder"),
+    "app": Command("app:call", "open a page in the browser"),
     "evaluate": Command("sample.evaluate:call", "evaluate a shapes model"),
     "gallery": Command("sample.gallery:call", "make the pictures of the README"),
     "ablations": Command("sample.ablations:call", "print the tables of the paper's ablations"),
