@@ -53,7 +53,7 @@ def print_help(main: Callable[..., object], options: dict[str, Any], **shown: An
     with warnings.catch_warnings():
         # tyro offers no other list of the options; `test_help_text.py` says when it is gone.
         warnings.simplefilter("ignore", DeprecationWarning)
-        parser = tyro.extras.get_parser(main, **options)
+        parser: Any = tyro.extras.get_parser(main, **options)
     print(help_text(parser, **shown))
 
 

@@ -36,7 +36,7 @@ def main(
         dtype: floating-point type of the networks' computation.
         cache_dir: folder of compiled programs, which later runs reuse.
     """
-    import gradio as gr
+    from gradio.themes import Default
 
     from videogen_jax import VideoGen
     from videogen_jax.app.handlers import Handlers
@@ -63,7 +63,7 @@ def main(
             footer_links=[],
             ssr_mode=False,
             # The browser's own fonts: the page asks no other server.
-            theme=gr.themes.Default(font=["system-ui", "sans-serif"], font_mono=["monospace"]),
+            theme=Default(font=["system-ui", "sans-serif"], font_mono=["monospace"]),
         )
 
 
