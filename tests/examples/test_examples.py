@@ -110,7 +110,8 @@ def test_the_own_sampler_samples_the_image_model(meshes, tmp_path):
 def test_an_own_task_trains_and_resumes(tmp_path):
     own_task.main(tmp_path / "run", steps=20)
     own_task.main(tmp_path / "run", steps=30)
-    rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").open()]
+    lines = (tmp_path / "run" / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    rows = [json.loads(line) for line in lines]
     assert [row["step"] for row in rows] == [10, 20, 30]
     assert rows[-1]["loss"] < rows[0]["loss"]
 
