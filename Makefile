@@ -16,7 +16,7 @@ NEWEST_PYTHON ?= $(shell .ci/newest-python)
 # Through the environment, so that quotes in a prompt reach the program as they are.
 export PROMPT SEED MODEL OUT
 
-.PHONY: help setup video test test-slow test-newest lint format
+.PHONY: help setup video test test-slow test-newest lint format docs
 .PHONY: train-shapes train-ablations eval-shapes eval-ablations
 .DELETE_ON_ERROR:
 
@@ -51,6 +51,9 @@ lint: $(VENV)/.dev  ## run ruff and pyright
 	$(RUN) -m ruff format --check .
 	$(RUN) -m pyright
 
+docs: $(VENV)/.docs  ## build the pages of docs/ as a site in site/, strictly
+	JAX_PLATFORMS=cpu $(RUN) -m mkdocs build --strict
+
 format: $(VENV)/.dev  ## sort imports and format the code with ruff
 	$(RUN) -m ruff check --fix .
 	$(RUN) -m ruff format .
@@ -81,9 +84,12 @@ $(VENV)/.runtime: requirements.txt | $(RUN)
 	$(PIP) -r requirements.txt
 	@touch $@
 
+$(VENV)/.docs: requirements-docs.txt $(VENV)/.dev
+	$(PIP) -r requirements-docs.txt
+	@touch $@
+
 # torch first and alone: together with other packages, pip may choose a build with CUDA.
-$(VENV)/.dev: requirements-dev.txt requirements-data.txt requirements-clips.txt $(VENV)/.runtime
+$(VENV)/.dev: requirements-dev.txt requirements-data.txt requirements-app.txt $(VENV)/.runtime
 	$(PIP) "$$(grep '^torch==' requirements-dev.txt)"
 	$(PIP) -r requirements-dev.txt
-	$(PIP) --no-deps -r requirements-clips.txt
 	@touch $@

@@ -224,11 +224,12 @@ def test_another_missing_module_keeps_its_traceback(monkeypatch):
         body_that_imports("einops", monkeypatch)
 
 
-def test_a_command_without_its_packages_names_the_extra():
+def test_a_command_without_its_packages_names_the_extra(tmp_path):
     """Runs in a process without optax, where training cannot be imported."""
     code = "import sys; sys.modules['optax'] = None; from videogen_jax.cli import main; main()"
+    folders = ("--run-dir", str(tmp_path / "run"), "--model-dir", str(tmp_path / "model"))
     done = subprocess.run(
-        [sys.executable, "-c", code, "train", "cascade", "--help"],
+        [sys.executable, "-c", code, "train", "cascade", "tiny-stage-1", *folders],
         capture_output=True,
         text=True,
         cwd=ROOT,

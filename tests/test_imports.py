@@ -9,6 +9,7 @@ import videogen_jax
 LIBRARY = Path(videogen_jax.__file__).parent
 # What each package may import besides the modules at the top of the library.
 MAY_IMPORT = {
+    "app": {"diffusion", "media", "pipeline"},
     "diffusion": set(),
     "kernels": set(),
     "media": set(),

@@ -11,7 +11,8 @@ A name below is imported, and JAX with it, when it is first used.
 import importlib
 from typing import TYPE_CHECKING, Any
 
-# From prompts to videos: VideoGen, its options VideoOptions and ImageOptions, its result Video.
+# From prompts to videos: VideoGen, its options VideoOptions and ImageOptions, its result Video, and
+# what its callback receives, Progress.
 # On one's own videos: InterpolateOptions and RestoreOptions.
 # Configurations: ModelConfig, its part DenoiserConfig, and MODELS, the presets of the library.
 # The exception for invalid input: UserError.
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from videogen_jax.configs import MODELS
     from videogen_jax.errors import UserError
     from videogen_jax.media.video import Video
+    from videogen_jax.pipeline.progress import Progress
     from videogen_jax.pipeline.requests.options import (
         ImageOptions,
         InterpolateOptions,
@@ -36,6 +38,7 @@ __all__ = [
     "ImageOptions",
     "InterpolateOptions",
     "ModelConfig",
+    "Progress",
     "RestoreOptions",
     "UserError",
     "Video",
@@ -49,6 +52,7 @@ _MODULES = {
     "ImageOptions": "pipeline.requests.options",
     "InterpolateOptions": "pipeline.requests.options",
     "ModelConfig": "config",
+    "Progress": "pipeline.progress",
     "RestoreOptions": "pipeline.requests.options",
     "UserError": "errors",
     "Video": "media.video",

@@ -10,26 +10,20 @@ import importlib
 import inspect
 import io
 import logging
-import re
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from videogen_jax import __version__
 from videogen_jax.errors import user_message
-from videogen_jax.home import expand_home, home
-
-if TYPE_CHECKING:
-    from tyro.constructors import PrimitiveConstructorSpec, PrimitiveTypeInfo
+from videogen_jax.help_text import HELP_ALL, print_help, wants_help
+from videogen_jax.home import home, path_of_home, with_home
 
 _HOME = home()
 COMPILATION_CACHE = _HOME and _HOME / ".cache" / "videogen_jax" / "compilation"
 """The default folder of compiled programs, None without a home folder."""
-
-# Flags of texts: `~` at their beginning is not the home folder.
-_TEXT_FLAGS = ("--negative-prompt", "--image-prompt")
 
 TRACEBACK = "--traceback"
 _ABOUT_TRACEBACK = f"With {TRACEBACK} anywhere on the line, an error also prints its traceback."
@@ -50,6 +44,7 @@ COMMANDS = {
     "evaluate": Command("sample.evaluate:call", "score a model or a folder of videos"),
     "evaluate-shapes": Command("sample.evaluate_shapes:call", "evaluate a shapes model"),
     "compare": Command("sample.compare:call", "make and tally a user study of two folders"),
+    "app": Command("app:call", "open a page in the browser"),
     "gallery": Command("sample.gallery:call", "make the pictures of the README"),
     "ablations": Command("sample.ablations:call", "print the tables of the paper's ablations"),
     "train text-to-image": Command(
@@ -151,8 +146,11 @@ def command(
     description: str | None = None,
     config: Sequence[Any] = (),
     registry: Any = None,
+    **shown: Any,
 ) -> None:
     """Parses the command line with tyro, calls `main` and exits as `run` does.
+
+    `--help` has at most 60 lines, `--help-all` shows every option with its whole description.
 
     Args:
         main: the script's function; tyro makes options of its parameters.
@@ -161,53 +159,34 @@ def command(
         description: description in `--help`, up to "Args:"; by default `main`'s docstring.
         config: tyro's markers.
         registry: tyro's registry of constructors, for types with a custom syntax.
+        **shown: arguments of `help_text` for `--help`.
     """
-    import tyro
     from tyro.constructors import ConstructorRegistry
 
     if registry is None:
         registry = ConstructorRegistry()
-    registry.primitive_rule(_path_of_home)
+    registry.primitive_rule(path_of_home)
     own, rest = _own(sys.argv[1:] if args is None else args)
     about = inspect.cleandoc(description or main.__doc__ or "").partition("\n\nArgs:")[0]
-    run(
-        lambda: tyro.cli(
-            main,
-            prog=prog,
-            description=f"{about}\n\n{_ABOUT_TRACEBACK}",
-            args=_with_home([argument for argument in own if argument != TRACEBACK]) + rest,
-            config=tuple(config),
-            registry=registry,
-        )
-    )
+    words = [argument for argument in own if argument != TRACEBACK]
+    options = {
+        "prog": prog,
+        "description": f"{about}\n\n{_ABOUT_TRACEBACK}",
+        "config": tuple(config),
+        "registry": registry,
+    }
+    if wants_help(own):
+        run(lambda: print_help(main, options, everything=HELP_ALL in own, **shown))
+        sys.exit(0)
+    run(lambda: _parse_and_call(main, options, words, rest))
 
 
-def _path_of_home(info: "PrimitiveTypeInfo") -> "PrimitiveConstructorSpec[Any] | None":
-    """Returns how tyro parses a `Path`, with `~` as the home folder; None for other types."""
-    from tyro.constructors import PrimitiveConstructorSpec
+def _parse_and_call(
+    main: Callable[..., object], options: dict[str, Any], own: Sequence[str], rest: list[str]
+) -> None:
+    import tyro
 
-    if info.type is not Path:
-        return None
-    return PrimitiveConstructorSpec(
-        nargs=1,
-        metavar="PATH",
-        instance_from_str=lambda words: expand_home(words[0]),
-        is_instance=lambda value: isinstance(value, Path),
-        str_from_instance=lambda value: [str(value)],
-    )
-
-
-def _with_home(arguments: Sequence[str]) -> list[str]:
-    """Replaces `~` in the values of flags, some of which are paths of type `str`."""
-    words = []
-    for word in arguments:
-        flag, equals, value = word.partition("=") if word.startswith("--") else ("", "", word)
-        before = flag or (words[-1] if words else "")
-        is_value = re.fullmatch("--[^=]+", before) and before.replace("_", "-") not in _TEXT_FLAGS
-        if is_value and (value == "~" or value.startswith("~/")):
-            word = f"{flag}{equals}{expand_home(value)}"
-        words.append(word)
-    return words
+    tyro.cli(main, args=with_home(own) + rest, **options)
 
 
 def run(main: Callable[[], object]) -> None:

@@ -10,6 +10,7 @@ EXTRAS = {
     "apache_beam": "data",
     "array_record": "data",
     "cv2": "data",
+    "gradio": "app",
     "grain": "train",
     "importlib_resources": "tfds",
     "jax_plugins": "plan-cuda",

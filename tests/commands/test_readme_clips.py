@@ -1,4 +1,4 @@
-"""The README's commands for real clips, run as printed there.
+"""The tutorial's commands for real clips, run as printed there.
 
 The quick tests cut the clips to their first two seconds before they ingest them; ingest of the
 whole clips takes a minute and is a slow test.
@@ -28,8 +28,8 @@ PACKETS = 64  # of video; 16 frames at 8 fps, which training reads, are 58 frame
 
 
 def _lines() -> list[str]:
-    """Returns the commands of the README's block that begins with `SITE=`, one per item."""
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    """Returns the commands of the page's block that begins with `SITE=`, one per item."""
+    text = (ROOT / "docs/tutorials/fine_tune.md").read_text(encoding="utf-8")
     block = text[text.index("```sh\nSITE=") :].split("```")[1]
     return block.replace("\\\n", "").splitlines()[1:]
 

@@ -103,7 +103,8 @@ def test_help_shows_every_option_once(capfd):
     assert stopped.value.code == 0
     text = capfd.readouterr().out
     for field in fields(ImageOptions):
-        assert len(re.findall(rf"│ --{field.name.replace('_', '-')}\b(?!-)", text)) == 1, field.name
+        flag = f"^  --{field.name.replace('_', '-')}"
+        assert len(re.findall(rf"{flag}\b(?!-)", text, re.MULTILINE)) == 1, flag
     assert "--steps INT " in text and "--guidance FLOAT " in text  # one number, one model
     assert "None" not in text
 

@@ -179,7 +179,7 @@ def test_a_flag_of_diffusers_is_answered_with_the_right_one(seen, capfd, flag):
         call("a ring", flag, "3")
     assert stopped.value.code == 2
     assert capfd.readouterr().err.startswith(
-        f"videogen: error: there is no option {flag.partition('=')[0]}, use 'steps'"
+        f"videogen: error: there is no option {flag.partition('=')[0]}, use --steps"
     )
 
 

@@ -129,7 +129,44 @@ def test_wrong_calls(monkeypatch, capsys, requested, part_file, words, code, mes
 @pytest.mark.parametrize("command", ["plan", "train cascade", "train cascade tiny-stage-1"])
 def test_help_shows_the_flag_once(monkeypatch, capsys, command):
     assert videogen(monkeypatch, *command.split(), "--help") == 0
-    assert capsys.readouterr().out.count("--config FILE") == 1
+    assert capsys.readouterr().out.count("  --config FILE") == 1
+
+
+@pytest.mark.parametrize(
+    ("flag", "right"),
+    [
+        ("--optim.lr=1e-4", "--optim.learning-rate"),
+        ("--train_batch_size", "--batch-size"),
+        ("--resume-from-checkpoint", "the same command again"),
+    ],
+)
+def test_another_name_of_a_flag_is_answered_with_the_right_one(
+    monkeypatch, capsys, requested, flag, right
+):
+    words = ("train", "cascade", "tiny-stage-1", *FOLDERS, flag, "8")
+    assert videogen(monkeypatch, *words) == 2 and not requested
+    message = f"error: there is no option {flag.partition('=')[0]}, use {right}"
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["train cascade", "train cascade paper-stage-1"])
+def test_help_has_at_most_60_lines(monkeypatch, capsys, command):
+    monkeypatch.setenv("COLUMNS", "100")
+    assert videogen(monkeypatch, *command.split(), "--help") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) <= 60
+    assert max(map(len, lines)) <= 100
+    if command.endswith("1"):
+        groups = [line for line in lines if line.endswith(":") and not line.startswith(" ")]
+        order = ("task", "data", "optim", "loop", "mesh", "compute")
+        assert groups == ["options:", *(f"{name}:" for name in order)]
+
+
+def test_the_whole_help_has_the_fields_of_the_model(monkeypatch, capsys):
+    assert videogen(monkeypatch, "train", "cascade", "tiny-stage-1", "--help-all") == 0
+    text = capsys.readouterr().out
+    assert "  --model.stages.2.unet.block-out-channels" in text
+    assert text.index("\nloop:") < text.index("\nmodel:")
 
 
 def test_a_plan_takes_files_of_every_command(monkeypatch, tmp_path):
@@ -192,7 +229,9 @@ def test_a_users_own_model_trains_resumes_exports_and_samples(monkeypatch, capsy
 
     capsys.readouterr()
     assert videogen(monkeypatch, "export", "run", "model") == 0
-    assert capsys.readouterr().out == "model/stage_1.safetensors\n"
+    written, last = capsys.readouterr().out.splitlines()
+    assert written == "model/stage_1.safetensors"
+    assert last == 'model: complete; next: videogen sample "PROMPT" --model model'
     assert Path("model/stage_1.safetensors").read_bytes() != before
 
     saved: list[Video] = []

@@ -1,4 +1,4 @@
-"""The training commands of README.md and docs/paper.md, in order, from an empty folder.
+"""The training commands of a tutorial and docs/paper.md, in order, from an empty folder.
 
 They run with the presets of `tiny`. The quick test replaces what compiles: a run loads what it
 reads, latents are zeros, `train.export` writes random parameters, and a video is black. The slow
@@ -64,7 +64,7 @@ IMAGE_PARTS = ("autoencoder", "image_unet", "text_encoder")
 VIDEO_PARTS = ("flow", "refiner", "stage_1", "stage_2", "stage_3", "video_decoder")
 PAGE = "docs/paper.md"
 BLOCKS = {
-    "README.md, Training": {*IMAGE_PARTS, "stage_1"},
+    "docs/tutorials/train_a_model.md, From an empty folder": {*IMAGE_PARTS, "stage_1"},
     PAGE: {*IMAGE_PARTS, *VIDEO_PARTS},
 }
 MODULES = """

@@ -1,3 +1,5 @@
+import base64
+import io
 from pathlib import Path
 
 import av
@@ -192,3 +194,13 @@ def test_repr_is_short():
     video = Video(moving_ball(), 8.0, "a ball", seed=3)
     assert repr(video) == "Video('a ball', 8 frames of 48x32 at 8 fps, 1.0 s, seed 3)"
     assert video.duration == 1.0
+
+
+def test_a_notebook_plays_the_video_and_shows_its_prompt_as_text():
+    video = Video(np.full((3, 9, 8, 3), 200, np.uint8), fps=8.0, prompt="<b>a ring</b>")
+    page = video._repr_html_()
+    assert "<figcaption>&lt;b&gt;a ring&lt;/b&gt;</figcaption>" in page
+    data = base64.b64decode(page.split("data:video/mp4;base64,")[1].split('"')[0])
+    with av.open(io.BytesIO(data)) as file:
+        frames = [frame.to_ndarray(format="rgb24") for frame in file.decode(video=0)]
+    assert len(frames) == 3 and abs(int(frames[0][0, 0, 0]) - 200) < 4

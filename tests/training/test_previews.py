@@ -45,7 +45,7 @@ def drawing(pixels: int, seen: list[int] | None = None) -> Drawing:
 
 @pytest.fixture(scope="module")
 def at_once() -> np.ndarray:
-    rows, fps = drawing(1)(jnp.float32(3), seed=7)
+    rows, fps, _ = drawing(1)(jnp.float32(3), seed=7)
     assert rows.shape == (2 * NUMBER, 2, 4, 4, 3) and fps == 8.0
     np.testing.assert_array_equal(rows[::2, 0, 0, 0, 0], [0, 6, 12, 18, 24])
     return rows
@@ -54,7 +54,7 @@ def at_once() -> np.ndarray:
 @pytest.mark.parametrize(("share", "size"), [(1, 1), (2, 2), (4, 3)])
 def test_examples_are_drawn_a_few_at_a_time(share: int, size: int, at_once: np.ndarray):
     seen: list[int] = []
-    rows, _ = drawing(CLIP_PIXELS // share, seen)(jnp.float32(3), seed=7)
+    rows, *_ = drawing(CLIP_PIXELS // share, seen)(jnp.float32(3), seed=7)
     np.testing.assert_array_equal(rows, at_once)
     assert seen == [size]  # traced once
 
@@ -65,12 +65,12 @@ def test_devices_draw_different_examples(at_once: np.ndarray):
         drawn = drawing(CLIP_PIXELS, seen)
         assert drawn.at_once() == 4
         params = jax.device_put(jnp.float32(3), sharding.replicated(mesh))
-        rows, _ = drawn(params, seed=7)
+        rows, *_ = drawn(params, seed=7)
     np.testing.assert_array_equal(rows, at_once)
     assert seen == [4]
 
 
 def test_images_are_side_by_side():
     draw = lambda params, components, batch, keys_B: batch["video"][:, :1]  # noqa: E731
-    rows, fps = Drawing(context(), NUMBER, 1, draw)(jnp.float32(1), seed=0)
+    rows, fps, _ = Drawing(context(), NUMBER, 1, draw)(jnp.float32(1), seed=0)
     assert rows.shape == (1, NUMBER, 4, 4, 3) and fps is None

@@ -1,6 +1,7 @@
 """The command line of a run: a preset's name, a configuration file, and a flag for every field."""
 
 import argparse
+import dataclasses
 import inspect
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -10,6 +11,10 @@ from typing import Annotated, Any, TypeAlias
 import tyro
 
 from videogen_jax.cli import command
+from videogen_jax.commands.other_names import TRAINING_NAMES, refuse_other_names
+from videogen_jax.config import ModelConfig
+from videogen_jax.configs.about import about_run
+from videogen_jax.help_text import HELP_ALL, wants_help
 from videogen_jax.home import expand_home
 from videogen_jax.training.runs.config import RunConfig, load_run
 
@@ -26,6 +31,19 @@ ConfigFile: TypeAlias = Annotated[
 """The type of a parameter `config_file`, which lists `--config` in `--help`."""
 
 Check: TypeAlias = Callable[[Path, RunConfig], None]
+
+# The options that `--help` shows, of hundreds; `--help-all` shows the others.
+FIRST = """
+    --steps --batch-size --accumulate --seed --init-from
+    --task.warm-start --task.text-dropout --task.teacher --task.lpips
+    --data.dataset --data.num-frames --data.resolution --data.fps --data.latent-cache
+    --data.num-workers
+    --optim.name --optim.learning-rate --optim.schedule --optim.warmup-steps --optim.freeze
+    --loop.log-every --loop.sample-every --loop.validate-every --loop.checkpoint-every
+    --loop.ema-decay
+    --mesh.data --mesh.fsdp --mesh.frames
+    --compute.dtype --compute.remat
+""".split()
 
 
 def call_with_run(
@@ -56,33 +74,53 @@ def call_with_run(
         SystemExit: there are no arguments; the presets are printed.
     """
     if not arguments:
-        _print_presets(runs, prog, description)
+        print(f"{description} {_listing(runs, prog)}", file=sys.stderr)
         sys.exit(2)
+    refuse_other_names(prog, arguments, TRAINING_NAMES)
     runs, path, words = dict(runs), *_config_file(prog, arguments)
     presets, default = runs, inspect.Parameter.empty
+    named = runs.get(words[0]) if words else None
     if path is not None:
-        preset = words[0] if words else ""
-        config = load_run(path, runs.get(preset))
+        default = load_run(path, named)
         if check is not None:
-            check(path, config)
-        if preset in runs:
-            runs[preset] = config
-        else:
-            presets, default = None, config
+            check(path, default)
+    elif named is not None:
+        default = named
+    elif wants_help(words):
+        listing, own = _listing(runs, prog), _without_config(main)
+        return command(own, prog, words, description=description, listing=listing)
+    if default is not inspect.Parameter.empty:
+        presets, words = None, words[named is not None :]
+        prog = f"{prog} {arguments[0]}" if named is not None and wants_help(words) else prog
     run = tyro.extras.subcommand_type_from_defaults(presets) if presets else RunConfig
+    more = []
+    if isinstance(default, RunConfig) and wants_help(words) and HELP_ALL not in words:
+        run, default, more = _HiddenModel, _HiddenModel.of(default), ["--model"]
     body = _with_config(main, run, default)
     options = (tyro.conf.AvoidSubcommands, tyro.conf.CascadeSubcommandArgs)
-    command(body, prog, words, description=description, config=options)
+    command(body, prog, words, description=description, config=options, first=FIRST, more=more)
 
 
-def _print_presets(runs: Mapping[str, RunConfig], prog: str, description: str) -> None:
-    print(
-        f"{description} Give a preset, or a run's configuration by --config FILE:", file=sys.stderr
+@dataclasses.dataclass(frozen=True)
+class _HiddenModel(RunConfig):
+    """A run without options for its model's fields, for a `--help` that does not show them."""
+
+    model: tyro.conf.Suppress[ModelConfig]
+
+    @classmethod
+    def of(cls, config: RunConfig) -> "_HiddenModel":
+        return cls(**{field.name: getattr(config, field.name) for field in dataclasses.fields(cls)})
+
+
+def _listing(runs: Mapping[str, RunConfig], prog: str) -> str:
+    """Returns what to show without a preset: every preset with one line."""
+    return "\n".join(
+        [
+            "Give a preset, or a run's configuration by --config FILE:",
+            *(f"  {name:<28}{about_run(config)}" for name, config in runs.items()),
+            f"`{prog} PRESET --help` shows the options of a preset.",
+        ]
     )
-    for name, config in runs.items():
-        what = f"{config.task.component()} of the model {config.model.name}"
-        print(f"  {name:<28}{what}, {config.steps} steps", file=sys.stderr)
-    print(f"`{prog} PRESET --help` shows the options of a preset.", file=sys.stderr)
 
 
 def _config_file(prog: str, arguments: Sequence[str]) -> tuple[Path | None, list[str]]:
@@ -105,7 +143,18 @@ def _with_config(
     ]
     at = list(signature.parameters).index("config")
     parameters[at] = parameters[at].replace(annotation=unprefixed, default=default)
+    return _with_parameters(main, parameters)
 
+
+def _without_config(main: Callable[..., object]) -> Callable[..., object]:
+    """Returns `main` without `config`, for its help alone."""
+    parameters = inspect.signature(main).parameters.values()
+    return _with_parameters(main, [one for one in parameters if one.name != "config"])
+
+
+def _with_parameters(
+    main: Callable[..., object], parameters: Sequence[inspect.Parameter]
+) -> Callable[..., object]:
     def body(**values: Any) -> object:
         return main(**values)
 

@@ -1,6 +1,6 @@
 """The command line of sampling: every option of `pipeline/requests/options.py` as a flag."""
 
-import itertools
+import re
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import fields
@@ -12,6 +12,7 @@ import tyro
 from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
 from videogen_jax.cli import command
+from videogen_jax.commands.other_names import refuse_other_names
 from videogen_jax.errors import UserError
 from videogen_jax.pipeline.requests.options import (
     DIFFUSERS_NAMES,
@@ -33,6 +34,12 @@ ReferenceFile: TypeAlias = Annotated[
 # None, for no folder, is only the default where there is no home folder.
 CacheDirectory: TypeAlias = Annotated[Path | None, tyro.conf.arg(metavar="PATH")]
 
+# "'steps'" in Python is `--steps` here.
+_FLAGS_FOR_DIFFUSERS_NAMES = {
+    name: re.sub(r"'([a-z_]+)'", lambda found: f"--{found[1].replace('_', '-')}", use)
+    for name, use in DIFFUSERS_NAMES.items()
+}
+
 
 def call_sampling(
     main: Callable[..., object], prog: str, arguments: Sequence[str] | None = None
@@ -45,23 +52,11 @@ def call_sampling(
         prog: name of the script in `--help`.
         arguments: the command line, by default `sys.argv[1:]`.
     """
-    _refuse_diffusers_names(prog, sys.argv[1:] if arguments is None else arguments)
+    words = sys.argv[1:] if arguments is None else arguments
+    refuse_other_names(prog, words, _FLAGS_FOR_DIFFUSERS_NAMES)
     registry = ConstructorRegistry()
     registry.primitive_rule(_flag_of_option)
     command(main, prog, args=arguments, registry=registry)
-
-
-def _refuse_diffusers_names(prog: str, arguments: Sequence[str]) -> None:
-    """Exits with 2, as for any unknown flag, and says what to use for a name of diffusers."""
-    for word in itertools.takewhile(lambda word: word != "--", arguments):
-        name = word.partition("=")[0].removeprefix("--").replace("-", "_")
-        if word.startswith("--") and name in DIFFUSERS_NAMES:
-            print(
-                f"{prog}: error: there is no option {word.partition('=')[0]}, "
-                f"use {DIFFUSERS_NAMES[name]} (`{prog} --help`)",
-                file=sys.stderr,
-            )
-            sys.exit(2)
 
 
 def _flag_of_option(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:

@@ -14,6 +14,7 @@ import numpy as np
 from videogen_jax.atomic import replacing
 from videogen_jax.errors import UserError
 from videogen_jax.media.contact_sheet import contact_sheet
+from videogen_jax.media.html import video_html
 from videogen_jax.media.writers import write_video
 
 if TYPE_CHECKING:
@@ -58,6 +59,10 @@ class Video:
         num_frames, height, width, _ = self.frames.shape
         size = f"{num_frames} frames of {width}x{height} at {self.fps:g} fps, {self.duration:.1f} s"
         return f"Video({self.prompt!r}, {size}, seed {self.seed})"
+
+    def _repr_html_(self) -> str:
+        """Plays in a notebook; `contact_sheet` is the picture of all frames."""
+        return video_html(self.frames, self.fps, self.prompt)
 
     def save(self, path: str | os.PathLike[str], *, lossless: bool = False) -> Path:
         """Writes the frames in the format of the suffix.

@@ -17,6 +17,11 @@ from videogen_jax.models.parameters import Params
 IMAGE_COMPONENTS = ("text_encoder", "image_unet", "autoencoder")
 
 
+def component_names(config: ModelConfig) -> tuple[str, ...]:
+    """Returns the names of a model's components, in the order in which they train."""
+    return tuple(_inits(config))
+
+
 def component_shapes(config: ModelConfig, *names: str) -> dict[str, Params]:
     """Returns components' parameters as `jax.ShapeDtypeStruct`, by name; by default of all."""
     inits = _inits(config)

@@ -6,7 +6,7 @@ latents, Z latent channels.
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple, Unpack
 
 import jax
 import numpy as np
@@ -20,8 +20,9 @@ from videogen_jax.pipeline.cascade import Cascade, PromptStates
 from videogen_jax.pipeline.denoise import Params
 from videogen_jax.pipeline.interrupts import interruptible
 from videogen_jax.pipeline.progress import bar
-from videogen_jax.pipeline.requests.checks import check_switch
+from videogen_jax.pipeline.requests.checks import check_progress, check_switch
 from videogen_jax.pipeline.requests.image import ImageRequest, make_image_request
+from videogen_jax.pipeline.requests.keywords import ImageKeywords
 from videogen_jax.pipeline.requests.options import ImageOptions, shows_options
 from videogen_jax.pipeline.requests.video import Request
 from videogen_jax.tokenizer import Tokenizer
@@ -70,9 +71,9 @@ class TextToImage:
         *,
         latents: np.ndarray | None = None,
         as_float: bool = False,
-        progress: bool = False,
+        progress: bool | None = None,
         options: ImageOptions | None = None,
-        **overrides: Any,
+        **overrides: Unpack[ImageKeywords],
     ) -> np.ndarray:
         """Makes an image of each prompt.
 
@@ -87,7 +88,8 @@ class TextToImage:
                 spacing). diffusers' `latents=`, which its pipeline multiplies by
                 `init_noise_sigma`, are the same numbers with channels first, `[B, Z, h, w]`.
             as_float: whether to return float32 in [0, 1] instead of uint8.
-            progress: whether to show a progress bar over the steps.
+            progress: whether to show a progress bar over the steps; by default on a terminal and in
+                a notebook.
             options: the options, by default `ImageOptions()`.
             **overrides: options by name, such as `seed=1`; they take precedence over `options`.
 
@@ -99,7 +101,7 @@ class TextToImage:
             UserError: an argument is out of its range.
             MissingFile: the model lacks one of the three components.
         """
-        check_switch("progress", progress)
+        check_progress(progress)
         check_switch("as_float", as_float)
         request = make_image_request(
             self._cascade.config, prompt, options, latents=latents, **overrides

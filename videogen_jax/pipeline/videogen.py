@@ -6,7 +6,7 @@ Letters: B prompts, F frames, H height, W width, C = 3 colour channels, Z latent
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Unpack, overload
 
 import jax
 import jax.numpy as jnp
@@ -21,19 +21,21 @@ from videogen_jax.media.references import Reference, load_references
 from videogen_jax.media.video import Video
 from videogen_jax.models.components import IMAGE_COMPONENTS, init_components, require_components
 from videogen_jax.models.warm_start import warm_start_model
-from videogen_jax.pipeline import noise
-from videogen_jax.pipeline.cascade import Cascade, PromptStates
-from videogen_jax.pipeline.decode import FrameDecoder
+from videogen_jax.pipeline.cascade import Cascade
+from videogen_jax.pipeline.chain import Chain
+from videogen_jax.pipeline.decode import DecoderName, FrameDecoder
 from videogen_jax.pipeline.denoise import Params
+from videogen_jax.pipeline.describe import describe_model
 from videogen_jax.pipeline.interrupts import interruptible
 from videogen_jax.pipeline.model_files import load_model, save_model
 from videogen_jax.pipeline.own_video.codec import FrameCodec
 from videogen_jax.pipeline.own_video.interpolate import Interpolate
 from videogen_jax.pipeline.own_video.restore import Restore
-from videogen_jax.pipeline.progress import bar
-from videogen_jax.pipeline.requests.checks import check_switch
+from videogen_jax.pipeline.progress import Callback, Reporter
+from videogen_jax.pipeline.requests.checks import check_choice, check_progress
+from videogen_jax.pipeline.requests.keywords import VideoKeywords
 from videogen_jax.pipeline.requests.options import VideoOptions, shows_options
-from videogen_jax.pipeline.requests.video import Request, make_request
+from videogen_jax.pipeline.requests.video import make_request
 from videogen_jax.pipeline.temporal_sr import TemporalSR
 from videogen_jax.pipeline.text_to_image import TextToImage
 from videogen_jax.tokenizer import Tokenizer
@@ -86,7 +88,7 @@ class VideoGen:
             raise UserError(problem)
         self._mesh = mesh or sharding.make_mesh(sharding.MeshConfig(), jax.devices()[:1])
         self.config, self.tokenizer = config, tokenizer
-        params, self._directory = dict(params), directory
+        params, self._directory, self._dtype = dict(params), directory, dtype
         self.params = jax.device_put(params, sharding.tree_shardings(self._mesh, params))
         self.cascade = Cascade(config, dtype)
         self.temporal_sr = TemporalSR(config, dtype)
@@ -129,7 +131,8 @@ class VideoGen:
         Args:
             model_dir: with the components `text_encoder`, `image_unet` and `autoencoder`.
             seed: seed of the new parameters that do not start at zero.
-            mesh, dtype: as for the class.
+            mesh: as for the class.
+            dtype: as for the class.
 
         Raises:
             MissingFile: there is no such directory, or a file in it is missing.
@@ -160,9 +163,10 @@ class VideoGen:
         *,
         reference: Reference | None = None,
         seeds: Sequence[int] | None = None,
-        progress: bool = False,
+        progress: bool | None = None,
+        callback: Callback | None = None,
         options: VideoOptions | None = None,
-        **overrides: Any,
+        **overrides: Unpack[VideoKeywords],
     ) -> Video: ...
 
     @overload
@@ -172,9 +176,10 @@ class VideoGen:
         *,
         reference: Reference | Sequence[Reference] | None = None,
         seeds: Sequence[int] | None = None,
-        progress: bool = False,
+        progress: bool | None = None,
+        callback: Callback | None = None,
         options: VideoOptions | None = None,
-        **overrides: Any,
+        **overrides: Unpack[VideoKeywords],
     ) -> list[Video]: ...
 
     @shows_options(VideoOptions)
@@ -184,9 +189,10 @@ class VideoGen:
         *,
         reference: Reference | Sequence[Reference] | None = None,
         seeds: Sequence[int] | None = None,
-        progress: bool = False,
+        progress: bool | None = None,
+        callback: Callback | None = None,
         options: VideoOptions | None = None,
-        **overrides: Any,
+        **overrides: Unpack[VideoKeywords],
     ) -> Video | list[Video]:
         """Makes a video of a prompt, or a list of videos of a list of prompts.
 
@@ -198,7 +204,10 @@ class VideoGen:
             reference: image file or uint8 array `[H, W, 3]` of any size, used in place of a
                 generated image (§3.1); one for all prompts, or a list with one for each.
             seeds: a seed for each prompt, whose video is then as if it were sampled alone.
-            progress: whether to show progress bars over steps and frames.
+            progress: whether to show progress bars over steps and frames; by default on a terminal
+                and in a notebook.
+            callback: called with a `Progress` after each step, and with the result of each part. It
+                ends the call by raising an exception.
             options: the options, by default `VideoOptions()`.
             **overrides: options by name, such as `seed=1`; they take precedence over `options`.
 
@@ -208,7 +217,7 @@ class VideoGen:
                 do not divide prompts or frames.
             MissingFile: a reference file or a component that the call needs is missing.
         """
-        check_switch("progress", progress)
+        report = Reporter(check_progress(progress), callback)
         request = make_request(self.config, prompt, options, **overrides).with_seeds(seeds)
         require_components(self.params, request.components(reference is None), self._directory)
         pictures_BHWC = None
@@ -219,84 +228,38 @@ class VideoGen:
             pictures_BHWC = load_references(reference, len(request.prompts), size)
         sharding.check_frames(self._mesh, request.num_frames)
         with interruptible(), layout.activate(self._mesh):
-            videos = self._sample(request, pictures_BHWC, progress)
+            videos = Chain(
+                self.params,
+                self.cascade,
+                self.temporal_sr,
+                self.decoder,
+                self.images,
+                self._mesh,
+                report,
+            )(request, pictures_BHWC)
         return videos[0] if isinstance(prompt, str) else videos
 
-    def _sample(
-        self, request: Request, pictures_BHWC: np.ndarray | None, progress: bool
-    ) -> list[Video]:
-        options = request.options
-        keys_B, prompts = self.images.encode(request, request.seeds)
-        fps_B = self._put({"fps": np.full(len(request.prompts), request.fps, np.float32)})["fps"]
-        reference_BHWC = None
-        if pictures_BHWC is not None:
-            reference_BHWC = self._put({"reference": pictures_BHWC})["reference"]
-        elif options.use_reference:
-            with bar(progress, "reference image", request.steps[0], "step") as tick:
-                reference_BHWC = self.cascade.sample_image(
-                    self.params, prompts, keys_B, tick=tick, **request.sampling(0)
-                )
-        given = request, prompts, reference_BHWC, fps_B, keys_B, progress
-        latents_BFHWZ = self._sample_stages(*given)
-        if request.rounds:
-            latents_BFHWZ = self._super_resolve(request, latents_BFHWZ, fps_B, keys_B, progress)
-        with bar(progress, "decoding", request.final_num_frames, "frame") as tick:
-            frames_BFHWC = self.decoder(self.params, latents_BFHWZ, options.decoder, tick)
-        shown = np.asarray(reference_BHWC) if options.use_reference else [None] * len(frames_BFHWC)
-        made = zip(frames_BFHWC, request.prompts, shown, request.each_seed, strict=True)
-        return [Video(x, request.final_fps, text, image, seed) for x, text, image, seed in made]
+    def decode(self, latents: jax.Array | np.ndarray, decoder: DecoderName = "image") -> np.ndarray:
+        """Decodes latents, such as a `Progress.result`, to uint8 frames `[B, F, H, W, 3]`.
 
-    def _put(self, batch: dict[str, np.ndarray]) -> dict[str, jax.Array]:
-        return sharding.put_batch(self._mesh, batch)
+        Args:
+            latents: `[B, F, h, w, Z]` of any stage, in the scale of the model.
+            decoder: "image" is the autoencoder's, for previews; "video" is that of §3.4.
 
-    def _sample_stages(
-        self,
-        request: Request,
-        prompts: PromptStates,
-        reference_BHWC: jax.Array | None,
-        fps_B: jax.Array,
-        keys_B: jax.Array,
-        progress: bool,
-    ) -> jax.Array:
-        latents_BFHWZ: jax.Array | None = None
-        for stage in range(1, request.stages + 1):
-            with bar(progress, f"stage {stage}", request.steps[stage], "step") as tick:
-                latents_BFHWZ = self.cascade.sample_stage(
-                    self.params,
-                    stage,
-                    prompts,
-                    reference_BHWC,
-                    latents_BFHWZ,
-                    fps_B,
-                    keys_B,
-                    request.num_frames,
-                    tick=tick,
-                    **request.sampling(stage),
-                )
-        assert latents_BFHWZ is not None  # a request has at least one stage
-        return latents_BFHWZ
-
-    def _super_resolve(
-        self,
-        request: Request,
-        latents_BFHWZ: jax.Array,
-        fps_B: jax.Array,
-        keys_B: jax.Array,
-        progress: bool,
-    ) -> jax.Array:
-        steps = request.refiner_steps
-        with bar(progress and steps > 0, "temporal SR", steps, "step") as tick:
-            return self.temporal_sr(
-                self.params,
-                latents_BFHWZ,
-                fps_B,
-                self.images.encode_empty(len(request.prompts)),
-                noise.fold_in(keys_B, len(self.config.stages) + 1),
-                request.rounds,
-                interpolation=request.options.interpolation,
-                refine=request.options.refine,
-                strength=request.options.refine_strength,
-                steps=request.steps[-1],
-                sampler=request.samplers[-1],
-                tick=tick,
+        Raises:
+            MissingFile: the model lacks the decoder.
+            UserError: the latents have another number of axes or channels.
+        """
+        check_choice("decoder", decoder, DecoderName)
+        name = "video_decoder" if decoder == "video" else "autoencoder"
+        require_components(self.params, {name: f"decoder={decoder!r}"}, self._directory)
+        channels = self.config.autoencoder.latent_channels
+        if latents.ndim != 5 or latents.shape[-1] != channels:
+            raise UserError(
+                f"latents have the shape {list(latents.shape)}, expected [B, F, h, w, {channels}]"
             )
+        with layout.activate(self._mesh):
+            return self.decoder(self.params, jnp.asarray(latents), decoder)
+
+    def __repr__(self) -> str:
+        return describe_model(self.config, self.params, self._mesh, self._dtype, self._directory)

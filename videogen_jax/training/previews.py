@@ -65,9 +65,10 @@ class Drawing:
                 given = sharding.put_tree(given, (dict.fromkeys(group, shared), same, shared))
             rows.append(sharding.to_host(self._program(params, components, *given)))
         drawn = np.concatenate(rows)[:number]
+        captions = tuple(str(one["caption"]) for one in examples if one.get("caption"))
         if drawn.ndim < _CLIPS_NDIM:
-            return Samples(drawn.swapaxes(0, 1))
-        return Samples(drawn.reshape(-1, *drawn.shape[2:]), float(examples[0]["fps"]))
+            return Samples(drawn.swapaxes(0, 1), captions=captions)
+        return Samples(drawn.reshape(-1, *drawn.shape[2:]), float(examples[0]["fps"]), captions)
 
     def at_once(self, number: int | None = None) -> int:
         """Returns how many of `number` examples all devices of the mesh together draw at a time."""

@@ -36,6 +36,7 @@ class Samples(NamedTuple):
 
     rows_RFHWC: np.ndarray  # uint8 [rows, frames, height, width, 3]
     fps: float | None = None  # frames per second of the first row; all rows are shown at this rate
+    captions: tuple[str, ...] = ()  # of the examples, if they have any
 
 
 class Mean(NamedTuple):

@@ -3,10 +3,23 @@
 import dataclasses
 import inspect
 import re
+from typing import get_type_hints
 
 import pytest
 
-from videogen_jax import ImageOptions, VideoGen, VideoOptions
+from videogen_jax import (
+    ImageOptions,
+    InterpolateOptions,
+    RestoreOptions,
+    VideoGen,
+    VideoOptions,
+)
+from videogen_jax.pipeline.requests.keywords import (
+    ImageKeywords,
+    InterpolateKeywords,
+    RestoreKeywords,
+    VideoKeywords,
+)
 from videogen_jax.pipeline.requests.options import DIFFUSERS_NAMES, SamplingOptions
 from videogen_jax.pipeline.text_to_image import TextToImage
 
@@ -67,7 +80,7 @@ def test_options_of_another_class_are_refused(options):
         (
             VideoGen.__call__,
             VideoOptions,
-            ["self", "prompt", "reference", "seeds", "progress", "options"],
+            ["self", "prompt", "reference", "seeds", "progress", "callback", "options"],
         ),
         (
             TextToImage.__call__,
@@ -82,6 +95,21 @@ def test_the_signature_shows_every_option_with_its_default(call, options, own):
     assert sorted(options.OTHER_KEYWORDS) == sorted(own[1:])
     for field in dataclasses.fields(options):
         assert parameters[field.name].default == field.default
+
+
+@pytest.mark.parametrize(
+    ("keywords", "options"),
+    [
+        (VideoKeywords, VideoOptions),
+        (ImageKeywords, ImageOptions),
+        (RestoreKeywords, RestoreOptions),
+        (InterpolateKeywords, InterpolateOptions),
+    ],
+)
+def test_the_keywords_of_editors_are_the_fields_of_the_options(keywords, options):
+    own = {field.name: get_type_hints(options)[field.name] for field in dataclasses.fields(options)}
+    assert get_type_hints(keywords) == own
+    assert not keywords.__required_keys__
 
 
 def test_every_option_is_described_once():

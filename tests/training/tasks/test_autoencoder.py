@@ -48,7 +48,7 @@ def test_overfits_a_batch_at_every_resolution(batch):
     params, metrics = tiny_model.overfit(task, tiny_model.random_params(task.init), batch, 80, 1e-2)
     for size in RESOLUTIONS:
         assert metrics[-1][f"psnr_{size}"] > metrics[0][f"psnr_{size}"] + 6
-    rows, fps = task.samples(params, seed=0)
+    rows, fps, _ = task.samples(params, seed=0)
     assert rows.shape == (2 * len(RESOLUTIONS), NUM_IMAGES, 16, 16, 3) and fps is None
     true, decoded, small, small_decoded = rows.astype(int)
     for x, y in ((true, decoded), (small, small_decoded)):

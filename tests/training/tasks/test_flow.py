@@ -92,7 +92,7 @@ def test_flow_overfits_a_batch(triplets):
     assert last["end_point_error"] < 0.6 * metrics[0]["end_point_error"]
     assert task.components(params) == {"flow": params}
 
-    rows, fps = task.samples(params, seed=0)
+    rows, fps, _ = task.samples(params, seed=0)
     assert rows.dtype == np.uint8 and rows.shape == (4, NUM_CLIPS, RESOLUTION, RESOLUTION, 3)
     assert fps is None
     third_row = rows[2, 0].astype(int)

@@ -157,7 +157,7 @@ def test_overfits_a_batch(batch):
     assert metrics[-1]["flicker"] < metrics[0]["flicker"]
     assert task.components(params) == {"video_decoder": params["video_decoder"]}
 
-    rows, fps = task.samples(params, seed=0)
+    rows, fps, _ = task.samples(params, seed=0)
     assert rows.shape == (NUM_CLIPS * 4, NUM_FRAMES, RESOLUTION, RESOLUTION, 3)
     assert fps == batch["fps"][0]
     clean, degraded, by_image, by_video = (rows[i::4].astype(int) for i in range(4))

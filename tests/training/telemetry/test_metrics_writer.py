@@ -6,12 +6,15 @@ from pathlib import Path
 
 import av
 import numpy as np
+import pytest
 from PIL import Image
 from tensorboardX import record_writer
 from tensorboardX.proto.event_pb2 import Event
+from tensorboardX.proto.plugin_hparams_pb2 import HParamsPluginData
 from tensorboardX.record_writer import masked_crc32c
 
 from videogen_jax.training.task import Samples
+from videogen_jax.training.telemetry.events import tag_of
 from videogen_jax.training.telemetry.metrics_writer import MetricsWriter
 
 ROWS, FRAMES, SIDE = 6, 3, 16
@@ -40,7 +43,46 @@ def test_numbers_go_to_a_line_and_to_tensorboard(tmp_path: Path):
         writer.scalars(7, {"loss": 0.5})
     assert json.loads((tmp_path / "metrics.jsonl").read_text()) == {"step": 7, "loss": 0.5}
     read = [(e.step, v.tag, v.simple_value) for e in events(tmp_path) for v in e.summary.value]
-    assert read == [(7, "loss", 0.5)]
+    assert read == [(7, "train/loss", 0.5)]
+
+
+@pytest.mark.parametrize(
+    ("name", "tag"),
+    [
+        ("loss", "train/loss"),
+        ("steps_per_second", "speed/steps_per_second"),
+        ("mfu", "speed/mfu"),
+        ("memory_peak_gib", "memory/memory_peak_gib"),
+        ("goodput", "time/goodput"),
+        ("time_samples", "time/time_samples"),
+        ("validation/loss", "validation/loss"),
+    ],
+)
+def test_tags_are_in_groups(name, tag):
+    assert tag_of(name) == tag
+
+
+def test_tensorboard_has_the_configuration_and_captions(tmp_path: Path):
+    config = {"model": {"fps": 8.0}, "seed": 3, "optim": {"learning_rate": 0.1}, "fps": [4, 16]}
+    with MetricsWriter(tmp_path) as writer:
+        (tmp_path / "config.json").write_text(json.dumps(config))  # after the first step
+        for step in (1, 2):
+            writer.scalars(step, {"loss": 0.5})
+        writer.samples(2, Samples(clips(), captions=("a red circle", "a ring")))
+    values = [value for event in events(tmp_path) for value in event.summary.value]
+    tags = [value.tag for value in values]
+    assert tags.count("config/text_summary") == 1
+    texts = {value.tag: value.tensor.string_val for value in values if value.tensor.string_val}
+    shown = texts["config/text_summary"][0].decode().splitlines()
+    assert json.loads("\n".join(line.removeprefix("    ") for line in shown)) == config
+    assert texts["samples/captions/text_summary"] == [b"1. a red circle\n2. a ring"]
+    (start,) = (v for v in values if v.tag == "_hparams_/session_start_info")
+    data = HParamsPluginData.FromString(start.metadata.plugin_data.content)
+    fields = data.session_start_info.hparams
+    assert {name: value.number_value for name, value in fields.items()} == {
+        "seed": 3,
+        "optim.learning_rate": 0.1,
+    }
 
 
 def test_clips_become_a_sheet_and_a_video_and_move_in_tensorboard(tmp_path: Path):

@@ -69,8 +69,8 @@ def main(
         check_output(path, inputs)
         check_output(sheet_path(path, inputs), inputs)
     enable_compilation_cache(cache_dir)
-    print(f"loading {model}")
     devices = jax.devices() if -1 in mesh else jax.devices()[: math.prod(mesh)]
+    print(f"loading {model}; the first call compiles, on {len(devices)} × {devices[0].device_kind}")
     loaded = VideoGen.load(model, mesh=make_mesh(MeshConfig(*mesh), devices), dtype=dtype)
     videos = loaded(prompts, reference=reference, options=sampling, progress=True)
     errors = []

@@ -1,13 +1,20 @@
 """Adds a run's result to a model directory: `videogen export RUN_DIR MODEL_DIR`."""
 
-from functools import partial
+import shlex
+from collections.abc import Sequence
+from functools import wraps
 from pathlib import Path
+from typing import Any
 
 import tyro
 
 from videogen_jax.cli import command
+from videogen_jax.config import ModelConfig
+from videogen_jax.models.components import IMAGE_COMPONENTS
+from videogen_jax.pipeline.requests.video import make_request
 from videogen_jax.training.runs.export import export_run
-from videogen_jax.weights.model_dir import DType
+from videogen_jax.weights.config_file import load_config
+from videogen_jax.weights.model_dir import DType, list_components
 
 
 def main(
@@ -37,4 +44,35 @@ def main(
         print(f"{model_dir / name}.safetensors")
 
 
-call = partial(command, main)
+def next_step(directory: Path, prog: str) -> str:
+    """Returns the command that samples from a model directory, or what is missing for it.
+
+    Args:
+        directory: the model directory.
+        prog: name by which the user called the export, whose form the command has.
+    """
+    scripts = prog.startswith("python -m")
+    sample, image = ("python -m sample.video", "python -m sample.image")
+    if not scripts:
+        sample, image = "videogen sample", "videogen image"
+    present, where = list_components(directory), shlex.quote(str(directory))
+    config = load_config(directory / "config.json", ModelConfig)
+    needed = make_request(config, "").components(generates_reference=True)
+    missing = [name for name in needed if name not in present]
+    if not missing:
+        return f'complete; next: {sample} "PROMPT" --model {where}'
+    text = f"videos still need {', '.join(missing)}"
+    if set(IMAGE_COMPONENTS) <= set(present):
+        text += f'; images already: {image} "PROMPT" --model {where}'
+    return text
+
+
+def call(prog: str, arguments: Sequence[str] | None = None) -> None:
+    """Parses the command line, exports, and says what is next; exits as `cli.command` does."""
+
+    @wraps(main)
+    def with_last_line(run_dir: Path, model_dir: Path, /, **options: Any) -> None:
+        main(run_dir, model_dir, **options)
+        print(f"{model_dir}: {next_step(model_dir, prog)}")
+
+    command(with_last_line, prog, arguments)

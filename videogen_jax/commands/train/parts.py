@@ -15,8 +15,7 @@ from videogen_jax.errors import UserError
 from videogen_jax.pipeline.model_files import is_shipped
 from videogen_jax.training.processes.distributed import DistributedConfig, connect, is_main
 from videogen_jax.training.processes.peers import ending_at_once
-from videogen_jax.training.runs.config import RunConfig
-from videogen_jax.training.runs.train import ModelFrom, train_run
+from videogen_jax.training.runs.config import ModelFrom, RunConfig
 from videogen_jax.training.telemetry.profiler import parse_steps
 
 # The commands by name, with their descriptions. `TaskConfig.command` names a task's command.
@@ -26,6 +25,13 @@ PARTS = {
     "temporal_sr": "Trains the flow or the refiner (§3.3).",
     "video_decoder": "Trains the decoder (§3.4).",
 }
+
+
+def train_run(*arguments: Any, **options: Any) -> None:
+    """Calls `training.runs.train.train_run`; `--help` must not wait for Orbax and optax."""
+    from videogen_jax.training.runs import train
+
+    train.train_run(*arguments, **options)
 
 
 def main(

@@ -6,7 +6,7 @@ Letters: B = 1 clip, F frames, H height, W width, Z latent channels.
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Unpack
 
 import jax
 import numpy as np
@@ -20,7 +20,8 @@ from videogen_jax.pipeline.own_video.codec import FrameCodec
 from videogen_jax.pipeline.own_video.restore import each_within
 from videogen_jax.pipeline.own_video.stream import FrameStream, OwnVideo
 from videogen_jax.pipeline.progress import bar
-from videogen_jax.pipeline.requests.checks import check_switch
+from videogen_jax.pipeline.requests.checks import check_progress
+from videogen_jax.pipeline.requests.keywords import InterpolateKeywords
 from videogen_jax.pipeline.requests.options import InterpolateOptions, shows_options
 from videogen_jax.pipeline.requests.own_video import InterpolateRequest, make_interpolate_request
 from videogen_jax.pipeline.temporal_sr import TemporalSR
@@ -60,9 +61,9 @@ class Interpolate:
         self,
         video: OwnVideo,
         *,
-        progress: bool = False,
+        progress: bool | None = None,
         options: InterpolateOptions | None = None,
-        **overrides: Any,
+        **overrides: Unpack[InterpolateKeywords],
     ) -> Video:
         """Interpolates a video in memory; see `stream` for arguments and errors."""
         return self.stream(video, progress=progress, options=options, **overrides).read()
@@ -72,9 +73,9 @@ class Interpolate:
         self,
         video: OwnVideo,
         *,
-        progress: bool = False,
+        progress: bool | None = None,
         options: InterpolateOptions | None = None,
-        **overrides: Any,
+        **overrides: Unpack[InterpolateKeywords],
     ) -> FrameStream:
         """Interpolates a video of any length in bounded memory: N frames to (N − 1)·2^times + 1.
 
@@ -83,7 +84,8 @@ class Interpolate:
 
         Args:
             video: a video file, a `Video`, or the result of a `stream` method.
-            progress: whether to show a progress bar over frames.
+            progress: whether to show a progress bar over frames; by default on a terminal and in
+                a notebook.
             options: the options, by default `InterpolateOptions()`.
             **overrides: options by name, such as `times=3`; they take precedence over `options`.
 
@@ -93,7 +95,7 @@ class Interpolate:
                 has one frame.
             MissingFile: the file, or a component that the call needs, is missing.
         """
-        check_switch("progress", progress)
+        check_progress(progress)
         source = FrameStream.of(video)
         request = make_interpolate_request(self._codec.config, source, options, **overrides)
         require_components(self._codec.params, request.components(), self._directory)
@@ -107,7 +109,7 @@ class Interpolate:
         )
 
     def _frames(
-        self, source: FrameStream, request: InterpolateRequest, progress: bool
+        self, source: FrameStream, request: InterpolateRequest, progress: bool | None
     ) -> Iterator[np.ndarray]:
         latents = self._codec.encode(source, request.size, request.multiple)
         denser = self.latents(latents, source, request)

@@ -5,7 +5,7 @@ Shape suffixes: H height, W width, C = 3 colour channels; uint8 in [0, 255].
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Unpack
 
 import numpy as np
 from jax.sharding import Mesh
@@ -17,7 +17,8 @@ from videogen_jax.pipeline.interrupts import interruptible
 from videogen_jax.pipeline.own_video.codec import FrameCodec
 from videogen_jax.pipeline.own_video.stream import FrameStream, OwnVideo
 from videogen_jax.pipeline.progress import bar
-from videogen_jax.pipeline.requests.checks import check_switch
+from videogen_jax.pipeline.requests.checks import check_progress
+from videogen_jax.pipeline.requests.keywords import RestoreKeywords
 from videogen_jax.pipeline.requests.options import RestoreOptions, shows_options
 from videogen_jax.pipeline.requests.own_video import RestoreRequest, make_restore_request
 
@@ -43,9 +44,9 @@ class Restore:
         self,
         video: OwnVideo,
         *,
-        progress: bool = False,
+        progress: bool | None = None,
         options: RestoreOptions | None = None,
-        **overrides: Any,
+        **overrides: Unpack[RestoreKeywords],
     ) -> Video:
         """Restores a video in memory; see `stream` for arguments and errors."""
         return self.stream(video, progress=progress, options=options, **overrides).read()
@@ -55,9 +56,9 @@ class Restore:
         self,
         video: OwnVideo,
         *,
-        progress: bool = False,
+        progress: bool | None = None,
         options: RestoreOptions | None = None,
-        **overrides: Any,
+        **overrides: Unpack[RestoreKeywords],
     ) -> FrameStream:
         """Restores a video of any length in bounded memory.
 
@@ -66,7 +67,8 @@ class Restore:
 
         Args:
             video: a video file, a `Video`, or the result of a `stream` method.
-            progress: whether to show a progress bar over frames.
+            progress: whether to show a progress bar over frames; by default on a terminal and in
+                a notebook.
             options: the options, by default `RestoreOptions()`.
             **overrides: options by name; they take precedence over `options`.
 
@@ -75,7 +77,7 @@ class Restore:
             UserError: an argument is out of its range, or no video can be read from the file.
             MissingFile: the file, or a component that the call needs, is missing.
         """
-        check_switch("progress", progress)
+        check_progress(progress)
         source = FrameStream.of(video)
         request = make_restore_request(self._codec.config, source, options, **overrides)
         require_components(self._codec.params, request.components(), self._directory)
@@ -88,7 +90,7 @@ class Restore:
         )
 
     def _frames(
-        self, source: FrameStream, request: RestoreRequest, progress: bool
+        self, source: FrameStream, request: RestoreRequest, progress: bool | None
     ) -> Iterator[np.ndarray]:
         latents = self._codec.encode(source, request.size, request.multiple)
         with bar(progress, "restoring", request.num_frames, "frame") as tick:

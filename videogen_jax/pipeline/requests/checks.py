@@ -68,6 +68,13 @@ def check_switch(name: str, value: Any) -> None:
         raise WrongType(f"{name} is {value!r}, expected True or False")
 
 
+def check_progress(value: Any) -> bool | None:
+    """Returns `value`. Raises WrongType unless it is True, False or None."""
+    if value is not None:
+        check_switch("progress", value)
+    return value
+
+
 def check_choice(name: str, value: Any, choices: Any) -> None:
     """Raises UserError unless `value` is one of the values of the `Literal` type `choices`."""
     if value not in get_args(choices):

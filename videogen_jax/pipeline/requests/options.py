@@ -29,7 +29,8 @@ DIFFUSERS_NAMES = {
     "height": "'stages' for a smaller video: its size is the model's",
     "width": "'stages' for a smaller video: its size is the model's",
     "output_type": "'as_float' for images; the frames of a video are uint8",
-    "callback_on_step_end": "'progress' for a progress bar",
+    "callback_on_step_end": "'callback', called with a Progress after each step",
+    "callback_steps": "'callback', called with a Progress after each step",
 }
 """What to use for keywords of diffusers' pipelines."""
 
@@ -128,7 +129,7 @@ class VideoOptions(SamplingOptions):
         decoder: decoder of the latents; "image" is the ablation of Fig. 7.
     """
 
-    OTHER_KEYWORDS = (*SamplingOptions.OTHER_KEYWORDS, "reference", "seeds")
+    OTHER_KEYWORDS = (*SamplingOptions.OTHER_KEYWORDS, "reference", "seeds", "callback")
 
     fps: float | None = None
     num_frames: int | None = None

@@ -2,7 +2,7 @@
 
 import dataclasses
 import os
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 from videogen_jax.config import ModelConfig
 from videogen_jax.data.config import DataConfig
@@ -12,6 +12,9 @@ from videogen_jax.training import tasks  # noqa: F401 -- a configuration file ma
 from videogen_jax.training.config import LoopConfig, OptimConfig, ValidationConfig
 from videogen_jax.training.task import ComputeConfig, TaskConfig
 from videogen_jax.weights import config_file
+
+ModelFrom: TypeAlias = Literal["preset", "dir"]
+"""Whose model a run trains: the preset's, or that of the model directory."""
 
 
 @dataclasses.dataclass(frozen=True)

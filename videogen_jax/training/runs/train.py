@@ -8,7 +8,7 @@ import dataclasses
 import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 from jax.sharding import Mesh
 
@@ -23,9 +23,10 @@ from videogen_jax.training.loop import train
 from videogen_jax.training.optim import learning_rate, make_optimizer
 from videogen_jax.training.processes.distributed import is_main
 from videogen_jax.training.runs.build import build_task
-from videogen_jax.training.runs.config import RunConfig
+from videogen_jax.training.runs.config import ModelFrom, RunConfig
 from videogen_jax.training.runs.directory import begun_configuration, open_run_directory
 from videogen_jax.training.runs.examples import make_source
+from videogen_jax.training.runs.summary import start_summary
 from videogen_jax.training.runs.tokenizer import tokenizer_of
 from videogen_jax.training.runs.validation import make_validation
 from videogen_jax.training.step import StepOptions, TrainState
@@ -33,8 +34,6 @@ from videogen_jax.training.telemetry.code_version import code_version
 from videogen_jax.weights import config_file
 
 _log = logging.getLogger(__name__)
-
-ModelFrom: TypeAlias = Literal["preset", "dir"]
 
 
 def train_run(
@@ -107,6 +106,8 @@ def _train(
         positions=positions,
     )
     optimizer = make_optimizer(config.optim, config.steps)
+    if is_main():
+        _log.info("%s", start_summary(config, mesh, run_dir, task))
     return train(
         task,
         optimizer,
