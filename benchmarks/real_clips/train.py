@@ -17,6 +17,7 @@ from videogen_jax.training.latents.making import make_cache
 from videogen_jax.training.runs.export import copy_tokenizer, export_run
 from videogen_jax.training.runs.train import train_run
 from videogen_jax.weights.configured import add_configured
+from videogen_jax.weights.model_dir import load_component, save_component
 
 
 def train(name: str, out: Path) -> None:
@@ -51,7 +52,7 @@ def main(out: tyro.conf.Positional[Path], /, *parts: tyro.conf.Positional[str]) 
     shapes = find_model("shapes")
     copy_tokenizer(shapes / "tokenizer", out / "model")
     # The refiner is conditioned on the empty prompt alone: any text encoder will do.
-    shutil.copy(shapes / "text_encoder.safetensors", out / "model")
+    save_component(out / "model", "text_encoder", load_component(shapes, "text_encoder"))
     with showing_log():
         for name in parts or runs(out):
             train(name, out)

@@ -28,6 +28,11 @@ class DataConfig:
     held_back: int = 8  # validation clips at the end of the dataset, at most a tenth
     max_damaged: float = 0.01  # fraction of damaged clips above which a run stops
 
+    @property
+    def has_clips(self) -> bool:
+        """True if the data is clips of datasets, not the procedural shapes."""
+        return bool(self.dataset or self.mixture)
+
     def __post_init__(self):
         check_fps(self.fps)
         if self.dataset and self.mixture:

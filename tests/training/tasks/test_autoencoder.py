@@ -8,6 +8,7 @@ import pytest
 from tests.support import tiny_model
 from tests.support.micro_model import MICRO
 from tests.support.task_context import examples_of, task_context
+from videogen_jax.data.config import DataConfig
 from videogen_jax.data.shapes.sources import ShapesImages
 from videogen_jax.data.transforms import resize, to_float
 from videogen_jax.models.autoencoder import Autoencoder
@@ -121,9 +122,10 @@ def test_standardising_changes_latents_and_not_pictures(batch):
     np.testing.assert_allclose(decoded_after, decoded, atol=NETWORK_TOLERANCE)
 
 
-def test_exported_latents_of_training_images_are_standardised(batch):
+def test_exported_latents_of_a_datasets_training_images_are_standardised(batch):
     examples = examples_of(batch)
-    context = task_context(MICRO, examples=examples[:1], training=examples[1:])
+    data = DataConfig(dataset="clips")
+    context = task_context(MICRO, examples=examples[:1], training=examples[1:], data=data)
     task = AutoencoderTaskConfig(resolutions=(16,)).build(context)
     exported = task.components(tiny_model.random_params(task.init))["autoencoder"]
     images = resize(to_float(batch["video"][1:, 0]), 16)

@@ -43,7 +43,7 @@ class RunConfig:
             )
         if self.seed < 0:
             raise UserError(f"seed is {self.seed}, expected 0 or more")
-        if self.validation.dataset and not (self.data.dataset or self.data.mixture):
+        if self.validation.dataset and not self.data.has_clips:
             raise UserError(
                 f"validation.dataset is {self.validation.dataset!r}, but the run trains on the "
                 "procedural shapes, which have a validation split: leave it empty"

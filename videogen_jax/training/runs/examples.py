@@ -32,7 +32,7 @@ def make_source(
         UserError: the task cannot train on real clips, or no clip or fewer than a batch are left.
     """
     data = config.data
-    if not (data.dataset or data.mixture):
+    if not data.has_clips:
         return config.task.shapes_source(data, part, examples or data.examples)
     seed = config.seed if seed is None else seed
     weighted = data.mixture or ((data.dataset, 1.0),)

@@ -114,11 +114,13 @@ class AutoencoderTask(Task):
         return jnp.stack(rows, axis=1)
 
     def _images(self, number: int) -> jax.Array:
-        """Returns the first frames of training clips, float `[N, H, W, 3]`.
+        """Returns first frames, float `[N, H, W, 3]`: of training clips, or of validation shapes.
 
         A small dataset has too few validation clips for the statistics of latents.
         """
-        frames = [example["video"][0] for example in self._context.training(number)]
+        context = self._context
+        examples = context.training if context.data.has_clips else context.validation
+        frames = [example["video"][0] for example in examples(number)]
         return to_float(jnp.asarray(np.stack(frames)))
 
     def components(self, params: Params) -> dict[str, Params]:

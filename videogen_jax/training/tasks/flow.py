@@ -91,16 +91,12 @@ class FlowTaskConfig(TaskConfig):
         size = (data.resolution, data.resolution)
         image = jax.ShapeDtypeStruct((*size, 3), np.uint8)
         flow = jax.ShapeDtypeStruct((*size, 2), np.float32)
-        known = () if _has_clips(data) else ("flow_a", "flow_b")
+        known = () if data.has_clips else ("flow_a", "flow_b")
         return {
             **dict.fromkeys(("a", "mid", "b"), image),
             **dict.fromkeys(known, flow),
             "time": jax.ShapeDtypeStruct((), np.float32),
         }
-
-
-def _has_clips(data: DataConfig) -> bool:
-    return bool(data.dataset or data.mixture)
 
 
 class FlowTask(Task):
@@ -217,7 +213,7 @@ class FlowTask(Task):
 
 def _check_targets(config: FlowTaskConfig, data: DataConfig) -> None:
     """Raises UserError for options of real clips without any; reports clips without targets."""
-    if _has_clips(data):
+    if data.has_clips:
         if config.teacher:
             return
         if data.latent_cache and config.loss.photometric_weight:

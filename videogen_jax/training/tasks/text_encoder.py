@@ -69,7 +69,7 @@ class TextEncoderTaskConfig(TaskConfig):
         self, model: ModelConfig, data: DataConfig
     ) -> dict[str, jax.ShapeDtypeStruct]:
         shapes = super().example_shapes(model, data)
-        if not (data.dataset or data.mixture):
+        if not data.has_clips:
             tokens = (CONTRASTS, model.text_encoder.max_length)
             shapes["contrast_tokens"] = jax.ShapeDtypeStruct(tokens, np.int32)
         return shapes
