@@ -26,7 +26,7 @@ def caches(monkeypatch) -> list[Path]:
     """Loads the micro model by name; lists the directories of the compilation cache."""
     directories: list[Path] = []
     models = {"micro": micro_model.model()}
-    monkeypatch.setattr(VideoGen, "load", lambda name, *, dtype: models[name])
+    monkeypatch.setattr(VideoGen, "load", lambda name, *, dtype, offload: models[name])
     monkeypatch.setattr(sample_image, "read_model_config", micro_model.read_config)
     monkeypatch.setattr(sample_image, "enable_compilation_cache", directories.append)
     return directories
@@ -41,8 +41,8 @@ def seen(caches, monkeypatch) -> dict[str, Any]:
         seen.update(options, prompts=prompts)
         return np.stack([np.full((8, 8, 3), i, np.uint8) for i in range(len(prompts))])
 
-    def load(name: str, *, dtype: str) -> Any:
-        seen["dtype"] = dtype
+    def load(name: str, *, dtype: str, offload: bool) -> Any:
+        seen.update(dtype=dtype, offload=offload)
         return SimpleNamespace(images=images)
 
     monkeypatch.setattr(VideoGen, "load", load)
@@ -80,7 +80,7 @@ def test_every_argument_reaches_the_model(seen, tmp_path):
     call(
         *("a ring", "--out", tmp_path / "out.webp", "--seed", "3", "--steps", "7"),
         *("--negative-prompt", "blue", "--guidance", "2.5", "--sampler", "euler_ancestral"),
-        *("--guidance-rescale", "0.7", "--dtype", "bfloat16"),
+        *("--guidance-rescale", "0.7", "--dtype", "bfloat16", "--offload"),
     )
     assert seen == {
         "prompts": ["a ring"],
@@ -94,6 +94,7 @@ def test_every_argument_reaches_the_model(seen, tmp_path):
         ),
         "progress": True,
         "dtype": "bfloat16",
+        "offload": True,
     }
 
 

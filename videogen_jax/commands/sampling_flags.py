@@ -71,6 +71,8 @@ def _flag_of_option(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | 
     """
     if info.type == _NEGATIVE_PROMPT:  # one text: a list would take the prompts that follow
         return _spec(1, "STR", lambda words: words[0], shown=lambda value: [str(value)])
+    if info.type == _SEED:  # one for all prompts
+        return _spec(1, "INT", lambda words: int(words[0]), shown=lambda value: [str(value)])
     if info.type not in _OPTIONAL_TYPES:
         return None
     kinds = [kind for kind in get_args(info.type) if kind is not NoneType]
@@ -116,6 +118,7 @@ def _spec(
 
 
 _NEGATIVE_PROMPT = get_type_hints(VideoOptions)["negative_prompt"]
+_SEED = get_type_hints(VideoOptions)["seed"]
 _OPTIONAL_TYPES = {
     get_type_hints(options)[field.name]
     for options in (VideoOptions, ImageOptions, RestoreOptions, InterpolateOptions)

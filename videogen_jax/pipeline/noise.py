@@ -20,6 +20,15 @@ def sample_keys(seed: np.uint32, sample_B: jax.Array) -> jax.Array:
 
 
 @jax.jit
+def seed_keys(seed_B: jax.Array) -> jax.Array:
+    """Returns the keys `[B]` of samples with a seed each, uint32 `[B]`.
+
+    A sample's key is the one that it has as the only sample of a call with its seed.
+    """
+    return jax.vmap(lambda seed: jax.random.fold_in(jax.random.key(seed), 0))(seed_B)
+
+
+@jax.jit
 def fold_in(keys_B: jax.Array, number: jax.Array | int) -> jax.Array:
     """Folds the same number into every sample's key, `[B]`, as `jax.random.fold_in`."""
     return jax.vmap(jax.random.fold_in, in_axes=(0, None))(keys_B, number)

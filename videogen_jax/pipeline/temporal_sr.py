@@ -101,9 +101,9 @@ class TemporalSR:
         missing = windows.num_frames // 2
         sample = functools.partial(self._refiner.sample, steps=steps, sampler=sampler, tick=tick)
         refined = functools.partial(self._refined, sample, strength) if refine else None
-        double = functools.partial(
-            self._double, params, fps_B, empty_text, self._interpolate[interpolation], refined
-        )
+        flow = params["flow"] if interpolation == "flow" else None
+        interpolate = functools.partial(self._interpolate[interpolation], flow)
+        double = functools.partial(self._double, params, fps_B, empty_text, interpolate, refined)
         for index, fps_factor in enumerate(windows.rates):
             round_keys_B = noise.fold_in(keys_B, index)
             pieces = [
@@ -130,7 +130,7 @@ class TemporalSR:
         keys_B: jax.Array,
     ) -> jax.Array:
         """Doubles the frame rate of one piece in one round."""
-        middle_BMHWZ = interpolate(params.get("flow"), clip_BFHWZ)
+        middle_BMHWZ = interpolate(clip_BFHWZ)
         if refined is not None:
             given = self._condition(middle_BMHWZ, fps_B, fps_factor, empty_text)
             middle_BMHWZ = refined(params["refiner"], given, keys_B, middle_BMHWZ)

@@ -19,6 +19,7 @@ from videogen_jax.pipeline import noise
 from videogen_jax.pipeline.cascade import Cascade, PromptStates
 from videogen_jax.pipeline.denoise import Params
 from videogen_jax.pipeline.interrupts import interruptible
+from videogen_jax.pipeline.placement import Turns
 from videogen_jax.pipeline.progress import bar
 from videogen_jax.pipeline.requests.checks import check_switch
 from videogen_jax.pipeline.requests.image import ImageRequest, make_image_request
@@ -106,7 +107,10 @@ class TextToImage:
         )
         needed = dict.fromkeys(map(str, IMAGE_COMPONENTS), "text to image")
         require_components(self._params, needed, self._directory)
+        turns = Turns(self._params, (("text_encoder",), ("image_unet", "autoencoder")))
+        turns.advance()
         encoded = self.encode(request)
+        turns.advance()
         with (
             interruptible(),
             layout.activate(self._mesh),
@@ -124,11 +128,13 @@ class TextToImage:
                 as_float=as_float,
                 tick=tick,
             )
-        return np.asarray(pictures_BHWC)
+            turns.advance()
+        return sharding.to_host(pictures_BHWC)[: len(request.prompts)]
 
     def encode(self, request: ImageRequest | Request) -> Encoded:
         """Tokenises and encodes prompts and negative prompts, sharded over the devices.
 
+        Where the devices do not divide them, the last one is repeated, as in `put_whole_batch`.
         A text that is too long is truncated, with a warning that quotes the truncated part.
         """
         count, length = len(request.prompts), self._cascade.config.text_encoder.max_length
@@ -140,19 +146,23 @@ class TextToImage:
             "negative": tokens_BT[rows],
             "sample": np.arange(count, dtype=np.int32),
         }
-        batch = sharding.put_batch(self._mesh, batch)
+        if not isinstance(request.options.seed, int):
+            batch["seed"] = np.array(request.seeds, np.uint32)
+        batch = sharding.put_whole_batch(self._mesh, batch)
         return Encoded(
-            noise.sample_keys(np.uint32(request.options.seed), batch["sample"]),
+            noise.seed_keys(batch["seed"])
+            if "seed" in batch
+            else noise.sample_keys(np.uint32(request.seeds[0]), batch["sample"]),
             self._cascade.encode_prompts(self._params, batch["tokens"], batch["negative"]),
         )
 
     def encode_empty(self, count: int) -> TextStates:
         """Encodes the empty prompt of `count` samples, sharded over the devices."""
         tokens_BT = self._tokenizer([""] * count, self._cascade.config.text_encoder.max_length)
-        tokens_BT = sharding.put_batch(self._mesh, {"tokens": tokens_BT})["tokens"]
+        tokens_BT = sharding.put_whole_batch(self._mesh, {"tokens": tokens_BT})["tokens"]
         return self._cascade.encode_text(self._params, tokens_BT)
 
     def _put_latents(self, latents_BHWZ: np.ndarray | None) -> jax.Array | None:
         if latents_BHWZ is None:
             return None
-        return sharding.put_batch(self._mesh, {"latents": latents_BHWZ})["latents"]
+        return sharding.put_whole_batch(self._mesh, {"latents": latents_BHWZ})["latents"]

@@ -6,7 +6,7 @@ Letters: B prompts, F frames, H height, W width, C = 3 colour channels, Z latent
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, cast, overload
 
 import jax
 import jax.numpy as jnp
@@ -21,8 +21,8 @@ from videogen_jax.media.references import Reference, load_references
 from videogen_jax.media.video import Video
 from videogen_jax.models.components import IMAGE_COMPONENTS, init_components, require_components
 from videogen_jax.models.warm_start import warm_start_model
-from videogen_jax.pipeline import noise
-from videogen_jax.pipeline.cascade import Cascade, PromptStates
+from videogen_jax.pipeline.cascade import Cascade
+from videogen_jax.pipeline.chain import Parts, sample_videos
 from videogen_jax.pipeline.decode import FrameDecoder
 from videogen_jax.pipeline.denoise import Params
 from videogen_jax.pipeline.interrupts import interruptible
@@ -30,10 +30,10 @@ from videogen_jax.pipeline.model_files import load_model, save_model
 from videogen_jax.pipeline.own_video.codec import FrameCodec
 from videogen_jax.pipeline.own_video.interpolate import Interpolate
 from videogen_jax.pipeline.own_video.restore import Restore
-from videogen_jax.pipeline.progress import bar
+from videogen_jax.pipeline.placement import OffloadedParams, dtype_name, place
 from videogen_jax.pipeline.requests.checks import check_switch
 from videogen_jax.pipeline.requests.options import VideoOptions, shows_options
-from videogen_jax.pipeline.requests.video import Request, make_request
+from videogen_jax.pipeline.requests.video import make_request
 from videogen_jax.pipeline.temporal_sr import TemporalSR
 from videogen_jax.pipeline.text_to_image import TextToImage
 from videogen_jax.tokenizer import Tokenizer
@@ -62,13 +62,19 @@ class VideoGen:
             call does not need may be missing.
         tokenizer: a tokenizer with the text encoder's vocabulary.
         mesh: a mesh of `sharding.make_mesh`; by default the first device alone. Devices along
-            `data` and `fsdp` share the prompts of a call, those along `frames` each clip; they must
-            divide the numbers of prompts and of frames. A video does not depend on the mesh.
-        dtype: dtype of the networks' computation; parameters keep theirs.
+            `data` and `fsdp` share the prompts of a call, and those along `frames` each clip, of
+            which they must divide the frames. Devices along `fsdp` also share the parameters, with
+            those along `frames` where there are several along `fsdp`. A video does not depend on
+            the mesh. Of several processes, each makes the same calls and gets all results.
+        dtype: type of the parameters and of the networks' computation: float32, bfloat16 or
+            float16.
+        offload: whether parameters stay in the host's memory; those of a component are on the
+            devices only while it is used, and move there while the one before it computes.
         directory: where `params` were read from, for error messages.
 
     Raises:
-        UserError: the tokenizer and the text encoder differ in vocabulary.
+        UserError: the tokenizer and the text encoder differ in vocabulary, or there is no such
+            type.
     """
 
     def __init__(
@@ -79,6 +85,7 @@ class VideoGen:
         *,
         mesh: Mesh | None = None,
         dtype: DTypeLike = jnp.float32,
+        offload: bool = False,
         directory: Path | None = None,
     ):
         text = config.text_encoder
@@ -86,8 +93,13 @@ class VideoGen:
             raise UserError(problem)
         self._mesh = mesh or sharding.make_mesh(sharding.MeshConfig(), jax.devices()[:1])
         self.config, self.tokenizer = config, tokenizer
-        params, self._directory = dict(params), directory
-        self.params = jax.device_put(params, sharding.tree_shardings(self._mesh, params))
+        self._directory, dtype = directory, np.dtype(dtype_name(dtype))
+        check_switch("offload", offload)
+        self.params: Mapping[str, Params] = (
+            OffloadedParams(self._mesh, params, dtype)
+            if offload
+            else {name: place(self._mesh, tree, dtype) for name, tree in params.items()}
+        )
         self.cascade = Cascade(config, dtype)
         self.temporal_sr = TemporalSR(config, dtype)
         self.decoder = FrameDecoder(config.autoencoder, dtype)
@@ -98,18 +110,40 @@ class VideoGen:
 
     @classmethod
     def load(
-        cls, model: str | Path, *, mesh: Mesh | None = None, dtype: DTypeLike = jnp.float32
+        cls,
+        model: str | Path,
+        *,
+        mesh: Mesh | None = None,
+        dtype: DTypeLike = jnp.float32,
+        offload: bool = False,
     ) -> "VideoGen":
         """Loads a shipped model by its name, or a model directory.
+
+        Without `offload`, each device receives its part of every tensor from the file: the host
+        never has a whole component in memory. With it, the host has all of them, in `dtype`.
+
+        Args:
+            model: the name or the directory.
+            mesh, dtype, offload: as for the class.
 
         Raises:
             MissingFile: there is no such model (lists the shipped ones), or its configuration
                 or tokenizer is missing.
-            UserError: a file is damaged, has an unknown field, or does not fit the configuration;
-                names it.
+            UserError: a file is damaged, has an unknown field, or does not fit the configuration
+                or the type; names it.
         """
-        directory, config, tokenizer, params = load_model(model)
-        return cls(config, params, tokenizer, mesh=mesh, dtype=dtype, directory=directory)
+        directory, config, tokenizer, params = load_model(
+            model, cast("DType", dtype_name(dtype)), stored=not offload
+        )
+        return cls(
+            config,
+            params,
+            tokenizer,
+            mesh=mesh,
+            dtype=dtype,
+            offload=offload,
+            directory=directory,
+        )
 
     @classmethod
     def from_stable_diffusion(
@@ -150,7 +184,10 @@ class VideoGen:
         return cls(config, init_components(config, jax.random.key(seed)), tokenizer)
 
     def save(self, directory: str | Path, dtype: "DType | None" = None) -> None:
-        """Writes a model directory, atomically; see `save_model`."""
+        """Writes a model directory, atomically; see `save_model`.
+
+        By default, parameters are written in the type that the model was made with.
+        """
         save_model(directory, self.config, self.tokenizer, self.params, dtype)
 
     @overload
@@ -191,7 +228,8 @@ class VideoGen:
 
         Args:
             prompt: one text, or a list of texts that are sampled together. A video depends on its
-                position in the list (a single text has position 0), not on the other prompts.
+                position in the list (a single text has position 0), not on the other prompts. With
+                a list of seeds, it is that of the prompt alone with its seed.
             reference: image file or uint8 array `[H, W, 3]` of any size, used in place of a
                 generated image (§3.1); one for all prompts, or a list with one for each.
             progress: whether to show progress bars over steps and frames.
@@ -201,7 +239,7 @@ class VideoGen:
         Raises:
             TypeError: an option name is unknown; lists the valid names.
             UserError: an argument is out of its range, a reference is not an image, or the devices
-                do not divide prompts or frames.
+                along `frames` do not divide the frames.
             MissingFile: a reference file or a component that the call needs is missing.
         """
         check_switch("progress", progress)
@@ -214,87 +252,9 @@ class VideoGen:
             size = self.config.image.resolution
             pictures_BHWC = load_references(reference, len(request.prompts), size)
         sharding.check_frames(self._mesh, request.num_frames)
+        parts = Parts(
+            self.params, self.cascade, self.temporal_sr, self.decoder, self.images, self._mesh
+        )
         with interruptible(), layout.activate(self._mesh):
-            videos = self._sample(request, pictures_BHWC, progress)
+            videos = sample_videos(parts, request, pictures_BHWC, progress)
         return videos[0] if isinstance(prompt, str) else videos
-
-    def _sample(
-        self, request: Request, pictures_BHWC: np.ndarray | None, progress: bool
-    ) -> list[Video]:
-        options = request.options
-        keys_B, prompts = self.images.encode(request)
-        fps_B = self._put({"fps": np.full(len(request.prompts), request.fps, np.float32)})["fps"]
-        reference_BHWC = None
-        if pictures_BHWC is not None:
-            reference_BHWC = self._put({"reference": pictures_BHWC})["reference"]
-        elif options.use_reference:
-            with bar(progress, "reference image", request.steps[0], "step") as tick:
-                reference_BHWC = self.cascade.sample_image(
-                    self.params, prompts, keys_B, tick=tick, **request.sampling(0)
-                )
-        inputs = request, prompts, reference_BHWC, fps_B, keys_B, progress
-        latents_BFHWZ = self._sample_stages(*inputs)
-        if request.rounds:
-            latents_BFHWZ = self._super_resolve(request, latents_BFHWZ, fps_B, keys_B, progress)
-        with bar(progress, "decoding", request.final_num_frames, "frame") as tick:
-            frames_BFHWC = self.decoder(self.params, latents_BFHWZ, options.decoder, tick)
-        shown = np.asarray(reference_BHWC) if options.use_reference else [None] * len(frames_BFHWC)
-        return [
-            Video(frames, request.final_fps, text, picture, options.seed)
-            for frames, text, picture in zip(frames_BFHWC, request.prompts, shown, strict=True)
-        ]
-
-    def _put(self, batch: dict[str, np.ndarray]) -> dict[str, jax.Array]:
-        return sharding.put_batch(self._mesh, batch)
-
-    def _sample_stages(
-        self,
-        request: Request,
-        prompts: PromptStates,
-        reference_BHWC: jax.Array | None,
-        fps_B: jax.Array,
-        keys_B: jax.Array,
-        progress: bool,
-    ) -> jax.Array:
-        latents_BFHWZ: jax.Array | None = None
-        for stage in range(1, request.stages + 1):
-            with bar(progress, f"stage {stage}", request.steps[stage], "step") as tick:
-                latents_BFHWZ = self.cascade.sample_stage(
-                    self.params,
-                    stage,
-                    prompts,
-                    reference_BHWC,
-                    latents_BFHWZ,
-                    fps_B,
-                    keys_B,
-                    request.num_frames,
-                    tick=tick,
-                    **request.sampling(stage),
-                )
-        assert latents_BFHWZ is not None  # a request has at least one stage
-        return latents_BFHWZ
-
-    def _super_resolve(
-        self,
-        request: Request,
-        latents_BFHWZ: jax.Array,
-        fps_B: jax.Array,
-        keys_B: jax.Array,
-        progress: bool,
-    ) -> jax.Array:
-        steps = request.refiner_steps
-        with bar(progress and steps > 0, "temporal SR", steps, "step") as tick:
-            return self.temporal_sr(
-                self.params,
-                latents_BFHWZ,
-                fps_B,
-                self.images.encode_empty(len(request.prompts)),
-                noise.fold_in(keys_B, len(self.config.stages) + 1),
-                request.rounds,
-                interpolation=request.options.interpolation,
-                refine=request.options.refine,
-                strength=request.options.refine_strength,
-                steps=request.steps[-1],
-                sampler=request.samplers[-1],
-                tick=tick,
-            )

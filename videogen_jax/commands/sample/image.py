@@ -27,6 +27,7 @@ def main(
     images_per_prompt: int = 1,
     sampling: tyro.conf.OmitArgPrefixes[ImageOptions] = ImageOptions(),
     dtype: DType = "float32",
+    offload: bool = False,
     cache_dir: CacheDirectory = COMPILATION_CACHE,
 ) -> None:
     """Generates images with the image model of a model directory, and writes them as one picture.
@@ -41,7 +42,9 @@ def main(
         out: .png, .jpg or .webp.
         images_per_prompt: number of different images per prompt.
         sampling: options of sampling.
-        dtype: floating-point type of the networks' computation.
+        dtype: floating-point type of the parameters and of the networks' computation.
+        offload: keep parameters in the host's memory, and move those of each network to the device
+            only while it runs.
         cache_dir: folder of compiled programs, which later runs reuse.
     """
     check_count("images_per_prompt", images_per_prompt, 1, _MAX_IMAGES)
@@ -50,7 +53,7 @@ def main(
     check_output(out)
     enable_compilation_cache(cache_dir)
     print(f"loading {model}")
-    pictures = VideoGen.load(model, dtype=dtype).images(
+    pictures = VideoGen.load(model, dtype=dtype, offload=offload).images(
         [prompt for prompt in prompts for _ in range(images_per_prompt)],
         options=sampling,
         progress=True,

@@ -13,14 +13,13 @@ from videogen_jax.config import ModelConfig
 from videogen_jax.diffusion.sampler_config import SamplerConfig
 from videogen_jax.errors import UserError
 from videogen_jax.pipeline.requests.checks import (
-    check_count,
     check_number,
     check_prompts,
     check_rescale,
     negative_prompts,
 )
 from videogen_jax.pipeline.requests.options import ImageOptions
-from videogen_jax.pipeline.requests.video import MAX_SEED, check_steps, with_sampler
+from videogen_jax.pipeline.requests.video import check_steps, seeds_of, with_sampler
 
 
 @dataclass(frozen=True)
@@ -30,6 +29,7 @@ class ImageRequest:
     Attributes:
         prompts: the texts, at least one.
         negative_prompts: one for each prompt.
+        seeds: one for each prompt.
         options: the options as passed; for fields that may be None, use the values below.
         sampler: sampler of the image model.
         steps: steps of the sampler.
@@ -39,6 +39,7 @@ class ImageRequest:
 
     prompts: tuple[str, ...]
     negative_prompts: tuple[str, ...]
+    seeds: tuple[int, ...]
     options: ImageOptions
     sampler: SamplerConfig
     steps: int
@@ -72,12 +73,12 @@ def make_image_request(
     guidance = image.guidance_scale if options.guidance is None else options.guidance
     check_rescale(options.guidance_rescale)
     steps = image.sampler.num_steps if options.steps is None else options.steps
-    check_count("seed", options.seed, 0, MAX_SEED)
     size = config.latent_size(image.resolution)
     return ImageRequest(
         prompts=prompts,
         negative_prompts=negative_prompts(options.negative_prompt, len(prompts)),
         options=options,
+        seeds=seeds_of(options.seed, len(prompts)),
         sampler=image.sampler,
         steps=check_steps(image, steps),
         guidance=check_number("guidance", guidance),

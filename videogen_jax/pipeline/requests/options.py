@@ -74,7 +74,8 @@ class SamplingOptions(Options):
     spacing of `SamplerConfig.renamed`; a `SamplerConfig` is used unchanged.
 
     Attributes:
-        seed: seed of all noise, an integer from 0 to 2³² − 1.
+        seed: seed of all noise, an integer from 0 to 2³² − 1; or a list with one for each prompt,
+            each of which then gives what it gives alone with its seed.
         negative_prompt: text that guidance leads away from, none by default.
         steps: steps of the samplers: one number for all, or one each for the image model, every
             stage and the refiner.
@@ -89,7 +90,7 @@ class SamplingOptions(Options):
 
     OTHER_KEYWORDS = ("prompt", *Options.OTHER_KEYWORDS)
 
-    seed: int = 0
+    seed: int | Sequence[int] = 0
     negative_prompt: str | Sequence[str] | None = ""
     steps: int | Sequence[int] | None = None
     guidance: float | Sequence[float] | None = None

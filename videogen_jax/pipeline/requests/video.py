@@ -36,6 +36,7 @@ class Request:
     prompts: tuple[str, ...]
     negative_prompts: tuple[str, ...]  # one for each prompt
     options: VideoOptions  # as passed; for fields that may be None, use the values below
+    seeds: tuple[int, ...]  # one for each prompt
     samplers: tuple[SamplerConfig, ...]  # of the image model, each stage, the refiner
     steps: tuple[int, ...]  # of the image model, each stage, the refiner
     guidance: tuple[float, ...]  # of the image model and each stage
@@ -85,6 +86,32 @@ class Request:
             needed["video_decoder"] = "decoder='video'"
         return needed
 
+    def turns(self, generates_reference: bool) -> list[tuple[str, ...]]:
+        """Returns the components that are used together, in the order in which the call runs."""
+        turns: list[tuple[str, ...]] = [("text_encoder",)]
+        if generates_reference:
+            turns.append(("image_unet", "autoencoder"))
+        turns += [("autoencoder", f"stage_{i}") for i in range(1, self.stages + 1)]
+        if self.rounds:
+            flow = ("flow",) if self.options.interpolation == "flow" else ()
+            turns.append((*flow, "refiner") if self.options.refine else flow)
+        decoder = "video_decoder" if self.options.decoder == "video" else "autoencoder"
+        return [*turns, (decoder,)]
+
+
+def seeds_of(seed: Any, count: int) -> tuple[int, ...]:
+    """Returns the seed of each of `count` prompts, from one for all or one for each.
+
+    Raises:
+        WrongType: one is not an integer.
+        UserError: one is out of range, or there are not as many as prompts.
+    """
+    if not isinstance(seed, tuple):
+        return (check_count("seed", seed, 0, MAX_SEED),) * count
+    if len(seed) != count:
+        raise UserError(f"seed has {len(seed)} values for {count} prompts, expected one or {count}")
+    return tuple(check_count("seed", one, 0, MAX_SEED) for one in seed)
+
 
 def make_request(
     config: ModelConfig,
@@ -109,7 +136,6 @@ def make_request(
     requested = num_stages if options.stages is None else options.stages
     stages = check_count("stages", requested, 1, num_stages)
     num_frames = config.num_frames if options.num_frames is None else options.num_frames
-    check_count("seed", options.seed, 0, MAX_SEED)
     check_rescale(options.guidance_rescale)
     check_choice("interpolation", options.interpolation, Interpolation)
     check_choice("decoder", options.decoder, DecoderName)
@@ -125,6 +151,7 @@ def make_request(
         prompts=prompts,
         negative_prompts=negative_prompts(options.negative_prompt, len(prompts)),
         options=options,
+        seeds=seeds_of(options.seed, len(prompts)),
         samplers=tuple(part.sampler for part in parts),
         steps=_steps(parts, options.steps),
         guidance=_guidance(config, options.guidance),
