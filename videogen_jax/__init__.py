@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any
 # From prompts to videos: VideoGen, its options VideoOptions and ImageOptions, its result Video.
 # On one's own videos: InterpolateOptions and RestoreOptions.
 # Configurations: ModelConfig, its part DenoiserConfig, and MODELS, the presets of the library.
-# The exception for invalid input: UserError.
+# The exceptions for invalid input, UserError, and to end a call in a callback, StopSampling.
 if TYPE_CHECKING:
     from videogen_jax.config import DenoiserConfig, ModelConfig
     from videogen_jax.configs import MODELS
     from videogen_jax.errors import UserError
     from videogen_jax.media.video import Video
+    from videogen_jax.pipeline.interrupts import StopSampling
     from videogen_jax.pipeline.requests.options import (
         ImageOptions,
         InterpolateOptions,
@@ -37,6 +38,7 @@ __all__ = [
     "InterpolateOptions",
     "ModelConfig",
     "RestoreOptions",
+    "StopSampling",
     "UserError",
     "Video",
     "VideoGen",
@@ -50,6 +52,7 @@ _MODULES = {
     "InterpolateOptions": "pipeline.requests.options",
     "ModelConfig": "config",
     "RestoreOptions": "pipeline.requests.options",
+    "StopSampling": "pipeline.interrupts",
     "UserError": "errors",
     "Video": "media.video",
     "VideoGen": "pipeline.videogen",

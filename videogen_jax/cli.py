@@ -44,9 +44,11 @@ class Command(NamedTuple):
 
 COMMANDS = {
     "sample": Command("sample.video:call", "generate videos from prompts"),
+    "long": Command("sample.long:call", "generate a video of several clips"),
     "image": Command("sample.image:call", "generate images from prompts"),
     "interpolate": Command("sample.interpolate:call", "add frames between those of a video"),
     "restore": Command("sample.restore:call", "decode a video with the video decoder"),
+    "plan-video": Command("sample.plan:call", "check whether a video fits in memory"),
     "evaluate": Command("sample.evaluate:call", "evaluate a shapes model"),
     "gallery": Command("sample.gallery:call", "make the pictures of the README"),
     "ablations": Command("sample.ablations:call", "print the tables of the paper's ablations"),

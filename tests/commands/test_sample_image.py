@@ -77,9 +77,14 @@ def test_several_images_are_a_grid(seen, tmp_path, capfd):
 
 
 def test_every_argument_reaches_the_model(seen, tmp_path):
+    image, mask = tmp_path / "image.png", tmp_path / "mask.png"
+    for path in (image, mask):
+        Image.new("RGB", (20, 10), "white").save(path)
     call(
         *("a ring", "--out", tmp_path / "out.webp", "--seed", "3", "--steps", "7"),
         *("--negative-prompt", "blue", "--guidance", "2.5", "--sampler", "euler_ancestral"),
+        *("--image", image, "--mask", mask, "--strength", "0.5", "--fit", "pad"),
+        *("--height", "8", "--width", "24"),
         *("--guidance-rescale", "0.7", "--dtype", "bfloat16", "--offload"),
     )
     assert seen == {
@@ -91,7 +96,13 @@ def test_every_argument_reaches_the_model(seen, tmp_path):
             guidance=2.5,
             guidance_rescale=0.7,
             sampler="euler_ancestral",
+            strength=0.5,
+            fit="pad",
+            height=8,
+            width=24,
         ),
+        "image": image,
+        "mask": mask,
         "progress": True,
         "dtype": "bfloat16",
         "offload": True,
@@ -121,6 +132,8 @@ def test_help_shows_every_option_once(capfd):
         (["a ring", "--steps", "0"], "steps is 0"),
         (["a ring", "--guidance", "nan"], "guidance is nan"),
         (["a ring", "--seed", "-1"], "seed is -1"),
+        (["a ring", "--mask", "m.png"], "mask is given without an image"),
+        (["a ring", "--image", "i.png"], "no image file i.png"),
         ([], "the list of prompts is empty"),
     ],
 )

@@ -81,7 +81,8 @@ def test_every_argument_reaches_the_model(seen, tmp_path):
         *("--guidance-rescale", "0.7"),
         *("--stages", "2", "--temporal-sr", "0", "--num-frames", "5", "--no-use-reference"),
         *("--interpolation", "slerp", "--no-refine", "--decoder", "image"),
-        *("--refine-strength", "0.5"),
+        *("--refine-strength", "0.5", "--height", "32", "--width", "64", "--fit", "pad"),
+        *("--keep-latents", "kept", "--start-from", "earlier", "--start-after", "stage_1"),
         *("--dtype", "bfloat16", "--offload", "--mesh", "1", "2", "4"),
     )
     assert seen == {
@@ -104,8 +105,14 @@ def test_every_argument_reaches_the_model(seen, tmp_path):
             refine=False,
             refine_strength=0.5,
             decoder="image",
+            height=32,
+            width=64,
+            fit="pad",
         ),
         "progress": True,
+        "keep_latents": Path("kept"),
+        "start_from": Path("earlier"),
+        "start_after": "stage_1",
         "dtype": "bfloat16",
         "offload": True,
         "mesh": (1, 2, 4),
@@ -113,7 +120,8 @@ def test_every_argument_reaches_the_model(seen, tmp_path):
     given = seen["options"]
     defaults = VideoOptions()
     same = [f.name for f in fields(given) if getattr(given, f.name) == getattr(defaults, f.name)]
-    assert not same  # a new option must be added above
+    # A new option must be added above. This one needs a reference.
+    assert same == ["exact_reference"]
 
 
 def test_without_flags_the_options_are_the_defaults(seen, tmp_path):

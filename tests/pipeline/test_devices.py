@@ -7,8 +7,9 @@ import pytest
 from tests.support import micro_model, parallel_sampling
 from tests.support.parallel_sampling import CONFIG, OPTIONS, PROMPTS, make_model
 from tests.support.processes import run_processes
-from videogen_jax import Video, VideoGen
+from videogen_jax import Video, VideoGen, layout
 from videogen_jax.pipeline import noise, placement
+from videogen_jax.pipeline.denoise import sampling_plan
 from videogen_jax.sharding import MeshConfig, make_mesh, put_whole_batch
 
 ROUNDING = 1  # levels of 255: 1e-6 from the order of sums may change rounding
@@ -100,6 +101,12 @@ def test_one_prompt_over_parameters_and_frames_is_the_same_video(on_one, monkeyp
         assert worst(on_one[0], model(PROMPTS[0], **OPTIONS)) <= ROUNDING
     # Once for each stage: the state after a step is laid out as the one before the first.
     assert compiled.count("jit(_sample)") == len(CONFIG.stages)
+
+
+def test_coefficients_that_are_first_used_on_a_mesh_serve_other_devices():
+    with layout.activate(make_mesh(MeshConfig())):
+        table = sampling_plan(CONFIG.image, num_steps=7, first=2)
+    assert all(isinstance(leaf, np.ndarray) for leaf in jax.tree.leaves(table))
 
 
 def test_frames_that_the_devices_do_not_divide_are_refused():

@@ -14,7 +14,7 @@ from videogen_jax.pipeline import placement
 from videogen_jax.pipeline.placement import OffloadedParams, as_dtype, parameter_shardings
 from videogen_jax.sharding import MeshConfig, make_mesh
 from videogen_jax.weights.files import SafeTensors
-from videogen_jax.weights.model_dir import open_component, save_component
+from videogen_jax.weights.model_dir import load_component, open_component, save_component
 from videogen_jax.weights.stored import StoredTensor
 
 PROMPT = "a red circle"
@@ -70,6 +70,15 @@ def test_images_and_own_videos_take_turns_too(monkeypatch):
         seen.append(on_devices(model))
         np.testing.assert_array_equal(frame, expected)
     assert seen[0] == ["autoencoder", "video_decoder"] and not on_devices(model)
+
+
+def test_a_component_is_found_and_saved_without_moving_it(tmp_path):
+    model = offloaded()
+    assert "flow" in model.params and "stage_9" not in model.params
+    model.save(tmp_path / "model")
+    assert not on_devices(model)
+    saved = load_component(tmp_path / "model", "flow")
+    jax.tree.map(np.testing.assert_array_equal, saved, micro_model.params()["flow"])
 
 
 @pytest.mark.parametrize("dtype", [jnp.bfloat16, "float16"])

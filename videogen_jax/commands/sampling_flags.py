@@ -3,7 +3,7 @@
 import itertools
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import fields
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from types import NoneType
 from typing import Annotated, Any, Literal, TypeAlias, get_args, get_origin, get_type_hints
@@ -29,6 +29,15 @@ Prompts: TypeAlias = Annotated[
 ReferenceFile: TypeAlias = Annotated[
     Path | None, tyro.conf.arg(metavar="PATH", help_behavior_hint="(default: a generated image)")
 ]
+ImageFile: TypeAlias = Annotated[
+    Path | None, tyro.conf.arg(metavar="PATH", help_behavior_hint="(default: none)")
+]
+Folder: TypeAlias = Annotated[
+    Path | None, tyro.conf.arg(metavar="PATH", help_behavior_hint="(default: none)")
+]
+StartAfter: TypeAlias = Annotated[
+    str | None, tyro.conf.arg(metavar="PART", help_behavior_hint="(default: the last one there)")
+]
 
 # None, for no folder, is only the default where there is no home folder.
 CacheDirectory: TypeAlias = Annotated[Path | None, tyro.conf.arg(metavar="PATH")]
@@ -45,17 +54,26 @@ def call_sampling(
         prog: name of the script in `--help`.
         arguments: the command line, by default `sys.argv[1:]`.
     """
-    _refuse_diffusers_names(prog, sys.argv[1:] if arguments is None else arguments)
+    words = sys.argv[1:] if arguments is None else arguments
+    _refuse_diffusers_names(prog, words, _flags(main))
     registry = ConstructorRegistry()
     registry.primitive_rule(_flag_of_option)
     command(main, prog, args=arguments, registry=registry)
 
 
-def _refuse_diffusers_names(prog: str, arguments: Sequence[str]) -> None:
+def _flags(main: Callable[..., object]) -> set[str]:
+    """Returns the names of a function's parameters, and of the options in their place."""
+    names: set[str] = set()
+    for name, kind in get_type_hints(main).items():
+        names |= {field.name for field in fields(kind)} if is_dataclass(kind) else {name}
+    return names
+
+
+def _refuse_diffusers_names(prog: str, arguments: Sequence[str], known: set[str]) -> None:
     """Exits with 2, as for any unknown flag, and says what to use for a name of diffusers."""
     for word in itertools.takewhile(lambda word: word != "--", arguments):
         name = word.partition("=")[0].removeprefix("--").replace("-", "_")
-        if word.startswith("--") and name in DIFFUSERS_NAMES:
+        if word.startswith("--") and name in DIFFUSERS_NAMES and name not in known:
             print(
                 f"{prog}: error: there is no option {word.partition('=')[0]}, "
                 f"use {DIFFUSERS_NAMES[name]} (`{prog} --help`)",

@@ -4,8 +4,9 @@ Letters: B prompts, filled up to a number that the devices divide; F frames, H h
 C = 3 colour channels, Z latent channels.
 """
 
-from collections.abc import Mapping
-from typing import NamedTuple
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import NamedTuple, TypeAlias
 
 import jax
 import numpy as np
@@ -17,12 +18,16 @@ from videogen_jax.models.text_encoder import TextStates
 from videogen_jax.pipeline import noise
 from videogen_jax.pipeline.cascade import Cascade, PromptStates
 from videogen_jax.pipeline.decode import FrameDecoder
-from videogen_jax.pipeline.denoise import Params
+from videogen_jax.pipeline.denoise import Params, Watch
+from videogen_jax.pipeline.exact import with_first_frame
+from videogen_jax.pipeline.kept_latents import KeptLatents
 from videogen_jax.pipeline.placement import Turns
 from videogen_jax.pipeline.progress import bar
 from videogen_jax.pipeline.requests.video import Request
 from videogen_jax.pipeline.temporal_sr import TemporalSR
 from videogen_jax.pipeline.text_to_image import TextToImage
+
+Callback: TypeAlias = Callable[[str, int, jax.Array], object]
 
 
 class Parts(NamedTuple):
@@ -36,6 +41,30 @@ class Parts(NamedTuple):
     mesh: Mesh
 
 
+@dataclasses.dataclass(frozen=True)
+class Extras:
+    """What a call is given besides its request; its results depend on neither bars nor callbacks.
+
+    Attributes:
+        pictures_BHWC: the user's references, uint8 of the image model's size; None to generate
+            them.
+        progress: whether to show progress bars.
+        keeps: receives the result of each part.
+        given: has the results of an earlier call's parts.
+        after: the last of these that is used; "" for none.
+        callback: called with the name of a diffusion model, a step's number and its latents.
+        first: position of the first prompt in its list, on which its noise depends.
+    """
+
+    pictures_BHWC: np.ndarray | None = None
+    progress: bool = False
+    keeps: KeptLatents | None = None
+    given: KeptLatents | None = None
+    after: str = ""
+    callback: Callback | None = None
+    first: int = 0
+
+
 class _Inputs(NamedTuple):
     """What all parts of a call are given; `empty` is the text of the refiner, if it runs."""
 
@@ -43,118 +72,178 @@ class _Inputs(NamedTuple):
     prompts: PromptStates
     empty: TextStates | None
     fps_B: jax.Array
-    reference_BHWC: jax.Array | None = None
 
 
-def sample_videos(
-    parts: Parts, request: Request, pictures_BHWC: np.ndarray | None, progress: bool
-) -> list[Video]:
-    """Makes the videos of a request, within `layout.activate` of the devices.
+def sample_videos(parts: Parts, request: Request, extras: Extras) -> list[Video]:
+    """Makes the videos of a request, within `layout.activate` of the devices."""
+    call = _Call(parts, request, extras)
+    try:
+        return call.run()
+    finally:
+        call.turns.finish()
 
-    Args:
-        parts: the model.
-        request: the prompts and options.
-        pictures_BHWC: the user's references, uint8 at the image model's resolution; None to
-            generate them.
-        progress: whether to show progress bars.
-    """
-    generates = pictures_BHWC is None and request.options.use_reference
-    turns = Turns(parts.params, request.turns(generates))
-    turns.advance()
-    inputs = _encode(parts, request)
-    if generates:
-        turns.advance()
-        with bar(progress, "reference image", request.steps[0], "step") as tick:
-            reference_BHWC = parts.cascade.sample_image(
-                parts.params, inputs.prompts, inputs.keys_B, tick=tick, **request.sampling(0)
+
+def sample_latents(
+    parts: Parts, request: Request, extras: Extras
+) -> tuple[jax.Array, jax.Array | None]:
+    """Does what `sample_videos` does, up to the latents; also returns the references."""
+    call = _Call(parts, request, extras)
+    try:
+        return call.latents()
+    finally:
+        call.turns.finish()
+
+
+class _Call:
+    """One call: each method runs one part of it."""
+
+    def __init__(self, parts: Parts, request: Request, extras: Extras):
+        self._parts, self._request, self._extras = parts, request, extras
+        generates = extras.pictures_BHWC is None
+        self._todo = request.parts(generates, extras.after)
+        self.turns = Turns(parts.params, list(self._todo.values()))
+
+    def run(self) -> list[Video]:
+        return self._decode(*self.latents())
+
+    def latents(self) -> tuple[jax.Array, jax.Array | None]:
+        """Returns the latents `[B, F, H, W, Z]` and the references `[B, H, W, C]`."""
+        inputs = self._encode() if "text" in self._todo else None
+        reference_BHWC, latents_BFHWZ = self._reference(inputs), self._given()
+        for name in self._todo:
+            if name in ("text", "reference", "decoder"):
+                continue
+            assert inputs is not None  # these parts come with "text"
+            self.turns.advance()
+            if name == "temporal_sr":
+                assert latents_BFHWZ is not None  # of the last stage
+                latents_BFHWZ = self._super_resolve(inputs, latents_BFHWZ)
+            else:
+                stage = int(name.removeprefix("stage_"))
+                latents_BFHWZ = self._stage(inputs, stage, reference_BHWC, latents_BFHWZ)
+            self._keep(name, latents_BFHWZ)
+        assert latents_BFHWZ is not None  # a request has at least one stage
+        return latents_BFHWZ, reference_BHWC
+
+    def _encode(self) -> _Inputs:
+        self.turns.advance()
+        request, images = self._request, self._parts.images
+        count = len(request.prompts)
+        keys_B, prompts = images.encode(request, self._extras.first)
+        refines = request.rounds and request.options.refine
+        return _Inputs(
+            keys_B,
+            prompts,
+            images.encode_empty(count) if refines else None,
+            self._put("fps", np.full(count, request.fps, np.float32)),
+        )
+
+    def _reference(self, inputs: _Inputs | None) -> jax.Array | None:
+        """Returns the user's reference, an earlier call's, a new one, or None without one."""
+        request, extras = self._request, self._extras
+        if not request.options.use_reference:
+            return None
+        pictures_BHWC = extras.pictures_BHWC
+        if pictures_BHWC is None and extras.given is not None and extras.after:
+            pictures_BHWC = extras.given.load("reference")
+        if pictures_BHWC is not None:
+            reference_BHWC = self._put("reference", pictures_BHWC)
+        else:
+            assert inputs is not None  # a reference is made of encoded prompts
+            self.turns.advance()
+            with bar(extras.progress, "reference image", request.steps[0], "step") as tick:
+                reference_BHWC = self._parts.cascade.sample_image(
+                    self._parts.params,
+                    inputs.prompts,
+                    inputs.keys_B,
+                    size=request.sizes[0],
+                    tick=tick,
+                    watch=self._watch("image"),
+                    **request.sampling(0),
+                )
+        self._keep("reference", reference_BHWC)
+        return reference_BHWC
+
+    def _given(self) -> jax.Array | None:
+        """Returns the latents of an earlier call from which this one goes on."""
+        given, after = self._extras.given, self._extras.after
+        if given is None or after in ("", "reference"):
+            return None
+        return self._put("latents", given.load(after))
+
+    def _stage(
+        self,
+        inputs: _Inputs,
+        stage: int,
+        reference_BHWC: jax.Array | None,
+        low_res_BFHWZ: jax.Array | None,
+    ) -> jax.Array:
+        request = self._request
+        with bar(self._extras.progress, f"stage {stage}", request.steps[stage], "step") as tick:
+            return self._parts.cascade.sample_stage(
+                self._parts.params,
+                stage,
+                inputs.prompts,
+                reference_BHWC,
+                low_res_BFHWZ,
+                inputs.fps_B,
+                inputs.keys_B,
+                request.num_frames,
+                size=request.sizes[stage],
+                exact_reference=request.options.exact_reference,
+                tick=tick,
+                watch=self._watch(f"stage_{stage}"),
+                **request.sampling(stage),
             )
-        inputs = inputs._replace(reference_BHWC=reference_BHWC)
-    elif pictures_BHWC is not None:
-        batch = sharding.put_whole_batch(parts.mesh, {"reference": pictures_BHWC})
-        inputs = inputs._replace(reference_BHWC=batch["reference"])
-    latents_BFHWZ = None
-    for stage in range(1, request.stages + 1):
-        turns.advance()
-        latents_BFHWZ = _sample_stage(parts, request, inputs, stage, latents_BFHWZ, progress)
-    assert latents_BFHWZ is not None  # a request has at least one stage
-    if request.rounds:
-        turns.advance()
-        latents_BFHWZ = _super_resolve(parts, request, inputs, latents_BFHWZ, progress)
-    turns.advance()
-    with bar(progress, "decoding", request.final_num_frames, "frame") as tick:
-        frames_BFHWC = parts.decoder(parts.params, latents_BFHWZ, request.options.decoder, tick)
-    turns.advance()
-    return _videos(request, frames_BFHWC, inputs.reference_BHWC)
 
+    def _super_resolve(self, inputs: _Inputs, latents_BFHWZ: jax.Array) -> jax.Array:
+        request, parts = self._request, self._parts
+        steps = request.refiner_steps
+        with bar(self._extras.progress and steps > 0, "temporal SR", steps, "step") as tick:
+            return parts.temporal_sr(
+                parts.params,
+                latents_BFHWZ,
+                inputs.fps_B,
+                inputs.empty,
+                noise.fold_in(inputs.keys_B, len(parts.cascade.config.stages) + 1),
+                request.rounds,
+                interpolation=request.options.interpolation,
+                refine=request.options.refine,
+                strength=request.options.refine_strength,
+                steps=request.steps[-1],
+                sampler=request.samplers[-1],
+                tick=tick,
+                watch=self._watch("refiner"),
+            )
 
-def _encode(parts: Parts, request: Request) -> _Inputs:
-    count = len(request.prompts)
-    keys_B, prompts = parts.images.encode(request)
-    refines = request.rounds and request.options.refine
-    fps = {"fps": np.full(count, request.fps, np.float32)}
-    return _Inputs(
-        keys_B,
-        prompts,
-        parts.images.encode_empty(count) if refines else None,
-        sharding.put_whole_batch(parts.mesh, fps)["fps"],
-    )
+    def _decode(self, latents_BFHWZ: jax.Array, reference_BHWC: jax.Array | None) -> list[Video]:
+        request, parts = self._request, self._parts
+        self.turns.advance()
+        with bar(self._extras.progress, "decoding", request.final_num_frames, "frame") as tick:
+            frames_BFHWC = parts.decoder(parts.params, latents_BFHWZ, request.options.decoder, tick)
+        shown = None if reference_BHWC is None else sharding.to_host(reference_BHWC)
+        if request.options.exact_reference and shown is not None:
+            frames_BFHWC = with_first_frame(frames_BFHWC, shown, 2**request.rounds)
+        return [
+            Video(
+                frames_BFHWC[i],
+                request.final_fps,
+                text,
+                None if shown is None else shown[i],
+                request.seeds[i],
+            )
+            for i, text in enumerate(request.prompts)
+        ]
 
+    def _put(self, name: str, array: np.ndarray) -> jax.Array:
+        return sharding.put_whole_batch(self._parts.mesh, {name: array})[name]
 
-def _sample_stage(
-    parts: Parts,
-    request: Request,
-    inputs: _Inputs,
-    stage: int,
-    low_res_BFHWZ: jax.Array | None,
-    progress: bool,
-) -> jax.Array:
-    with bar(progress, f"stage {stage}", request.steps[stage], "step") as tick:
-        return parts.cascade.sample_stage(
-            parts.params,
-            stage,
-            inputs.prompts,
-            inputs.reference_BHWC,
-            low_res_BFHWZ,
-            inputs.fps_B,
-            inputs.keys_B,
-            request.num_frames,
-            tick=tick,
-            **request.sampling(stage),
-        )
+    def _keep(self, name: str, result: jax.Array) -> None:
+        if self._extras.keeps is not None:
+            self._extras.keeps.save(name, result)
 
-
-def _super_resolve(
-    parts: Parts, request: Request, inputs: _Inputs, latents_BFHWZ: jax.Array, progress: bool
-) -> jax.Array:
-    steps = request.refiner_steps
-    with bar(progress and steps > 0, "temporal SR", steps, "step") as tick:
-        return parts.temporal_sr(
-            parts.params,
-            latents_BFHWZ,
-            inputs.fps_B,
-            inputs.empty,
-            noise.fold_in(inputs.keys_B, len(parts.cascade.config.stages) + 1),
-            request.rounds,
-            interpolation=request.options.interpolation,
-            refine=request.options.refine,
-            strength=request.options.refine_strength,
-            steps=request.steps[-1],
-            sampler=request.samplers[-1],
-            tick=tick,
-        )
-
-
-def _videos(
-    request: Request, frames_BFHWC: np.ndarray, reference_BHWC: jax.Array | None
-) -> list[Video]:
-    shown = None if reference_BHWC is None else sharding.to_host(reference_BHWC)
-    return [
-        Video(
-            frames_BFHWC[i],
-            request.final_fps,
-            text,
-            None if shown is None else shown[i],
-            request.seeds[i],
-        )
-        for i, text in enumerate(request.prompts)
-    ]
+    def _watch(self, name: str) -> Watch | None:
+        callback, count = self._extras.callback, len(self._request.prompts)
+        if callback is None:
+            return None
+        return lambda step, latents_BFHWZ: callback(name, step, latents_BFHWZ[:count])

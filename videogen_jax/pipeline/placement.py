@@ -73,25 +73,31 @@ class OffloadedParams(Mapping[str, Params]):
         mesh: the devices.
         params: `{component: parameters}`.
         dtype: type of the parameters, on the host too.
+
+    Attributes:
+        host: `{component: parameters}` on the host.
     """
 
     def __init__(self, mesh: Mesh, params: Mapping[str, Params], dtype: DTypeLike):
         self._mesh, self._dtype = mesh, dtype
-        self._host = {name: as_dtype(_on_host(tree), dtype) for name, tree in params.items()}
+        self.host = {name: as_dtype(_on_host(tree), dtype) for name, tree in params.items()}
         self._placed: dict[str, Future[Params]] = {}
         self._mover = ThreadPoolExecutor(1, "offload")  # the host's part of a transfer takes time
 
     def __getitem__(self, name: str) -> Params:
-        if name not in self._host:
+        if name not in self.host:
             raise KeyError(name)
         self._begin(name)
         return self._placed[name].result()
 
+    def __contains__(self, name: object) -> bool:  # without moving it
+        return name in self.host
+
     def __iter__(self) -> Iterator[str]:
-        return iter(self._host)
+        return iter(self.host)
 
     def __len__(self) -> int:
-        return len(self._host)
+        return len(self.host)
 
     @property
     def on_devices(self) -> list[str]:
@@ -113,7 +119,7 @@ class OffloadedParams(Mapping[str, Params]):
 
     def _begin(self, name: str) -> None:
         if name not in self._placed:
-            host = self._host[name]
+            host = self.host[name]
             self._placed[name] = self._mover.submit(place, self._mesh, host, self._dtype)
 
 
@@ -129,11 +135,15 @@ class Turns:
         self._params, self._order, self._next = params, order, 0
 
     def advance(self) -> None:
-        """Begins the next part of the call; after the last one, frees all components."""
+        """Begins the next part of the call."""
         if isinstance(self._params, OffloadedParams):
-            parts = [*self._order[self._next : self._next + 2], (), ()]
-            self._params.turn(parts[0], parts[1])
+            self._params.turn(*self._order[self._next : self._next + 2])
         self._next += 1
+
+    def finish(self) -> None:
+        """Frees all components."""
+        if isinstance(self._params, OffloadedParams):
+            self._params.turn(())
 
 
 def _on_host(params: Params) -> Params:

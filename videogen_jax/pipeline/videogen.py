@@ -22,10 +22,12 @@ from videogen_jax.media.video import Video
 from videogen_jax.models.components import IMAGE_COMPONENTS, init_components, require_components
 from videogen_jax.models.warm_start import warm_start_model
 from videogen_jax.pipeline.cascade import Cascade
-from videogen_jax.pipeline.chain import Parts, sample_videos
+from videogen_jax.pipeline.chain import Callback, Extras, Parts, sample_videos
 from videogen_jax.pipeline.decode import FrameDecoder
 from videogen_jax.pipeline.denoise import Params
 from videogen_jax.pipeline.interrupts import interruptible
+from videogen_jax.pipeline.kept_latents import KeptLatents, PathLike, given_latents
+from videogen_jax.pipeline.long_video import LongVideo
 from videogen_jax.pipeline.model_files import load_model, save_model
 from videogen_jax.pipeline.own_video.codec import FrameCodec
 from videogen_jax.pipeline.own_video.interpolate import Interpolate
@@ -53,8 +55,9 @@ class VideoGen:
 
     The first call compiles for its number of prompts, frames and stages; calls that differ only in
     prompts, reference, seed, steps, guidance or fps do not compile again. `images` is a
-    `TextToImage`, the image model alone, which needs no video component. `interpolate` and
-    `restore` take the user's own videos: see `Interpolate` and `Restore`.
+    `TextToImage`, the image model alone, which needs no video component. `long` makes videos of
+    several clips: see `LongVideo`. `interpolate` and `restore` take the user's own videos: see
+    `Interpolate` and `Restore`.
 
     Args:
         config: the configuration.
@@ -107,6 +110,7 @@ class VideoGen:
         codec = FrameCodec(config, self.params, self.decoder, self._mesh, dtype)
         self.restore = Restore(codec, directory)
         self.interpolate = Interpolate(codec, self.temporal_sr, self.images, directory)
+        self.long = LongVideo(codec, self._parts, self.interpolate, directory)
 
     @classmethod
     def load(
@@ -188,7 +192,8 @@ class VideoGen:
 
         By default, parameters are written in the type that the model was made with.
         """
-        save_model(directory, self.config, self.tokenizer, self.params, dtype)
+        params = self.params.host if isinstance(self.params, OffloadedParams) else self.params
+        save_model(directory, self.config, self.tokenizer, params, dtype)
 
     @overload
     def __call__(
@@ -197,6 +202,10 @@ class VideoGen:
         *,
         reference: Reference | None = None,
         progress: bool = False,
+        keep_latents: PathLike | None = None,
+        start_from: PathLike | None = None,
+        start_after: str | None = None,
+        callback: Callback | None = None,
         options: VideoOptions | None = None,
         **overrides: Any,
     ) -> Video: ...
@@ -208,6 +217,10 @@ class VideoGen:
         *,
         reference: Reference | Sequence[Reference] | None = None,
         progress: bool = False,
+        keep_latents: PathLike | None = None,
+        start_from: PathLike | None = None,
+        start_after: str | None = None,
+        callback: Callback | None = None,
         options: VideoOptions | None = None,
         **overrides: Any,
     ) -> list[Video]: ...
@@ -219,6 +232,10 @@ class VideoGen:
         *,
         reference: Reference | Sequence[Reference] | None = None,
         progress: bool = False,
+        keep_latents: PathLike | None = None,
+        start_from: PathLike | None = None,
+        start_after: str | None = None,
+        callback: Callback | None = None,
         options: VideoOptions | None = None,
         **overrides: Any,
     ) -> Video | list[Video]:
@@ -231,8 +248,17 @@ class VideoGen:
                 position in the list (a single text has position 0), not on the other prompts. With
                 a list of seeds, it is that of the prompt alone with its seed.
             reference: image file or uint8 array `[H, W, 3]` of any size, used in place of a
-                generated image (§3.1); one for all prompts, or a list with one for each.
+                generated image (§3.1); one for all prompts, or a list with one for each. `fit` says
+                what becomes of another aspect ratio.
             progress: whether to show progress bars over steps and frames.
+            keep_latents: folder that receives the reference and the latents of each part.
+            start_from: such a folder of an earlier call of as many prompts, frames and pixels; the
+                call goes on after the last part that it has, with its own prompts and options.
+            start_after: the part after which it goes on, "reference", "stage_1", … or
+                "temporal_sr"; by default the last one.
+            callback: called after each step with the model's name, "image", "stage_1", … or
+                "refiner", the step's number from 0, and the latents, a `jax.Array` `[B, F, H, W,
+                Z]`. It may raise `StopSampling`, or any exception, to end the call.
             options: the options, by default `VideoOptions()`.
             **overrides: options by name, such as `seed=1`; they take precedence over `options`.
 
@@ -244,17 +270,24 @@ class VideoGen:
         """
         check_switch("progress", progress)
         request = make_request(self.config, prompt, options, **overrides)
-        require_components(self.params, request.components(reference is None), self._directory)
+        given, after = given_latents(self.config, request, start_from, start_after)
+        keeps = None if keep_latents is None else KeptLatents(keep_latents, self.config, request)
+        needed = request.components(reference is None, after)
+        require_components(self.params, needed, self._directory)
         pictures_BHWC = None
         if reference is not None:
             if not request.options.use_reference:
                 raise UserError("use_reference is False, but a reference is given")
-            size = self.config.image.resolution
-            pictures_BHWC = load_references(reference, len(request.prompts), size)
+            pictures_BHWC = load_references(
+                reference, len(request.prompts), request.sizes[0], request.options.fit
+            )
         sharding.check_frames(self._mesh, request.num_frames)
-        parts = Parts(
+        extras = Extras(pictures_BHWC, progress, keeps, given, after, callback)
+        with interruptible(), layout.activate(self._mesh):
+            videos = sample_videos(self._parts(), request, extras)
+        return videos[0] if isinstance(prompt, str) else videos
+
+    def _parts(self) -> Parts:
+        return Parts(
             self.params, self.cascade, self.temporal_sr, self.decoder, self.images, self._mesh
         )
-        with interruptible(), layout.activate(self._mesh):
-            videos = sample_videos(parts, request, pictures_BHWC, progress)
-        return videos[0] if isinstance(prompt, str) else videos

@@ -52,7 +52,7 @@ def main(
     enable_compilation_cache(cache_dir)
     print(f"{video}: {source!r}\nloading {model}")
     loaded = VideoGen.load(model, dtype=dtype, offload=offload)
-    save(loaded.interpolate.stream(source, options=sampling, progress=True), out, video)
+    save(loaded.interpolate.stream(source, options=sampling, progress=True), out, [video])
 
 
 call = partial(call_sampling, main)

@@ -17,8 +17,10 @@ from videogen_jax.commands.sample.prompts_file import (
 )
 from videogen_jax.commands.sampling_flags import (
     CacheDirectory,
+    Folder,
     Prompts,
     ReferenceFile,
+    StartAfter,
     call_sampling,
 )
 from videogen_jax.errors import UserError
@@ -45,6 +47,9 @@ def main(
     out: Path = Path("outputs/video.mp4"),
     reference: ReferenceFile = None,
     sampling: tyro.conf.OmitArgPrefixes[VideoOptions] = VideoOptions(),
+    keep_latents: Folder = None,
+    start_from: Folder = None,
+    start_after: StartAfter = None,
     prompts_file: PromptsFile = None,
     out_dir: Path = Path("outputs/videos"),
     files: VideoFormat = "mp4",
@@ -65,6 +70,10 @@ def main(
             out.png is another file.
         reference: image file to use as the reference image.
         sampling: options of sampling.
+        keep_latents: folder that receives the reference and the latents of each part.
+        start_from: such a folder of an earlier call of as many prompts, frames and pixels; the call
+            goes on from it, with its own prompts and options.
+        start_after: the part after which it goes on, reference, stage_1, ... or temporal_sr.
         prompts_file: a .txt with a prompt in each line, or a .jsonl with a "prompt" and, if wanted,
             "id", "seed" and "negative_prompt" in each line. The videos are written to out_dir,
             without contact sheets; the same command again makes those that are missing. The seed of
@@ -92,7 +101,9 @@ def main(
         job = PromptsJob(prompts_file, out_dir, f".{files}", batch_size, reference, sampling, mesh)
         return job.run(directory, config, load, dtype)
     request = make_request(config, prompts, sampling)
-    require_components(list_components(directory), request.components(reference is None), directory)
+    if start_from is None:  # otherwise the call finds out what the folder has
+        needed = request.components(reference is None)
+        require_components(list_components(directory), needed, directory)
     inputs = [] if reference is None else [reference]
     paths = _paths(out, len(prompts)) if is_main() else []
     for path in paths:  # before minutes of sampling
@@ -101,7 +112,8 @@ def main(
         check_output(sheet_path(path, inputs), inputs)
     print(f"loading {model}")
     loaded = load(mesh=mesh_of(mesh))
-    videos = loaded(prompts, reference=reference, options=sampling, progress=is_main())
+    kept = {"keep_latents": keep_latents, "start_from": start_from, "start_after": start_after}
+    videos = loaded(prompts, reference=reference, options=sampling, progress=is_main(), **kept)
     if is_main():
         _save_all(videos, paths, inputs)
 

@@ -110,6 +110,6 @@ def each_within(
         with interruptible(), layout.activate(codec.mesh):
             frame_HWC = next(frames, None)
         if frame_HWC is None:
-            turns.advance()
+            turns.finish()
             return
         yield frame_HWC

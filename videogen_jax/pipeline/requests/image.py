@@ -12,14 +12,20 @@ import numpy as np
 from videogen_jax.config import ModelConfig
 from videogen_jax.diffusion.sampler_config import SamplerConfig
 from videogen_jax.errors import UserError
+from videogen_jax.media.fitting import Fit
 from videogen_jax.pipeline.requests.checks import (
+    check_choice,
     check_number,
     check_prompts,
     check_rescale,
+    check_strength,
     negative_prompts,
 )
 from videogen_jax.pipeline.requests.options import ImageOptions
+from videogen_jax.pipeline.requests.sizes import Size, image_size
 from videogen_jax.pipeline.requests.video import check_steps, seeds_of, with_sampler
+
+_STRENGTH = 0.8  # diffusers' default
 
 
 @dataclass(frozen=True)
@@ -34,6 +40,8 @@ class ImageRequest:
         sampler: sampler of the image model.
         steps: steps of the sampler.
         guidance: classifier-free guidance scale.
+        strength: share of the steps that are taken from an image with noise.
+        size: height and width of the images in pixels.
         latents_BHWZ: the noise to start from; None to draw it from the seed.
     """
 
@@ -44,6 +52,8 @@ class ImageRequest:
     sampler: SamplerConfig
     steps: int
     guidance: float
+    strength: float
+    size: Size
     latents_BHWZ: np.ndarray | None
 
 
@@ -53,6 +63,8 @@ def make_image_request(
     options: ImageOptions | None = None,
     *,
     latents: np.ndarray | None = None,
+    has_image: bool = False,
+    has_mask: bool = False,
     **overrides: Any,
 ) -> ImageRequest:
     """Checks the prompts and the options, and replaces None by the values of `config`.
@@ -62,6 +74,8 @@ def make_image_request(
         prompt: one text or several.
         options: by default `ImageOptions()`.
         latents: as for `TextToImage`.
+        has_image: whether there is an image to start from.
+        has_mask: whether there is a mask of it.
         **overrides: options by name, which take precedence over `options`.
 
     Raises:
@@ -72,8 +86,10 @@ def make_image_request(
     image = with_sampler(config.image, options.sampler)
     guidance = image.guidance_scale if options.guidance is None else options.guidance
     check_rescale(options.guidance_rescale)
+    check_choice("fit", options.fit, Fit)
     steps = image.sampler.num_steps if options.steps is None else options.steps
-    size = config.latent_size(image.resolution)
+    size = image_size(config, image, options.height, options.width)
+    latents_size = tuple(map(config.latent_size, size))
     return ImageRequest(
         prompts=prompts,
         negative_prompts=negative_prompts(options.negative_prompt, len(prompts)),
@@ -82,8 +98,23 @@ def make_image_request(
         sampler=image.sampler,
         steps=check_steps(image, steps),
         guidance=check_number("guidance", guidance),
-        latents_BHWZ=_latents(latents, (len(prompts), size, size, image.unet.out_channels)),
+        strength=_strength(options.strength, has_image, has_mask),
+        size=size,
+        latents_BHWZ=_latents(latents, (len(prompts), *latents_size, image.unet.out_channels)),
     )
+
+
+def _strength(strength: float | None, has_image: bool, has_mask: bool) -> float:
+    """Returns the strength, 1 without an image to start from."""
+    if not has_image:
+        for name, given in (("strength", strength is not None), ("mask", has_mask)):
+            if given:
+                raise UserError(f"{name} is given without an image, expected one to start from")
+        return 1.0
+    if strength is None:
+        return 1.0 if has_mask else _STRENGTH
+    check_strength("strength", strength)
+    return strength
 
 
 def _latents(latents: Any, shape: tuple[int, ...]) -> np.ndarray | None:

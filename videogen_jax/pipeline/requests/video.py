@@ -8,6 +8,7 @@ from videogen_jax.config import DenoiserConfig, ModelConfig
 from videogen_jax.diffusion.sampler_config import SamplerConfig, SamplerName
 from videogen_jax.diffusion.samplers import first_step
 from videogen_jax.errors import UserError
+from videogen_jax.media.fitting import Fit
 from videogen_jax.pipeline.decode import DecoderName
 from videogen_jax.pipeline.denoise import Sampling, sampling_plan
 from videogen_jax.pipeline.requests.checks import (
@@ -21,6 +22,7 @@ from videogen_jax.pipeline.requests.checks import (
     negative_prompts,
 )
 from videogen_jax.pipeline.requests.options import VideoOptions
+from videogen_jax.pipeline.requests.sizes import Size, video_sizes
 from videogen_jax.pipeline.temporal_sr import Interpolation
 
 MAX_SEED = 2**32 - 1
@@ -40,6 +42,7 @@ class Request:
     samplers: tuple[SamplerConfig, ...]  # of the image model, each stage, the refiner
     steps: tuple[int, ...]  # of the image model, each stage, the refiner
     guidance: tuple[float, ...]  # of the image model and each stage
+    sizes: tuple[Size, ...]  # of the image model and each stage that runs
     num_frames: int  # of the cascade's clip
     fps: float  # of the cascade's clip
     stages: int
@@ -72,31 +75,43 @@ class Request:
             sampler=self.samplers[part],
         )
 
-    def components(self, generates_reference: bool) -> dict[str, str]:
-        """Returns the components that the call needs, with the reason for each."""
-        needed = {"text_encoder": "every call", "autoencoder": "every call"}
-        if generates_reference and self.options.use_reference:
-            needed["image_unet"] = "a call without a reference image"
-        needed |= {f"stage_{i}": f"stage {i}" for i in range(1, self.stages + 1)}
-        if self.rounds and self.options.interpolation == "flow":
-            needed["flow"] = "temporal_sr with interpolation='flow'"
-        if self.rounds and self.options.refine:
-            needed["refiner"] = "temporal_sr with refine=True"
-        if self.options.decoder == "video":
-            needed["video_decoder"] = "decoder='video'"
-        return needed
+    def parts(self, generates_reference: bool, after: str = "") -> dict[str, tuple[str, ...]]:
+        """Returns the parts of the call in order, each with the components that it uses together.
 
-    def turns(self, generates_reference: bool) -> list[tuple[str, ...]]:
-        """Returns the components that are used together, in the order in which the call runs."""
-        turns: list[tuple[str, ...]] = [("text_encoder",)]
-        if generates_reference:
-            turns.append(("image_unet", "autoencoder"))
-        turns += [("autoencoder", f"stage_{i}") for i in range(1, self.stages + 1)]
+        Args:
+            generates_reference: whether the reference is none of the user's.
+            after: the last part whose result is there already; "" for none.
+        """
+        made: dict[str, tuple[str, ...]] = {}
+        if generates_reference and self.options.use_reference:
+            made["reference"] = ("image_unet", "autoencoder")
+        made |= {f"stage_{i}": ("autoencoder", f"stage_{i}") for i in range(1, self.stages + 1)}
         if self.rounds:
             flow = ("flow",) if self.options.interpolation == "flow" else ()
-            turns.append((*flow, "refiner") if self.options.refine else flow)
+            made["temporal_sr"] = (*flow, "refiner") if self.options.refine else flow
+        names = list(made)
+        left = names[names.index(after) + 1 :] if after in names else names
         decoder = "video_decoder" if self.options.decoder == "video" else "autoencoder"
-        return [*turns, (decoder,)]
+        text = {"text": ("text_encoder",)} if left else {}
+        return text | {name: made[name] for name in left} | {"decoder": (decoder,)}
+
+    def turns(self, generates_reference: bool, after: str = "") -> list[tuple[str, ...]]:
+        """Returns the components that are used together, in the order in which the call runs."""
+        return list(self.parts(generates_reference, after).values())
+
+    def components(self, generates_reference: bool, after: str = "") -> dict[str, str]:
+        """Returns the components that the call needs, with the reason for each."""
+        reasons = {
+            "text_encoder": "every call",
+            "autoencoder": "every call",
+            "image_unet": "a call without a reference image",
+            **{f"stage_{i}": f"stage {i}" for i in range(1, self.stages + 1)},
+            "flow": "temporal_sr with interpolation='flow'",
+            "refiner": "temporal_sr with refine=True",
+            "video_decoder": "decoder='video'",
+        }
+        used = {name for turn in self.turns(generates_reference, after) for name in turn}
+        return {name: reason for name, reason in reasons.items() if name in used}
 
 
 def seeds_of(seed: Any, count: int) -> tuple[int, ...]:
@@ -146,7 +161,11 @@ def make_request(
         with_sampler(part, options.sampler)
         for part in (config.image, *config.stages, config.refiner)
     )
-    prompts = check_prompts(prompt)
+    check_choice("fit", options.fit, Fit)
+    check_switch("exact_reference", options.exact_reference)
+    if options.exact_reference and not options.use_reference:
+        raise UserError("exact_reference is True, but use_reference is False")
+    prompts, rounds = check_prompts(prompt), _rounds(config, options.temporal_sr, stages)
     request = Request(
         prompts=prompts,
         negative_prompts=negative_prompts(options.negative_prompt, len(prompts)),
@@ -155,10 +174,11 @@ def make_request(
         samplers=tuple(part.sampler for part in parts),
         steps=_steps(parts, options.steps),
         guidance=_guidance(config, options.guidance),
+        sizes=video_sizes(config, stages, rounds, options.height, options.width),
         num_frames=check_count("num_frames", num_frames, 1, _MAX_FRAMES),
         fps=config.fps if options.fps is None else options.fps,
         stages=stages,
-        rounds=_rounds(config, options.temporal_sr, stages),
+        rounds=rounds,
     )
     if request.rounds and request.num_frames == 1:
         raise UserError("num_frames is 1, expected at least 2 with temporal_sr, or temporal_sr=0")
