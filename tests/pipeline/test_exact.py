@@ -21,6 +21,7 @@ def test_the_first_frame_is_the_image_and_its_latents_stay():
 
     options = {"stages": 1, "decoder": "image", "reference": PICTURE}
     exact = model(PROMPT, exact_reference=True, callback=callback, **options)
+    assert exact.reference is not None
     free = model(PROMPT, **options)
     expected = with_first_frame(free.frames[None], exact.reference[None], 1)[0, 0]
     np.testing.assert_array_equal(exact.frames[0], expected)

@@ -3,6 +3,7 @@
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -21,7 +22,7 @@ def model() -> VideoGen:
 
 def clean(model: VideoGen, picture: np.ndarray = PICTURE) -> np.ndarray:
     """Returns the latents `[1, h, w, Z]` of a picture."""
-    return np.asarray(model.cascade.encode_images(model.params, picture[None]))
+    return np.asarray(model.cascade.encode_images(model.params, jnp.asarray(picture[None])))
 
 
 @pytest.fixture

@@ -70,6 +70,7 @@ def test_an_image_request_checks_its_size():
 def test_a_wide_video_depends_on_the_whole_reference():
     model = micro_model.model()
     wide = model(PROMPT, height=8, width=16, **SHORT)
+    assert wide.reference is not None
     assert wide.frames.shape == (4, 8, 16, 3) and wide.reference.shape == (16, 32, 3)
     other = REFERENCE.copy()
     other[:, :4] = 0

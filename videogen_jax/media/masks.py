@@ -41,7 +41,8 @@ def load_mask(mask: Mask, size: tuple[int, int], fit: Fit = "crop") -> np.ndarra
         grey_HW = load_image(mask).mean(-1)
     white_HW = np.where(grey_HW >= _WHITE, np.uint8(255), np.uint8(0))
     picture = Image.fromarray(np.repeat(white_HW[..., None], 3, axis=-1))
-    mask_HW = np.asarray(fitted(picture, size, fit, background=(0, 0, 0)))[..., 0] >= _WHITE
+    levels_HWC = np.asarray(fitted(picture, size, fit, background=(0, 0, 0)))
+    mask_HW = np.greater_equal(levels_HWC[..., 0], _WHITE)
     if not mask_HW.any():
         raise UserError("mask: nothing of it is white, expected white where the image is painted")
     return mask_HW
@@ -50,4 +51,4 @@ def load_mask(mask: Mask, size: tuple[int, int], fit: Fit = "crop") -> np.ndarra
 def coarse_mask(mask_HW: np.ndarray, factor: int) -> np.ndarray:
     """Returns the cells of `factor` × `factor` pixels of which any is in the mask, bool."""
     height, width = (side // factor for side in mask_HW.shape)
-    return mask_HW.reshape(height, factor, width, factor).any(axis=(1, 3))
+    return np.asarray(mask_HW.reshape(height, factor, width, factor).any(axis=(1, 3)))

@@ -56,7 +56,8 @@ class Shapes:
         shares = mesh.shape["data"] * mesh.shape["fsdp"]
         self.mesh, self.count = mesh, -(-count // shares) * shares
 
-    def batch(self, *shape: int, dtype: Any = jnp.float32) -> jax.ShapeDtypeStruct:
+    # Any: they stand for arrays, in the fields of arrays.
+    def batch(self, *shape: int, dtype: Any = jnp.float32) -> Any:
         """Returns an array `[B, *shape]` that devices share by prompts."""
         where = sharding.batch_sharding(self.mesh)
         return jax.ShapeDtypeStruct((self.count, *shape), dtype, sharding=where)
@@ -65,10 +66,11 @@ class Shapes:
         """Returns a sampler's state `[B, F, H, W, Z]`, as `Denoiser` lays it out."""
         whole = (self.count, *shape)
         spec = layout.partition(whole, "batch frames rows . .", self.mesh.shape)
-        x = jax.ShapeDtypeStruct(whole, jnp.float32, sharding=NamedSharding(self.mesh, spec))
+        where = NamedSharding(self.mesh, spec)
+        x: Any = jax.ShapeDtypeStruct(whole, jnp.float32, sharding=where)
         return SamplerState(x, x)
 
-    def keys(self) -> jax.ShapeDtypeStruct:
+    def keys(self) -> Any:
         """Returns the samples' keys."""
         return self.batch(dtype=jax.eval_shape(lambda: jax.random.key(0)).dtype)
 

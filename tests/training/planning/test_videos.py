@@ -70,7 +70,8 @@ class Recorded:
 
 def test_a_plan_has_the_programs_of_a_real_call(plan: VideoPlan, model: VideoGen):
     """Their memory is the same to a byte, so shapes, types and shardings are."""
-    cascade, decoder = model.cascade, model.decoder
+    cascade: Any = model.cascade  # Any: `Recorded` stands for compiled functions
+    decoder: Any = model.decoder
     encode = cascade._encode_text = Recorded(cascade._encode_text)
     condition = cascade._condition = Recorded(cascade._condition)
     step = cascade._stages[0]._take_steps = Recorded(cascade._stages[0]._take_steps)
