@@ -49,7 +49,7 @@ def main(
             raise Stopped(progress.part)  # ends the call
 
     try:
-        loaded(prompt, callback=watch, steps=steps).save(out / "video.mp4")
+        loaded(prompt, progress=watch, steps=steps).save(out / "video.mp4")
     except Stopped as part:
         print(f"stopped after {part}; the files are in {out}")
 

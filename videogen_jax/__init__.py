@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, Any
 # what its callback receives, Progress.
 # On one's own videos: InterpolateOptions and RestoreOptions.
 # Configurations: ModelConfig, its part DenoiserConfig, and MODELS, the presets of the library.
-# The exception for invalid input: UserError.
+# The exceptions for invalid input, UserError, and to end a call in a callback, StopSampling.
 if TYPE_CHECKING:
     from videogen_jax.config import DenoiserConfig, ModelConfig
     from videogen_jax.configs import MODELS
     from videogen_jax.errors import UserError
     from videogen_jax.media.video import Video
+    from videogen_jax.pipeline.interrupts import StopSampling
     from videogen_jax.pipeline.progress import Progress
     from videogen_jax.pipeline.requests.options import (
         ImageOptions,
@@ -40,6 +41,7 @@ __all__ = [
     "ModelConfig",
     "Progress",
     "RestoreOptions",
+    "StopSampling",
     "UserError",
     "Video",
     "VideoGen",
@@ -54,6 +56,7 @@ _MODULES = {
     "ModelConfig": "config",
     "Progress": "pipeline.progress",
     "RestoreOptions": "pipeline.requests.options",
+    "StopSampling": "pipeline.interrupts",
     "UserError": "errors",
     "Video": "media.video",
     "VideoGen": "pipeline.videogen",

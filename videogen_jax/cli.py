@@ -38,9 +38,11 @@ class Command(NamedTuple):
 
 COMMANDS = {
     "sample": Command("sample.video:call", "generate videos from prompts"),
+    "long": Command("sample.long:call", "generate a video of several clips"),
     "image": Command("sample.image:call", "generate images from prompts"),
     "interpolate": Command("sample.interpolate:call", "add frames between those of a video"),
     "restore": Command("sample.restore:call", "decode a video with the video decoder"),
+    "plan-video": Command("sample.plan:call", "check whether a video fits in memory"),
     "evaluate": Command("sample.evaluate:call", "score a model or a folder of videos"),
     "evaluate-shapes": Command("sample.evaluate_shapes:call", "evaluate a shapes model"),
     "compare": Command("sample.compare:call", "make and tally a user study of two folders"),

@@ -53,13 +53,17 @@ class ModelConfig:
                 )
         for denoiser in (self.image, self.refiner, *self.stages):
             require_positive(denoiser, "resolution")
-            levels = len(denoiser.unet.block_out_channels)
-            multiple = self.autoencoder.factor * 2 ** (levels - 1)
+            multiple = self.size_multiple(denoiser)
             if denoiser.resolution % multiple:
+                levels = len(denoiser.unet.block_out_channels)
                 raise UserError(
                     f"ModelConfig: resolution {denoiser.resolution} is not divisible by {multiple} "
                     f"(autoencoder factor {self.autoencoder.factor}, {levels} UNet levels)"
                 )
+
+    def size_multiple(self, denoiser: DenoiserConfig) -> int:
+        """Returns the pixels of which a diffusion model's height and width must be multiples."""
+        return self.autoencoder.factor * 2 ** (len(denoiser.unet.block_out_channels) - 1)
 
     def latent_size(self, resolution: int) -> int:
         """Returns the latents per side at `resolution` pixels per side."""

@@ -67,18 +67,27 @@ def constrain(x: jax.Array, names: str) -> jax.Array:
     mesh = jax.sharding.get_abstract_mesh()
     if mesh.empty:
         return x
+    return jax.lax.with_sharding_constraint(x, partition(x.shape, names, _axes()))
+
+
+def partition(shape: tuple[int, ...], names: str, mesh: Mapping[str, int]) -> PartitionSpec:
+    """Returns how `constrain` splits an array of a shape over the devices per mesh axis.
+
+    Raises:
+        ValueError: as `constrain`.
+    """
     words = names.split()
-    if len(words) != x.ndim or not ACTIVATIONS.keys() >= set(words):
+    if len(words) != len(shape) or not ACTIVATIONS.keys() >= set(words):
         raise ValueError(
-            f"cannot lay out an array of shape {x.shape} as {names!r}: expected one of "
+            f"cannot lay out an array of shape {shape} as {names!r}: expected one of "
             f"{' '.join(ACTIVATIONS)} for each axis"
         )
     spec: list[tuple[str, ...]] = []
-    for word, length in zip(words, x.shape, strict=True):
+    for word, length in zip(words, shape, strict=True):
         taken = {axis for axes in spec for axis in axes}
         free = tuple(axis for axis in ACTIVATIONS[word] if axis not in taken)
-        spec.append(_dividing(free, length, _axes()))
-    return jax.lax.with_sharding_constraint(x, PartitionSpec(*(axes or None for axes in spec)))
+        spec.append(_dividing(free, length, mesh))
+    return PartitionSpec(*(axes or None for axes in spec))
 
 
 def clip_tiles(clips: int, parts: int) -> tuple[int, int]:

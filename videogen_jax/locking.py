@@ -15,11 +15,12 @@ from videogen_jax.errors import UserError
 
 _log = logging.getLogger(__name__)
 
+_POLL_SECONDS = 0.02
 _UNSUPPORTED = (errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK)
 
 
 @contextlib.contextmanager
-def hold_lock(path: Path, what: str) -> Iterator[None]:
+def hold_lock(path: Path, what: str, *, wait: float = 0.0) -> Iterator[None]:
     """Locks the file `path` within the block, so that no other process enters a block with it.
 
     The operating system releases the lock when the process ends, however it ends. So a file that a
@@ -31,6 +32,7 @@ def hold_lock(path: Path, what: str) -> Iterator[None]:
     Args:
         path: the lock file, in the folder that it protects.
         what: what is locked, for messages, such as "the run directory runs/stage-1".
+        wait: seconds to wait for another process to release the lock.
 
     Raises:
         UserError: another process has the lock; the message names its host and process id. Or the
@@ -38,7 +40,7 @@ def hold_lock(path: Path, what: str) -> Iterator[None]:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        file = _locked(path, what)
+        file = _locked(path, what, time.monotonic() + wait)
     except OSError as error:
         raise UserError(f"cannot lock {what}: {path}: {error.strerror or error}") from error
     try:
@@ -49,12 +51,12 @@ def hold_lock(path: Path, what: str) -> Iterator[None]:
         os.close(file)
 
 
-def _locked(path: Path, what: str) -> int:
+def _locked(path: Path, what: str, deadline: float) -> int:
     """Returns the descriptor of the open and locked file, with this process's owner line in it."""
     while True:
         file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         try:
-            _flock(file, path, what)
+            _flock(file, path, what, deadline)
             # The process that had the lock may have removed the file after it was opened here.
             if _is_at(file, path):
                 _write_owner(file)
@@ -65,9 +67,15 @@ def _locked(path: Path, what: str) -> int:
         os.close(file)
 
 
-def _flock(file: int, path: Path, what: str) -> None:
+def _flock(file: int, path: Path, what: str, deadline: float) -> None:
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        while True:
+            try:
+                return fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() >= deadline:
+                    raise
+                time.sleep(_POLL_SECONDS)
     except BlockingIOError as error:
         raise UserError(
             f"{what} is in use by {_owner(file)}: wait until it has ended, or end it"

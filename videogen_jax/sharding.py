@@ -80,11 +80,14 @@ def batch_sharding(mesh: Mesh) -> NamedSharding:
 # Parameters
 
 
-def tree_shardings(mesh: Mesh, tree: Any, config: MeshConfig = MeshConfig()) -> Any:
+def tree_shardings(
+    mesh: Mesh, tree: Any, config: MeshConfig = MeshConfig(), split: tuple[str, ...] = ("fsdp",)
+) -> Any:
     """Returns a sharding for every array of `tree` (arrays or shapes).
 
     It is the one of the first matching rule of `config.rules`. By default the largest axis that the
-    `fsdp` axis divides is split, and tensors under `config.min_sharded_bytes` are replicated.
+    mesh axes `split` together divide is split; if there is none, their first one alone splits one.
+    Tensors under `config.min_sharded_bytes` are replicated.
 
     Raises:
         UserError: a rule's pattern matches no path, or the rule names an unknown mesh axis or does
@@ -99,7 +102,7 @@ def tree_shardings(mesh: Mesh, tree: Any, config: MeshConfig = MeshConfig()) -> 
     shardings = [
         NamedSharding(
             mesh,
-            _default_spec(leaf, mesh, config.min_sharded_bytes)
+            _default_spec(leaf, mesh, config.min_sharded_bytes, split)
             if axes is None
             else _spec_by_rule(pattern, axes, path, leaf, mesh),
         )
@@ -154,15 +157,17 @@ def put_tree(tree: Any, shardings: Any) -> Any:
     return jax.tree.map(put, tree, shardings)
 
 
-def _default_spec(leaf: Any, mesh: Mesh, min_bytes: int) -> PartitionSpec:
-    size = mesh.shape["fsdp"]
+def _default_spec(
+    leaf: Any, mesh: Mesh, min_bytes: int, split: tuple[str, ...] = ("fsdp",)
+) -> PartitionSpec:
+    size = math.prod(mesh.shape[axis] for axis in split)
     if size == 1 or math.prod(leaf.shape) * leaf.dtype.itemsize < min_bytes:
         return PartitionSpec()
     divisible = [axis for axis, length in enumerate(leaf.shape) if length % size == 0]
     if not divisible:
-        return PartitionSpec()
+        return _default_spec(leaf, mesh, min_bytes, split[:1]) if split[1:] else PartitionSpec()
     largest = max(divisible, key=lambda axis: leaf.shape[axis])
-    return PartitionSpec(*(None,) * largest, "fsdp")
+    return PartitionSpec(*(None,) * largest, split if split[1:] else split[0])
 
 
 def _parse_axes(pattern: str, axes: str) -> tuple[tuple[str, ...], ...]:
@@ -240,6 +245,25 @@ def put_batch(mesh: Mesh, batch: Mapping[str, np.ndarray]) -> dict[str, jax.Arra
         return jax.make_array_from_callback((size * count, *array.shape[1:]), sharding, read)
 
     return {name: put(name, array) for name, array in batch.items()}
+
+
+def put_whole_batch(mesh: Mesh, batch: Mapping[str, np.ndarray]) -> dict[str, jax.Array]:
+    """Puts a batch that every process has as a whole on the devices of the mesh.
+
+    Where the devices do not divide it, its last entry is repeated: results are to be cut.
+
+    Returns:
+        arrays of the whole batch, sharded over the mesh.
+    """
+    count = math.prod(mesh.shape[axis] for axis in _BATCH)
+    sharding = batch_sharding(mesh)
+
+    def put(array: np.ndarray) -> jax.Array:
+        missing = -len(array) % count
+        whole = np.concatenate([array, np.repeat(array[-1:], missing, axis=0)])
+        return jax.make_array_from_callback(whole.shape, sharding, lambda index: whole[index])
+
+    return {name: put(array) for name, array in batch.items()}
 
 
 def to_host(array: jax.Array) -> np.ndarray:

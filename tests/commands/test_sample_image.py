@@ -26,7 +26,7 @@ def caches(monkeypatch) -> list[Path]:
     """Loads the micro model by name; lists the directories of the compilation cache."""
     directories: list[Path] = []
     models = {"micro": micro_model.model()}
-    monkeypatch.setattr(VideoGen, "load", lambda name, *, dtype: models[name])
+    monkeypatch.setattr(VideoGen, "load", lambda name, *, dtype, offload: models[name])
     monkeypatch.setattr(sample_image, "read_model_config", micro_model.read_config)
     monkeypatch.setattr(sample_image, "enable_compilation_cache", directories.append)
     return directories
@@ -41,8 +41,8 @@ def seen(caches, monkeypatch) -> dict[str, Any]:
         seen.update(options, prompts=prompts)
         return np.stack([np.full((8, 8, 3), i, np.uint8) for i in range(len(prompts))])
 
-    def load(name: str, *, dtype: str) -> Any:
-        seen["dtype"] = dtype
+    def load(name: str, *, dtype: str, offload: bool) -> Any:
+        seen.update(dtype=dtype, offload=offload)
         return SimpleNamespace(images=images)
 
     monkeypatch.setattr(VideoGen, "load", load)
@@ -77,10 +77,15 @@ def test_several_images_are_a_grid(seen, tmp_path, capfd):
 
 
 def test_every_argument_reaches_the_model(seen, tmp_path):
+    image, mask = tmp_path / "image.png", tmp_path / "mask.png"
+    for path in (image, mask):
+        Image.new("RGB", (20, 10), "white").save(path)
     call(
         *("a ring", "--out", tmp_path / "out.webp", "--seed", "3", "--steps", "7"),
         *("--negative-prompt", "blue", "--guidance", "2.5", "--sampler", "euler_ancestral"),
-        *("--guidance-rescale", "0.7", "--dtype", "bfloat16"),
+        *("--image", image, "--mask", mask, "--strength", "0.5", "--fit", "pad"),
+        *("--height", "8", "--width", "24"),
+        *("--guidance-rescale", "0.7", "--dtype", "bfloat16", "--offload"),
     )
     assert seen == {
         "prompts": ["a ring"],
@@ -91,9 +96,16 @@ def test_every_argument_reaches_the_model(seen, tmp_path):
             guidance=2.5,
             guidance_rescale=0.7,
             sampler="euler_ancestral",
+            strength=0.5,
+            fit="pad",
+            height=8,
+            width=24,
         ),
+        "image": image,
+        "mask": mask,
         "progress": True,
         "dtype": "bfloat16",
+        "offload": True,
     }
 
 
@@ -121,6 +133,8 @@ def test_help_shows_every_option_once(capfd):
         (["a ring", "--steps", "0"], "steps is 0"),
         (["a ring", "--guidance", "nan"], "guidance is nan"),
         (["a ring", "--seed", "-1"], "seed is -1"),
+        (["a ring", "--mask", "m.png"], "mask is given without an image"),
+        (["a ring", "--image", "i.png"], "no image file i.png"),
         ([], "the list of prompts is empty"),
     ],
 )

@@ -44,8 +44,8 @@ def seen(monkeypatch) -> dict[str, Any]:
     class Model:
         interpolate, restore = Part(2), Part(1)
 
-    def load(name: str, *, dtype: str) -> Any:
-        seen.update(model=name, dtype=dtype)
+    def load(name: str, *, dtype: str, offload: bool) -> Any:
+        seen.update(model=name, dtype=dtype, offload=offload)
         return Model()
 
     monkeypatch.setattr(VideoGen, "load", load)
@@ -95,7 +95,8 @@ def test_every_argument_reaches_the_model(seen, tmp_path):
     call(
         *("interpolate", source, "--model", "small", "--out", tmp_path / "out.mp4"),
         *("--times", "3", "--seed", "5", "--steps", "4", "--sampler", "euler", "--size", "32"),
-        *("--interpolation", "slerp", "--no-refine", "--decoder", "image", "--dtype", "bfloat16"),
+        *("--interpolation", "slerp", "--no-refine", "--decoder", "image"),
+        *("--dtype", "bfloat16", "--offload"),
         *("--refine-strength", "0.5"),
     )
     options = InterpolateOptions(
@@ -109,7 +110,7 @@ def test_every_argument_reaches_the_model(seen, tmp_path):
         refine_strength=0.5,
         decoder="image",
     )
-    expected = {"model": "small", "dtype": "bfloat16", "progress": True}
+    expected = {"model": "small", "dtype": "bfloat16", "offload": True, "progress": True}
     assert seen == expected | {"options": options}
     defaults = InterpolateOptions()
     names = [field.name for field in fields(InterpolateOptions)]

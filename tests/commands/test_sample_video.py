@@ -26,7 +26,7 @@ def caches(monkeypatch) -> list[Path]:
     """Loads the micro model by name; lists the directories of the compilation cache."""
     directories: list[Path] = []
     models = {"micro": micro_model.model()}
-    monkeypatch.setattr(VideoGen, "load", lambda name, *, mesh, dtype: models[name])
+    monkeypatch.setattr(VideoGen, "load", lambda name, *, mesh, dtype, offload: models[name])
     monkeypatch.setattr(sample_video, "read_model_config", micro_model.read_config)
     monkeypatch.setattr(sample_video, "list_components", lambda directory: micro_model.params())
     monkeypatch.setattr(sample_video, "enable_compilation_cache", directories.append)
@@ -58,8 +58,8 @@ def seen(caches, monkeypatch) -> dict[str, Any]:
         seen.update(options, prompts=prompts)
         return [Video(np.zeros((2, 16, 16, 3), np.uint8), 8.0, prompt) for prompt in prompts]
 
-    def load(name: str, *, mesh: Mesh, dtype: str) -> Any:
-        seen.update(model=name, mesh=tuple(mesh.shape.values()), dtype=dtype)
+    def load(name: str, *, mesh: Mesh, dtype: str, offload: bool) -> Any:
+        seen.update(model=name, mesh=tuple(mesh.shape.values()), dtype=dtype, offload=offload)
         return model
 
     monkeypatch.setattr(VideoGen, "load", load)
@@ -81,8 +81,9 @@ def test_every_argument_reaches_the_model(seen, tmp_path):
         *("--guidance-rescale", "0.7"),
         *("--stages", "2", "--temporal-sr", "0", "--num-frames", "5", "--no-use-reference"),
         *("--interpolation", "slerp", "--no-refine", "--decoder", "image"),
-        *("--refine-strength", "0.5"),
-        *("--dtype", "bfloat16", "--mesh", "1", "2", "4"),
+        *("--refine-strength", "0.5", "--height", "32", "--width", "64", "--fit", "pad"),
+        *("--keep-latents", "kept", "--start-from", "earlier", "--start-after", "stage_1"),
+        *("--dtype", "bfloat16", "--offload", "--mesh", "1", "2", "4"),
     )
     assert seen == {
         "prompts": ("a ring",),
@@ -104,15 +105,23 @@ def test_every_argument_reaches_the_model(seen, tmp_path):
             refine=False,
             refine_strength=0.5,
             decoder="image",
+            height=32,
+            width=64,
+            fit="pad",
         ),
         "progress": True,
+        "keep_latents": Path("kept"),
+        "start_from": Path("earlier"),
+        "start_after": "stage_1",
         "dtype": "bfloat16",
+        "offload": True,
         "mesh": (1, 2, 4),
     }
     given = seen["options"]
     defaults = VideoOptions()
     same = [f.name for f in fields(given) if getattr(given, f.name) == getattr(defaults, f.name)]
-    assert not same  # a new option must be added above
+    # A new option must be added above. This one needs a reference.
+    assert same == ["exact_reference"]
 
 
 def test_without_flags_the_options_are_the_defaults(seen, tmp_path):

@@ -1,44 +1,18 @@
 """Several prompts in one call, on one device and on eight."""
 
-import dataclasses
-from typing import Any
-
 import jax
 import numpy as np
 import pytest
 
-from tests.support import micro_model
-from tests.support.micro_model import MICRO
-from videogen_jax import Video, VideoGen
-from videogen_jax.config import DenoiserConfig
-from videogen_jax.pipeline import noise
-from videogen_jax.sharding import MeshConfig, make_mesh
-
-COLOURS = ("red", "orange", "yellow", "green", "cyan", "blue", "purple", "pink")
-PROMPTS = [f"a {colour} circle" for colour in COLOURS]
-# All parts except the image model and the refiner, which run in the same way as the stages.
-OPTIONS: Any = {"reference": np.full((16, 16, 3), 200, np.uint8), "refine": False, "seed": 4}
+from tests.support import micro_model, parallel_sampling
+from tests.support.parallel_sampling import CONFIG, OPTIONS, PROMPTS, make_model
+from tests.support.processes import run_processes
+from videogen_jax import Video, VideoGen, layout
+from videogen_jax.pipeline import noise, placement
+from videogen_jax.pipeline.denoise import sampling_plan
+from videogen_jax.sharding import MeshConfig, make_mesh, put_whole_batch
 
 ROUNDING = 1  # levels of 255: 1e-6 from the order of sums may change rounding
-
-
-def smaller(denoiser: DenoiserConfig) -> DenoiserConfig:
-    return dataclasses.replace(denoiser, resolution=denoiser.resolution // 2)
-
-
-# The micro model with the latents' sizes but fewer layers around them, to compile faster.
-CONFIG = dataclasses.replace(
-    MICRO,
-    text_encoder=dataclasses.replace(MICRO.text_encoder, num_layers=1),
-    autoencoder=dataclasses.replace(MICRO.autoencoder, block_out_channels=(8,)),
-    image=smaller(MICRO.image),
-    stages=tuple(map(smaller, MICRO.stages)),
-    refiner=smaller(MICRO.refiner),
-)
-
-
-def make_model(mesh: jax.sharding.Mesh | None = None) -> VideoGen:
-    return VideoGen(CONFIG, micro_model.params(CONFIG), micro_model.TOKENIZER, mesh=mesh)
 
 
 @pytest.fixture(scope="module")
@@ -78,24 +52,81 @@ def test_the_same_seed_gives_the_same_videos_on_1_and_8_devices(on_one, eight_de
 
 
 def test_each_device_has_one_of_the_prompts(eight_devices):
-    batch = eight_devices._put({"tokens": np.zeros((8, 16), np.int32)})
-    keys = noise.sample_keys(np.uint32(0), eight_devices._put({"sample": np.arange(8)})["sample"])
+    batch = put_whole_batch(
+        eight_devices._mesh, {"tokens": np.zeros((8, 16), np.int32), "sample": np.arange(8)}
+    )
+    keys = noise.sample_keys(np.uint32(0), batch["sample"])
     assert len(batch["tokens"].sharding.device_set) == 8
     assert keys.sharding.shard_shape(keys.shape) == (1,)
     assert jax.tree.leaves(eight_devices.params)[0].sharding.is_fully_replicated
 
 
-def test_prompts_that_the_devices_do_not_divide_are_refused(eight_devices):
-    with pytest.raises(ValueError, match="batch of 3 .* is not divisible by the 8 devices"):
-        eight_devices(PROMPTS[:3], **OPTIONS)
+def test_prompts_that_the_devices_do_not_divide_are_filled_up(on_one, eight_devices):
+    """The batch is filled up to 8, for which everything is compiled."""
+    eight_devices(PROMPTS, **OPTIONS)
+    with micro_model.counting_compilations() as compiled:
+        videos = eight_devices(PROMPTS[:3], **OPTIONS)
+    assert [video.prompt for video in videos] == PROMPTS[:3] and not compiled
+    for one, other in zip(on_one, videos, strict=False):
+        assert worst(one, other) <= ROUNDING
 
 
-def test_devices_that_share_one_clip_make_the_same_video(on_one):
-    mesh = make_mesh(MeshConfig(data=1, frames=2), jax.devices()[:2])
-    model = make_model(mesh)
+def test_a_list_of_seeds_gives_each_prompt_what_it_gives_alone(on_one, eight_devices):
+    seeds = [5, OPTIONS["seed"], 7]
+    videos = eight_devices([PROMPTS[1], PROMPTS[0], PROMPTS[2]], **OPTIONS | {"seed": seeds})
+    assert [video.seed for video in videos] == seeds
+    assert worst(on_one[0], videos[1]) <= ROUNDING
+    assert worst(on_one[1], videos[0]) > 10 * ROUNDING
+
+
+def part_of_a_device(model: VideoGen) -> float:
+    """Returns the share of all parameters that the first device has."""
+    leaves = [x for x in jax.tree.leaves(model.params) if x.size > 64]  # all but a few biases
+    return sum(x.addressable_shards[0].data.size for x in leaves) / sum(x.size for x in leaves)
+
+
+@pytest.mark.parametrize(
+    "sizes",
+    [
+        (1, 2, 4),
+        # Compiles for another mesh what the mesh above covers.
+        pytest.param((1, 8, 1), marks=pytest.mark.slow),
+    ],
+)
+def test_one_prompt_over_parameters_and_frames_is_the_same_video(on_one, monkeypatch, sizes):
+    monkeypatch.setattr(placement, "RULES", MeshConfig(min_sharded_bytes=1))
+    model = make_model(make_mesh(MeshConfig(*sizes)))
+    assert part_of_a_device(model) <= 1 / 8 + 0.05
     with micro_model.counting_compilations() as compiled:
         assert worst(on_one[0], model(PROMPTS[0], **OPTIONS)) <= ROUNDING
     # Once for each stage: the state after a step is laid out as the one before the first.
     assert compiled.count("jit(_sample)") == len(CONFIG.stages)
+
+
+def test_coefficients_that_are_first_used_on_a_mesh_serve_other_devices():
+    with layout.activate(make_mesh(MeshConfig())):
+        table = sampling_plan(CONFIG.image, num_steps=7, first=2)
+    assert all(isinstance(leaf, np.ndarray) for leaf in jax.tree.leaves(table))
+
+
+def test_frames_that_the_devices_do_not_divide_are_refused():
+    model = make_model(make_mesh(MeshConfig(data=1, frames=2), jax.devices()[:2]))
     with pytest.raises(ValueError, match="clips of 3 frames are not divisible by the 2 devices"):
         model(PROMPTS[0], num_frames=3, **OPTIONS)
+
+
+@pytest.mark.slow  # starts processes, each of which compiles the model
+@pytest.mark.parametrize(("processes", "devices", "sizes"), [(2, 2, (1, 2, 2)), (4, 2, (2, 2, 2))])
+def test_processes_make_the_same_videos(on_one, tmp_path, processes, devices, sizes):
+    run_processes(
+        parallel_sampling.__file__,
+        [tmp_path / "videos.npz", *sizes],
+        tmp_path,
+        processes=processes,
+        devices=devices,
+    )
+    with np.load(tmp_path / "videos.npz") as file:
+        found = file["frames"]
+    assert len(found) == 3
+    for one, frames in zip(on_one, found, strict=False):
+        assert np.abs(one.frames.astype(int) - frames).max() <= ROUNDING

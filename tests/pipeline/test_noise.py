@@ -33,7 +33,7 @@ def test_it_is_jax_normal_noise_of_the_sample_key():
 
 def test_samples_with_seeds_of_their_own_have_the_keys_of_calls_alone():
     seeds = [3, 0, 2**32 - 1]
-    keys = noise.keys_alone(np.array(seeds, np.uint32))
+    keys = noise.seed_keys(np.array(seeds, np.uint32))
     alone = [noise.sample_keys(np.uint32(seed), np.zeros(1, np.int32))[0] for seed in seeds]
     np.testing.assert_array_equal(
         jax.random.key_data(keys), [jax.random.key_data(key) for key in alone]

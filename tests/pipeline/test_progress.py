@@ -36,10 +36,10 @@ def test_bars_are_shown_in_a_notebook(monkeypatch, kernel):
     assert is_shown(None) == (kernel is not None)
 
 
-def test_a_callback_receives_every_step_and_the_results():
+def test_a_function_receives_every_step_and_the_results():
     seen: list[Progress] = []
     model = micro_model.model()
-    video = model(PROMPT, callback=seen.append, **OPTIONS)
+    video = model(PROMPT, progress=seen.append, **OPTIONS)
     parts = list(dict.fromkeys(step.part for step in seen))
     assert parts == ["reference image", "stage 1", "decoding"]
     stage = [step for step in seen if step.part == "stage 1"]
@@ -50,7 +50,7 @@ def test_a_callback_receives_every_step_and_the_results():
     np.testing.assert_array_equal(model.decode(latents)[0], video.frames)
 
 
-def test_a_callback_ends_the_call():
+def test_a_function_may_end_the_call():
     class Cancelled(Exception):
         pass
 
@@ -62,13 +62,13 @@ def test_a_callback_ends_the_call():
             raise Cancelled
 
     with pytest.raises(Cancelled):
-        micro_model.model()(PROMPT, callback=cancel, **OPTIONS)
+        micro_model.model()(PROMPT, progress=cancel, **OPTIONS)
     assert (seen[-1].part, seen[-1].done) == ("stage 1", 1)
 
 
 def test_a_part_without_steps_has_no_bar(capfd):
-    with Reporter(True).part("temporal SR", 0) as tick:
-        tick(0)
+    with Reporter(True).part("temporal SR", 0) as part:
+        part.tick(0)
     assert capfd.readouterr().err == ""
 
 

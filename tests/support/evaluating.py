@@ -73,11 +73,11 @@ class StandIn:
         self._seconds = seconds
 
     def __call__(
-        self, prompt: list[str], *, seeds: Sequence[int], options: VideoOptions
+        self, prompt: list[str], *, seed: Sequence[int], options: VideoOptions
     ) -> list[Video]:
-        self.calls.append((tuple(prompt), tuple(seeds)))
+        self.calls.append((tuple(prompt), tuple(seed)))
         time.sleep(self._seconds)
-        pairs = zip(prompt, seeds, strict=True)
+        pairs = zip(prompt, seed, strict=True)
         return [Video(frames_of(text, seed), 8.0, text, seed=seed) for text, seed in pairs]
 
 

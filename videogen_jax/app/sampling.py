@@ -68,8 +68,7 @@ def sample(
                 settings.prompt,
                 reference=reference,
                 options=settings.options,
-                progress=False,
-                callback=report,
+                progress=report,
             )
             updates.put(Update("done", 1.0, video=video))
         except BaseException as error:  # raised again in the caller's thread

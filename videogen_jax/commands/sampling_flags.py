@@ -3,7 +3,7 @@
 import re
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import fields
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from types import NoneType
 from typing import Annotated, Any, Literal, TypeAlias, get_args, get_origin, get_type_hints
@@ -30,6 +30,15 @@ Prompts: TypeAlias = Annotated[
 ReferenceFile: TypeAlias = Annotated[
     Path | None, tyro.conf.arg(metavar="PATH", help_behavior_hint="(default: a generated image)")
 ]
+ImageFile: TypeAlias = Annotated[
+    Path | None, tyro.conf.arg(metavar="PATH", help_behavior_hint="(default: none)")
+]
+Folder: TypeAlias = Annotated[
+    Path | None, tyro.conf.arg(metavar="PATH", help_behavior_hint="(default: none)")
+]
+StartAfter: TypeAlias = Annotated[
+    str | None, tyro.conf.arg(metavar="PART", help_behavior_hint="(default: the last one there)")
+]
 
 # None, for no folder, is only the default where there is no home folder.
 CacheDirectory: TypeAlias = Annotated[Path | None, tyro.conf.arg(metavar="PATH")]
@@ -53,10 +62,21 @@ def call_sampling(
         arguments: the command line, by default `sys.argv[1:]`.
     """
     words = sys.argv[1:] if arguments is None else arguments
-    refuse_other_names(prog, words, _FLAGS_FOR_DIFFUSERS_NAMES)
+    names = _FLAGS_FOR_DIFFUSERS_NAMES
+    known = _flags(main)
+    other = {name: use for name, use in names.items() if name not in known}
+    refuse_other_names(prog, words, other)
     registry = ConstructorRegistry()
     registry.primitive_rule(_flag_of_option)
     command(main, prog, args=arguments, registry=registry)
+
+
+def _flags(main: Callable[..., object]) -> set[str]:
+    """Returns the names of a function's parameters, and of the options in their place."""
+    names: set[str] = set()
+    for name, kind in get_type_hints(main).items():
+        names |= {field.name for field in fields(kind)} if is_dataclass(kind) else {name}
+    return names
 
 
 def _flag_of_option(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
@@ -66,6 +86,8 @@ def _flag_of_option(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | 
     """
     if info.type == _NEGATIVE_PROMPT:  # one text: a list would take the prompts that follow
         return _spec(1, "STR", lambda words: words[0], shown=lambda value: [str(value)])
+    if info.type == _SEED:  # one for all prompts
+        return _spec(1, "INT", lambda words: int(words[0]), shown=lambda value: [str(value)])
     if info.type not in _OPTIONAL_TYPES:
         return None
     kinds = [kind for kind in get_args(info.type) if kind is not NoneType]
@@ -111,6 +133,7 @@ def _spec(
 
 
 _NEGATIVE_PROMPT = get_type_hints(VideoOptions)["negative_prompt"]
+_SEED = get_type_hints(VideoOptions)["seed"]
 _OPTIONAL_TYPES = {
     get_type_hints(options)[field.name]
     for options in (VideoOptions, ImageOptions, RestoreOptions, InterpolateOptions)

@@ -21,9 +21,13 @@ def to_uint8(pixels: jax.Array) -> np.ndarray:
     return to_host(scaled.astype(jnp.uint8))
 
 
-def resize(images: jax.Array, size: int) -> jax.Array:
-    """Resizes `[..., H, W, C]` to `[..., size, size, C]`, bilinear and antialiased (§3.5)."""
-    if images.shape[-3:-1] == (size, size):
+def resize(images: jax.Array, size: int | tuple[int, int]) -> jax.Array:
+    """Resizes `[..., H, W, C]` to `[..., *size, C]`, bilinear and antialiased (§3.5).
+
+    One number is height and width.
+    """
+    height, width = (size, size) if isinstance(size, int) else size
+    if images.shape[-3:-1] == (height, width):
         return images
-    shape = (*images.shape[:-3], size, size, images.shape[-1])
+    shape = (*images.shape[:-3], height, width, images.shape[-1])
     return jax.image.resize(images, shape, "linear", antialias=True)

@@ -36,6 +36,7 @@ from videogen_jax.errors import UserError
 
 ModelFn: TypeAlias = Callable[[jax.Array, jax.Array], jax.Array]
 NoiseFn: TypeAlias = Callable[[jax.Array], jax.Array]
+HoldFn: TypeAlias = Callable[[jax.Array, jax.Array], jax.Array]
 
 # With fewer steps, diffusers' DPM-Solver++ takes its last step at first order.
 _FEW_STEPS = 15
@@ -170,6 +171,15 @@ def noised_state(
     return SamplerState(x=x.astype(jnp.float32), previous_x0=jnp.zeros_like(x, jnp.float32))
 
 
+def noised_after(clean: jax.Array, noise: jax.Array, plan: Plan, step: jax.Array) -> jax.Array:
+    """Returns a sample and noise, as `noised_state`, at the noise level after a step."""
+    following = jnp.minimum(step + 1, plan.alpha_T.shape[0] - 1)
+    is_last = step + 1 >= plan.num_steps
+    alpha = jnp.where(is_last, 1.0, plan.alpha_T[following])
+    sigma = jnp.where(is_last, 0.0, plan.sigma_T[following])
+    return alpha * clean + sigma * noise
+
+
 def loop_config(config: SamplerConfig) -> SamplerConfig:
     """Returns the config shared by all stochastic samplers, or by all others, to compile once."""
     return SamplerConfig("ddpm" if config.noise_amount > 0.0 else "ddim")
@@ -183,6 +193,7 @@ def sample(
     start: jax.Array | int,
     stop: jax.Array | int,
     noise_fn: NoiseFn,
+    hold_fn: HoldFn | None = None,
 ) -> SamplerState:
     """Takes the steps `start` ≤ i < `stop` of `plan`; all of them are 0 to `plan.num_steps`.
 
@@ -201,6 +212,7 @@ def sample(
         stop: one past the last step; may be traced.
         noise_fn: step index, int32 `[]` → standard normal of x's shape; not called by
             deterministic samplers.
+        hold_fn: `(step, x) -> x`, applied to x after each step; by default x is kept.
 
     Returns:
         The state after step `stop` − 1; after the last step `x` is the sample.
@@ -215,6 +227,8 @@ def sample(
         x = plan.keep_T[i] * x + plan.denoised_T[i] * denoised
         if config.noise_amount > 0.0:
             x = x + plan.noise_T[i] * noise_fn(i)
+        if hold_fn is not None:
+            x = hold_fn(i, x)
         return SamplerState(x, previous_x0=x0)
 
     return jax.lax.fori_loop(start, stop, step, state)

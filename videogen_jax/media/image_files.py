@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from videogen_jax.errors import MissingFile, UserError
+from videogen_jax.media.fitting import Fit, fitted
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -45,14 +46,16 @@ def load_image(
     path: str | os.PathLike[str],
     size: tuple[int, int] | None = None,
     limits: ImageLimits = ImageLimits(),
+    fit: Fit = "crop",
 ) -> np.ndarray:
     """Reads an image file as a viewer shows it: rotated by its EXIF tag, transparency on white.
 
     Args:
         path: any format that Pillow reads; of an animation, the first frame.
-        size: `(height, width)` of the result, by a centred crop to its aspect ratio and an
-            antialiased resize; by default the image's own.
+        size: `(height, width)` of the result, fitted and resized (antialiased); by default the
+            image's own.
         limits: larger images are refused.
+        fit: how it is fitted to the aspect ratio of `size`, as in `fitted`.
 
     Returns:
         uint8 `[h, w, 3]`.
@@ -81,7 +84,7 @@ def load_image(
     except Exception as error:  # the readers of the formats raise many types
         raise UserError(f"{path} is not an image that can be read: {error}") from error
     if size is not None:
-        image = ImageOps.fit(image, (size[1], size[0]), method=Image.Resampling.LANCZOS)
+        image = fitted(image, size, fit)
     return np.array(image)
 
 

@@ -1,9 +1,9 @@
 """The components of a model: shapes, initialisation, checks and loading of their parameters."""
 
 import functools
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import jax
 
@@ -12,6 +12,9 @@ from videogen_jax.config import ModelConfig
 from videogen_jax.errors import MissingFile, UserError
 from videogen_jax.models import parameters
 from videogen_jax.models.parameters import Params
+
+if TYPE_CHECKING:
+    from videogen_jax.weights.model_dir import DType
 
 # The components of a text-to-image model, which Stable Diffusion provides.
 IMAGE_COMPONENTS = ("text_encoder", "image_unet", "autoencoder")
@@ -78,23 +81,54 @@ def require_components(
             raise MissingFile(message)
 
 
-def load_components(directory: Path, config: ModelConfig) -> dict[str, Params]:
+def load_components(
+    directory: Path, config: ModelConfig, dtype: "DType" = "float32"
+) -> dict[str, Params]:
     """Loads the components of a model directory and checks each against the configuration.
 
     Components may be missing, since not every call needs all; see `require_components`.
 
+    Args:
+        directory: the model directory.
+        config: its configuration.
+        dtype: type of the returned floating-point arrays.
+
     Raises:
         MissingFile: there is no such directory.
-        UserError: a file is damaged or does not fit the configuration; names it.
+        UserError: a file is damaged, does not fit the configuration, or has numbers that `dtype`
+            cannot hold; names it.
     """
     # Imported here because `import videogen_jax` must not need safetensors.
+    from videogen_jax.weights.model_dir import load_component
+
+    check_finite = dtype == "float16"  # the largest weight of float32 is beyond its range
+    return _checked(
+        directory,
+        config,
+        lambda name: load_component(directory, name, dtype, check_finite=check_finite),
+    )
+
+
+def open_components(directory: Path, config: ModelConfig) -> dict[str, Params]:
+    """Does what `load_components` does, with tensors that are read when they are indexed.
+
+    Their leaves are `StoredTensor`, from which `sharding.put_tree` reads each device's part.
+    """
+    from videogen_jax.weights.model_dir import open_component
+
+    return _checked(directory, config, lambda name: open_component(directory, name))
+
+
+def _checked(
+    directory: Path, config: ModelConfig, read: Callable[[str], Params]
+) -> dict[str, Params]:
     from videogen_jax.weights import model_dir
 
     present = model_dir.list_components(directory)
     params = {}
     for name, entry in _inits(config).items():
         if name in present:
-            params[name] = model_dir.load_component(directory, name)
+            params[name] = read(name)
             shapes = parameters.shapes(*entry)
             model_dir.check_against(shapes, params[name], directory / f"{name}.safetensors")
     return params

@@ -20,7 +20,15 @@ from videogen_jax.models.text_encoder import TextEncoder, TextStates
 from videogen_jax.pipeline import noise
 from videogen_jax.pipeline.conditioning import augment, reference_video, upsample
 from videogen_jax.pipeline.decode import decode_frames, quantise, unit_range
-from videogen_jax.pipeline.denoise import Conditions, Denoiser, Params, Sampling, Tick
+from videogen_jax.pipeline.denoise import (
+    Conditions,
+    Denoiser,
+    Held,
+    Params,
+    Sampling,
+    Tick,
+    Watch,
+)
 from videogen_jax.pipeline.encode import encode_frames
 
 
@@ -45,7 +53,8 @@ class Cascade:
         text_encoder: Any = TextEncoder(config.text_encoder, dtype)
         self._encode_text = jax.jit(lambda params, x: text_encoder.apply({"params": params}, x))
         self._decode_picture = jax.jit(self._picture, static_argnames="as_float")
-        self._condition = jax.jit(self._conditions, static_argnames=("stage", "num_frames"))
+        self._encode_images = jax.jit(self._encoded)
+        self._condition = jax.jit(self._conditions, static_argnames=("stage", "num_frames", "size"))
 
     def encode_text(self, params: Mapping[str, Params], tokens_BT: jax.Array) -> TextStates:
         """Encodes token ids, int32 `[B, T]`."""
@@ -65,26 +74,54 @@ class Cascade:
         prompts: PromptStates,
         keys_B: jax.Array,
         *,
+        size: tuple[int, int] | None = None,
         latents_BHWZ: jax.Array | None = None,
+        clean_BHWZ: jax.Array | None = None,
+        strength: float = 1.0,
+        free_BHW1: jax.Array | None = None,
         as_float: bool = False,
         tick: Tick | None = None,
+        watch: Watch | None = None,
         **sampling: Unpack[Sampling],
     ) -> jax.Array:
-        """Draws images (§3.1): uint8 `[B, H, W, 3]` at the image model's resolution.
+        """Draws images (§3.1): uint8 `[B, H, W, 3]` of `size`, by default the model's resolution.
 
         The images are rounded to uint8 here because a picture that is saved and then passed as the
-        reference must give the same video. With `as_float` they are float32 in [0, 1]. Other
-        options and errors are those of `Denoiser.sample`.
+        reference must give the same video. With `as_float` they are float32 in [0, 1].
+
+        With `clean_BHWZ`, the latents of images (`encode_images`), the share `strength` of the
+        steps starts from these with noise. With `free_BHW1` too, which is True where the model
+        decides, the others stay (inpainting). Other options and errors are those of
+        `Denoiser.sample`.
         """
+        clean_BFHWZ = None if clean_BHWZ is None else clean_BHWZ[:, None]
+        held = None
+        if free_BHW1 is not None and clean_BFHWZ is not None:
+            held = Held(clean_BFHWZ, free_BHW1[:, None])
         latents_BFHWZ = self._image.sample(
             params["image_unet"],
             Conditions(prompts.text, prompts.negative),
             noise.fold_in(keys_B, 0),
             num_frames=1,
+            size=None if size is None else self._latents(size),
             latents_BFHWZ=None if latents_BHWZ is None else latents_BHWZ[:, None],
+            clean_BFHWZ=clean_BFHWZ if strength < 1.0 else None,
+            strength=strength,
+            held=held,
             tick=tick,
+            watch=watch,
             **sampling,
         )
+        return self.decode_pictures(params, latents_BFHWZ, as_float)
+
+    def encode_images(self, params: Mapping[str, Params], images_BHWC: jax.Array) -> jax.Array:
+        """Encodes uint8 images of a size that the networks can have: latents `[B, h, w, Z]`."""
+        return self._encode_images(params["autoencoder"], images_BHWC)
+
+    def decode_pictures(
+        self, params: Mapping[str, Params], latents_BFHWZ: jax.Array, as_float: bool = False
+    ) -> jax.Array:
+        """Decodes the first frames of latents: uint8 `[B, H, W, 3]`, or float32 in [0, 1]."""
         return self._decode_picture(params["autoencoder"], latents_BFHWZ, as_float=as_float)
 
     def sample_stage(
@@ -98,7 +135,10 @@ class Cascade:
         keys_B: jax.Array,
         num_frames: int,
         *,
+        size: tuple[int, int] | None = None,
+        exact_reference: bool = False,
         tick: Tick | None = None,
+        watch: Watch | None = None,
         **sampling: Unpack[Sampling],
     ) -> jax.Array:
         """Draws a stage's clip, conditioned on the reference and the previous stage's clip (§3.2).
@@ -107,12 +147,15 @@ class Cascade:
             params: `{component: parameters}` with `autoencoder` and `stage_<stage>`.
             stage: the stage's number, from 1.
             prompts: the result of `encode_prompts`.
-            reference_BHWC: uint8, square, of any resolution; None for a stage trained without one.
+            reference_BHWC: uint8, of the clip's aspect ratio and any resolution; None for a stage
+                trained without one.
             low_res_BFHWZ: the latents of stage − 1; None for stage 1.
             fps_B: frames per second, float32.
             keys_B: keys from which all noise is drawn; the stage's number is folded in here.
             num_frames: F.
-            tick: called after each step.
+            size: height and width in pixels, by default the stage's resolution for both.
+            exact_reference: whether the latents of frame 0 stay those of the reference.
+            tick, watch: as for `Denoiser.sample`.
             **sampling: `steps`, `guidance_scale`, `guidance_rescale` and `sampler` of
                 `Denoiser.sample`.
 
@@ -132,13 +175,20 @@ class Cascade:
             keys_B,
             stage=stage,
             num_frames=num_frames,
+            size=size or (self.config.stages[stage - 1].resolution,) * 2,
         )
+        held = None
+        if exact_reference and conditions.reference_BFHWZ is not None:
+            after_first_F = jnp.arange(num_frames) > 0
+            held = Held(conditions.reference_BFHWZ, after_first_F[:, None, None, None])
         return self._stages[stage - 1].sample(
             params[f"stage_{stage}"],
             conditions,
             keys_B,
             num_frames,
+            held=held,
             tick=tick,
+            watch=watch,
             **sampling,
         )
 
@@ -157,9 +207,10 @@ class Cascade:
         keys_B: jax.Array,
         stage: int,
         num_frames: int,
+        size: tuple[int, int],
     ) -> Conditions:
         config = self.config.stages[stage - 1]
-        reference_BHWZ = self._reference_latents(params, reference_BHWC, config, len(fps_B))
+        reference_BHWZ = self._reference_latents(params, reference_BHWC, size, len(fps_B))
         levels_B = jnp.full(fps_B.shape, config.low_res_noise, jnp.int32)
         if low_res_BFHWZ is not None:
             low_res_BFHWZ = upsample(low_res_BFHWZ)
@@ -181,14 +232,23 @@ class Cascade:
         self,
         params: Params,
         reference_BHWC: jax.Array | None,
-        stage: DenoiserConfig,
+        size: tuple[int, int],
         prompts: int,
     ) -> jax.Array:
-        """Encodes the reference at the stage's resolution, `[B, H, W, Z]`; zeros without one."""
+        """Encodes the reference at the stage's pixels, `[B, H, W, Z]`; zeros without one."""
         if reference_BHWC is None:
-            size = self.config.latent_size(stage.resolution)
-            return jnp.zeros((prompts, size, size, self.config.autoencoder.latent_channels))
-        video_BFHWC = to_float(reference_BHWC)[:, None]
+            channels = self.config.autoencoder.latent_channels
+            return jnp.zeros((prompts, *self._latents(size), channels))
+        return self._encoded(params, reference_BHWC, size)
+
+    def _encoded(
+        self, params: Params, images_BHWC: jax.Array, size: tuple[int, int] | None = None
+    ) -> jax.Array:
+        video_BFHWC = to_float(images_BHWC)[:, None]
+        size = size or (images_BHWC.shape[1], images_BHWC.shape[2])
         autoencoder = {"autoencoder": params}
-        resolution = stage.resolution
-        return encode_frames(self.config, autoencoder, video_BFHWC, resolution, self._dtype)[:, 0]
+        return encode_frames(self.config, autoencoder, video_BFHWC, size, self._dtype)[:, 0]
+
+    def _latents(self, size: tuple[int, int]) -> tuple[int, int]:
+        """Returns height and width of the latents of pixels."""
+        return self.config.latent_size(size[0]), self.config.latent_size(size[1])

@@ -23,6 +23,7 @@ from videogen_jax.diffusion.samplers import (
     first_step,
     init_state,
     loop_config,
+    noised_after,
     noised_state,
     plan,
     sample,
@@ -36,6 +37,7 @@ from videogen_jax.pipeline.conditioning import network_input
 
 Params = Any  # a nested dict of arrays
 Tick = Callable[[int], object]  # called with the number of steps or frames just finished
+Watch = Callable[[int, jax.Array], object]  # called with a step's number and its latents
 
 
 class Conditions(NamedTuple):
@@ -53,6 +55,17 @@ class Conditions(NamedTuple):
     low_res_noise_B: jax.Array | None = None
 
 
+class Held(NamedTuple):
+    """A part of the latents that stays what it is, noised as far as the others in every step.
+
+    `clean_BFHWZ` are latents; `free_BFHWZ`, True or False, broadcasts against them and says where
+    the model decides.
+    """
+
+    clean_BFHWZ: jax.Array
+    free_BFHWZ: jax.Array
+
+
 class Sampling(TypedDict, total=False):
     """Arguments of `Denoiser.sample` for one diffusion model; None is the config's value."""
 
@@ -62,7 +75,7 @@ class Sampling(TypedDict, total=False):
     sampler: SamplerConfig | None
 
 
-class _Guidance(NamedTuple):
+class Guidance(NamedTuple):
     """Arguments of `guided` as data of the compiled loop; `rescale` is None for no rescaling."""
 
     scale: Any
@@ -73,11 +86,18 @@ class _Guidance(NamedTuple):
 def sampling_plan(config: DenoiserConfig, num_steps: int, first: int = 0) -> Plan:
     """Returns the sampler's coefficients for `num_steps` steps, to be taken from step `first` on.
 
+    They are NumPy arrays: JAX's would stay on the devices of the first call's mesh.
+
     Raises UserError if the sampler cannot take that many steps.
     """
     with jax.ensure_compile_time_eval():  # a cached tracer would outlive its trace
         table = plan(config.schedule, config.sampler, num_steps)
-        return starting_at(first, table) if first else table
+        table = starting_at(first, table) if first else table
+        return jax.tree.map(np.asarray, table)
+
+
+def _initial_noise(keys_B: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+    return noise.normal(noise.fold_in(keys_B, noise.INITIAL), shape)
 
 
 def _laid_out(state: SamplerState) -> SamplerState:
@@ -96,9 +116,10 @@ class Denoiser:
 
     def __init__(self, config: DenoiserConfig, latent_size: int, dtype: DTypeLike = jnp.float32):
         self.config = config
-        self._frame_shape = (latent_size, latent_size, config.unet.out_channels)
+        self._size = (latent_size, latent_size)
         self._unet: Any = SpaceTimeUNet(config.unet, dtype)  # Any: `apply` is typed as a union
         self._begin = jax.jit(self._initial_state, static_argnames="shape")
+        self._draw = jax.jit(_initial_noise, static_argnames="shape")
         self._take_steps = jax.jit(self._sample, static_argnames="loop")
 
     def sample(
@@ -112,14 +133,18 @@ class Denoiser:
         guidance_scale: float | None = None,
         guidance_rescale: float = 0.0,
         sampler: SamplerConfig | None = None,
+        size: tuple[int, int] | None = None,
         latents_BFHWZ: jax.Array | None = None,
         clean_BFHWZ: jax.Array | None = None,
         strength: float = 1.0,
+        held: Held | None = None,
         tick: Tick | None = None,
+        watch: Watch | None = None,
     ) -> jax.Array:
         """Draws latents under the conditions, float32 `[B, F, H, W, Z]`.
 
-        They have the height and width of the low-res condition, or those of the config without it.
+        They have the height and width of the low-res condition, or else of the reference, or else
+        `size`, by default the config's.
 
         Args:
             params: the network's parameters.
@@ -130,11 +155,16 @@ class Denoiser:
             guidance_scale: by default the config's; unused without guidance.
             guidance_rescale: φ in [0, 1] of `guided`; unused without guidance.
             sampler: by default the config's.
+            size: height and width of the latents, where no condition has them.
             latents_BFHWZ: standard normal noise to start from, float32; by default from the keys.
             clean_BFHWZ: latents to start from, with noise added to them; by default noise alone.
             strength: share of the steps that are taken from noised latents, in (0, 1]; unused
                 without `clean_BFHWZ`.
+            held: a part of the latents that stays (Lugmayr et al. 2022, RePaint, equation 8); after
+                the last step it is `held.clean_BFHWZ`.
             tick: called after each step, once the step's result is computed.
+            watch: called before it with the step's number, from 0, and the latents after the step,
+                in the sampler's variance-preserving coordinates.
 
         Raises:
             UserError: the sampler cannot take that many steps.
@@ -150,19 +180,35 @@ class Denoiser:
         table = sampling_plan(config, steps, first)
         # None, not 0, leaves the rescaling out of the compiled loop.
         rescale = np.float32(guidance_rescale) if guidance_rescale else None
-        guidance = _Guidance(np.float32(guidance_scale), rescale)
+        guidance = Guidance(np.float32(guidance_scale), rescale)
         take_steps = functools.partial(self._take_steps, loop=loop_config(config.sampler))
-        shape = (num_frames, *self._frame_shape)
-        if given.low_res_BFHWZ is not None:
-            shape = (num_frames, *given.low_res_BFHWZ.shape[2:4], self._frame_shape[-1])
+        shape = (
+            num_frames,
+            *(self._size_of(given) or size or self._size),
+            config.unet.out_channels,
+        )
         state = self._begin(keys_B, latents_BFHWZ, clean_BFHWZ, table, first, shape=shape)
-        if tick is None:
+        if held is not None:
+            noise_BFHWZ = latents_BFHWZ
+            if noise_BFHWZ is None:
+                noise_BFHWZ = self._draw(keys_B, shape=shape)
+            take_steps = functools.partial(take_steps, held=held, noise_BFHWZ=noise_BFHWZ)
+        if tick is None and watch is None:
             return take_steps(params, state, table, first, steps, given, keys_B, guidance).x
         for step in range(first, steps):
             state = take_steps(params, state, table, step, step + 1, given, keys_B, guidance)
             jax.block_until_ready(state)
-            tick(1)
+            if watch is not None:
+                watch(step, state.x)
+            if tick is not None:
+                tick(1)
         return state.x
+
+    def _size_of(self, given: Conditions) -> tuple[int, int] | None:
+        for condition_BFHWZ in (given.low_res_BFHWZ, given.reference_BFHWZ):
+            if condition_BFHWZ is not None:
+                return condition_BFHWZ.shape[2], condition_BFHWZ.shape[3]
+        return None
 
     def _initial_state(
         self,
@@ -174,7 +220,7 @@ class Denoiser:
         shape: tuple[int, ...],
     ) -> SamplerState:
         if latents_BFHWZ is None:
-            latents_BFHWZ = noise.normal(noise.fold_in(keys_B, noise.INITIAL), shape)
+            latents_BFHWZ = _initial_noise(keys_B, shape)
         if clean_BFHWZ is None:
             return _laid_out(init_state(latents_BFHWZ, table))
         return _laid_out(noised_state(clean_BFHWZ, latents_BFHWZ, table, first))
@@ -188,16 +234,26 @@ class Denoiser:
         stop: int,
         given: Conditions,
         keys_B: jax.Array,
-        guidance: _Guidance,
+        guidance: Guidance,
         loop: SamplerConfig,
+        held: Held | None = None,
+        noise_BFHWZ: jax.Array | None = None,
     ) -> SamplerState:
         def noise_fn(step: jax.Array) -> jax.Array:
             return noise.normal(noise.fold_in(keys_B, noise.FIRST_STEP + step), state.x.shape[1:])
 
-        model_fn = self._model_fn(params, given, guidance)
-        return _laid_out(sample(loop, model_fn, state, table, start, stop, noise_fn))
+        def hold_fn(step: jax.Array, x: jax.Array) -> jax.Array:
+            assert held is not None and noise_BFHWZ is not None
+            kept = noised_after(held.clean_BFHWZ, noise_BFHWZ, table, step)
+            return jnp.where(held.free_BFHWZ, x, kept)
 
-    def _model_fn(self, params: Params, given: Conditions, guidance: _Guidance) -> ModelFn:
+        model_fn, hold = (
+            self._model_fn(params, given, guidance),
+            hold_fn if held is not None else None,
+        )
+        return _laid_out(sample(loop, model_fn, state, table, start, stop, noise_fn, hold))
+
+    def _model_fn(self, params: Params, given: Conditions, guidance: Guidance) -> ModelFn:
         def network(x: jax.Array, timesteps: jax.Array, given: Conditions) -> jax.Array:
             return self._unet.apply(
                 {"params": params},

@@ -21,7 +21,7 @@ def encode_posterior(
     model: ModelConfig,
     params: Mapping[str, Any],
     video_BFHWC: jax.Array,
-    resolution: int,
+    resolution: int | tuple[int, int],
     dtype: DTypeLike = jnp.float32,
 ) -> tuple[jax.Array, jax.Array]:
     """Encodes a clip frame by frame, a few frames at a time (`groups.py`).
@@ -30,7 +30,8 @@ def encode_posterior(
         model: the whole model's configuration.
         params: `{component: parameters}` with `autoencoder`.
         video_BFHWC: pixels in [-1, 1], of any size.
-        resolution: pixels per side that frames are resized to (antialiased) before encoding.
+        resolution: pixels per side, or height and width, that frames are resized to (antialiased)
+            before encoding.
         dtype: dtype of the encoder's computation.
 
     Returns:
@@ -63,7 +64,7 @@ def encode_frames(
     model: ModelConfig,
     params: Mapping[str, Any],
     video_BFHWC: jax.Array,
-    resolution: int,
+    resolution: int | tuple[int, int],
     dtype: DTypeLike = jnp.float32,
 ) -> jax.Array:
     """Returns the mean of `encode_posterior`, for inference; training may draw samples instead."""

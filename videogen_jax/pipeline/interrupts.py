@@ -12,6 +12,10 @@ from contextlib import contextmanager
 _requested = threading.Event()
 
 
+class StopSampling(Exception):  # noqa: N818 (as StopIteration)
+    """Raise it in a callback to end a call; the call raises it again."""
+
+
 @contextmanager
 def interruptible() -> Iterator[None]:
     """Raises `KeyboardInterrupt` for a Ctrl-C within the block, at `check` or at the end.

@@ -11,7 +11,7 @@ from videogen_jax.atomic import replacing, require_new_directory
 from videogen_jax.config import ModelConfig
 from videogen_jax.errors import MissingFile, UserError
 from videogen_jax.home import expand_home
-from videogen_jax.models.components import check_components, load_components
+from videogen_jax.models.components import check_components, load_components, open_components
 from videogen_jax.pipeline.denoise import Params
 from videogen_jax.tokenizer import Tokenizer, load_tokenizer
 
@@ -31,8 +31,14 @@ class Model(NamedTuple):
     params: dict[str, Params]
 
 
-def load_model(model: str | Path) -> Model:
+def load_model(model: str | Path, dtype: "DType" = "float32", *, stored: bool = False) -> Model:
     """Reads a shipped model by its name, or a model directory.
+
+    Args:
+        model: its name or directory.
+        dtype: type of the floating-point parameters.
+        stored: whether parameters are only opened (`open_components`), in float32, in place of
+            being read into memory.
 
     Raises:
         MissingFile: there is no such model (lists the shipped ones), or its configuration or
@@ -45,7 +51,9 @@ def load_model(model: str | Path) -> Model:
     directory, config = read_model_config(model)
     check_files(directory)
     tokenizer = load_tokenizer(directory / "tokenizer")
-    return Model(directory, config, tokenizer, load_components(directory, config))
+    if stored:
+        return Model(directory, config, tokenizer, open_components(directory, config))
+    return Model(directory, config, tokenizer, load_components(directory, config, dtype))
 
 
 def read_model_config(model: str | Path) -> tuple[Path, ModelConfig]:

@@ -20,8 +20,11 @@ def sample_keys(seed: np.uint32, sample_B: jax.Array) -> jax.Array:
 
 
 @jax.jit
-def keys_alone(seed_B: jax.Array) -> jax.Array:
-    """Returns each sample's key, `[B]`, as of a call with its own seed, uint32 `[B]`, alone."""
+def seed_keys(seed_B: jax.Array) -> jax.Array:
+    """Returns the keys `[B]` of samples with a seed each, uint32 `[B]`.
+
+    A sample's key is the one that it has as the only sample of a call with its seed.
+    """
     return jax.vmap(lambda seed: jax.random.fold_in(jax.random.key(seed), 0))(seed_B)
 
 

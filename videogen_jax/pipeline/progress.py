@@ -1,4 +1,4 @@
-"""What a call shows while it samples: progress bars, a user's callback, the end by Ctrl-C."""
+"""What a call shows while it samples: progress bars or a user's function, the end by Ctrl-C."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -12,7 +12,7 @@ from videogen_jax.pipeline.denoise import Tick
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a call of `VideoGen` is, the argument of its `callback`.
+    """How far a call of `VideoGen` is, the argument of a function `progress`.
 
     Attributes:
         part: "reference image", "stage 1", ..., "temporal SR" or "decoding".
@@ -29,7 +29,7 @@ class Progress:
     result: Any = None
 
 
-Callback: TypeAlias = Callable[[Progress], object]
+Report: TypeAlias = Callable[[Progress], object]
 
 
 def is_shown(progress: bool | None) -> bool:
@@ -65,21 +65,30 @@ def bar(shown: bool | None, what: str, total: int, unit: str) -> Iterator[Tick]:
         yield advance
 
 
+class Part:
+    """A part of a call that runs: the function to call after each step, and later its result."""
+
+    def __init__(self, tick: Tick):
+        self.tick = tick
+        self.result: Any = None
+
+
 class Reporter:
-    """The progress bars and the callback of one call.
+    """The progress bars of one call, or the user's function in place of them.
 
     Args:
-        shown: whether to show progress bars; None: on a terminal or in a notebook.
-        callback: called after each step, and with the result of each part; what it raises ends the
-            call.
+        progress: whether to show progress bars; None: on a terminal or in a notebook. Or a function
+            that is called after each step, and with the result of each part; what it raises ends
+            the call.
     """
 
-    def __init__(self, shown: bool | None = False, callback: Callback | None = None):
-        self._shown, self._callback = is_shown(shown), callback
+    def __init__(self, progress: bool | None | Report):
+        self._report = progress if callable(progress) else None
+        self._shown = self._report is None and is_shown(progress)  # type: ignore[arg-type]
 
     @contextmanager
-    def part(self, what: str, total: int, unit: str = "step") -> Iterator[Tick]:
-        """Yields the function to call after each step of a part, as `bar`."""
+    def part(self, what: str, total: int, unit: str = "step") -> Iterator[Part]:
+        """Yields a part with as many steps; at its end, its result is reported if it has one."""
         with bar(self._shown and total > 0, what, total, unit) as advance:
             done = 0
 
@@ -89,12 +98,11 @@ class Reporter:
                 done += count
                 self._call(Progress(what, done, total))
 
-            yield tick
-
-    def made(self, what: str, total: int, result: Any) -> None:
-        """Reports the result of a part."""
-        self._call(Progress(what, total, total, result))
+            part = Part(tick)
+            yield part
+        if part.result is not None:
+            self._call(Progress(what, total, total, part.result))
 
     def _call(self, progress: Progress) -> None:
-        if self._callback is not None:
-            self._callback(progress)
+        if self._report is not None:
+            self._report(progress)

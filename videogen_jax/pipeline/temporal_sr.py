@@ -24,7 +24,7 @@ from videogen_jax.models.flow import FlowConfig, LatentFlow
 from videogen_jax.models.layers import fold_frames, unfold_frames
 from videogen_jax.models.text_encoder import TextStates
 from videogen_jax.pipeline import noise
-from videogen_jax.pipeline.denoise import Conditions, Denoiser, Params, Tick
+from videogen_jax.pipeline.denoise import Conditions, Denoiser, Params, Tick, Watch
 from videogen_jax.pipeline.frequency import merge_frequencies, slerp
 from videogen_jax.pipeline.rounds import rounds_of
 
@@ -67,6 +67,7 @@ class TemporalSR:
         steps: int | None = None,
         sampler: SamplerConfig | None = None,
         tick: Tick | None = None,
+        watch: Watch | None = None,
     ) -> jax.Array:
         """Doubles the frame rate `rounds` times.
 
@@ -89,7 +90,8 @@ class TemporalSR:
                 starts from the interpolated frames with noise instead of from noise alone.
             steps: steps of the refiner, by default its sampler's.
             sampler: sampler of the refiner, by default its config's.
-            tick: called after each step of the refiner, which runs 2^rounds − 1 times.
+            tick, watch: called after each step of the refiner, which runs 2^rounds − 1 times, as
+                for `Denoiser.sample`.
 
         Returns:
             float32 `[B, (F − 1)·2^rounds + 1, H, W, Z]`.
@@ -99,11 +101,13 @@ class TemporalSR:
         """
         windows = rounds_of(latents_BFHWZ.shape[1], 1.0, rounds)
         missing = windows.num_frames // 2
-        sample = functools.partial(self._refiner.sample, steps=steps, sampler=sampler, tick=tick)
-        refined = functools.partial(self._refined, sample, strength) if refine else None
-        double = functools.partial(
-            self._double, params, fps_B, empty_text, self._interpolate[interpolation], refined
+        sample = functools.partial(
+            self._refiner.sample, steps=steps, sampler=sampler, tick=tick, watch=watch
         )
+        refined = functools.partial(self._refined, sample, strength) if refine else None
+        flow = params["flow"] if interpolation == "flow" else None
+        interpolate = functools.partial(self._interpolate[interpolation], flow)
+        double = functools.partial(self._double, params, fps_B, empty_text, interpolate, refined)
         for index, fps_factor in enumerate(windows.rates):
             round_keys_B = noise.fold_in(keys_B, index)
             pieces = [
@@ -130,7 +134,7 @@ class TemporalSR:
         keys_B: jax.Array,
     ) -> jax.Array:
         """Doubles the frame rate of one piece in one round."""
-        middle_BMHWZ = interpolate(params.get("flow"), clip_BFHWZ)
+        middle_BMHWZ = interpolate(clip_BFHWZ)
         if refined is not None:
             given = self._condition(middle_BMHWZ, fps_B, fps_factor, empty_text)
             middle_BMHWZ = refined(params["refiner"], given, keys_B, middle_BMHWZ)

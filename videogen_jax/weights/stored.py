@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from videogen_jax.errors import UserError
 from videogen_jax.weights.files import SafeTensors
 
 
@@ -33,7 +34,15 @@ class StoredTensor:
         return StoredTensor(self.tensors, self.name, np.dtype(dtype))
 
     def __getitem__(self, index: Any) -> np.ndarray:
-        return self.tensors.mapped(self.name)[index].astype(self.dtype)
+        """Returns the part as `dtype`; raises UserError if float16 is too small for a number."""
+        stored = self.tensors.mapped(self.name)[index]
+        if self.dtype != np.float16:
+            return stored.astype(self.dtype)
+        with np.errstate(over="ignore"):  # reported below, with the tensor's name
+            part = stored.astype(self.dtype)
+        if not np.isfinite(part).all():
+            raise UserError(f"{self.name} has numbers that float16 cannot hold; use bfloat16")
+        return part
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         return self[...].astype(dtype or self.dtype, copy=False)

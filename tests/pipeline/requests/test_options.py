@@ -63,9 +63,12 @@ def test_an_unknown_name_is_answered_with_the_right_one(options, name, right):
         options.merge(None, {name: 1})
 
 
-@pytest.mark.parametrize("options", [VideoOptions, ImageOptions])
-def test_no_name_of_diffusers_is_an_option(options):
-    assert not DIFFUSERS_NAMES.keys() & {*names(options), *options.OTHER_KEYWORDS}
+# Images are made of an image as in diffusers, so the names are the same.
+@pytest.mark.parametrize(
+    ("options", "same"), [(VideoOptions, set()), (ImageOptions, {"image", "strength"})]
+)
+def test_no_name_of_diffusers_is_an_option(options, same):
+    assert DIFFUSERS_NAMES.keys() & {*names(options), *options.OTHER_KEYWORDS} == same
 
 
 @pytest.mark.parametrize("options", [ImageOptions(), {"seed": 1}])
@@ -74,18 +77,22 @@ def test_options_of_another_class_are_refused(options):
         VideoOptions.merge(options, {})
 
 
+OWN = ("self", "prompt", "reference")
+LATENTS = ("keep_latents", "start_from", "start_after")
+
+
 @pytest.mark.parametrize(
     ("call", "options", "own"),
     [
-        (
-            VideoGen.__call__,
-            VideoOptions,
-            ["self", "prompt", "reference", "seeds", "progress", "callback", "options"],
-        ),
+        (VideoGen.__call__, VideoOptions, [*OWN, "progress", *LATENTS, "callback", "options"]),
         (
             TextToImage.__call__,
             ImageOptions,
-            ["self", "prompt", "latents", "as_float", "progress", "options"],
+            [
+                *("self", "prompt", "image", "mask", "latents", "as_float", "progress"),
+                "callback",
+                "options",
+            ],
         ),
     ],
 )

@@ -12,6 +12,7 @@ from videogen_jax.evaluation.shapes_ablations import (
     reference_table,
 )
 from videogen_jax.pipeline.temporal_sr import Interpolation
+from videogen_jax.weights.model_dir import DType
 
 
 def main(
@@ -22,6 +23,7 @@ def main(
     clips: int = 64,
     seeds: tuple[int, ...] = (1000, 2000, 3000),
     out: Path = Path("outputs/ablations"),
+    dtype: DType = "float32",
 ) -> None:
     """Prints Table 3 (reference image), Fig. 6 (flow) and Fig. 7 (video decoder) as tables.
 
@@ -33,10 +35,12 @@ def main(
         clips: number of held-out clips in the other two.
         seeds: seeds of the noise in the first table; the first one also in the other two.
         out: folder for contact sheets of a few clips of each variant.
+        dtype: floating-point type of the parameters and of the networks' computation.
     """
     enable_compilation_cache()
-    whole, without = VideoGen.load(model), VideoGen.load(without_reference)
-    refiners: dict[Interpolation, VideoGen] = {"slerp": VideoGen.load(slerp_refiner), "flow": whole}
+    directories = (model, without_reference, slerp_refiner)
+    whole, without, slerp = (VideoGen.load(one, dtype=dtype) for one in directories)
+    refiners: dict[Interpolation, VideoGen] = {"slerp": slerp, "flow": whole}
     save_ablation_sheets(whole, without, refiners, out, seeds[0])
     print(reference_table(whole, without, prompts, seeds), end="\n\n")
     print(interpolation_table(whole, clips, seeds[0], refiners), end="\n\n")

@@ -6,6 +6,7 @@ from pathlib import Path
 from videogen_jax import VideoGen
 from videogen_jax.cli import command, enable_compilation_cache
 from videogen_jax.evaluation.gallery import OWN_IMAGE, make_gallery
+from videogen_jax.weights.model_dir import DType
 
 
 def main(
@@ -14,6 +15,7 @@ def main(
     image_prompt: str = "a large blue star moving left over a beige background",
     seed: int = 0,
     out: Path = Path("outputs/gallery"),
+    dtype: DType = "float32",
 ) -> None:
     """Makes the README's pictures.
 
@@ -26,9 +28,10 @@ def main(
         image_prompt: prompt for the user's image.
         seed: seed of all noise.
         out: folder for the files.
+        dtype: floating-point type of the parameters and of the networks' computation.
     """
     enable_compilation_cache()
-    make_gallery(VideoGen.load(model), image, image_prompt, out, seed)
+    make_gallery(VideoGen.load(model, dtype=dtype), image, image_prompt, out, seed)
     print(out)
 
 

@@ -24,6 +24,7 @@ def main(
     out: Path = Path("outputs/interpolated.mp4"),
     sampling: tyro.conf.OmitArgPrefixes[InterpolateOptions] = InterpolateOptions(),
     dtype: DType = "float32",
+    offload: bool = False,
     cache_dir: CacheDirectory = COMPILATION_CACHE,
 ) -> None:
     """Adds frames between those of a video, with the flow and the refiner of a model.
@@ -38,7 +39,9 @@ def main(
         out: .mp4, .gif, .webp, or a folder for PNG frames, which are replaced. A contact sheet of
             16 frames is out.png, or out_sheet.png if out.png is another file.
         sampling: options of interpolation.
-        dtype: floating-point type of the networks' computation.
+        dtype: floating-point type of the parameters and of the networks' computation.
+        offload: keep parameters in the host's memory, and move those of each network to the device
+            only while it runs.
         cache_dir: folder of compiled programs, which later runs reuse.
     """
     directory, config = read_model_config(model)
@@ -48,8 +51,8 @@ def main(
     check_outputs(out, video, float(request.rate))
     enable_compilation_cache(cache_dir)
     print(f"{video}: {source!r}\nloading {model}")
-    loaded = VideoGen.load(model, dtype=dtype)
-    save(loaded.interpolate.stream(source, options=sampling, progress=True), out, video)
+    loaded = VideoGen.load(model, dtype=dtype, offload=offload)
+    save(loaded.interpolate.stream(source, options=sampling, progress=True), out, [video])
 
 
 call = partial(call_sampling, main)

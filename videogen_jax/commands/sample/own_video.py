@@ -1,5 +1,6 @@
 """What the commands on one's own video share: the input, its checks, writing the result."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, TypeAlias
 
@@ -23,9 +24,9 @@ def check_outputs(out: Path, video: Path, fps: float) -> None:
     check_output(sheet_path(out, [video]), [video])
 
 
-def save(result: FrameStream, out: Path, video: Path) -> None:
-    """Makes and writes the result and its contact sheet."""
+def save(result: FrameStream, out: Path, inputs: Sequence[Path]) -> None:
+    """Makes and writes the result and its contact sheet, in place of none of the inputs."""
     result.save(out)
-    sheet = sheet_path(out, [video])  # again, because a file may have come in the meantime
+    sheet = sheet_path(out, inputs)  # again, because a file may have come in the meantime
     save_sheet(sheet, result.preview().contact_sheet(columns=_COLUMNS), out)
     print(f"{out} and {sheet}: {result!r}")

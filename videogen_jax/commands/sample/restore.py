@@ -24,6 +24,7 @@ def main(
     out: Path = Path("outputs/restored.mp4"),
     sampling: tyro.conf.OmitArgPrefixes[RestoreOptions] = RestoreOptions(),
     dtype: DType = "float32",
+    offload: bool = False,
     cache_dir: CacheDirectory = COMPILATION_CACHE,
 ) -> None:
     """Encodes and decodes a video with the autoencoder and the video decoder of a model.
@@ -37,7 +38,9 @@ def main(
         out: .mp4, .gif, .webp, or a folder for PNG frames, which are replaced. A contact sheet of
             16 frames is out.png, or out_sheet.png if out.png is another file.
         sampling: options of restoration.
-        dtype: floating-point type of the networks' computation.
+        dtype: floating-point type of the parameters and of the networks' computation.
+        offload: keep parameters in the host's memory, and move those of each network to the device
+            only while it runs.
         cache_dir: folder of compiled programs, which later runs reuse.
     """
     directory, config = read_model_config(model)
@@ -47,8 +50,8 @@ def main(
     check_outputs(out, video, float(request.rate))
     enable_compilation_cache(cache_dir)
     print(f"{video}: {source!r}\nloading {model}")
-    loaded = VideoGen.load(model, dtype=dtype)
-    save(loaded.restore.stream(source, options=sampling, progress=True), out, video)
+    loaded = VideoGen.load(model, dtype=dtype, offload=offload)
+    save(loaded.restore.stream(source, options=sampling, progress=True), out, [video])
 
 
 call = partial(call_sampling, main)

@@ -32,7 +32,7 @@ class Model(Protocol):
     """`VideoGen`, as far as it is used here."""
 
     def __call__(
-        self, prompt: list[str], *, seeds: Sequence[int], options: VideoOptions
+        self, prompt: list[str], *, seed: Sequence[int], options: VideoOptions
     ) -> list[Video]: ...
 
 
@@ -61,9 +61,12 @@ class Plan:
     weights: dict[str, str]
 
     def __post_init__(self) -> None:
-        last = self.request.options.seed + len(self.prompts) - 1
+        seed = self.request.options.seed
+        if not isinstance(seed, int):
+            raise UserError(f"seed is {seed}, expected one integer: video i has seed + i")
+        last = seed + len(self.prompts) - 1
         if last > MAX_SEED:
-            raise UserError(f"seed is {self.request.options.seed}, so the last video has {last}")
+            raise UserError(f"seed is {seed}, so the last video has {last}")
 
     def settings(self) -> dict[str, Any]:
         """Returns everything that the videos depend on, for JSON."""
@@ -89,7 +92,7 @@ class Plan:
 
     def seed(self, index: int) -> int:
         """Returns the seed of a video."""
-        return self.request.options.seed + index
+        return self.request.seeds[0] + index
 
     def path(self, index: int) -> Path:
         """Returns the file or folder of a video."""
@@ -146,7 +149,7 @@ def _write(plan: Plan, group: range, model: Model) -> None:
     padded = [*group, *[group[-1]] * (plan.batch_size - len(group))]
     videos = model(
         [plan.prompts[index] for index in padded],
-        seeds=[plan.seed(index) for index in padded],
+        seed=[plan.seed(index) for index in padded],
         options=plan.request.options,
     )
     for index, video in zip(group, videos, strict=False):

@@ -69,8 +69,9 @@ class FrameCodec:
         for group in _groups(frames, _GROUP):
             fitted = [np.pad(resized(x, *size), (*padding, (0, 0)), mode="edge") for x in group]
             fitted += [fitted[-1]] * (_GROUP - len(group))  # one shape, so one compilation
-            pixels = sharding.put_batch(self.mesh, {"video": np.stack(fitted)[None]})["video"]
-            yield sharding.to_host(self._encode(self.params, pixels))[:, : len(group)]
+            pixels = sharding.put_whole_batch(self.mesh, {"video": np.stack(fitted)[None]})["video"]
+            encoder = {"autoencoder": self.params["autoencoder"]}
+            yield sharding.to_host(self._encode(encoder, pixels))[:1, : len(group)]
 
     def decode(
         self,

@@ -100,7 +100,7 @@ class Interpolate:
         request = make_interpolate_request(self._codec.config, source, options, **overrides)
         require_components(self._codec.params, request.components(), self._directory)
         return FrameStream(
-            lambda: each_within(self._codec.mesh, self._frames(source, request, progress)),
+            lambda: each_within(self._codec, request, self._frames(source, request, progress)),
             request.rate,
             request.num_frames,
             request.size,
@@ -144,12 +144,12 @@ class Interpolate:
                 sampler=request.sampler,
                 tick=lambda count: interrupts.check(),
             )
-            new = sharding.to_host(denser_BFHWZ)[:, made - starts[index] * 2**request.times :]
+            new = sharding.to_host(denser_BFHWZ)[:1, made - starts[index] * 2**request.times :]
             made += new.shape[1]
             yield new
 
     def _put(self, batch: dict[str, np.ndarray]) -> dict[str, jax.Array]:
-        return sharding.put_batch(self._codec.mesh, batch)
+        return sharding.put_whole_batch(self._codec.mesh, batch)
 
 
 def interpolation_starts(num_frames: int, window: int) -> list[int]:

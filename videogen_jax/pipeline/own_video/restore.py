@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Unpack
 
 import numpy as np
-from jax.sharding import Mesh
 
 from videogen_jax import layout
 from videogen_jax.media.video import Video
@@ -16,6 +15,7 @@ from videogen_jax.models.components import require_components
 from videogen_jax.pipeline.interrupts import interruptible
 from videogen_jax.pipeline.own_video.codec import FrameCodec
 from videogen_jax.pipeline.own_video.stream import FrameStream, OwnVideo
+from videogen_jax.pipeline.placement import Turns
 from videogen_jax.pipeline.progress import bar
 from videogen_jax.pipeline.requests.checks import check_progress
 from videogen_jax.pipeline.requests.keywords import RestoreKeywords
@@ -82,7 +82,7 @@ class Restore:
         request = make_restore_request(self._codec.config, source, options, **overrides)
         require_components(self._codec.params, request.components(), self._directory)
         return FrameStream(
-            lambda: each_within(self._codec.mesh, self._frames(source, request, progress)),
+            lambda: each_within(self._codec, request, self._frames(source, request, progress)),
             request.rate,
             request.num_frames,
             request.size,
@@ -99,14 +99,19 @@ class Restore:
             )
 
 
-def each_within(mesh: Mesh, frames: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
-    """Makes each frame on the devices of a mesh, and interruptibly.
+def each_within(
+    codec: FrameCodec, request: RestoreRequest, frames: Iterator[np.ndarray]
+) -> Iterator[np.ndarray]:
+    """Makes each frame on the devices of a codec, with a request's components, and interruptibly.
 
-    Both hold only while a frame is made: what is done with it belongs to the caller.
+    Devices and interrupts only while a frame is made: what is done with it belongs to the caller.
     """
+    turns = Turns(codec.params, (tuple(request.components()),))
+    turns.advance()
     while True:
-        with interruptible(), layout.activate(mesh):
+        with interruptible(), layout.activate(codec.mesh):
             frame_HWC = next(frames, None)
         if frame_HWC is None:
+            turns.finish()
             return
         yield frame_HWC

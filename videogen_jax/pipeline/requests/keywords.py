@@ -8,12 +8,13 @@ from collections.abc import Sequence
 from typing import TypedDict
 
 from videogen_jax.diffusion.sampler_config import SamplerConfig, SamplerName
+from videogen_jax.media.fitting import Fit
 from videogen_jax.pipeline.decode import DecoderName
 from videogen_jax.pipeline.temporal_sr import Interpolation
 
 
 class _SamplingKeywords(TypedDict, total=False):
-    seed: int
+    seed: int | Sequence[int]
     negative_prompt: str | Sequence[str] | None
     guidance_rescale: float
     sampler: SamplerName | SamplerConfig | None
@@ -33,6 +34,10 @@ class VideoKeywords(_SamplingKeywords, total=False):
     refine: bool
     refine_strength: float
     decoder: DecoderName
+    height: int | None
+    width: int | None
+    fit: Fit
+    exact_reference: bool
 
 
 class ImageKeywords(_SamplingKeywords, total=False):
@@ -40,6 +45,10 @@ class ImageKeywords(_SamplingKeywords, total=False):
 
     steps: int | None
     guidance: float | None
+    height: int | None
+    width: int | None
+    strength: float | None
+    fit: Fit
 
 
 class RestoreKeywords(TypedDict, total=False):

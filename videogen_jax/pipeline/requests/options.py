@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar, Self, TypeVar
 
 from videogen_jax.diffusion.sampler_config import SamplerConfig, SamplerName
+from videogen_jax.media.fitting import Fit
 from videogen_jax.pipeline.decode import DecoderName
 from videogen_jax.pipeline.requests.checks import plain
 from videogen_jax.pipeline.temporal_sr import Interpolation
@@ -26,11 +27,9 @@ DIFFUSERS_NAMES = {
     "negative_prompt_embeds": "'negative_prompt', a text",
     "num_videos_per_prompt": "'prompt', a list with the text several times",
     "num_images_per_prompt": "'prompt', a list with the text several times",
-    "height": "'stages' for a smaller video: its size is the model's",
-    "width": "'stages' for a smaller video: its size is the model's",
     "output_type": "'as_float' for images; the frames of a video are uint8",
-    "callback_on_step_end": "'callback', called with a Progress after each step",
-    "callback_steps": "'callback', called with a Progress after each step",
+    "callback_on_step_end": "'callback', called with the model's name, the step and the latents",
+    "callback_steps": "'callback', called with the model's name, the step and the latents",
 }
 """What to use for keywords of diffusers' pipelines."""
 
@@ -75,7 +74,8 @@ class SamplingOptions(Options):
     spacing of `SamplerConfig.renamed`; a `SamplerConfig` is used unchanged.
 
     Attributes:
-        seed: seed of all noise, an integer from 0 to 2³² − 1.
+        seed: seed of all noise, an integer from 0 to 2³² − 1; or a list with one for each prompt,
+            each of which then gives what it gives alone with its seed.
         negative_prompt: text that guidance leads away from, none by default.
         steps: steps of the samplers: one number for all, or one each for the image model, every
             stage and the refiner.
@@ -90,7 +90,7 @@ class SamplingOptions(Options):
 
     OTHER_KEYWORDS = ("prompt", *Options.OTHER_KEYWORDS)
 
-    seed: int = 0
+    seed: int | Sequence[int] = 0
     negative_prompt: str | Sequence[str] | None = ""
     steps: int | Sequence[int] | None = None
     guidance: float | Sequence[float] | None = None
@@ -127,9 +127,20 @@ class VideoOptions(SamplingOptions):
             starts from noise, below from the interpolated frames with noise (SDEdit, Meng et al.
             2022): fewer steps, which change less.
         decoder: decoder of the latents; "image" is the ablation of Fig. 7.
+        height: pixels of the video, by default the resolution of its last stage. Both sides must be
+            multiples of what the networks need; an error names the nearest ones.
+        width: as height.
+        fit: how a reference of another aspect ratio is fitted to the video: cropped, padded with
+            its mean colour, or stretched.
+        exact_reference: whether the first frame is held to the reference: its latents are those of
+            the reference in every step of the stages, and its pixels are the reference's, into
+            which the frames up to the next one of the cascade's clip are blended.
     """
 
-    OTHER_KEYWORDS = (*SamplingOptions.OTHER_KEYWORDS, "reference", "seeds", "callback")
+    OTHER_KEYWORDS = (
+        *SamplingOptions.OTHER_KEYWORDS,
+        *("reference", "keep_latents", "start_from", "start_after", "callback"),
+    )
 
     fps: float | None = None
     num_frames: int | None = None
@@ -140,6 +151,10 @@ class VideoOptions(SamplingOptions):
     refine: bool = True
     refine_strength: float = 1.0
     decoder: DecoderName = "video"
+    height: int | None = None
+    width: int | None = None
+    fit: Fit = "crop"
+    exact_reference: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,13 +166,26 @@ class ImageOptions(SamplingOptions):
         guidance: classifier-free guidance scale, 1 for none.
         guidance_rescale: how far the guided prediction is rescaled to the standard deviation of the
             conditional one, from 0 (not at all) to 1 (Lin et al. 2023, section 3.4).
+        height: pixels of the image, by default the model's resolution; a multiple of what the
+            network needs.
+        width: as height.
+        strength: with an image to start from, the share of the steps that are taken, above 0 and at
+            most 1: the more, the less is left of it; by default 0.8, or 1 with a mask.
+        fit: how an image of another aspect ratio is fitted to height and width.
     """
 
-    OTHER_KEYWORDS = (*SamplingOptions.OTHER_KEYWORDS, "latents", "as_float")
+    OTHER_KEYWORDS = (
+        *SamplingOptions.OTHER_KEYWORDS,
+        *("image", "mask", "latents", "as_float", "callback"),
+    )
 
     # There is one diffusion model, hence one number.
     steps: int | None = None
     guidance: float | None = None
+    height: int | None = None
+    width: int | None = None
+    strength: float | None = None
+    fit: Fit = "crop"
 
 
 @dataclass(frozen=True, kw_only=True)

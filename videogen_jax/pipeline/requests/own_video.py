@@ -132,13 +132,12 @@ def make_interpolate_request(
             f"the video has {source.fps:g} frames per second, which times={times} makes "
             f"{float(rate):g}, expected at most {FPS_RANGE[1]:g}"
         )
-    levels = len(refiner.unet.block_out_channels)
     return InterpolateRequest(
         options=options,
         rate=rate,
         num_frames=(source.num_frames - 1) * 2**times + 1,
         size=_size(config, source, options),
-        multiple=config.autoencoder.factor * 2 ** (levels - 1),
+        multiple=config.size_multiple(refiner),
         times=times,
         window=min(config.num_frames, source.num_frames),
         sampler=refiner.sampler,

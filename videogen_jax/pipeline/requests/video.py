@@ -8,6 +8,7 @@ from videogen_jax.config import DenoiserConfig, ModelConfig
 from videogen_jax.diffusion.sampler_config import SamplerConfig, SamplerName
 from videogen_jax.diffusion.samplers import first_step
 from videogen_jax.errors import UserError
+from videogen_jax.media.fitting import Fit
 from videogen_jax.pipeline.decode import DecoderName
 from videogen_jax.pipeline.denoise import Sampling, sampling_plan
 from videogen_jax.pipeline.requests.checks import (
@@ -19,9 +20,9 @@ from videogen_jax.pipeline.requests.checks import (
     check_strength,
     check_switch,
     negative_prompts,
-    plain,
 )
 from videogen_jax.pipeline.requests.options import VideoOptions
+from videogen_jax.pipeline.requests.sizes import Size, video_sizes
 from videogen_jax.pipeline.temporal_sr import Interpolation
 
 MAX_SEED = 2**32 - 1
@@ -37,28 +38,15 @@ class Request:
     prompts: tuple[str, ...]
     negative_prompts: tuple[str, ...]  # one for each prompt
     options: VideoOptions  # as passed; for fields that may be None, use the values below
+    seeds: tuple[int, ...]  # one for each prompt
     samplers: tuple[SamplerConfig, ...]  # of the image model, each stage, the refiner
     steps: tuple[int, ...]  # of the image model, each stage, the refiner
     guidance: tuple[float, ...]  # of the image model and each stage
+    sizes: tuple[Size, ...]  # of the image model and each stage that runs
     num_frames: int  # of the cascade's clip
     fps: float  # of the cascade's clip
     stages: int
     rounds: int  # of temporal super-resolution
-    seeds: tuple[int, ...] | None = None  # one for each prompt, in place of the option
-
-    def with_seeds(self, seeds: Sequence[int] | None) -> "Request":
-        """Returns the request with a seed for each prompt; None leaves it as it is.
-
-        Raises:
-            WrongType: a seed is not an integer.
-            UserError: a seed is out of its range, or there is not one for each prompt.
-        """
-        if seeds is None:
-            return self
-        values = plain(seeds)
-        if not isinstance(values, tuple) or len(values) != len(self.prompts):
-            raise UserError(f"seeds is {seeds!r}, expected a list of {len(self.prompts)} integers")
-        return replace(self, seeds=tuple(check_count("seeds", v, 0, MAX_SEED) for v in values))
 
     @property
     def final_num_frames(self) -> int:
@@ -78,11 +66,6 @@ class Request:
         steps = self.steps[-1] - first_step(self.steps[-1], self.options.refine_strength)
         return steps * (2**self.rounds - 1)
 
-    @property
-    def each_seed(self) -> tuple[int, ...]:
-        """The seed of each prompt's video."""
-        return self.seeds or (self.options.seed,) * len(self.prompts)
-
     def sampling(self, part: int) -> Sampling:
         """Returns the sampling arguments of the image model (`part` 0) or a stage (from 1)."""
         return Sampling(
@@ -92,19 +75,57 @@ class Request:
             sampler=self.samplers[part],
         )
 
-    def components(self, generates_reference: bool) -> dict[str, str]:
-        """Returns the components that the call needs, with the reason for each."""
-        needed = {"text_encoder": "every call", "autoencoder": "every call"}
+    def parts(self, generates_reference: bool, after: str = "") -> dict[str, tuple[str, ...]]:
+        """Returns the parts of the call in order, each with the components that it uses together.
+
+        Args:
+            generates_reference: whether the reference is none of the user's.
+            after: the last part whose result is there already; "" for none.
+        """
+        made: dict[str, tuple[str, ...]] = {}
         if generates_reference and self.options.use_reference:
-            needed["image_unet"] = "a call without a reference image"
-        needed |= {f"stage_{i}": f"stage {i}" for i in range(1, self.stages + 1)}
-        if self.rounds and self.options.interpolation == "flow":
-            needed["flow"] = "temporal_sr with interpolation='flow'"
-        if self.rounds and self.options.refine:
-            needed["refiner"] = "temporal_sr with refine=True"
-        if self.options.decoder == "video":
-            needed["video_decoder"] = "decoder='video'"
-        return needed
+            made["reference"] = ("image_unet", "autoencoder")
+        made |= {f"stage_{i}": ("autoencoder", f"stage_{i}") for i in range(1, self.stages + 1)}
+        if self.rounds:
+            flow = ("flow",) if self.options.interpolation == "flow" else ()
+            made["temporal_sr"] = (*flow, "refiner") if self.options.refine else flow
+        names = list(made)
+        left = names[names.index(after) + 1 :] if after in names else names
+        decoder = "video_decoder" if self.options.decoder == "video" else "autoencoder"
+        text = {"text": ("text_encoder",)} if left else {}
+        return text | {name: made[name] for name in left} | {"decoder": (decoder,)}
+
+    def turns(self, generates_reference: bool, after: str = "") -> list[tuple[str, ...]]:
+        """Returns the components that are used together, in the order in which the call runs."""
+        return list(self.parts(generates_reference, after).values())
+
+    def components(self, generates_reference: bool, after: str = "") -> dict[str, str]:
+        """Returns the components that the call needs, with the reason for each."""
+        reasons = {
+            "text_encoder": "every call",
+            "autoencoder": "every call",
+            "image_unet": "a call without a reference image",
+            **{f"stage_{i}": f"stage {i}" for i in range(1, self.stages + 1)},
+            "flow": "temporal_sr with interpolation='flow'",
+            "refiner": "temporal_sr with refine=True",
+            "video_decoder": "decoder='video'",
+        }
+        used = {name for turn in self.turns(generates_reference, after) for name in turn}
+        return {name: reason for name, reason in reasons.items() if name in used}
+
+
+def seeds_of(seed: Any, count: int) -> tuple[int, ...]:
+    """Returns the seed of each of `count` prompts, from one for all or one for each.
+
+    Raises:
+        WrongType: one is not an integer.
+        UserError: one is out of range, or there are not as many as prompts.
+    """
+    if not isinstance(seed, tuple):
+        return (check_count("seed", seed, 0, MAX_SEED),) * count
+    if len(seed) != count:
+        raise UserError(f"seed has {len(seed)} values for {count} prompts, expected one or {count}")
+    return tuple(check_count("seed", one, 0, MAX_SEED) for one in seed)
 
 
 def make_request(
@@ -130,7 +151,6 @@ def make_request(
     requested = num_stages if options.stages is None else options.stages
     stages = check_count("stages", requested, 1, num_stages)
     num_frames = config.num_frames if options.num_frames is None else options.num_frames
-    check_count("seed", options.seed, 0, MAX_SEED)
     check_rescale(options.guidance_rescale)
     check_choice("interpolation", options.interpolation, Interpolation)
     check_choice("decoder", options.decoder, DecoderName)
@@ -141,18 +161,24 @@ def make_request(
         with_sampler(part, options.sampler)
         for part in (config.image, *config.stages, config.refiner)
     )
-    prompts = check_prompts(prompt)
+    check_choice("fit", options.fit, Fit)
+    check_switch("exact_reference", options.exact_reference)
+    if options.exact_reference and not options.use_reference:
+        raise UserError("exact_reference is True, but use_reference is False")
+    prompts, rounds = check_prompts(prompt), _rounds(config, options.temporal_sr, stages)
     request = Request(
         prompts=prompts,
         negative_prompts=negative_prompts(options.negative_prompt, len(prompts)),
         options=options,
+        seeds=seeds_of(options.seed, len(prompts)),
         samplers=tuple(part.sampler for part in parts),
         steps=_steps(parts, options.steps),
         guidance=_guidance(config, options.guidance),
+        sizes=video_sizes(config, stages, rounds, options.height, options.width),
         num_frames=check_count("num_frames", num_frames, 1, _MAX_FRAMES),
         fps=config.fps if options.fps is None else options.fps,
         stages=stages,
-        rounds=_rounds(config, options.temporal_sr, stages),
+        rounds=rounds,
     )
     if request.rounds and request.num_frames == 1:
         raise UserError("num_frames is 1, expected at least 2 with temporal_sr, or temporal_sr=0")

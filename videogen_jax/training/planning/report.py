@@ -4,11 +4,28 @@ import contextlib
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from typing import TextIO
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Protocol, TextIO
 
 from videogen_jax.training.planning.plan import StepPlan
 from videogen_jax.training.planning.samples import SamplesPlan
+from videogen_jax.training.planning.topology import Topology
+
+
+class Planned(Protocol):
+    """What is planned for the devices of a topology."""
+
+    @property
+    def topology(self) -> Topology: ...
+
+    @property
+    def total(self) -> float:
+        """Bytes that a device needs; NaN if the compiler does not report them."""
+        ...
+
+    @property
+    def fits(self) -> bool: ...
+
 
 _GIB = 2.0**30
 _QUIET_SECONDS = 30.0  # between progress lines that cannot be overwritten
@@ -19,8 +36,8 @@ def describe(plan: StepPlan) -> str:
     topology = plan.topology
     return "\n".join(
         [
-            f"{plan.topology.size} × {topology.chip.kind} ({topology}), mesh {_mesh(plan)}, "
-            f"batch {plan.batch_size} ({plan.frames} frames)",
+            f"{plan.topology.size} × {topology.chip.kind} ({topology}), "
+            f"mesh {spoken_mesh(plan.mesh)}, batch {plan.batch_size} ({plan.frames} frames)",
             f"compiled in {plan.seconds:.0f} s; these are the compiler's figures, nothing has run",
             *_memory(plan),
             *_operations(plan),
@@ -47,7 +64,7 @@ def describe_validation(plan: SamplesPlan | None) -> str:
 
 
 def _between_steps(plan: SamplesPlan, doing: str, rows: dict[str, float]) -> str:
-    lines = [f"  {name:<24} {_gib(size):>12}" for name, size in rows.items()]
+    lines = [f"  {name:<24} {gib(size):>12}" for name, size in rows.items()]
     return "\n".join(
         [
             f"memory of a device while {doing}, {plan.examples} at a time on all devices "
@@ -58,15 +75,15 @@ def _between_steps(plan: SamplesPlan, doing: str, rows: dict[str, float]) -> str
     )
 
 
-def verdict(plan: StepPlan | SamplesPlan) -> str:
+def verdict(plan: Planned) -> str:
     """Reports in one line whether a program fits in a device's memory."""
     limit = plan.topology.chip.hbm_bytes
     if limit is None:
-        return f"needs {_gib(plan.total)}"
+        return f"needs {gib(plan.total)}"
     word = "fits" if plan.fits else "does not fit"
     if plan.total != plan.total:  # the compiler gave no number
-        return f"{word}: the compiler rejects it for lack of memory (a device has {_gib(limit)})"
-    return f"{word}: needs {_gib(plan.total)} of {_gib(limit)} ({plan.total / limit:.0%})"
+        return f"{word}: the compiler rejects it for lack of memory (a device has {gib(limit)})"
+    return f"{word}: needs {gib(plan.total)} of {gib(limit)} ({plan.total / limit:.0%})"
 
 
 def brief(plan: StepPlan) -> str:
@@ -112,7 +129,7 @@ def _memory(plan: StepPlan) -> Sequence[str]:
     rows = dict(plan.arguments)
     if plan.peak is not None:
         rows["activations, temporary"] = max(plan.peak - sum(rows.values()), 0.0)
-    lines = [f"  {name:<24} {_gib(size):>12}" for name, size in rows.items()]
+    lines = [f"  {name:<24} {gib(size):>12}" for name, size in rows.items()]
     return ["memory of a device", *lines, f"  {verdict(plan)}"]
 
 
@@ -135,7 +152,7 @@ def _traffic(plan: StepPlan) -> Sequence[str]:
     if not plan.traffic:
         return []
     rows = [
-        f"  {kind:<24} {_gib(traffic.sent):>12}  in {traffic.count}"
+        f"  {kind:<24} {gib(traffic.sent):>12}  in {traffic.count}"
         for kind, traffic in plan.traffic.items()
     ]
     return ["sent by a device in a step, over rings", *rows]
@@ -165,9 +182,11 @@ def _floor(plan: StepPlan) -> Sequence[str]:
     ]
 
 
-def _mesh(plan: StepPlan) -> str:
-    return " ".join(f"{axis}={size}" for axis, size in plan.mesh.items())
+def spoken_mesh(mesh: Mapping[str, int]) -> str:
+    """Returns the sizes of a mesh by axis, in one line."""
+    return " ".join(f"{axis}={size}" for axis, size in mesh.items())
 
 
-def _gib(size: float) -> str:
+def gib(size: float) -> str:
+    """Returns a number of bytes in GiB, or in MiB if it is small."""
     return f"{size / _GIB:.2f} GiB" if size >= 0.01 * _GIB else f"{size / 2**20:.2f} MiB"
