@@ -47,6 +47,7 @@ def meshes(monkeypatch) -> list:
     return asked
 
 
+@pytest.mark.slow  # ten seconds; the test below samples, test_prompt_files.py goes on
 def test_a_batch_of_prompts_goes_on_where_it_ended(meshes, monkeypatch, tmp_path):
     prompts = tmp_path / "prompts.txt"
     prompts.write_text("a red circle\n\na ring moving up\na star growing\n")
@@ -116,6 +117,7 @@ def test_an_own_task_trains_and_resumes(tmp_path):
     assert rows[-1]["loss"] < rows[0]["loss"]
 
 
+@pytest.mark.slow  # ten seconds, as the one below
 def test_the_model_of_other_sizes_finds_its_frozen_parts(monkeypatch, tmp_path):
     runs: list[RunConfig] = []
 

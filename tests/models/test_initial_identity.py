@@ -72,13 +72,8 @@ def part(variables: Any, shapes: Any) -> Any:
     return trees.unflatten({path: leaves[path] for path in trees.paths(shapes)})
 
 
-# Three levels take 18 seconds, four 40, one operation after the other. tests/models/test_unet.py
-# and test_warm_start.py have others.
-DEEP = {name for name, (image, _) in DENOISERS.items() if len(image.block_out_channels) > 2}
-BY_NAME = [pytest.param(n, marks=pytest.mark.slow) if n in DEEP else n for n in DENOISERS]
-
-
-@pytest.mark.parametrize("name", BY_NAME)
+@pytest.mark.slow  # up to 40 seconds each; test_unet.py and test_warm_start.py have others
+@pytest.mark.parametrize("name", DENOISERS)
 def test_a_stage_or_refiner_starts_as_the_image_model_bit_for_bit(name):
     """With the image model's input channels; `test_unet.py` has further ones."""
     image, video = map(narrow, DENOISERS[name])
