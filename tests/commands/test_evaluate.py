@@ -34,14 +34,16 @@ class StandIn:
         self.others.append(others)
         return [Video(np.full((16, 64, 64, 3), 99, np.uint8), 8.0, text) for text in prompt]
 
-    def images(self, prompts: list[str], *, options: Any, progress: bool) -> np.ndarray:
+    def images(
+        self, prompts: list[str], *, options: Any, progress: bool, image: None, mask: None
+    ) -> np.ndarray:
         return np.full((len(prompts), 8, 8, 3), options.seed, np.uint8)
 
 
 @pytest.fixture
 def model(monkeypatch) -> StandIn:
     model = StandIn()
-    monkeypatch.setattr(VideoGen, "load", lambda name, *, dtype, mesh=None: model)
+    monkeypatch.setattr(VideoGen, "load", lambda name, *, dtype, mesh=None, offload=False: model)
     monkeypatch.setattr(evaluate, "enable_compilation_cache", lambda directory: None)
     for module in (evaluate, image, video):
         monkeypatch.setattr(module, "read_model_config", micro_model.read_config)

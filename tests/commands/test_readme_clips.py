@@ -89,6 +89,7 @@ def clone(tmp_path_factory) -> Path:
     return folder
 
 
+@pytest.mark.slow  # twenty seconds of processes; tests/pages parses the same commands
 def test_ingest_and_inspect(clone):
     for picture in ("samples.png", "statistics.png"):
         assert (clone / "data" / "clips" / picture).is_file()
@@ -101,6 +102,7 @@ def test_ingest_of_the_whole_clips(tmp_path):
     assert "rejected: none" in printed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [4, 5])
 def test_the_training_commands_find_their_inputs(clone, monkeypatch, number):
     """Runs everything but the training: parses the command and loads a batch."""

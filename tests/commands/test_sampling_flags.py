@@ -7,6 +7,7 @@ import pytest
 
 from videogen_jax import VideoOptions
 from videogen_jax.commands.sample import video as sample_video
+from videogen_jax.training.processes.distributed import DistributedConfig
 
 
 def test_help_shows_every_option_once_with_its_description_and_default(capfd):
@@ -20,6 +21,7 @@ def test_help_shows_every_option_once_with_its_description_and_default(capfd):
     assert "None" not in text
     own = [field for field in fields(VideoOptions) if field.default is None]
     words = " ".join(text.split())
-    assert words.count("(default: from the model)") == len(own)
+    distributed = [field for field in fields(DistributedConfig) if field.default is None]
+    assert words.count("(default: automatic)") == len(own) + len(distributed)
     assert "--steps INT [INT ...] steps of the samplers: one number for all, or one each" in words
     assert "--interpolation {flow,slerp} how temporal super-resolution finds" in words

@@ -101,6 +101,7 @@ def model() -> VideoGen:
     return VideoGen(config, micro_model.params(config), micro_model.TOKENIZER)
 
 
+@pytest.mark.slow  # 17 seconds; the test below draws sheets of the same rows
 def test_the_tables_of_figures_6_and_7_compare_row_with_row(model):
     frames = _numbers(interpolation_table(model, 2, 0, {"flow": model, "slerp": model}))
     assert list(frames) == ["slerp", "flow", "slerp, refined", "flow, refined", "true frames"]
@@ -122,7 +123,7 @@ def test_the_tables_of_figures_6_and_7_compare_row_with_row(model):
 
 
 def test_the_sheets_have_a_row_for_every_way(model, tmp_path, monkeypatch):
-    """Uses the sizes that the test above has compiled."""
+    """Uses the sizes of the test above."""
     monkeypatch.setattr(ablation_sheets, "_PROMPTS", 2)
     monkeypatch.setattr(ablation_sheets, "_CLIPS", 2)
     rows: dict[str, list[Video]] = {}

@@ -140,9 +140,9 @@ def test_every_condition_matters(stage_2, keys, reference, low_res):
 def test_without_a_reference_its_latents_are_zero(stage_2, cascade, keys, reference, low_res):
     def condition(reference: jax.Array | None) -> Any:
         params, fps = micro_model.params()["autoencoder"], jnp.full(1, FPS)
-        return cascade._conditions(
-            params, prompt_states(), reference, low_res, fps, keys, stage=2, num_frames=FRAMES
-        )
+        size = (micro_model.MICRO.stages[1].resolution,) * 2
+        inputs = params, prompt_states(), reference, low_res, fps, keys
+        return cascade._conditions(*inputs, stage=2, num_frames=FRAMES, size=size)
 
     with_reference, without = condition(reference), condition(None)
     assert with_reference.reference_BFHWZ.any() and not without.reference_BFHWZ.any()

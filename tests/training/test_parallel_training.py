@@ -31,6 +31,7 @@ def assert_same_training(out: Path, expected: Path) -> None:
         np.testing.assert_allclose(found[path], value, rtol=0, atol=PARAMS_ATOL, err_msg=path)
 
 
+@pytest.mark.slow  # with the ones below, which need it
 def test_training_changes_the_parameters(on_one_device: Path):
     """The comparisons below need a training with an effect."""
     start = parallel_training.start()["conv_in"]["kernel"]
@@ -38,8 +39,10 @@ def test_training_changes_the_parameters(on_one_device: Path):
     assert moved.max() > 1000 * PARAMS_ATOL
 
 
-# (2, 2, 2) has every axis, and two processes train with (1, 4, 1).
-@pytest.mark.parametrize("sizes", [pytest.param((1, 8, 1), marks=pytest.mark.slow), (2, 2, 2)])
+# 40 seconds with the training on one device. `.ci/run` runs (2, 2, 2), which has every axis; two
+# processes train a matrix in the quick suite.
+@pytest.mark.slow
+@pytest.mark.parametrize("sizes", [(1, 8, 1), (2, 2, 2)])
 def test_eight_devices_train_as_one(
     on_one_device: Path, tmp_path: Path, sizes: tuple[int, int, int]
 ):

@@ -119,8 +119,9 @@ def _spec(
     metavar: str,
     read: Callable[[list[str]], Any],
     choices: Any = None,
-    # The words of "(default: …)": the default of most of these options is None.
-    shown: Callable[[Any], list[str]] = lambda value: ["from", "the", "model"],
+    # The words of "(default: …)": the default of most of these options is None, for which the
+    # model has its own value.
+    shown: Callable[[Any], list[str]] = lambda value: ["automatic"],
 ) -> PrimitiveConstructorSpec[Any]:
     return PrimitiveConstructorSpec(
         nargs=count,

@@ -82,6 +82,7 @@ def test_flow_targets_lead_from_the_middle_latents_to_both(triplets, monkeypatch
         np.testing.assert_allclose(ours, expected, atol=NETWORK_TOLERANCE)
 
 
+@pytest.mark.slow  # ten seconds; test_photometric.py finds a motion, a stage overfits a batch
 def test_flow_overfits_a_batch(triplets):
     task = make_flow_task(triplets)
     params = tiny_model.random_params(task.init)
