@@ -32,7 +32,7 @@ def test_the_bytes_that_are_sent_do_not_grow_with_the_clips(part: str, frames: i
     )
     plan = plan_step(config, Topology("cpu", (DEVICES,)))
     params = DEVICES * plan.arguments["parameters"]
+    sent = {kind: traffic.sent for kind, traffic in plan.traffic.items()}
     # Forward, again, and backward. CPUs sum whole gradients before they keep their shares.
-    assert plan.traffic.keys() == {"all-gather", "all-reduce"}
-    assert plan.traffic["all-gather"].sent <= 3 * params
-    assert plan.traffic["all-reduce"].sent <= 2.5 * params
+    assert sent.pop("all-gather") <= 3 * params and sent.pop("all-reduce") <= 2.5 * params
+    assert sum(sent.values()) < 0.1 * params
