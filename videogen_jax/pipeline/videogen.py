@@ -132,7 +132,9 @@ class VideoGen:
 
         Args:
             model: the name or the directory.
-            mesh, dtype, offload: as for the class.
+            mesh: as for the class.
+            dtype: as for the class.
+            offload: as for the class.
 
         Raises:
             MissingFile: there is no such model (lists the shipped ones), or its configuration
