@@ -72,8 +72,11 @@ def test_prompts_that_the_devices_do_not_divide_are_filled_up(on_one, eight_devi
 
 
 def test_a_list_of_seeds_gives_each_prompt_what_it_gives_alone(on_one, eight_devices):
-    seeds = [5, OPTIONS["seed"], 7]
-    videos = eight_devices([PROMPTS[1], PROMPTS[0], PROMPTS[2]], **OPTIONS | {"seed": seeds})
+    seeds, seen = [5, OPTIONS["seed"], 7], []
+    prompts = [PROMPTS[1], PROMPTS[0], PROMPTS[2]]
+    videos = eight_devices(prompts, **OPTIONS | {"seed": seeds}, progress=seen.append)
+    results = [step.result for step in seen if step.result is not None]
+    assert results and {len(result) for result in results} == {3}  # none of those that fill up
     assert [video.seed for video in videos] == seeds
     assert worst(on_one[0], videos[1]) <= ROUNDING
     assert worst(on_one[1], videos[0]) > 10 * ROUNDING

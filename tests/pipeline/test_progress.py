@@ -66,6 +66,11 @@ def test_a_function_may_end_the_call():
     assert (seen[-1].part, seen[-1].done) == ("stage 1", 1)
 
 
+def test_only_videos_take_a_function_in_place_of_bars():
+    with pytest.raises(UserError, match="progress is .*, expected True or False"):
+        micro_model.model().images(PROMPT, progress=print)
+
+
 def test_a_part_without_steps_has_no_bar(capfd):
     with Reporter(True).part("temporal SR", 0) as part:
         part.tick(0)

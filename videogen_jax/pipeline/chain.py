@@ -161,7 +161,7 @@ class _Call:
                     watch=self._watch("image"),
                     **request.sampling(0),
                 )
-                part.result = reference_BHWC
+                part.result = lambda: self._own(reference_BHWC)
         self._keep("reference", reference_BHWC)
         return reference_BHWC
 
@@ -181,7 +181,7 @@ class _Call:
     ) -> jax.Array:
         request = self._request
         with self._extras.report.part(f"stage {stage}", request.steps[stage]) as part:
-            part.result = self._parts.cascade.sample_stage(
+            latents_BFHWZ = self._parts.cascade.sample_stage(
                 self._parts.params,
                 stage,
                 inputs.prompts,
@@ -196,13 +196,14 @@ class _Call:
                 watch=self._watch(f"stage_{stage}"),
                 **request.sampling(stage),
             )
-        return part.result
+            part.result = lambda: self._own(latents_BFHWZ)
+        return latents_BFHWZ
 
     def _super_resolve(self, inputs: _Inputs, latents_BFHWZ: jax.Array) -> jax.Array:
         request, parts = self._request, self._parts
         steps = request.refiner_steps
         with self._extras.report.part("temporal SR", steps) as part:
-            part.result = parts.temporal_sr(
+            latents_BFHWZ = parts.temporal_sr(
                 parts.params,
                 latents_BFHWZ,
                 inputs.fps_B,
@@ -217,7 +218,8 @@ class _Call:
                 tick=part.tick,
                 watch=self._watch("refiner"),
             )
-        return part.result
+            part.result = lambda: self._own(latents_BFHWZ)
+        return latents_BFHWZ
 
     def _decode(self, latents_BFHWZ: jax.Array, reference_BHWC: jax.Array | None) -> list[Video]:
         request, parts = self._request, self._parts
@@ -247,7 +249,12 @@ class _Call:
             self._extras.keeps.save(name, result)
 
     def _watch(self, name: str) -> Watch | None:
-        callback, count = self._extras.callback, len(self._request.prompts)
+        callback = self._extras.callback
         if callback is None:
             return None
-        return lambda step, latents_BFHWZ: callback(name, step, latents_BFHWZ[:count])
+        return lambda step, latents_BFHWZ: callback(name, step, self._own(latents_BFHWZ))
+
+    def _own(self, filled: jax.Array) -> jax.Array:
+        """Returns the part of the request's prompts, without those that fill up the devices."""
+        count = len(self._request.prompts)
+        return filled if len(filled) == count else filled[:count]

@@ -66,11 +66,14 @@ def bar(shown: bool | None, what: str, total: int, unit: str) -> Iterator[Tick]:
 
 
 class Part:
-    """A part of a call that runs: the function to call after each step, and later its result."""
+    """A part of a call that runs: the function to call after each step.
+
+    `result` is later a function that returns what the part made, called only if that is reported.
+    """
 
     def __init__(self, tick: Tick):
         self.tick = tick
-        self.result: Any = None
+        self.result: Callable[[], Any] | None = None
 
 
 class Reporter:
@@ -100,8 +103,8 @@ class Reporter:
 
             part = Part(tick)
             yield part
-        if part.result is not None:
-            self._call(Progress(what, total, total, part.result))
+        if part.result is not None and self._report is not None:
+            self._report(Progress(what, total, total, part.result()))
 
     def _call(self, progress: Progress) -> None:
         if self._report is not None:

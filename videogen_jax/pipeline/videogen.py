@@ -277,7 +277,7 @@ class VideoGen:
                 along `frames` do not divide the frames.
             MissingFile: a reference file or a component that the call needs is missing.
         """
-        report = Reporter(check_progress(progress))
+        report = Reporter(progress if callable(progress) else check_progress(progress))
         request = make_request(self.config, prompt, options, **overrides)
         given, after = given_latents(self.config, request, start_from, start_after)
         keeps = None if keep_latents is None else KeptLatents(keep_latents, self.config, request)

@@ -110,10 +110,10 @@ def main(
         check_format(path, request.final_fps)
         check_output(path, inputs)
         check_output(sheet_path(path, inputs), inputs)
-    shown = mesh_of(mesh).devices
-    kind = shown.flat[0].device_kind
-    print(f"loading {model}; the first call compiles, on {shown.size} × {kind}")
-    loaded = load(mesh=mesh_of(mesh))
+    device_mesh = mesh_of(mesh)
+    kind = device_mesh.devices.flat[0].device_kind
+    print(f"loading {model}; the first call compiles, on {device_mesh.size} × {kind}")
+    loaded = load(mesh=device_mesh)
     kept = {"keep_latents": keep_latents, "start_from": start_from, "start_after": start_after}
     videos = loaded(prompts, reference=reference, options=sampling, progress=is_main(), **kept)
     if is_main():

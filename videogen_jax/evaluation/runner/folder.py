@@ -18,9 +18,9 @@ from videogen_jax.atomic import replacing
 from videogen_jax.data.clips.sources.text_rows import read_text
 from videogen_jax.errors import UserError
 from videogen_jax.json_text import parse_json, read_json_object
+from videogen_jax.media.video_folder import MANIFEST
 from videogen_jax.weights.config_file import differing_fields
 
-MANIFEST = "manifest.jsonl"
 SETTINGS = "settings.json"
 Format = Literal["png", "mp4"]
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from videogen_jax.errors import MissingFile, UserError
 from videogen_jax.json_text import parse_json
+from videogen_jax.media.video_folder import MANIFEST
 
 MEDIA_TYPES = {
     ".mp4": "video/mp4",
@@ -19,7 +20,6 @@ MEDIA_TYPES = {
     ".webp": "image/webp",
 }
 """The videos that browsers play, by suffix."""
-MANIFEST = "manifest.jsonl"
 _CODECS = ("h264", "vp8", "vp9", "av1")
 _NAMED = 3
 

@@ -68,9 +68,9 @@ def check_switch(name: str, value: Any) -> None:
         raise WrongType(f"{name} is {value!r}, expected True or False")
 
 
-def check_progress(value: Any) -> Any:
-    """Returns `value`. Raises WrongType unless it is True, False, None or a function."""
-    if value is not None and not callable(value):
+def check_progress(value: Any) -> bool | None:
+    """Returns `value`. Raises WrongType unless it is True, False or None."""
+    if value is not None:
         check_switch("progress", value)
     return value
 
