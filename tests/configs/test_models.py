@@ -23,8 +23,8 @@ from videogen_jax.models.video_decoder import VideoDecoder
 from videogen_jax.pipeline.conditioning import network_input, reference_video, upsample
 from videogen_jax.pipeline.temporal_sr import flow_midpoints
 
-# The pipeline's tests run the whole tiny model. Tracing takes half a minute, so that of only one
-# model is quick: the one with three stages of the most layers.
+# Tracing takes up to half a minute. That of parameters is quick for only one model: the one with
+# three stages of the most layers.
 MODELS_BY_SHAPE = pytest.mark.parametrize(
     "model",
     [
@@ -109,7 +109,8 @@ def shapes():
     return Shapes()
 
 
-@MODELS_BY_SHAPE
+@pytest.mark.slow  # the pipeline's tests run the whole tiny model; `.ci/run` has that of paper
+@pytest.mark.parametrize("model", [PAPER, SMALL, SHAPES], ids=lambda model: model.name)
 def test_the_parts_fit_together_at_their_real_sizes(model, shapes):
     sizes = []
 

@@ -46,7 +46,7 @@ def h264_round_trip(video_FHW3: np.ndarray, crf: int) -> np.ndarray:
         container.mux(stream.encode())
     file.seek(0)
     with av.open(file, "r") as reader:
-        frames = [frame.to_ndarray(format="rgb24") for frame in reader.decode(video=0)]
+        frames = [frame.to_ndarray(format="rgb24", threads=1) for frame in reader.decode(video=0)]
     if len(frames) != len(video_FHW3):
         raise ValueError(f"H.264 gave back {len(frames)} of {len(video_FHW3)} frames")
     return np.stack(frames)

@@ -48,8 +48,12 @@ def write_h264(
         if count == 0:
             stream.height, stream.width = frame_HW3.shape[:2]
         frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame_HW3), format="rgb24")
+        # By default each frame starts a thread per core.
         frame = frame.reformat(
-            format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG
+            format="yuv420p",
+            dst_colorspace=Colorspace.ITU709,
+            dst_color_range=ColorRange.MPEG,
+            threads=1,
         )
         container.mux(stream.encode(frame))
         count += 1

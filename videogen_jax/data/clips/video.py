@@ -188,7 +188,8 @@ def _rgb(frame: "VideoFrame") -> np.ndarray:
 
     guess = Colorspace.ITU709 if frame.height >= _HD_LINES else Colorspace.ITU601
     matrix = guess if frame.colorspace == _UNSPECIFIED else None  # None: the frame's own
-    return frame.to_ndarray(format="rgb24", src_colorspace=matrix)
+    # By default each frame starts a thread per core, which costs more than the conversion.
+    return frame.to_ndarray(format="rgb24", src_colorspace=matrix, threads=1)
 
 
 def _upright(frame: "VideoFrame", pixel_aspect: Fraction | None) -> np.ndarray:
