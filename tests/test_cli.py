@@ -1,12 +1,13 @@
 """The `videogen` command: its commands, its help, its errors."""
 
+import functools
 import importlib
 import os
 import re
 import subprocess
 import sys
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
@@ -238,9 +239,14 @@ def test_a_command_without_its_packages_names_the_extra(tmp_path):
     assert (done.returncode, done.stderr) == (1, expected)
 
 
+@functools.cache  # reads the list of files of every package
+def distributions() -> Mapping[str, list[str]]:
+    return packages_distributions()
+
+
 @pytest.mark.parametrize("package", EXTRAS)
 def test_the_extra_has_the_package(package):
-    names = packages_distributions().get(package) or [ABSENT[package]]
+    names = distributions().get(package) or [ABSENT[package]]
     requirements = PROJECT["optional-dependencies"][EXTRAS[package]]
     assert {normal(name) for name in names} & {normal(line) for line in requirements}
 
@@ -248,7 +254,7 @@ def test_the_extra_has_the_package(package):
 def test_every_package_of_an_extra_is_in_the_table():
     """Packages that only JAX imports, including those of its extras, are exempt."""
     by_jax = {"jax", "jax-cuda12-pjrt"}
-    found = packages_distributions()
+    found = distributions()
     listed = {normal(name) for p in EXTRAS for name in found.get(p) or [ABSENT[p]]}
     extras = PROJECT["optional-dependencies"].values()
     assert {normal(line) for lines in extras for line in lines} - by_jax <= listed

@@ -215,7 +215,10 @@ def check_results() -> None:
         assert (Path("runs") / name / "model_index.json").is_file()
 
 
-@pytest.mark.parametrize("block", BLOCKS)
+# Of the page, 13 seconds: `.ci/run` runs it. It takes more parts through the tutorial's commands.
+@pytest.mark.parametrize(
+    "block", [pytest.param(b, marks=pytest.mark.slow) if b == PAGE else b for b in BLOCKS]
+)
 def test_the_commands_make_a_model_from_an_empty_folder(folder, monkeypatch, block):
     monkeypatch.setattr(parts, "train_run", begin_without_training)
     monkeypatch.setattr(export, "export_run", export_random)

@@ -92,7 +92,14 @@ def decoder_difference(config: AutoencoderConfig) -> tuple[float, float]:
     return float(jnp.abs(found - expected).max()), float(jnp.abs(expected).max())
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        # Has the levels of `small`, and takes three times as long as `tiny`.
+        pytest.param(name, marks=pytest.mark.slow) if name == "paper" else name
+        for name in MODELS
+    ],
+)
 def test_a_video_decoder_starts_as_the_image_decoder_bit_for_bit(name):
     config = MODELS[name].autoencoder
     widths = (WIDTH,) * len(config.block_out_channels)

@@ -148,7 +148,7 @@ def share_noise(monkeypatch: pytest.MonkeyPatch, sampler: str) -> Iterator[torch
 
 # The samplers' v-prediction is compared in tests/diffusion too; here one sampler's is quick.
 # Each compiles for five seconds; tests/diffusion has all samplers with a simple network.
-QUICK = (("SD1", "ddim"), ("SD1", "euler_ancestral"), ("SD2", "ddim"))
+QUICK = (("SD1", "ddim"), ("SD2", "ddim"))
 CASES = [
     pytest.param(case, sampler, marks=() if (case, sampler) in QUICK else pytest.mark.slow)
     for case in SPECS

@@ -33,6 +33,7 @@ def batch():
     return tiny_model.batch_of(source, NUM_CLIPS)
 
 
+@pytest.mark.slow  # test_cascade.py overfits a batch too
 def test_overfits_a_batch(task, params, batch):
     params, metrics = tiny_model.overfit(task, params, batch, 100, 3e-3)
     assert metrics[-1]["accuracy"] == 1.0
