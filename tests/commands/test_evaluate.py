@@ -73,7 +73,8 @@ def test_every_flag_arrives(model, tmp_path, capfd):
     call(*line, *flags, *SHORT)
     assert len(model.options) == 1  # a batch of two, filled up to the eight devices
     options = model.options[0]
-    assert (options.seed, options.use_reference, options.steps) == (7, False, 1)
+    assert options.seed == (7, *[8] * 7)
+    assert (options.use_reference, options.steps) == (False, 1)
     assert (options.num_frames, options.temporal_sr) == (16, 0)
     assert f"{out}/result.json: colour 0" in capfd.readouterr().out
     again = ("--out", tmp_path / "again", *flags[:2], *SHORT)

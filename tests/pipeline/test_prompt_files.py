@@ -41,7 +41,8 @@ def lines(tmp_path) -> list[PromptLine]:
 
 def run(lines: list[PromptLine], path: Path, model: Any, **options: Any) -> list[int]:
     folder = VideoFolder(path, {})
-    made = sample_prompts(model, lines, folder, VideoOptions(stages=1), suffix=".webp", **options)
+    options = {"suffix": ".webp", **options}
+    made = sample_prompts(lambda: model, lines, folder, VideoOptions(stages=1), **options)
     return [entry["index"] for entry in made]
 
 

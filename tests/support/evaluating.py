@@ -6,7 +6,7 @@ processes of an evaluation and prints what it has generated.
 
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -72,12 +72,11 @@ class StandIn:
         self.calls: list[tuple[tuple[str, ...], tuple[int, ...]]] = []
         self._seconds = seconds
 
-    def __call__(
-        self, prompt: list[str], *, seed: Sequence[int], options: VideoOptions
-    ) -> list[Video]:
-        self.calls.append((tuple(prompt), tuple(seed)))
+    def __call__(self, prompt: list[str], *, options: VideoOptions, **others: Any) -> list[Video]:
+        assert isinstance(options.seed, tuple)
+        self.calls.append((tuple(prompt), options.seed))
         time.sleep(self._seconds)
-        pairs = zip(prompt, seed, strict=True)
+        pairs = zip(prompt, options.seed, strict=True)
         return [Video(frames_of(text, seed), 8.0, text, seed=seed) for text, seed in pairs]
 
 

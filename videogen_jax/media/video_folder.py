@@ -3,7 +3,7 @@
 folder/
   request.json      what all its videos have in common, such as the model and the options
   manifest.jsonl    {"index": 3, "prompt": "a ring", "seed": 7, "file": "00003.mp4", ...}, ...
-  00003.mp4         whole, or absent
+  00003.mp4         whole, or absent; a name without suffix is a folder of PNG frames
 """
 
 import json
@@ -15,11 +15,12 @@ from typing import Any
 
 from videogen_jax.atomic import replacing
 from videogen_jax.errors import UserError
-from videogen_jax.json_text import parse_json, read_json_object
 from videogen_jax.locking import hold_lock
+from videogen_jax.media.manifest import MANIFEST, parse_line
 from videogen_jax.media.video import Video
+from videogen_jax.settings_file import require_settings
 
-MANIFEST, REQUEST = "manifest.jsonl", "request.json"
+REQUEST = "request.json"
 _KEYS = ("index", "prompt", "seed", "file")
 _PATIENCE = 60.0  # seconds that a process waits for the others, which write a line each
 
@@ -42,7 +43,7 @@ class VideoFolder:
     def __init__(self, path: Path, request: Mapping[str, Any]):
         self.path = path
         with self._locked():
-            self._check_request(json.loads(json.dumps(request)))
+            self._check_request(request)
             self._write(self._read())
 
     def entries(self) -> dict[int, dict[str, Any]]:
@@ -56,7 +57,8 @@ class VideoFolder:
 
         Args:
             entry: the line, with "index", "prompt", "seed", "file" (a name in the folder, whose
-                suffix is the format) and any other keys.
+                suffix is the format, as of `Video.save`) and any other keys. The video's "fps" and
+                number of "frames" are added.
             video: the video.
 
         Raises:
@@ -65,9 +67,10 @@ class VideoFolder:
         if missing := [key for key in _KEYS if key not in entry]:
             raise ValueError(f"a line of {MANIFEST} needs {', '.join(missing)}")
         video.save(self.path / entry["file"])
+        line = {**entry, "fps": video.fps, "frames": len(video.frames)}
         try:
             with self._locked():
-                self._append(json.dumps(dict(entry), ensure_ascii=False))
+                self._append(json.dumps(line, ensure_ascii=False))
         except OSError as error:
             raise UserError(f"cannot write {self._manifest}: {error.strerror}") from error
 
@@ -94,26 +97,15 @@ class VideoFolder:
             file.flush()
             os.fsync(file.fileno())
 
-    def _check_request(self, request: dict[str, Any]) -> None:
+    def _check_request(self, request: Mapping[str, Any]) -> None:
         path = self.path / REQUEST
-        if not path.exists():
-            others = sorted(file.name for file in self.path.iterdir() if file.name[0] != ".")
-            if others:
-                raise UserError(
-                    f"{self.path} has no {REQUEST}, but other files, such as {others[0]}; "
-                    "give a new folder"
-                )
-            with replacing(path) as temporary:
-                temporary.write_text(json.dumps(request, indent=2) + "\n", encoding="utf-8")
-            return
-        there = read_json_object(path)
-        keys = sorted(there.keys() | request.keys())
-        if wrong := [key for key in keys if there.get(key) != request.get(key)]:
-            key = wrong[0]
+        others = sorted(file.name for file in self.path.iterdir() if file.name[0] != ".")
+        if others and REQUEST not in others:
             raise UserError(
-                f"{self.path} has videos of another request: {key} is {there.get(key)!r} in "
-                f"{REQUEST}, not {request.get(key)!r}; give a new folder"
+                f"{self.path} has no {REQUEST}, but other files, such as {others[0]}; "
+                "give a new folder"
             )
+        require_settings(path, request, "the videos were begun")
 
     def _read(self) -> dict[int, dict[str, Any]]:
         """Reads the lines by index, without an incomplete last one."""
@@ -121,10 +113,11 @@ class VideoFolder:
             return {}
         lines = self._manifest.read_text(encoding="utf-8", errors="replace").split("\n")
         entries = {}
-        for number, line in enumerate(lines[:-1], start=1):  # the last one is empty or incomplete
-            entry = _parse(line)
-            if entry is None:
-                raise UserError(f"{self._manifest} is damaged: line {number} is {line!r}")
+        for number, text in enumerate(lines[:-1], start=1):  # the last one is empty or incomplete
+            where = f"{self._manifest}, line {number}"
+            entry = parse_line(text, where)
+            if missing := [key for key in _KEYS if key not in entry]:
+                raise UserError(f"{where}: there is no {', '.join(missing)}")
             entries[entry["index"]] = entry
         return entries
 
@@ -132,12 +125,3 @@ class VideoFolder:
         lines = [json.dumps(entries[index], ensure_ascii=False) for index in sorted(entries)]
         with replacing(self._manifest) as temporary:
             temporary.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-
-
-def _parse(line: str) -> dict[str, Any] | None:
-    try:
-        entry = parse_json(line)
-    except ValueError:
-        return None
-    is_entry = isinstance(entry, dict) and all(key in entry for key in _KEYS)
-    return entry if is_entry and isinstance(entry["index"], int) else None

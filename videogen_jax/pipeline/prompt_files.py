@@ -1,10 +1,11 @@
 """Videos of a file of prompts, into a folder, in batches that processes share."""
 
 import dataclasses
+import functools
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import jax
 import numpy as np
@@ -13,16 +14,28 @@ from jax.experimental import multihost_utils
 from videogen_jax.errors import MissingFile, UserError
 from videogen_jax.json_text import parse_json
 from videogen_jax.media.references import Reference
+from videogen_jax.media.video import Video
 from videogen_jax.media.video_folder import VideoFolder
 from videogen_jax.pipeline.requests.checks import check_count
 from videogen_jax.pipeline.requests.options import VideoOptions
 from videogen_jax.pipeline.requests.video import MAX_SEED
-
-if TYPE_CHECKING:
-    from videogen_jax.pipeline.videogen import VideoGen
+from videogen_jax.text_files import read_text
 
 _NAME = re.compile(r"\w[\w.-]{0,99}")
 _FIELDS = {"prompt": str, "id": str, "seed": int, "negative_prompt": str}
+
+
+class Model(Protocol):
+    """`VideoGen`, as far as it is used here."""
+
+    def __call__(
+        self,
+        prompt: list[str],
+        *,
+        reference: Reference | None,
+        options: VideoOptions,
+        progress: bool,
+    ) -> list[Video]: ...
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,12 +74,8 @@ def read_prompts(path: Path, seed: int = 0, negative_prompt: str = "") -> list[P
     if not path.is_file():
         raise MissingFile(f"no file of prompts {path}")
     check_count("seed", seed, 0, MAX_SEED)
-    try:
-        texts = path.read_text(encoding="utf-8-sig").removesuffix("\n").split("\n")
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path} is not UTF-8 text: {error.reason}") from error
     lines, first = [], {}
-    for index, text in enumerate(texts):
+    for index, text in enumerate(read_text(path).removesuffix("\n").split("\n")):
         where = f"{path}, line {index + 1}"
         if not text.strip():
             raise UserError(f"{where}: it is empty, expected a prompt")
@@ -87,7 +96,7 @@ def read_prompts(path: Path, seed: int = 0, negative_prompt: str = "") -> list[P
 
 
 def sample_prompts(
-    model: "VideoGen",
+    load: Callable[[], Model],
     lines: Sequence[PromptLine],
     folder: VideoFolder,
     options: VideoOptions,
@@ -104,7 +113,7 @@ def sample_prompts(
     bit for bit. Of several processes, each makes every n-th batch that is missing.
 
     Args:
-        model: the model.
+        load: returns the model; called if a video is missing.
         lines: the prompts.
         folder: receives a video as soon as its batch is done.
         options: options of all videos, but for the seeds and negative prompts.
@@ -128,6 +137,7 @@ def sample_prompts(
     todo = [batch for batch, is_missing in zip(batches, missing, strict=True) if is_missing]
     own = todo if together else todo[jax.process_index() :: jax.process_count()]
     writes = not together or jax.process_index() == 0
+    model = functools.cache(load)
     for batch in own:
         filled = [*batch, *[batch[-1]] * (batch_size - len(batch))]
         changed = dataclasses.replace(
@@ -135,12 +145,8 @@ def sample_prompts(
             seed=tuple(line.seed for line in filled),
             negative_prompt=tuple(line.negative_prompt for line in filled),
         )
-        videos = model(
-            [line.prompt for line in filled],
-            reference=reference,
-            options=changed,
-            progress=progress,
-        )
+        prompts = [line.prompt for line in filled]
+        videos = model()(prompts, reference=reference, options=changed, progress=progress)
         for line, video in zip(batch, videos, strict=False):
             if writes and line.index not in done:
                 entry = line.entry(suffix)

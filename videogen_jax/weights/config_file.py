@@ -18,9 +18,10 @@ import typing
 from collections.abc import Mapping
 from typing import Any, Literal, TypeVar
 
-from videogen_jax import json_text, trees
+from videogen_jax import json_text
 from videogen_jax.atomic import replacing
 from videogen_jax.errors import UserError
+from videogen_jax.settings_file import differing_lines
 
 Config = TypeVar("Config")
 
@@ -67,13 +68,8 @@ def to_dict(config: Any) -> dict[str, Any]:
 
 
 def differing_fields(*, there: object, now: object) -> dict[str, str]:
-    """Returns a line for each field in which two configurations, or two dicts for JSON, differ."""
-    old, new = (trees.flatten(to_dict(config)) for config in (there, now))
-    return {
-        field: f"  {field}: {old.get(field)!r} there, {new.get(field)!r} now"
-        for field in sorted({*old, *new})
-        if old.get(field) != new.get(field)
-    }
+    """Returns a line for each field, by its path, in which two configurations differ."""
+    return differing_lines(there=to_dict(there), now=to_dict(now))
 
 
 def _plain(value: Any, expected: Any = None) -> Any:

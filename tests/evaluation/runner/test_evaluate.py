@@ -112,7 +112,7 @@ def test_an_interrupted_evaluation_ends_with_the_same_result(tmp_path, real, who
 def test_a_folder_is_scored_without_a_model(whole, real, tmp_path):
     videos = tmp_path / "videos"
     shutil.copytree(whole[0] / "videos", videos)
-    for name in ("settings.json", "manifest.jsonl"):
+    for name in ("request.json", "manifest.jsonl"):
         (videos / name).unlink()
     one = evaluation(tmp_path / "out", real)
     line = one.score(videos)

@@ -3,6 +3,8 @@
 import dataclasses
 import json
 import shutil
+import threading
+import time
 from pathlib import Path
 
 import jax
@@ -13,8 +15,11 @@ from PIL import Image
 from tests.support.evaluating import StandIn, evaluation, frames_of, plan_of
 from videogen_jax.errors import UserError
 from videogen_jax.evaluation.runner import generation
-from videogen_jax.evaluation.runner.generation import begin, generate
+from videogen_jax.evaluation.runner.generation import generate
 from videogen_jax.evaluation.runner.prompts import read_prompts
+from videogen_jax.media.video import Video
+from videogen_jax.media.video_folder import VideoFolder
+from videogen_jax.pipeline import prompt_files
 
 TEXTS = read_prompts("ucf101").texts
 
@@ -32,7 +37,6 @@ def frames_in(folder: Path) -> np.ndarray:
 
 def test_every_video_has_its_index_as_seed(plan):
     model = StandIn()
-    begin(plan)
     generate(plan, lambda: model)
     assert [seeds for _, seeds in model.calls] == [(0, 1, 2, 3), (4, 5, 6, 7), (8, 9, 10, 10)]
     for index in range(11):
@@ -41,9 +45,11 @@ def test_every_video_has_its_index_as_seed(plan):
     lines = [json.loads(x) for x in (plan.folder / "manifest.jsonl").read_text().splitlines()]
     assert lines[10] == {
         "index": 10,
-        "file": "000010",
+        "id": "000010",
         "prompt": TEXTS[10],
         "seed": 10,
+        "negative_prompt": "",
+        "file": "000010",
         "fps": 8.0,
         "frames": 3,
     }
@@ -58,28 +64,30 @@ def test_the_seed_option_is_that_of_the_first_video(tmp_path):
         plan_of(evaluation(tmp_path, tmp_path, num_videos=2), seed=2**32 - 1)
 
 
-def test_processes_share_the_groups(plan, monkeypatch):
+def test_a_process_waits_for_the_videos_of_the_others(plan, monkeypatch):
     monkeypatch.setattr(jax, "process_count", lambda: 2)
-    monkeypatch.setattr(generation, "_wait_for", lambda condition: None)
-    models = [StandIn(), StandIn()]
-    for number in (1, 0):
-        monkeypatch.setattr(jax, "process_index", lambda number=number: number)
-        begin(plan)
-        generate(plan, lambda number=number: models[number])
-    assert [call[1][0] for call in models[0].calls] == [0, 8]
-    assert [call[1][0] for call in models[1].calls] == [4]
-    np.testing.assert_array_equal(frames_in(plan.folder / "000005"), frames_of(TEXTS[5], 5))
+    monkeypatch.setattr(jax, "process_index", lambda: 1)
+    monkeypatch.setattr(prompt_files.multihost_utils, "broadcast_one_to_all", lambda x: x)
+    model = StandIn()
+    thread = threading.Thread(target=generate, args=(plan, lambda: model))
+    thread.start()
+    folder = VideoFolder(plan.folder, plan.settings())
+    while len(folder.entries()) < 4:
+        time.sleep(0.01)
+    thread.join(3 * generation._POLL_SECONDS)
+    assert thread.is_alive() and [seeds for _, seeds in model.calls] == [(4, 5, 6, 7)]
+    for line in plan.lines():
+        if line.index not in folder.entries():
+            folder.add(line.entry(""), Video(frames_of(line.prompt, line.seed), 8.0))
+    thread.join()
 
 
 def test_a_call_generates_only_what_is_missing(plan):
-    begin(plan)
     generate(plan, StandIn)
     shutil.rmtree(plan.folder / "000005")
     (plan.folder / ".000006.0a1b").mkdir()  # a killed process wrote half of it
-    (plan.folder / "manifest.jsonl").unlink()
     kept = (plan.folder / "000004" / "frame_0000.png").stat().st_mtime_ns
     model = StandIn()
-    begin(plan)
     generate(plan, lambda: model)
     # The whole group, so that no video depends on where an earlier call stopped.
     assert [seeds for _, seeds in model.calls] == [(4, 5, 6, 7)]
@@ -92,11 +100,11 @@ def test_mp4_files(tmp_path):
     one = evaluation(tmp_path, tmp_path, num_videos=2, batch_size=2, format="mp4")
     generate(plan_of(one), StandIn)
     names = sorted(path.name for path in (tmp_path / "videos").iterdir())
-    assert names == ["000000.mp4", "000001.mp4", "manifest.jsonl"]
+    assert names == ["000000.mp4", "000001.mp4", "manifest.jsonl", "request.json"]
 
 
 def test_other_settings_and_foreign_folders_are_refused(plan, tmp_path):
-    begin(plan)
+    VideoFolder(plan.folder, plan.settings())
     request = plan.request
     options = dataclasses.replace(request.options, use_reference=False)
     for change, field in (
@@ -106,9 +114,9 @@ def test_other_settings_and_foreign_folders_are_refused(plan, tmp_path):
         ({"weights": {"stage_1": "other"}}, "weights/stage_1"),
     ):
         with pytest.raises(UserError, match=f"videos were begun with other settings.*\n.*{field}"):
-            begin(dataclasses.replace(plan, **change))
+            generate(dataclasses.replace(plan, **change), pytest.fail)
     foreign = dataclasses.replace(plan, folder=tmp_path / "foreign")
     foreign.folder.mkdir()
     (foreign.folder / "holiday.mp4").touch()
-    with pytest.raises(UserError, match="has holiday.mp4, which is not of a generation"):
-        begin(foreign)
+    with pytest.raises(UserError, match="has no request.json, but other files, such as holiday.m"):
+        generate(foreign, pytest.fail)

@@ -97,7 +97,7 @@ def test_killed_five_times_it_ends_with_the_same_number(alone, tmp_path):
 def test_a_tiny_i3d_scores_a_folder_on_eight_devices(tmp_path):
     block = (2, 2, 2, 2, 2, 2)
     config = I3DConfig(stem=(2, 2, 2), levels=((block,), (block,), (block,)), num_classes=3)
-    params = jax.tree.map(np.asarray, init_i3d(config, jax.random.key(0)))
+    params = jax.tree.map(np.asarray, init_i3d(jax.random.key(0), config))
     add_configured(tmp_path / "networks", "i3d", config, params, None)
     evaluating.write_real(tmp_path / "real", 16, frames=9)
     changes = {"num_videos": 16, "real_videos": 16, "scored_frames": 9, "scoring_batch": 8}

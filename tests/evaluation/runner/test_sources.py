@@ -6,7 +6,6 @@ import pytest
 from tests.support.numbered_clips import numbered_record, read_numbers, write_dataset
 from videogen_jax.data.shapes.sources import ShapesClips
 from videogen_jax.errors import MissingFile, UserError
-from videogen_jax.evaluation.runner.folder import MANIFEST, SETTINGS
 from videogen_jax.evaluation.runner.reading import Window
 from videogen_jax.evaluation.runner.sources import (
     DatasetVideos,
@@ -15,7 +14,9 @@ from videogen_jax.evaluation.runner.sources import (
     captions_of,
     open_real,
 )
+from videogen_jax.media.manifest import MANIFEST
 from videogen_jax.media.video import Video
+from videogen_jax.media.video_folder import REQUEST
 
 WINDOW = Window(3)
 
@@ -52,6 +53,20 @@ def test_a_manifest_says_which_videos_with_which_captions(folder):
     assert levels(videos) == [3, 1] and captions_of(videos) == ("three", "one")
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "has no videos"),
+        ('{"file": "../a.mp4"}', "../a.mp4 is not in the folder"),
+        ('{"file": "b.mp4"}', "there is no .*b.mp4"),
+    ],
+)
+def test_a_manifest_of_other_files_is_refused(folder, text, message):
+    (folder / MANIFEST).write_text(text)
+    with pytest.raises(UserError, match=f"manifest.jsonl.*{message}"):
+        FolderVideos(folder, WINDOW)
+
+
 def test_real_videos_are_drawn_by_the_seed(folder):
     def drawn(seed: int) -> list[int]:
         return levels(open_real(str(folder), Window(3, seed=seed), 3))
@@ -63,7 +78,8 @@ def test_real_videos_are_drawn_by_the_seed(folder):
 def test_too_few_videos_and_unfinished_folders_are_refused(folder, tmp_path):
     with pytest.raises(UserError, match="has 5 videos, expected 6.*--num-videos and --real-videos"):
         FolderVideos(folder, WINDOW, 6)
-    (folder / SETTINGS).write_text("{}")
+    (folder / MANIFEST).write_text('{"file": "clip_3"}\n')
+    (folder / REQUEST).write_text('{"videos": 2}')
     with pytest.raises(UserError, match="generation is not finished; run the same command again"):
         FolderVideos(folder, WINDOW)
     with pytest.raises(MissingFile, match="no folder of videos .*nowhere"):

@@ -66,9 +66,8 @@ class PromptsJob:
         check_format(Path(f"x{self.suffix}"), request.final_fps)
         folder = VideoFolder(self.out_dir, self._common(directory, dtype))
         together = -1 not in self.mesh and math.prod(self.mesh) > jax.local_device_count()
-        model = load(mesh=mesh_of(self.mesh, local=not together))
         made = sample_prompts(
-            model,
+            lambda: load(mesh=mesh_of(self.mesh, local=not together)),
             lines,
             folder,
             self.options,

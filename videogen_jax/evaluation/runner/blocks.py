@@ -18,10 +18,11 @@ from tqdm import tqdm
 
 from videogen_jax.atomic import replacing
 from videogen_jax.errors import UserError
-from videogen_jax.evaluation.runner.folder import SETTINGS, require_settings
 from videogen_jax.evaluation.runner.measures import Batch, Measure
+from videogen_jax.settings_file import require_settings
 
 BLOCKS = 32
+SETTINGS = "settings.json"
 _POLL_SECONDS = 0.2
 _DONE = "done"  # the entry of a block's file with the number of its videos
 

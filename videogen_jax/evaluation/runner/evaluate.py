@@ -12,13 +12,14 @@ from videogen_jax.config import ModelConfig
 from videogen_jax.errors import UserError
 from videogen_jax.evaluation.runner import generation, report
 from videogen_jax.evaluation.runner.checks import check_before
-from videogen_jax.evaluation.runner.generation import Model, Plan, devices_batch
+from videogen_jax.evaluation.runner.generation import Plan, devices_batch
 from videogen_jax.evaluation.runner.options import EvaluateOptions, real_window
 from videogen_jax.evaluation.runner.prompts import REAL, Prompts, chosen, read_prompts
 from videogen_jax.evaluation.runner.protocols import Protocol
 from videogen_jax.evaluation.runner.scoring import score_folder
 from videogen_jax.evaluation.runner.sources import Videos, captions_of, open_real
 from videogen_jax.locking import hold_lock
+from videogen_jax.pipeline.prompt_files import Model
 from videogen_jax.pipeline.requests.options import VideoOptions
 from videogen_jax.pipeline.requests.video import make_request
 from videogen_jax.weights.model_dir import DType, component_sha256
@@ -65,7 +66,6 @@ class Evaluation:
         check_before(self.protocol, self.options, len(plan.prompts), self.real)
         lock = self.out / f".lock-{jax.process_index()}"
         with hold_lock(lock, f"the folder {self.out}"):
-            generation.begin(plan)
             generation.generate(plan, load)
 
     def score(self, folder: Path) -> str | None:

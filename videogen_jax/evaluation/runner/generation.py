@@ -2,38 +2,22 @@
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import jax
 from tqdm import tqdm
 
 from videogen_jax.errors import UserError
-from videogen_jax.evaluation.runner.folder import (
-    MANIFEST,
-    SETTINGS,
-    Entry,
-    Format,
-    require_settings,
-    video_name,
-    write_manifest,
-)
+from videogen_jax.evaluation.runner.options import Format
 from videogen_jax.evaluation.runner.prompts import sha256
-from videogen_jax.media.video import Video
-from videogen_jax.pipeline.requests.options import VideoOptions
+from videogen_jax.media.video_folder import VideoFolder
+from videogen_jax.pipeline.prompt_files import Model, PromptLine, sample_prompts
 from videogen_jax.pipeline.requests.video import MAX_SEED, Request
 
 _POLL_SECONDS = 0.2
-
-
-class Model(Protocol):
-    """`VideoGen`, as far as it is used here."""
-
-    def __call__(
-        self, prompt: list[str], *, seed: Sequence[int], options: VideoOptions
-    ) -> list[Video]: ...
 
 
 @dataclass(frozen=True)
@@ -64,6 +48,8 @@ class Plan:
         seed = self.request.options.seed
         if not isinstance(seed, int):
             raise UserError(f"seed is {seed}, expected one integer: video i has seed + i")
+        if not isinstance(self.request.options.negative_prompt, str):
+            raise UserError("negative_prompt: expected one text for all videos")
         last = seed + len(self.prompts) - 1
         if last > MAX_SEED:
             raise UserError(f"seed is {seed}, so the last video has {last}")
@@ -90,91 +76,48 @@ class Plan:
             "weights": self.weights,
         }
 
-    def seed(self, index: int) -> int:
-        """Returns the seed of a video."""
-        return self.request.seeds[0] + index
+    @property
+    def suffix(self) -> str:
+        """The end of the videos' names; "" for folders of PNG frames."""
+        return "" if self.form == "png" else f".{self.form}"
 
-    def path(self, index: int) -> Path:
-        """Returns the file or folder of a video."""
-        return self.folder / video_name(index, self.form)
-
-
-def begin(plan: Plan) -> None:
-    """Creates the folder, or checks that it was begun with the same settings.
-
-    Raises:
-        UserError: Other settings, or files that are not of a generation.
-    """
-    there = sorted(p.name for p in plan.folder.glob("[!.]*")) if plan.folder.is_dir() else []
-    if there and SETTINGS not in there:
-        raise UserError(
-            f"{plan.folder} has {there[0]}, which is not of a generation; use another --out, or "
-            f"score it by --videos {plan.folder}"
-        )
-    require_settings(plan.folder / SETTINGS, plan.settings(), "the videos were begun")
-
-
-def is_complete(plan: Plan) -> bool:
-    """Returns whether all videos are there, and the manifest too."""
-    return (plan.folder / MANIFEST).is_file()
+    def lines(self) -> list[PromptLine]:
+        """Returns the prompts with the names and seeds of their videos."""
+        first, negative = self.request.seeds[0], self.request.options.negative_prompt
+        assert isinstance(negative, str)
+        return [
+            PromptLine(index, f"{index:06d}", prompt, first + index, negative)
+            for index, prompt in enumerate(self.prompts)
+        ]
 
 
 def generate(plan: Plan, load: Callable[[], Model]) -> None:
     """Generates the videos that are missing, then waits for those of the other processes.
 
-    Groups of `batch_size` prompts are sampled together; process p of P takes the groups p, p + P,
-    ... A group of which a video is missing is sampled again as a whole, so that a video does not
-    depend on where an earlier call stopped.
-
     Args:
         plan: The videos.
         load: Returns the model; called if a video is missing.
+
+    Raises:
+        UserError: As `VideoFolder`, such as for a folder of other settings.
     """
-    count, size = len(plan.prompts), plan.batch_size
-    groups = [range(start, min(start + size, count)) for start in range(0, count, size)]
-    own = groups[jax.process_index() :: jax.process_count()]
-    missing = [group for group in own if not all(plan.path(index).exists() for index in group)]
-    model = load() if missing else None
-    for group in tqdm(missing, "generating", unit="batch", disable=jax.process_index() > 0):
-        assert model is not None
-        _write(plan, group, model)
-    if jax.process_index() == 0:
-        _wait_for(lambda: all(plan.path(index).exists() for index in range(count)))
-        write_manifest(plan.folder, _entries(plan))
-    _wait_for(lambda: is_complete(plan))
-
-
-def _write(plan: Plan, group: range, model: Model) -> None:
-    # The last group is filled up, because every size of a group compiles anew.
-    padded = [*group, *[group[-1]] * (plan.batch_size - len(group))]
-    videos = model(
-        [plan.prompts[index] for index in padded],
-        seed=[plan.seed(index) for index in padded],
-        options=plan.request.options,
+    folder, lines = VideoFolder(plan.folder, plan.settings()), plan.lines()
+    made = sample_prompts(
+        load,
+        lines,
+        folder,
+        plan.request.options,
+        batch_size=plan.batch_size,
+        suffix=plan.suffix,
     )
-    for index, video in zip(group, videos, strict=False):
-        if not plan.path(index).exists():
-            video.save(plan.path(index))
-
-
-def _entries(plan: Plan) -> list[Entry]:
-    request = plan.request
-    return [
-        Entry(
-            index,
-            plan.path(index).name,
-            prompt,
-            plan.seed(index),
-            request.final_fps,
-            request.final_num_frames,
-        )
-        for index, prompt in enumerate(plan.prompts)
-    ]
-
-
-def _wait_for(condition: Callable[[], bool]) -> None:
-    while not condition():
-        time.sleep(_POLL_SECONDS)
+    hidden = jax.process_index() > 0
+    with tqdm(total=len(lines), desc="generating", unit="video", disable=hidden) as bar:
+        for _ in made:
+            bar.update(len(folder.entries()) - bar.n)  # those of all processes
+        while (count := len(folder.entries())) < len(lines):
+            bar.update(count - bar.n)
+            time.sleep(_POLL_SECONDS)
+        bar.update(len(lines) - bar.n)
 
 
 def devices_batch(batch_size: int) -> int:

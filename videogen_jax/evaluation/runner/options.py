@@ -2,12 +2,11 @@
 
 import dataclasses
 from pathlib import Path
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 import tyro
 
 from videogen_jax.errors import UserError
-from videogen_jax.evaluation.runner.folder import Format
 from videogen_jax.evaluation.runner.measures import METRICS, Metric
 from videogen_jax.evaluation.runner.protocols import Protocol
 from videogen_jax.evaluation.runner.reading import Window
@@ -19,6 +18,7 @@ def _flag(metavar: str, default: str = "the protocol's") -> Any:
     return tyro.conf.arg(metavar=metavar, help_behavior_hint=f"(default: {default})")
 
 
+Format: TypeAlias = Literal["png", "mp4"]
 Text: TypeAlias = Annotated[str | None, _flag("STR")]
 Count: TypeAlias = Annotated[int | None, _flag("INT")]
 Rate: TypeAlias = Annotated[float | None, _flag("FLOAT")]

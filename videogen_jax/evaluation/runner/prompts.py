@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 
 from videogen_jax.data.clips.sources.layouts import class_caption
-from videogen_jax.data.clips.sources.text_rows import captions_of, read_text
+from videogen_jax.data.clips.sources.text_rows import captions_of
 from videogen_jax.errors import MissingFile, UserError
 from videogen_jax.evaluation.runner.protocols import Protocol
 from videogen_jax.json_text import read_json_object
+from videogen_jax.text_files import read_text
 
 UCF101_FILE = Path(__file__).parents[2] / "assets" / "evaluation" / "ucf101_prompts.json"
 """A sentence of ours for each class of UCF-101, in the form of `videogen ingest --prompts`."""

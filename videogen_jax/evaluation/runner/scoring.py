@@ -16,7 +16,6 @@ import numpy as np
 from videogen_jax.errors import UserError
 from videogen_jax.evaluation.runner import blocks, report
 from videogen_jax.evaluation.runner.checks import check_before, check_captions
-from videogen_jax.evaluation.runner.folder import SETTINGS
 from videogen_jax.evaluation.runner.generation import devices_batch
 from videogen_jax.evaluation.runner.intervals import Interval, curve, intervals
 from videogen_jax.evaluation.runner.measures import METRICS, Batch, Measure, Setup
@@ -27,6 +26,7 @@ from videogen_jax.evaluation.runner.reading import Window
 from videogen_jax.evaluation.runner.sources import FolderVideos, Videos, captions_of
 from videogen_jax.json_text import read_json_object
 from videogen_jax.locking import hold_lock
+from videogen_jax.media.video_folder import REQUEST
 
 
 def score_folder(
@@ -70,7 +70,7 @@ def score_folder(
         scores, points = scores | found, points + on_curve
     if jax.process_index() > 0:
         return None
-    begun = folder / SETTINGS
+    begun = folder / REQUEST
     settings = {
         "protocol": dataclasses.asdict(protocol),
         "generation": read_json_object(begun) if begun.is_file() else None,

@@ -5,6 +5,7 @@ Letters: F frames, H height, W width; `3` RGB channels, uint8.
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
@@ -17,8 +18,10 @@ from videogen_jax.data.clips.video import decode_window
 from videogen_jax.data.shapes import captions
 from videogen_jax.data.shapes.sources import ShapesClips
 from videogen_jax.errors import MissingFile, UserError
-from videogen_jax.evaluation.runner.folder import MANIFEST, SETTINGS, Entry, read_manifest
 from videogen_jax.evaluation.runner.reading import Window, png_frames, read_video
+from videogen_jax.json_text import read_json_object
+from videogen_jax.media.manifest import MANIFEST, read_manifest
+from videogen_jax.media.video_folder import REQUEST
 
 SHAPES = "shapes"
 
@@ -54,7 +57,8 @@ class FolderVideos:
 
     Raises:
         MissingFile: There is no such folder.
-        UserError: It has fewer videos, or its manifest is damaged.
+        UserError: It has fewer videos, its generation is not finished, or its manifest is damaged
+            or names a file that is not there or not in the folder.
     """
 
     def __init__(
@@ -62,12 +66,10 @@ class FolderVideos:
     ) -> None:
         if not folder.is_dir():
             raise MissingFile(f"no folder of videos {folder}")
-        if (folder / SETTINGS).is_file() and not (folder / MANIFEST).is_file():
-            raise UserError(f"{folder}: generation is not finished; run the same command again")
-        entries = read_manifest(folder) if (folder / MANIFEST).is_file() else _listed(folder)
+        entries = _of_manifest(folder) if (folder / MANIFEST).is_file() else _listed(folder)
         chosen = _chosen(len(entries), count, permuted, window.seed, str(folder))
         self._folder, self._window = folder, window
-        self._entries: list[Entry] = [entries[number] for number in chosen]
+        self._entries = [entries[number] for number in chosen]
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -194,15 +196,36 @@ def _chosen(
     return order[:count]
 
 
-def _listed(folder: Path) -> list[Entry]:
-    found = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+@dataclass(frozen=True)
+class _Entry:
+    """A video of a folder: its file, or the folder of its frames, and its caption."""
+
+    file: str
+    prompt: str = ""
+
+
+def _of_manifest(folder: Path) -> list[_Entry]:
+    lines = read_manifest(folder)
+    request = read_json_object(folder / REQUEST) if (folder / REQUEST).is_file() else {}
+    if len(lines) < request.get("videos", 0):
+        raise UserError(f"{folder}: generation is not finished; run the same command again")
+    if not lines:
+        raise UserError(f"{folder / MANIFEST} has no videos")
+    for line in lines:
+        path = folder / line["file"]
+        if not path.resolve().is_relative_to(folder.resolve()):
+            raise UserError(f"{folder / MANIFEST}: {line['file']} is not in the folder")
+        if not path.exists():
+            raise UserError(f"{folder / MANIFEST}: there is no {path}")
+    return [_Entry(line["file"], line.get("prompt", "")) for line in lines]
+
+
+def _listed(folder: Path) -> list[_Entry]:
     return [
-        Entry(number, path.name)
-        for number, path in enumerate(
-            path
-            for path in found
-            if (path.is_dir() and png_frames(path)) or path.suffix.lower() in VIDEO_SUFFIXES
-        )
+        _Entry(path.name)
+        for path in sorted(folder.iterdir())
+        if not path.name.startswith(".")
+        and ((path.is_dir() and png_frames(path)) or path.suffix.lower() in VIDEO_SUFFIXES)
     ]
 
 

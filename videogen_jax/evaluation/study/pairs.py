@@ -5,13 +5,12 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from videogen_jax.errors import MissingFile, UserError
-from videogen_jax.json_text import parse_json
-from videogen_jax.media.video_folder import MANIFEST
+from videogen_jax.media.manifest import MANIFEST, read_manifest
+from videogen_jax.text_files import read_text
 
 MEDIA_TYPES = {
     ".mp4": "video/mp4",
@@ -157,20 +156,11 @@ def _prompts(
 
 def _known_prompts(folder: Path, videos: Mapping[str, Path]) -> dict[str, str]:
     """Returns the prompts of a folder's manifest, and of texts beside its videos."""
-    prompts: dict[str, str] = {}
-    manifest = folder / MANIFEST
-    if manifest.is_file():
-        for number, text in enumerate(manifest.read_bytes().splitlines(), start=1):
-            try:
-                line: Any = parse_json(text)
-            except ValueError as error:
-                raise UserError(f"{manifest}, line {number}: not JSON: {error}") from error
-            if not isinstance(line, dict) or not isinstance(line.get("file"), str):
-                raise UserError(f'{manifest}, line {number}: expected an object with "file"')
-            if isinstance(line.get("prompt"), str):
-                prompts[Path(line["file"]).stem] = line["prompt"].strip()
+    lines = read_manifest(folder) if (folder / MANIFEST).is_file() else []
+    known = (line for line in lines if "prompt" in line)
+    prompts = {Path(line["file"]).stem: line["prompt"].strip() for line in known}
     for name, path in videos.items():
         text = path.with_suffix(".txt")
         if text.is_file():
-            prompts[name] = text.read_text(encoding="utf-8").strip()
+            prompts[name] = read_text(text).strip()
     return {name: prompt for name, prompt in prompts.items() if prompt}

@@ -24,13 +24,13 @@ from videogen_jax.data.clips.sources.text_rows import (
     csv_header,
     csv_rows,
     parse_json,
-    read_text,
     require,
     require_text,
     seconds,
     texts_of,
 )
 from videogen_jax.errors import MissingFile, UserError
+from videogen_jax.text_files import read_text
 
 
 def layout_of(path: Path, options: SourceOptions) -> str:

@@ -14,7 +14,6 @@ from videogen_jax.data.clips.sources.text_rows import (
     captions_of,
     csv_rows,
     parse_json,
-    read_text,
     require,
     require_finite,
     require_text,
@@ -22,6 +21,7 @@ from videogen_jax.data.clips.sources.text_rows import (
     texts_of,
 )
 from videogen_jax.errors import UserError
+from videogen_jax.text_files import read_text
 
 
 @dataclass(frozen=True)

@@ -163,13 +163,5 @@ def parse_json(data: bytes, where: str) -> Any:
         raise UserError(f"{where}: the JSON is nested too deeply") from error
 
 
-def read_text(path: Path) -> str:
-    try:
-        return path.read_bytes().decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = error.object[: error.start].count(b"\n") + 1
-        raise UserError(f"{path}, line {line}: the text is not UTF-8") from error
-
-
 def texts_of(*texts: str) -> tuple[str, ...]:
     return tuple(text.strip() for text in texts if text.strip())
