@@ -27,9 +27,10 @@ def dice() -> int:
     return secrets.randbelow(MAX_SEED + 1)
 
 
-def bar(share: float) -> str:
-    """Returns a progress bar as HTML."""
-    return f'<progress value="{round(100 * share)}" max="100" style="width:100%"></progress>'
+def bar(share: float | None) -> str:
+    """Returns a progress bar as HTML; None: one that moves without a value."""
+    value = "" if share is None else f' value="{round(100 * share)}" max="100"'
+    return f'<progress{value} style="width:100%"></progress>'
 
 
 class Handlers:

@@ -51,7 +51,7 @@ def _generate_tab(config: ModelConfig, handlers: Handlers) -> None:
     shown |= {
         "command": gr.Code(label="The same from the shell", language="shell", interactive=False),
         "python": gr.Code(label="The same from Python", language="python", interactive=False),
-        "gallery": gr.Gallery(label="Your last results", columns=6, height=200),
+        "gallery": gr.Gallery(label="Your last results", columns=6, height=200, fit_columns=False),
     }
     kept = gr.State([])
     gr.on(
@@ -110,7 +110,9 @@ def _results() -> dict[str, Any]:
     return {
         "status": gr.Textbox(label="Status", interactive=False, elem_id="status"),
         "bar": gr.HTML(),
-        "previews": gr.Gallery(label="Reference and stages", columns=4, height=180),
+        "previews": gr.Gallery(
+            label="Reference and stages", columns=4, height=180, fit_columns=False
+        ),
         "video": gr.Video(label="Video", autoplay=True, loop=True, elem_id="video"),
         "files": gr.Files(label="Downloads: .mp4, .gif, .webp", interactive=False),
     }

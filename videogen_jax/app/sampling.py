@@ -23,13 +23,13 @@ class Update:
 
     Attributes:
         status: one line, such as "stage 1: 5 of 30 steps".
-        share: share of the part that is done, from 0 to 1.
+        share: share of the part that is done, from 0 to 1; None while the next part begins.
         preview: the result of a part: the name, and the clip or a still of one frame.
         video: the finished video, with the last update.
     """
 
     status: str
-    share: float
+    share: float | None
     preview: tuple[str, Video] | None = None
     video: Video | None = None
 
@@ -58,9 +58,13 @@ def sample(
     def report(progress: Progress) -> None:
         if cancelled.is_set():
             raise Cancelled
-        status = f"{progress.part}: {progress.done} of {progress.total}"
         preview = _preview(model, settings, request.fps, progress)
-        updates.put(Update(status, progress.done / max(progress.total, 1), preview))
+        if preview is None:
+            status = f"{progress.part}: {progress.done} of {progress.total}"
+            updates.put(Update(status, progress.done / max(progress.total, 1)))
+        else:
+            status = f"{progress.part}: done; the next part begins (the first time it compiles) …"
+            updates.put(Update(status, None, preview))
 
     def work() -> None:
         try:

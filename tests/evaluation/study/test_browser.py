@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.study_page import chromium, write_videos
+from tests.support.browser import chromium
+from tests.support.study_page import write_videos
 from videogen_jax.evaluation.study.page import Study, write_study
 from videogen_jax.evaluation.study.tally import tally_votes
 
