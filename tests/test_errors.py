@@ -53,7 +53,7 @@ ASSUMPTIONS = {
     "evaluation/clip_similarity.py": {"clip_similarity"},
     "evaluation/frechet.py": {"frechet_distance", "frechet_distance_of"},
     "evaluation/statistics.py": {"covariance_DD", "update", "_finite", "_joined"},
-    "evaluation/shapes_analyser.py": {"take_apart", "accuracy"},
+    "evaluation/shapes/analyser.py": {"take_apart", "accuracy"},
     "layout.py": {"partition"},
     "models/flow.py": {"_check_frames"},
     "models/unet.py": {"_required"},

@@ -21,11 +21,11 @@ from videogen_jax.data.clips.video import decode_window
 from videogen_jax.data.compression import h264_round_trip
 from videogen_jax.data.degrade import DegradeConfig, degrade, draw_recipe
 from videogen_jax.evaluation.image_quality import video_lpips, video_psnr, video_ssim
-from videogen_jax.evaluation.shapes_ablations import interpolated
-from videogen_jax.evaluation.shapes_measures import sharpness
-from videogen_jax.evaluation.sheets import save_sheet
+from videogen_jax.evaluation.shapes.ablations import interpolated
+from videogen_jax.evaluation.shapes.measures import sharpness
+from videogen_jax.evaluation.shapes.sheets import save_sheet
+from videogen_jax.evaluation.shapes.true_latents import decode_clips, encode_clips
 from videogen_jax.evaluation.steadiness import estimate_flows, flicker, warping_error
-from videogen_jax.evaluation.true_latents import decode_clips, encode_clips
 from videogen_jax.media.video import Video
 from videogen_jax.models.features.loading import load_lpips
 from videogen_jax.pipeline.model_files import load_model

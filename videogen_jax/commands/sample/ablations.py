@@ -5,8 +5,8 @@ from pathlib import Path
 
 from videogen_jax import VideoGen
 from videogen_jax.cli import command, enable_compilation_cache
-from videogen_jax.evaluation.ablation_sheets import save_ablation_sheets
-from videogen_jax.evaluation.shapes_ablations import (
+from videogen_jax.evaluation.shapes.ablation_sheets import save_ablation_sheets
+from videogen_jax.evaluation.shapes.ablations import (
     decoder_table,
     interpolation_table,
     reference_table,

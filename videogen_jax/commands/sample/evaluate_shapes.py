@@ -5,7 +5,7 @@ from pathlib import Path
 
 from videogen_jax import VideoGen
 from videogen_jax.cli import command, enable_compilation_cache
-from videogen_jax.evaluation.shapes_report import evaluate_shapes
+from videogen_jax.evaluation.shapes.report import evaluate_shapes
 
 
 def main(

@@ -23,7 +23,7 @@ from videogen_jax.evaluation.frechet import frechet_distance_of, fvd
 from videogen_jax.evaluation.image_quality import video_lpips, video_psnr, video_ssim
 from videogen_jax.evaluation.inception_score import inception_score, split_of
 from videogen_jax.evaluation.runner.protocols import Protocol
-from videogen_jax.evaluation.shapes_analyser import Reading, analyse
+from videogen_jax.evaluation.shapes.analyser import Reading, analyse
 from videogen_jax.evaluation.statistics import Averages, Moments, Predictions
 from videogen_jax.evaluation.steadiness import estimate_flows, flicker, warping_error
 from videogen_jax.models.features import loading

@@ -15,10 +15,10 @@ import numpy as np
 
 from videogen_jax.data.clips.sources.text_rows import parse_json
 from videogen_jax.errors import UserError
-from videogen_jax.evaluation.held_out import BATCH, HeldOut, held_out, sample_videos
 from videogen_jax.evaluation.image_quality import psnr
-from videogen_jax.evaluation.shapes_report import score, score_images
-from videogen_jax.evaluation.true_latents import decode_clips, encode_clips
+from videogen_jax.evaluation.shapes.held_out import BATCH, HeldOut, held_out, sample_videos
+from videogen_jax.evaluation.shapes.report import score, score_images
+from videogen_jax.evaluation.shapes.true_latents import decode_clips, encode_clips
 from videogen_jax.pipeline.decode import DecoderName
 from videogen_jax.pipeline.requests.options import VideoOptions
 from videogen_jax.pipeline.videogen import VideoGen

@@ -8,7 +8,7 @@ import pytest
 
 from videogen_jax.data.shapes import world as shapes
 from videogen_jax.evaluation.frechet import frechet_distance
-from videogen_jax.evaluation.shapes_measures import (
+from videogen_jax.evaluation.shapes.measures import (
     NUM_FEATURES,
     Steadiness,
     features,

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from videogen_jax.evaluation.held_out import BATCH
+from videogen_jax.evaluation.shapes.held_out import BATCH
 from videogen_jax.pipeline.decode import DecoderName
 from videogen_jax.pipeline.encode import encode_uint8_clips
 from videogen_jax.pipeline.videogen import VideoGen

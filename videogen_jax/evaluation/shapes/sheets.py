@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from videogen_jax.atomic import replacing
-from videogen_jax.evaluation.shapes_analyser import Reading, analyse
-from videogen_jax.evaluation.shapes_measures import steadiness
+from videogen_jax.evaluation.shapes.analyser import Reading, analyse
+from videogen_jax.evaluation.shapes.measures import steadiness
 from videogen_jax.media.contact_sheet import stack_sheets
 from videogen_jax.media.video import Video
 

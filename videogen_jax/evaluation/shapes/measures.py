@@ -12,7 +12,7 @@ import numpy as np
 from videogen_jax.data.shapes.outlines import SHAPES
 from videogen_jax.data.shapes.world import SCALINGS
 from videogen_jax.errors import UserError
-from videogen_jax.evaluation.shapes_analyser import (
+from videogen_jax.evaluation.shapes.analyser import (
     MATCHED_FRAMES,
     Scene,
     analyse,

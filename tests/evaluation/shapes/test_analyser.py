@@ -6,7 +6,7 @@ import pytest
 
 from videogen_jax.data.shapes import captions
 from videogen_jax.data.shapes import world as shapes
-from videogen_jax.evaluation.shapes_analyser import Reading, accuracy, analyse
+from videogen_jax.evaluation.shapes.analyser import Reading, accuracy, analyse
 
 FIELDS = ("colour", "shape", "motion", "size", "background")
 FRAMES = np.arange(shapes.NUM_FRAMES)

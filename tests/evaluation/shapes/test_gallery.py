@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from videogen_jax.errors import UserError
-from videogen_jax.evaluation.gallery import PROMPTS, enlarged, make_gallery
+from videogen_jax.evaluation.shapes.gallery import PROMPTS, enlarged, make_gallery
 from videogen_jax.media.video import Video
 from videogen_jax.pipeline.videogen import VideoGen
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from videogen_jax.evaluation.held_out import held_out, sample_videos
-from videogen_jax.evaluation.shapes_ablations import degraded_clips, interpolated
-from videogen_jax.evaluation.sheets import save_sheet
-from videogen_jax.evaluation.true_latents import decode_clips, encode_clips
+from videogen_jax.evaluation.shapes.ablations import degraded_clips, interpolated
+from videogen_jax.evaluation.shapes.held_out import held_out, sample_videos
+from videogen_jax.evaluation.shapes.sheets import save_sheet
+from videogen_jax.evaluation.shapes.true_latents import decode_clips, encode_clips
 from videogen_jax.media.video import Video
 from videogen_jax.pipeline.requests.options import VideoOptions
 from videogen_jax.pipeline.temporal_sr import Interpolation

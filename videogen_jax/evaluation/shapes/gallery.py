@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from videogen_jax.errors import UserError
-from videogen_jax.evaluation.sheets import save_sheet
+from videogen_jax.evaluation.shapes.sheets import save_sheet
 from videogen_jax.media.video import Video
 from videogen_jax.pipeline.videogen import VideoGen
 

@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from videogen_jax.data.shapes.captions import parse
 from videogen_jax.data.shapes.sources import ShapesClips
-from videogen_jax.evaluation.shapes_analyser import Reading
+from videogen_jax.evaluation.shapes.analyser import Reading
 from videogen_jax.media.video import Video
 from videogen_jax.pipeline.requests.options import VideoOptions
 from videogen_jax.pipeline.videogen import VideoGen

@@ -5,11 +5,11 @@ import math
 import numpy as np
 import pytest
 
-from videogen_jax.evaluation.held_out import held_out
 from videogen_jax.evaluation.image_quality import psnr
-from videogen_jax.evaluation.shapes_measures import change_error
-from videogen_jax.evaluation.shapes_report import Report, Scores, score, score_images, scores_table
-from videogen_jax.evaluation.sheets import save_sheet, worst_of, wrong_attributes
+from videogen_jax.evaluation.shapes.held_out import held_out
+from videogen_jax.evaluation.shapes.measures import change_error
+from videogen_jax.evaluation.shapes.report import Report, Scores, score, score_images, scores_table
+from videogen_jax.evaluation.shapes.sheets import save_sheet, worst_of, wrong_attributes
 from videogen_jax.media.video import Video
 
 DATA = held_out(12, resolution=64)

@@ -9,11 +9,11 @@ import numpy as np
 
 from videogen_jax.data.shapes import world as shapes
 from videogen_jax.data.shapes.sources import ShapesClips
-from videogen_jax.evaluation.held_out import held_out, sample_videos
-from videogen_jax.evaluation.shapes_analyser import Reading, accuracy, analyse
-from videogen_jax.evaluation.shapes_measures import flicker, roughness, steadiness
-from videogen_jax.evaluation.sheets import save_sheet, worst_of
-from videogen_jax.evaluation.true_latents import decode_clips, encode_clips
+from videogen_jax.evaluation.shapes.analyser import Reading, accuracy, analyse
+from videogen_jax.evaluation.shapes.held_out import held_out, sample_videos
+from videogen_jax.evaluation.shapes.measures import flicker, roughness, steadiness
+from videogen_jax.evaluation.shapes.sheets import save_sheet, worst_of
+from videogen_jax.evaluation.shapes.true_latents import decode_clips, encode_clips
 from videogen_jax.pipeline.requests.options import VideoOptions
 from videogen_jax.pipeline.videogen import VideoGen
 

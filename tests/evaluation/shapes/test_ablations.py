@@ -12,16 +12,16 @@ from PIL import Image
 
 from tests.support import micro_model
 from videogen_jax.config import DenoiserConfig
-from videogen_jax.evaluation import ablation_sheets
-from videogen_jax.evaluation.held_out import held_out
-from videogen_jax.evaluation.shapes_ablations import (
+from videogen_jax.evaluation.shapes import ablation_sheets
+from videogen_jax.evaluation.shapes.ablations import (
     PerClip,
     Spread,
     decoder_table,
     interpolation_table,
     reference_row,
 )
-from videogen_jax.evaluation.shapes_measures import sharpness
+from videogen_jax.evaluation.shapes.held_out import held_out
+from videogen_jax.evaluation.shapes.measures import sharpness
 from videogen_jax.media.video import Video
 from videogen_jax.pipeline.temporal_sr import Interpolation
 from videogen_jax.pipeline.videogen import VideoGen

@@ -13,17 +13,17 @@ from videogen_jax.data.degrade import DegradeConfig
 from videogen_jax.data.shapes.sources import DegradedClips, ShapesClips
 from videogen_jax.errors import UserError
 from videogen_jax.evaluation.frechet import frechet_distance
-from videogen_jax.evaluation.held_out import BATCH, HeldOut, held_out, sample_videos
 from videogen_jax.evaluation.image_quality import psnr
-from videogen_jax.evaluation.shapes_analyser import accuracy, analyse
-from videogen_jax.evaluation.shapes_measures import (
+from videogen_jax.evaluation.shapes.analyser import accuracy, analyse
+from videogen_jax.evaluation.shapes.held_out import BATCH, HeldOut, held_out, sample_videos
+from videogen_jax.evaluation.shapes.measures import (
     change_error,
     features,
     flicker,
     roughness,
     sharpness,
 )
-from videogen_jax.evaluation.true_latents import decode_clips, encode_clips
+from videogen_jax.evaluation.shapes.true_latents import decode_clips, encode_clips
 from videogen_jax.pipeline import noise
 from videogen_jax.pipeline.decode import DecoderName
 from videogen_jax.pipeline.requests.options import VideoOptions

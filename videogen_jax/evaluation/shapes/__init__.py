@@ -1,0 +1,1 @@
+"""Measures and reports of models of the procedural shapes."""
