@@ -15,6 +15,7 @@ from einops import rearrange, repeat
 from flax import linen as nn
 from jax.typing import DTypeLike
 
+from videogen_jax.kernels.choices import Selection, of_short
 from videogen_jax.layout import constrain
 from videogen_jax.models.attention import LAYER_NORM_EPS, Attention
 from videogen_jax.models.layers import (
@@ -88,6 +89,7 @@ class TemporalAttention(nn.Module):
 
     heads: int
     dtype: DTypeLike = jnp.float32
+    kernel: Selection = "auto"  # of attention within an image, see `UNetConfig.attention`
 
     @nn.compact
     def __call__(self, x_NHWC: jax.Array, num_frames: int) -> jax.Array:
@@ -96,7 +98,11 @@ class TemporalAttention(nn.Module):
         x = nn.LayerNorm(epsilon=LAYER_NORM_EPS, dtype=self.dtype, name="norm")(x)
         positions = sinusoidal_embedding(jnp.arange(num_frames), channels)
         attend = Attention(
-            self.heads, out_init=nn.initializers.zeros, dtype=self.dtype, name="attn"
+            self.heads,
+            out_init=nn.initializers.zeros,
+            dtype=self.dtype,
+            kernel=of_short(self.kernel),
+            name="attn",
         )
         x = attend(x + positions.astype(self.dtype))
         return x_NHWC + _by_frames(unfold_frames(x, height * width).swapaxes(1, 2), height)
