@@ -7,6 +7,7 @@ A kernel is a module with `attention(q_BTND, k_BSND, v_BSND)`, the `PLATFORM` th
 import contextlib
 import contextvars
 import dataclasses
+import typing
 from collections.abc import Iterator, Mapping
 from types import ModuleType
 from typing import Literal
@@ -93,8 +94,10 @@ def check(selection: Selection, platform: str, sizes: Sizes) -> None:
     """Checks that a kernel that was chosen by hand computes these sizes on a platform.
 
     Raises:
-        UserError: it does not; says why.
+        UserError: it does not, or there is no such kernel; says why.
     """
+    if selection not in (names := typing.get_args(Selection)):
+        raise UserError(f"attention is {selection!r}, expected one of {', '.join(names)}")
     if selection in ("auto", "blocked"):
         return
     kernel = KERNELS[selection]
