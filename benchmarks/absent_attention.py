@@ -1,12 +1,12 @@
-"""Attention compiled for devices that are absent: `python -m benchmarks.absent_attention v5e:1x1`.
+"""Attention compiled for absent devices: `python -m benchmarks.absent_attention PART v5e:1x1`.
 
-For each size of Stable Diffusion's UNet, the compiler's peak of memory and its estimate of the
-bytes that are read and written, with the plain formula, without blocks, and with the table's
-kernel; then the whole UNet, forward at batch 8 in bfloat16. `least ms` is the longer of products
-and bytes at the manufacturer's figures. Nothing runs.
+    attention  the sizes of Stable Diffusion's UNet: the plain formula in one block, and the kernel
+    unet       the whole UNet forward, with the table's kernels
+
+The figures are the compiler's peak of memory and its estimate of the bytes that are read and
+written. `least ms` is the longer of products and bytes at the manufacturer's figures. Nothing runs.
 """
 
-import dataclasses
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -33,23 +33,23 @@ BATCH, DTYPE = 8, jnp.bfloat16
 EXTRA = (Size("24² pixels", 576, 576, 8, 80), Size("decoder, 64² pixels", 4096, 4096, 1, 512))
 
 
-def main(name: str) -> None:
+def main(part: str, name: str) -> None:
     topology = parse_topology(name)
     prepare(topology)
     mesh = sharding.make_mesh(sharding.MeshConfig(), absent_devices(topology))
-    platform = topology.chip.platform
     print(f"{topology}, batch {BATCH}, bfloat16, jax {jax.__version__}\n")
     print("| sizes | form | peak MiB | MiB read and written | least ms |\n|---|---|---|---|---|")
-    # One block, so that the compiler's estimate counts no loop's body only once.
-    blocked.MAX_LOGITS = 2**62
     with layout.activate(mesh):
+        if part == "unet":
+            show(topology, "UNet | table", unet(mesh))
+            return
+        # One block, so that the compiler's estimate counts no loop's body only once.
+        blocked.MAX_LOGITS = 2**62
+        forms = {"plain": blocked.attention, "kernel": by_hand(topology.chip.platform)}
         for size in (*SIZES, *EXTRA):
-            for form, function in (("plain", blocked.attention), ("kernel", by_hand(platform))):
+            for form, function in forms.items():
                 shapes = placed(mesh, attention_shapes(size))
                 show(topology, f"{size.name} | {form}", jax.jit(function).trace(*shapes))
-        blocked.MAX_LOGITS = 2**26
-        show(topology, "UNet | blocked", unet(mesh, "blocked"))
-        show(topology, "UNet | table", unet(mesh, "auto"))
 
 
 def by_hand(platform: str) -> Callable[..., jax.Array]:
@@ -65,9 +65,9 @@ def attention_shapes(size: Size) -> tuple[jax.ShapeDtypeStruct, ...]:
     )
 
 
-def unet(mesh: Any, kernel: choices.Selection) -> Any:
+def unet(mesh: Any) -> Any:
     """Traces the forward pass of Stable Diffusion 1.5's UNet."""
-    module = SpaceTimeUNet(dataclasses.replace(PAPER.image.unet, attention=kernel), DTYPE)
+    module = SpaceTimeUNet(PAPER.image.unet, DTYPE)
     inputs = (
         jax.ShapeDtypeStruct((BATCH, 1, 64, 64, 4), DTYPE),
         jax.ShapeDtypeStruct((BATCH,), jnp.int32),
@@ -93,4 +93,4 @@ def show(topology: Topology, name: str, traced: Any) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])

@@ -27,6 +27,10 @@ from benchmarks.accelerator import torch_peers
 from videogen_jax.kernels import blocked, cpu, splash
 from videogen_jax.kernels.attention import attention
 
+# On a machine with other work, wall time is mostly the wait for a core. A process that is bound to
+# one core (`taskset -c 0`) has no second thread that waits, so its CPU time is that of the work.
+Clock = Literal["wall", "cpu"]
+CLOCKS: dict[str, Callable[[], float]] = {"wall": time.perf_counter, "cpu": time.process_time}
 Attend = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
 
 
@@ -70,7 +74,10 @@ GUIDANCE = (1.0, 3.0, 7.5, 15.0)
 
 
 def main(
-    part: Literal["errors", "speed"], repetitions: int = 7, sizes: tuple[str, ...] = ()
+    part: Literal["errors", "speed"],
+    repetitions: int = 7,
+    sizes: tuple[str, ...] = (),
+    clock: Clock = "wall",
 ) -> None:
     """Measures and prints tables in Markdown.
 
@@ -78,15 +85,22 @@ def main(
         part: errors or speed.
         repetitions: alternating runs of each form.
         sizes: the names of the sizes to measure, by default all.
+        clock: wall time, or CPU time of all threads, see `CLOCKS`.
     """
     chosen = [size for size in SIZES if not sizes or size.name in sizes]
-    print(f"jax {jax.__version__}, {os.cpu_count()} CPUs, load {os.getloadavg()[0]:.1f}\n")
+    print(machine())
     if part == "speed":
-        show_speed(chosen, repetitions)
+        show_speed(chosen, repetitions, clock)
         return
     with jax.default_matmul_precision("highest"):
         show_errors(chosen)
         show_guidance(chosen)
+
+
+def machine() -> str:
+    """Returns a line with JAX's version, the cores of this process, and the machine's load."""
+    cores = len(os.sched_getaffinity(0))
+    return f"jax {jax.__version__}, {cores} cores, load {os.getloadavg()[0]:.1f}\n"
 
 
 def show_errors(sizes: list[Size]) -> None:
@@ -134,14 +148,14 @@ def show_guidance(sizes: list[Size]) -> None:
                 print(f"| {size.name} | {name} | {scale} | {np.abs(out).max():.2f} | {finite} |")
 
 
-def show_speed(sizes: list[Size], repetitions: int) -> None:
+def show_speed(sizes: list[Size], repetitions: int, clock: Clock) -> None:
     """Prints GFLOP/s of each form, and the median ratio of its speed to the blocked formula's."""
     for direction, factor in (("forward", 1.0), ("forward and backward", 3.0)):
         print(f"\n{direction}:\n\n| sizes | form | GFLOP/s | times blocked | spread |")
         print("|---|---|---|---|---|")
         for size in sizes:
             calls = dict(forms(size, backward=factor > 1))
-            seconds = alternating(calls, repetitions)
+            seconds = alternating(calls, repetitions, clock)
             for name, taken in seconds.items():
                 rate = factor * size.operations / median(taken) / 1e9
                 pairs = [b / x for b, x in zip(seconds["blocked"], taken, strict=True)]
@@ -175,7 +189,7 @@ def torch_call(arrays: tuple[jax.Array, ...], backward: bool) -> Callable[[], ob
     """Returns torch's fused attention of the same arrays, of contiguous heads as torch likes it."""
     import torch
 
-    torch.set_num_threads(os.cpu_count() or 1)
+    torch.set_num_threads(len(os.sched_getaffinity(0)))
     heads = [torch.from_numpy(np.array(x)).transpose(1, 2).contiguous() for x in arrays]
     fused = torch.nn.functional.scaled_dot_product_attention
     if not backward:
@@ -188,15 +202,18 @@ def torch_call(arrays: tuple[jax.Array, ...], backward: bool) -> Callable[[], ob
     return call
 
 
-def alternating(calls: dict[str, Callable[[], object]], repetitions: int) -> dict[str, list[float]]:
+def alternating(
+    calls: dict[str, Callable[[], object]], repetitions: int, clock: Clock = "wall"
+) -> dict[str, list[float]]:
     """Returns the seconds of each call, which take turns; the first turn is not measured."""
+    now = CLOCKS[clock]
     seconds: dict[str, list[float]] = {name: [] for name in calls}
     for turn in range(repetitions + 1):
         for name, call in calls.items():
-            started = time.perf_counter()
+            started = now()
             call()
             if turn:
-                seconds[name].append(time.perf_counter() - started)
+                seconds[name].append(now() - started)
     return seconds
 
 

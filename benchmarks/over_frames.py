@@ -7,7 +7,6 @@ library's layout, with frames innermost, and with pixels innermost. Forms take t
 Axes: F frames, P pixels, C channels, N heads, D features of a head; G is F, of keys.
 """
 
-import os
 from collections.abc import Callable
 from statistics import median
 
@@ -16,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 import tyro
 
-from benchmarks.attention import alternating
+from benchmarks.attention import Clock, alternating, machine
 from videogen_jax.kernels import blocked
 from videogen_jax.models.temporal import conv_of_frames
 
@@ -29,45 +28,49 @@ SIZES = {
 Function = Callable[..., jax.Array]
 
 
-def main(repetitions: int = 5, sizes: tuple[str, ...] = tuple(SIZES)) -> None:
-    """Measures and prints tables in Markdown."""
-    print(f"jax {jax.__version__}, {os.cpu_count()} CPUs, load {os.getloadavg()[0]:.1f}\n")
+def main(
+    repetitions: int = 5, sizes: tuple[str, ...] = tuple(SIZES), clock: Clock = "wall"
+) -> None:
+    """Measures and prints tables in Markdown; see `benchmarks.attention`."""
+    print(machine())
     for backward in (False, True):
         print("forward and backward:" if backward else "forward:")
         print("\n| layer | sizes | form | ms | times ours | temporary MiB |")
         print("|---|---|---|---|---|---|")
         for name in sizes:
-            show(
-                "convolution", name, CONVOLUTIONS, convolution_operands(name), backward, repetitions
-            )
-            show("attention", name, ATTENTIONS, attention_operands(name), backward, repetitions)
+            layers = {
+                "convolution": (CONVOLUTIONS, convolution_operands(name)),
+                "attention": (ATTENTIONS, attention_operands(name)),
+            }
+            for layer, (forms, operands) in layers.items():
+                calls, temporary = compiled(forms, operands, backward)
+                seconds = alternating(calls, repetitions, clock)
+                show(f"{layer} | {name}", seconds, temporary)
         print()
 
 
-def show(
-    layer: str,
-    size: str,
-    forms: dict[str, Function],
-    operands: tuple[jax.Array, ...],
-    backward: bool,
-    repetitions: int,
-) -> None:
-    """Prints the rows of a layer at one size."""
-    calls, temporary = {}, {}
+def compiled(
+    forms: dict[str, Function], operands: tuple[jax.Array, ...], backward: bool
+) -> tuple[dict[str, Callable[[], object]], dict[str, float]]:
+    """Returns calls of compiled forms and their temporary MiB; checks that their results agree."""
+    calls, temporary, results = {}, {}, []
     for name, form in forms.items():
-        function = gradients(form) if backward else form
-        compiled = jax.jit(function).lower(*operands).compile()
-        temporary[name] = compiled.memory_analysis().temp_size_in_bytes / 2**20
-        calls[name] = lambda compiled=compiled: jax.block_until_ready(compiled(*operands))
-    expected, *others = (jax.tree.leaves(call()) for call in calls.values())
-    for found in others:
-        for ours, theirs in zip(expected, found, strict=True):
-            np.testing.assert_allclose(theirs, ours, atol=1e-3 * float(jnp.abs(ours).max()))
-    seconds = alternating(calls, repetitions)
+        program = jax.jit(gradients(form) if backward else form).lower(*operands).compile()
+        calls[name] = lambda program=program: jax.block_until_ready(program(*operands))
+        temporary[name] = program.memory_analysis().temp_size_in_bytes / 2**20
+        results.append(jax.tree.leaves(calls[name]()))
+    for found in results[1:]:
+        for right, theirs in zip(results[0], found, strict=True):
+            np.testing.assert_allclose(theirs, right, atol=1e-3 * float(jnp.abs(right).max()))
+    return calls, temporary
+
+
+def show(label: str, seconds: dict[str, list[float]], temporary: dict[str, float]) -> None:
+    """Prints the rows of a layer at one size."""
     for name, taken in seconds.items():
-        ratio = median(o / x for o, x in zip(seconds["ours"], taken, strict=True))
+        ratio = median(ours / x for ours, x in zip(seconds["ours"], taken, strict=True))
         row = f"{median(taken) * 1e3:.1f} | {ratio:.2f} | {temporary[name]:.0f}"
-        print(f"| {layer} | {size} | {name} | {row} |", flush=True)
+        print(f"| {label} | {name} | {row} |", flush=True)
 
 
 def gradients(function: Function) -> Callable[..., tuple[jax.Array, ...]]:

@@ -47,7 +47,8 @@ def activate(mesh: Mesh) -> Iterator[None]:
 def platform() -> str:
     """Returns the platform of the active mesh, without one of JAX's default device.
 
-    It has the name by which JAX compiles: `cpu`, `tpu`, `cuda` or `rocm`.
+    It has the name by which JAX compiles: `cpu`, `tpu` or `cuda`. AMD's GPUs count as `cuda` too;
+    no kernel takes them.
     """
     name = _platform.get() or jax.default_backend()
     return "cuda" if name == "gpu" else name
