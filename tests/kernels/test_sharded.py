@@ -68,6 +68,21 @@ def test_the_shares_of_a_device():
     assert Shares.of(q, k, "batch").sizes.queries == QUERIES
 
 
+def test_entries_of_a_batch_that_devices_share():
+    """Validation maps a function of one entry; the devices of an entry then share its queries."""
+    q, k, v, _ = (x[:, None] for x in attending.arrays(4, QUERIES, KEYS, HEADS, WIDTH))
+
+    def entry(q, k, v):
+        shares = Shares.of(q, k, "batch")
+        assert shares.sizes.queries == QUERIES // 2
+        return per_device(cpu.attention, shares)(q, k, v)
+
+    with layout.activate(sharding.make_mesh(MESHES["queries"][1])):
+        found = jax.jit(layout.over_batch(entry))(q, k, v)
+    expected = blocked.attention(q[:, 0], k[:, 0], v[:, 0])
+    attending.assert_near((found[:, 0],), (expected,), attending.BLOCK_TOLERANCE)
+
+
 @pytest.mark.slow  # the interpreter's programs take seconds to compile
 @pytest.mark.parametrize("name", MESHES)
 def test_the_tpus_kernel_on_a_mesh(name):
