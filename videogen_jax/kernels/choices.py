@@ -56,8 +56,8 @@ TABLE = (
     # Not measured on a TPU. By the compiler's figures it moves fewer bytes through memory than the
     # plain formula at 576 keys, and more at 256 and for text: docs/performance.md.
     Choice("tpu", "splash", _TPU, min_keys=512),
-    # Measured on two cores against the plain formula: 1.1 to 6 times as fast forward at 256 keys and
-    # more, for the keys of a text 1.0 to 1.4 forward and 1.3 to 1.9 in both passes
+    # Measured on two cores against the plain formula: 1.1 to 6 times as fast forward at 256 keys
+    # and more; for the 77 keys of a text 1.0 to 1.4 times forward and 1.3 to 1.9 in both passes
     # (docs/performance.md).
     Choice("cpu", "cpu", _ANY, min_logits=2**15),
 )
