@@ -20,7 +20,7 @@ MAY_IMPORT = {
     "evaluation": {"data", "media", "models", "pipeline", "weights"},
     "conversion": {"diffusion", "models", "weights"},
     "training": {
-        *("configs", "data", "diffusion", "evaluation"),
+        *("configs", "data", "diffusion", "evaluation", "kernels"),
         *("media", "models", "pipeline", "weights"),
     },
     "configs": {"data", "diffusion", "models", "training"},

@@ -16,6 +16,8 @@ from jax.sharding import Mesh, PartitionSpec
 _BATCH = ("data", "fsdp")
 # Whether what is traced is one entry of a batch, of which the devices along `_BATCH` have others.
 _each: contextvars.ContextVar[bool] = contextvars.ContextVar("each", default=False)
+# The platform of the mesh that is active, also of one device.
+_platform: contextvars.ContextVar[str | None] = contextvars.ContextVar("platform", default=None)
 
 # The names of an activation's axes, and the mesh axes that split them. A clip is split by frames in
 # spatial layers and by pixels in temporal layers, so `frames`, `rows` and `pixels` share one mesh
@@ -25,7 +27,8 @@ ACTIVATIONS: Mapping[str, tuple[str, ...]] = {
     "images": (*_BATCH, "frames"),  # clips × frames folded
     "frames": ("frames",),
     "rows": ("frames",),
-    "pixels": ("frames",),  # height × width folded
+    "pixels": ("frames",),  # height × width folded, or frames × height × width
+    "heads": _BATCH,  # those that a batch too small for them leaves
     ".": (),
 }
 
@@ -33,8 +36,22 @@ ACTIVATIONS: Mapping[str, tuple[str, ...]] = {
 @contextlib.contextmanager
 def activate(mesh: Mesh) -> Iterator[None]:
     """Shards what is traced within the block over `mesh`, by the names passed to `constrain`."""
-    with contextlib.nullcontext() if mesh.size == 1 else jax.set_mesh(mesh):
-        yield
+    token = _platform.set(mesh.devices.flat[0].platform)
+    try:
+        with contextlib.nullcontext() if mesh.size == 1 else jax.set_mesh(mesh):
+            yield
+    finally:
+        _platform.reset(token)
+
+
+def platform() -> str:
+    """Returns the platform of the active mesh, without one of JAX's default device.
+
+    It has the name by which JAX compiles: `cpu`, `tpu` or `cuda`. AMD's GPUs count as `cuda` too;
+    no kernel takes them.
+    """
+    name = _platform.get() or jax.default_backend()
+    return "cuda" if name == "gpu" else name
 
 
 def over_batch(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -67,7 +84,12 @@ def constrain(x: jax.Array, names: str) -> jax.Array:
     mesh = jax.sharding.get_abstract_mesh()
     if mesh.empty:
         return x
-    return jax.lax.with_sharding_constraint(x, partition(x.shape, names, _axes()))
+    return jax.lax.with_sharding_constraint(x, split(x.shape, names))
+
+
+def split(shape: tuple[int, ...], names: str) -> PartitionSpec:
+    """Returns how `constrain` splits an array of this shape over the active mesh."""
+    return partition(shape, names, _axes())
 
 
 def partition(shape: tuple[int, ...], names: str, mesh: Mapping[str, int]) -> PartitionSpec:

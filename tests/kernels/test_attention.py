@@ -1,4 +1,4 @@
-"""Attention: comparison with torch, blocks, causal masks, and the choice of a kernel."""
+"""Attention by the plain formula: comparison with torch, blocks, causal masks."""
 
 import jax
 import jax.numpy as jnp
@@ -6,17 +6,14 @@ import numpy as np
 import pytest
 from jax.extend.core import jaxprs_in_params
 
+from tests.support.attending import BLOCK_TOLERANCE, HALF_TOLERANCE
 from tests.support.references import import_reference
-from videogen_jax import layout, sharding
-from videogen_jax.kernels import blocked, cpu, cudnn
-from videogen_jax.kernels.attention import attention, kernels_by_platform
+from videogen_jax.kernels import blocked
+from videogen_jax.kernels.attention import attention
 from videogen_jax.kernels.blocked import MAX_LOGITS
 
 torch = import_reference("torch")
 F = import_reference("torch.nn.functional")
-
-BLOCK_TOLERANCE = 1e-5
-HALF_TOLERANCE = 2e-2  # bfloat16 keeps 8 bits
 
 B, T, S, N, D = 2, 7, 7, 3, 4
 RNG = np.random.default_rng(0)
@@ -84,119 +81,3 @@ def test_half_precision_keeps_a_float32_softmax():
     assert half.dtype == jnp.bfloat16
     expected = attention(*(np.asarray(x, np.float32) for x in (q, k, v)))
     np.testing.assert_allclose(half.astype(np.float32), expected, atol=HALF_TOLERANCE)
-
-
-@jax.custom_vjp
-def stand_in(q_BTND: jax.Array, k_BSND: jax.Array, v_BSND: jax.Array) -> jax.Array:
-    """Takes the place of cuDNN, which a machine without a GPU cannot even trace."""
-    return jnp.arctan2(q_BTND, k_BSND + v_BSND)
-
-
-def forward(q: jax.Array, k: jax.Array, v: jax.Array) -> tuple[jax.Array, tuple[jax.Array, ...]]:
-    return stand_in(q, k, v), (q, k, v)
-
-
-def backward(residuals: tuple[jax.Array, ...], gradient: jax.Array) -> tuple[jax.Array, ...]:
-    return tuple(jnp.cbrt(x) * gradient for x in residuals)
-
-
-stand_in.defvjp(forward, backward)
-
-
-@pytest.fixture
-def on_hopper(monkeypatch):
-    monkeypatch.setattr(cudnn, "_widest_head", lambda: 256)
-    monkeypatch.setattr(cudnn, "attention", stand_in)
-    monkeypatch.setattr(cudnn, "MIN_KEYS", 8)
-
-
-def half(*shape: int) -> jax.Array:
-    return jax.random.normal(jax.random.key(sum(shape)), shape, jnp.bfloat16)
-
-
-def test_programs_for_nvidia_gpus_use_cudnn_and_those_for_other_platforms_do_not(on_hopper):
-    """Also where a program for another platform is traced on a machine with a GPU."""
-    q, k, v = half(2, 8, 2, 16), half(2, 8, 2, 16), half(2, 8, 2, 16)
-
-    @jax.jit
-    def loss_and_gradients(q, k, v):
-        remat = jax.checkpoint(attention)
-        return jax.value_and_grad(lambda *qkv: remat(*qkv).sum().astype(jnp.float32), (0, 1, 2))(
-            q, k, v
-        )
-
-    traced = loss_and_gradients.trace(q, k, v)
-    texts = {
-        platform: traced.lower(lowering_platforms=(platform,)).as_text()
-        for platform in ("cuda", "cpu", "tpu")
-    }
-    for operation in ("atan2", "cbrt"):  # of the stand-in's value and gradients
-        assert operation in texts["cuda"]
-        assert operation not in texts["cpu"] and operation not in texts["tpu"]
-    assert "exponential" in texts["cpu"] and "exponential" not in texts["cuda"]
-    expected = jax.jit(jax.value_and_grad(
-        lambda *qkv: blocked.attention(*qkv).sum().astype(jnp.float32), (0, 1, 2)
-    ))(q, k, v)  # fmt: skip
-    for ours, theirs in zip(
-        jax.tree.leaves(loss_and_gradients(q, k, v)), jax.tree.leaves(expected), strict=True
-    ):
-        np.testing.assert_array_equal(ours, theirs)
-
-
-@pytest.mark.parametrize(
-    ("keys", "width", "dtype", "usable"),
-    [
-        (8, 16, jnp.bfloat16, True),
-        (8, 256, jnp.float16, True),
-        (8, 264, jnp.bfloat16, False),  # the autoencoder's single head is wider
-        (8, 12, jnp.bfloat16, False),  # not a multiple of 8
-        (7, 16, jnp.bfloat16, False),  # short: frames or text
-        (9, 16, jnp.bfloat16, False),  # odd
-        (8, 16, jnp.float32, False),
-    ],
-)
-def test_what_cudnn_takes(on_hopper, keys, width, dtype, usable):
-    q, k = jnp.zeros((1, 10, 1, width), dtype), jnp.zeros((1, keys, 1, width), dtype)
-    assert cudnn.usable(q, k) == usable
-
-
-def test_cudnn_is_not_used_without_a_gpu():
-    q = half(1, cudnn.MIN_KEYS, 1, 40)
-    assert not cudnn.usable(q, q)
-
-
-@pytest.mark.parametrize(
-    ("queries", "keys", "dtype", "tolerance"),
-    [
-        (600, 300, jnp.float32, BLOCK_TOLERANCE),  # the last block is filled up
-        (512, 77, jnp.float32, BLOCK_TOLERANCE),  # text
-        (300, 301, jnp.bfloat16, HALF_TOLERANCE),
-    ],
-)
-def test_the_cpus_kernel_is_the_plain_formula(queries, keys, dtype, tolerance):
-    rng = np.random.default_rng(1)
-    q, k, v, gradient = (
-        jnp.asarray(rng.standard_normal((2, length, 3, 8), np.float32), dtype)
-        for length in (queries, keys, keys, queries)
-    )
-    assert kernels_by_platform(q, k)["cpu"] is cpu.attention
-
-    def values_and_gradients(function, *qkv):
-        out, pullback = jax.vjp(function, *qkv)
-        return out, *pullback(gradient.astype(out.dtype))
-
-    ours = jax.jit(lambda *qkv: values_and_gradients(attention, *qkv))(q, k, v)
-    exact = (x.astype(jnp.float32) for x in (q, k, v))
-    expected = jax.jit(lambda *qkv: values_and_gradients(blocked.attention, *qkv))(*exact)
-    for found, right in zip(ours, expected, strict=True):
-        assert found.dtype == dtype
-        largest = np.abs(right).max()
-        np.testing.assert_allclose(found.astype(np.float32), right, atol=tolerance * largest)
-
-
-def test_the_cpus_kernel_is_not_used_for_short_sequences_and_on_several_devices():
-    frames, image = half(64, 16, 8, 40), half(1, 1024, 8, 40)
-    assert "cpu" not in kernels_by_platform(frames, frames)
-    assert "cpu" in kernels_by_platform(image, image)
-    with layout.activate(sharding.make_mesh(sharding.MeshConfig(data=8))):
-        assert "cpu" not in kernels_by_platform(image, image)

@@ -11,6 +11,8 @@ import pytest
 from tests.support import tiny_model
 from videogen_jax import trees
 from videogen_jax.configs.tiny import TINY
+from videogen_jax.errors import UserError
+from videogen_jax.kernels import choices
 from videogen_jax.models.unet import SpaceTimeUNet, UNetConfig
 from videogen_jax.models.warm_start import warm_start_unet
 
@@ -153,6 +155,43 @@ def test_every_condition_reaches_every_frame_of_its_clip(trained, name):
     after = run(VIDEO, trained, X_BFHWC, INPUTS | {name: other})
     moved = np.asarray(before != after).any(axis=(2, 3, 4))
     np.testing.assert_array_equal(moved, [[True] * FRAMES, [False] * FRAMES])
+
+
+def trace_with(kernel) -> None:
+    """Traces the video model, without `run`, which would not trace what it already has."""
+    unet = SpaceTimeUNet(dataclasses.replace(VIDEO, attention=kernel))
+    call = lambda params, x: unet.apply({"params": params}, x, **INPUTS)
+    jax.eval_shape(call, shapes(VIDEO), X_BFHWC)
+
+
+@pytest.mark.parametrize(
+    ("kernel", "pixels", "others"),
+    [("auto", "blocked", "blocked"), ("cpu", "cpu", "blocked"), ("blocked", "blocked", "blocked")],
+)
+def test_a_kernel_that_is_chosen_by_hand_is_that_of_attention_within_an_image(
+    kernel, pixels, others
+):
+    with choices.recording() as taken:
+        trace_with(kernel)
+    of_frames = {sizes for sizes in taken if sizes.queries == sizes.keys == FRAMES}
+    of_text = {sizes for sizes in taken if sizes.keys == TOKENS}
+    within = taken.keys() - of_frames - of_text
+    assert of_frames and of_text and within
+    assert {taken[sizes] for sizes in within} == {pixels}
+    assert {taken[sizes] for sizes in of_frames | of_text} == {others}
+
+
+@pytest.mark.parametrize(
+    ("kernel", "message"),
+    [
+        ("cudnn", "attention 'cudnn' cannot compute 16 queries, .* it is a kernel for cuda"),
+        ("flash", "attention is 'flash', expected one of auto, blocked, cpu, cudnn, splash"),
+    ],
+)
+def test_a_kernel_that_cannot_be_is_refused_in_one_line(kernel, message):
+    with pytest.raises(UserError, match=message) as refused:
+        trace_with(kernel)
+    assert "\n" not in str(refused.value)
 
 
 def test_frames_know_their_index(trained):

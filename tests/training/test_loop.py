@@ -12,6 +12,7 @@ import pytest
 from tests.support.micro_model import counting_compilations
 from videogen_jax import sharding
 from videogen_jax.data.loader import make_loader
+from videogen_jax.kernels.attention import attention
 from videogen_jax.sharding import MeshConfig
 from videogen_jax.training.config import LoopConfig, OptimConfig
 from videogen_jax.training.loop import train
@@ -56,6 +57,14 @@ class Mean:
 
     def samples(self, params, seed):
         return Samples(np.zeros((3, 5, 2, 2, 3), np.uint8), fps=8.0)
+
+
+class Attending(Mean):
+    """Has attention over the 2 frames of a clip."""
+
+    def loss(self, params, frozen, batch, keys_B):
+        video_BTND = batch["video"][:, :, 0]
+        return super().loss(params, frozen, {"video": attention(*[video_BTND] * 3)}, keys_B)
 
 
 class Scaled(Mean):
@@ -130,9 +139,10 @@ def test_the_requested_steps_are_profiled(finished: Path):
     assert trace.stat().st_size > 0
 
 
-def test_costs_and_goodput_are_printed(tmp_path: Path, capsys):
-    run(tmp_path / "run", 2)
+def test_kernels_costs_and_goodput_are_printed(tmp_path: Path, capsys):
+    run(tmp_path / "run", 2, task=Attending())
     out = capsys.readouterr()
+    assert "  attention   blocked: 2 × 2 of 3\n" in out.out
     assert "MFU is not reported: the peak of these devices is not known" in out.out + out.err
     assert "run: goodput" in out.out and "compile" in out.out and "data" in out.out
 

@@ -16,21 +16,16 @@ import jax
 import jax.numpy as jnp
 from einops import rearrange
 
-from videogen_jax.layout import num_shards
+from videogen_jax.kernels.sizes import Sizes
 
+PLATFORM = "cpu"
 _BLOCK = 256  # queries; 4 MiB of float32 weights at 4096 keys
-# Logits of a head. On two cores, against the blocked formula (medians of seven alternating pairs),
-# the kernel was 1.1 to 6 times as fast forward and 1.0 to 1.4 times in both passes at 256 keys and
-# more. For the 77 keys of a text it was 1.0 to 2 and 0.6 to 1.0: short keys need their own rule.
-_MIN_LOGITS = 2**15
 
 
-def usable(q_BTND: jax.Array, k_BSND: jax.Array) -> bool:
-    """Whether this kernel is the fastest on one CPU device.
-
-    On a mesh of several, its loop over samples and heads would gather them on every device.
-    """
-    return q_BTND.shape[1] * k_BSND.shape[1] >= _MIN_LOGITS and num_shards() == 1
+def refusal(sizes: Sizes) -> str:
+    """Returns why the kernel cannot compute attention of these sizes: it can, so ""."""
+    del sizes
+    return ""
 
 
 @jax.custom_vjp

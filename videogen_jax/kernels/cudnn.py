@@ -8,25 +8,26 @@ import functools
 import jax
 import jax.numpy as jnp
 
-# cuDNN was faster than the blocked formula from this number of keys on, forward and backward, and
-# not faster for shorter sequences: docs/accelerator.md.
-MIN_KEYS = 512
+from videogen_jax.kernels.sizes import Sizes
+
+PLATFORM = "cuda"
 
 
-def usable(q_BTND: jax.Array, k_BSND: jax.Array) -> bool:
-    """Whether JAX's default device is a GPU on which cuDNN takes arrays of this dtype and width.
+def refusal(sizes: Sizes) -> str:
+    """Returns why cuDNN cannot compute attention of these sizes; "" if it can.
 
-    When a program is compiled for a GPU on a machine without one, this is False, since JAX cannot
+    When a program is compiled for a GPU on a machine without one, it cannot, since JAX does not
     find cuDNN there.
     """
-    (_, queries, _, width), keys = q_BTND.shape, k_BSND.shape[1]
-    return (
-        q_BTND.dtype in (jnp.bfloat16, jnp.float16)
-        and keys >= MIN_KEYS
-        and queries % 2 == keys % 2 == 0  # the backward pass refuses odd lengths
-        and width % 8 == 0
-        and width <= _widest_head()
-    )
+    if not (widest := _widest_head()):
+        return "it needs an NVIDIA GPU of compute capability 8 or more as JAX's default device"
+    if sizes.dtype not in (jnp.bfloat16, jnp.float16):
+        return f"it takes bfloat16 or float16, got {jnp.dtype(sizes.dtype).name}"
+    if sizes.queries % 2 or sizes.keys % 2:  # which its backward pass refuses
+        return "it takes even numbers of queries and keys"
+    if sizes.width % 8 or sizes.width > widest:
+        return f"it takes heads of a multiple of 8 features, {widest} at most, got {sizes.width}"
+    return ""
 
 
 @functools.cache

@@ -3,6 +3,8 @@
 Letters: B batch, T queries, S keys, N images (B clips × F frames), H height, W width, C channels.
 """
 
+from typing import Literal
+
 import jax
 import jax.numpy as jnp
 from einops import rearrange
@@ -10,6 +12,7 @@ from flax import linen as nn
 from jax.typing import DTypeLike
 
 from videogen_jax.kernels.attention import attention
+from videogen_jax.kernels.choices import Selection, of_short
 from videogen_jax.models.layers import (
     AUTOENCODER_NORM_EPS,
     GroupNorm,
@@ -25,13 +28,16 @@ LAYER_NORM_EPS = 1e-5  # torch's default
 class Attention(nn.Module):
     """Multi-head attention with diffusers' parameter names.
 
-    The UNet's q, k and v have no bias; the autoencoder's have one (`qkv_bias=True`).
+    The UNet's q, k and v have no bias; the autoencoder's have one (`qkv_bias=True`). `kernel` and
+    `batch` are those of `kernels.attention`.
     """
 
     heads: int
     qkv_bias: bool = False
     out_init: nn.initializers.Initializer = nn.initializers.lecun_normal()
     dtype: DTypeLike = jnp.float32
+    kernel: Selection = "auto"
+    batch: Literal["images", "batch"] = "images"
 
     @nn.compact
     def __call__(self, x_BTC: jax.Array, context_BSC: jax.Array | None = None) -> jax.Array:
@@ -43,7 +49,8 @@ class Attention(nn.Module):
             return rearrange(dense(x), "b t (n d) -> b t n d", n=self.heads)
 
         q, k, v = project("to_q", x_BTC), project("to_k", context), project("to_v", context)
-        out = rearrange(attention(q, k, v), "b t n d -> b t (n d)")
+        out = attention(q, k, v, kernel=self.kernel, batch=self.batch)
+        out = rearrange(out, "b t n d -> b t (n d)")
         return nn.Dense(channels, kernel_init=self.out_init, dtype=self.dtype, name="to_out_0")(out)
 
 
@@ -77,6 +84,7 @@ class TransformerBlock(nn.Module):
 
     heads: int
     dtype: DTypeLike = jnp.float32
+    kernel: Selection = "auto"  # of self-attention, see `UNetConfig.attention`
 
     @nn.compact
     def __call__(self, x_NTC: jax.Array, text_BSC: jax.Array) -> jax.Array:
@@ -84,13 +92,21 @@ class TransformerBlock(nn.Module):
             return nn.LayerNorm(epsilon=LAYER_NORM_EPS, dtype=self.dtype, name=name)
 
         x = x_NTC
-        x = x + Attention(self.heads, dtype=self.dtype, name="attn1")(norm("norm1")(x))
+        itself = Attention(self.heads, dtype=self.dtype, kernel=self.kernel, name="attn1")
+        x = x + itself(norm("norm1")(x))
         # All frames of a clip share its text. Their queries form one sequence, so the text's keys
         # and values are computed once per clip, not once per frame.
         frames = x.shape[0] // text_BSC.shape[0]
         queries = rearrange(unfold_frames(norm("norm2")(x), frames), "b f t c -> b (f t) c")
-        cross = Attention(self.heads, dtype=self.dtype, name="attn2")(queries, text_BSC)
-        x = x + fold_frames(rearrange(cross, "b (f t) c -> b f t c", f=frames))
+        to_text = Attention(
+            self.heads,
+            dtype=self.dtype,
+            kernel=of_short(self.kernel),
+            batch="batch",
+            name="attn2",
+        )
+        cross = rearrange(to_text(queries, text_BSC), "b (f t) c -> b f t c", f=frames)
+        x = x + fold_frames(cross)
         x = x + FeedForward(self.dtype, name="ff")(norm("norm3")(x))
         return constrain_images(x, frames, "pixels .")
 
@@ -106,6 +122,7 @@ class SpatialTransformer(nn.Module):
     groups: int
     linear_projection: bool = False
     dtype: DTypeLike = jnp.float32
+    kernel: Selection = "auto"
 
     @nn.compact
     def __call__(self, x_NHWC: jax.Array, text_BSC: jax.Array) -> jax.Array:
@@ -115,9 +132,8 @@ class SpatialTransformer(nn.Module):
         x = project(channels, dtype=self.dtype, name="proj_in")(x)
         x = rearrange(x, "n h w c -> n (h w) c")
         for i in range(self.num_layers):
-            x = TransformerBlock(self.heads, self.dtype, name=f"transformer_blocks_{i}")(
-                x, text_BSC
-            )
+            name = f"transformer_blocks_{i}"
+            x = TransformerBlock(self.heads, self.dtype, self.kernel, name=name)(x, text_BSC)
         x = x.reshape(x_NHWC.shape)
         x = x_NHWC + project(channels, dtype=self.dtype, name="proj_out")(x)
         return constrain_images(x, x.shape[0] // text_BSC.shape[0])

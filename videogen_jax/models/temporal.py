@@ -15,6 +15,7 @@ from einops import rearrange, repeat
 from flax import linen as nn
 from jax.typing import DTypeLike
 
+from videogen_jax.kernels.choices import Selection, of_short
 from videogen_jax.layout import constrain
 from videogen_jax.models.attention import LAYER_NORM_EPS, Attention
 from videogen_jax.models.layers import (
@@ -39,12 +40,12 @@ class TemporalConv(nn.Module):
         kernel = self.param("kernel", nn.initializers.zeros, (3, channels, channels))
         bias = self.param("bias", nn.initializers.zeros, (channels,))
         x = _by_pixels(x_NHWC.astype(self.dtype), num_frames)
-        y = x + (_conv_of_frames(x, kernel.astype(self.dtype)) + bias.astype(self.dtype))
+        y = x + (conv_of_frames(x, kernel.astype(self.dtype)) + bias.astype(self.dtype))
         return _by_frames(y, x_NHWC.shape[1])
 
 
 @jax.custom_vjp
-def _conv_of_frames(x_BFPC: jax.Array, kernel: jax.Array) -> jax.Array:
+def conv_of_frames(x_BFPC: jax.Array, kernel: jax.Array) -> jax.Array:
     """Convolves over frames with a kernel `[3, C, C]`, without copies of the input.
 
     The gradient is our own: XLA derives a convolution with a window of F × P for the kernel, ten
@@ -60,12 +61,12 @@ def _conv_of_frames(x_BFPC: jax.Array, kernel: jax.Array) -> jax.Array:
 
 
 def _forward(x_BFPC: jax.Array, kernel: jax.Array) -> tuple[jax.Array, Any]:
-    return _conv_of_frames(x_BFPC, kernel), (x_BFPC, kernel)
+    return conv_of_frames(x_BFPC, kernel), (x_BFPC, kernel)
 
 
 def _backward(residuals: Any, gradient_BFPC: jax.Array) -> tuple[jax.Array, jax.Array]:
     x_BFPC, kernel = residuals
-    of_x_BFPC = _conv_of_frames(gradient_BFPC, kernel[::-1].swapaxes(1, 2))
+    of_x_BFPC = conv_of_frames(gradient_BFPC, kernel[::-1].swapaxes(1, 2))
     zeros_B1PC = jnp.zeros_like(x_BFPC[:, :1])
     later = jnp.concatenate([gradient_BFPC[:, 1:], zeros_B1PC], axis=1)
     earlier = jnp.concatenate([zeros_B1PC, gradient_BFPC[:, :-1]], axis=1)
@@ -77,7 +78,7 @@ def _backward(residuals: Any, gradient_BFPC: jax.Array) -> tuple[jax.Array, jax.
     return of_x_BFPC, jnp.stack(taps).astype(kernel.dtype)
 
 
-_conv_of_frames.defvjp(_forward, _backward)
+conv_of_frames.defvjp(_forward, _backward)
 
 
 class TemporalAttention(nn.Module):
@@ -88,6 +89,7 @@ class TemporalAttention(nn.Module):
 
     heads: int
     dtype: DTypeLike = jnp.float32
+    kernel: Selection = "auto"  # of attention within an image, see `UNetConfig.attention`
 
     @nn.compact
     def __call__(self, x_NHWC: jax.Array, num_frames: int) -> jax.Array:
@@ -96,7 +98,11 @@ class TemporalAttention(nn.Module):
         x = nn.LayerNorm(epsilon=LAYER_NORM_EPS, dtype=self.dtype, name="norm")(x)
         positions = sinusoidal_embedding(jnp.arange(num_frames), channels)
         attend = Attention(
-            self.heads, out_init=nn.initializers.zeros, dtype=self.dtype, name="attn"
+            self.heads,
+            out_init=nn.initializers.zeros,
+            dtype=self.dtype,
+            kernel=of_short(self.kernel),
+            name="attn",
         )
         x = attend(x + positions.astype(self.dtype))
         return x_NHWC + _by_frames(unfold_frames(x, height * width).swapaxes(1, 2), height)

@@ -18,6 +18,7 @@ from flax import linen as nn
 from jax.typing import DTypeLike
 
 from videogen_jax.errors import UserError, require_positive
+from videogen_jax.kernels.choices import Selection
 from videogen_jax.layout import constrain
 from videogen_jax.models.attention import SpatialTransformer
 from videogen_jax.models.blocks import Downsample, ResnetBlock, Upsample
@@ -52,6 +53,9 @@ class UNetConfig:
     temporal: bool = False
     frame_embedding: bool = True  # temporal models: the frame's index in the time embedding
     low_res_noise: bool = False  # stages with noise augmentation of the low-res latent
+    # The kernel of attention within an image, see `kernels.choices`. Attention to text and over
+    # frames, whose sequences are short, has the table's choice; with `blocked` the plain formula.
+    attention: Selection = "auto"
 
     def __post_init__(self):
         require_positive(self, "in_channels", "out_channels", "block_out_channels", "num_heads")
@@ -116,13 +120,14 @@ class LayerBuilder(nn.Module):
             config.norm_groups,
             config.linear_projection,
             self.dtype,
+            config.attention,
             name=f"attentions_{index}",
         )
         x = spatial(x_NHWC, given.text_BTD)
         if config.temporal:
             name = f"temporal_attentions_{index}"
             temporal = remat(TemporalAttention, self.remat, static_argnums=(2,))
-            x = temporal(self.heads, self.dtype, name=name)(x, given.num_frames)
+            x = temporal(self.heads, self.dtype, config.attention, name=name)(x, given.num_frames)
         return x
 
 

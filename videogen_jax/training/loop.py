@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from videogen_jax import layout, sharding
 from videogen_jax.data.loader import Batches
+from videogen_jax.kernels import choices
 from videogen_jax.sharding import MeshConfig
 from videogen_jax.training.begin import begin
 from videogen_jax.training.checkpoints.checkpoints import Checkpoints
@@ -120,7 +121,11 @@ def _first_step(
 ) -> tuple[TrainState, Any]:
     """Compiles a step, logs its cost, takes it and waits for it; then calls `begun`."""
     with meter.spend("compile"):
-        log.costs(_cost(step_fn.trace(state, frozen, batch, key), batch, mesh))
+        with choices.recording() as kernels:
+            traced = step_fn.trace(state, frozen, batch, key)
+        if kernels and is_main():
+            _log.info("  %-12s%s", "attention", "; ".join(choices.describe(kernels)))
+        log.costs(_cost(traced, batch, mesh))
         state, metrics = jax.block_until_ready(step_fn(state, frozen, batch, key))
     begun()
     return state, metrics

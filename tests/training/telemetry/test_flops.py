@@ -79,6 +79,15 @@ def test_branches_and_loops_of_unknown_length():
     assert count.total == 2 * 4**3 and count.uncounted == ("while",)
 
 
+def test_of_branches_by_platform_the_default_counts():
+    """A kernel of one platform may compute more, such as products with padding."""
+    dear, cheap = lambda x: x @ x @ x, lambda x: x @ x
+    branch = lambda x: lax.platform_dependent(x, tpu=dear, default=cheap)
+    assert jaxpr_flops(branch, shape(4, 4)).total == 2 * 4**3
+    both = jaxpr_flops(jax.grad(lambda x: branch(x).sum()), shape(4, 4))
+    assert both.total == jaxpr_flops(jax.grad(lambda x: cheap(x).sum()), shape(4, 4)).total
+
+
 def test_a_shard_map_counts_all_its_devices():
     mesh = jax.make_mesh((8,), ("x",), axis_types=(jax.sharding.AxisType.Auto,))
     spec = jax.sharding.PartitionSpec("x")

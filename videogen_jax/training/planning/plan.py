@@ -16,6 +16,7 @@ from jax.sharding import Mesh
 
 from videogen_jax import layout, sharding
 from videogen_jax.errors import UserError
+from videogen_jax.kernels import choices
 from videogen_jax.training.optim import make_optimizer
 from videogen_jax.training.planning import hlo
 from videogen_jax.training.planning.batch_search import search_batch
@@ -49,6 +50,7 @@ class StepPlan:
     peak: float | None = None  # bytes of arguments, results and temporaries at the same time
     needed: float | None = None  # bytes, if the compiler rejects the step
     traffic: Mapping[str, hlo.Traffic] = dataclasses.field(default_factory=dict)
+    attention: tuple[str, ...] = ()  # the kernels and what they compute, a line each
     unread: str = ""  # why the compiled program, and so its traffic, could not be read
     accessed: float | None = None  # bytes read and written by XLA's estimate, loops counted once
 
@@ -82,7 +84,8 @@ def plan_step(config: RunConfig, topology: Topology) -> StepPlan:
         options, decay = step_options(config), config.loop.ema_decay
         step_fn = jit_step(task, optimizer, decay, options, mesh, state)
         key = jax.eval_shape(lambda: jax.random.key(0))
-        traced = step_fn.trace(state, frozen, batch, _on_all(mesh, key))
+        with choices.recording() as kernels:
+            traced = step_fn.trace(state, frozen, batch, _on_all(mesh, key))
         started = time.perf_counter()
         arguments = {
             "parameters": state.params,
@@ -99,6 +102,7 @@ def plan_step(config: RunConfig, topology: Topology) -> StepPlan:
             arguments={name: bytes_per_device(tree) for name, tree in arguments.items()},
             flops=count_flops(traced.jaxpr.jaxpr),
             seconds=math.nan,
+            attention=tuple(choices.describe(kernels)),
         )
         compiled, size = compile_for(topology, traced)
     plan = dataclasses.replace(plan, seconds=time.perf_counter() - started)

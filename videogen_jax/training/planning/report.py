@@ -141,6 +141,9 @@ def _operations(plan: StepPlan) -> Sequence[str]:
     ]
     if flops.uncounted:
         lines.append(f"  not counted in full: {', '.join(flops.uncounted)}")
+    if plan.attention:
+        lines += ["attention of a device, queries × keys of features of a head"]
+        lines += [f"  {line}" for line in plan.attention]
     return lines
 
 

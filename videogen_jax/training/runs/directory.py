@@ -17,9 +17,9 @@ from videogen_jax.training.runs.config import RunConfig
 from videogen_jax.weights import config_file
 
 LOCK = "lock"  # in a run directory
-# What may differ when a run continues: its length, its devices, and what it reports.
+# What may differ when a run continues: its length, its devices and kernels, and what it reports.
 MAY_CHANGE = re.compile(
-    r"steps|mesh/.*|data/num_(threads|workers)|data/max_damaged"
+    r"steps|mesh/.*|model/.*/attention|data/num_(threads|workers)|data/max_damaged"
     r"|loop/(log_every|sample_every|checkpoint_every|steps_during_save|keep_checkpoints|keep_best"
     r"|best_metric|max_skipped|validate_every)"
 )

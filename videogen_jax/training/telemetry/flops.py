@@ -72,8 +72,9 @@ def count_flops(jaxpr: Jaxpr) -> FlopCount:
     """Counts the operations of a traced program, such as `jax.jit(f).trace(*args).jaxpr.jaxpr`.
 
     The body of a `scan` counts once per iteration. The body of a `while` counts once, and
-    `uncounted` names it. The most expensive branch of a `cond` counts. The body of a `shard_map`
-    counts once per device.
+    `uncounted` names it. The most expensive branch of a `cond` counts; of branches by platform, as
+    of attention, the default one, so that a kernel's padding does not count. The body of a
+    `shard_map` counts once per device.
     """
     total = FlopCount()
     for eqn in jaxpr.eqns:
@@ -89,6 +90,8 @@ def _of_equation(eqn: Any) -> FlopCount:
             return FlopCount(convolutions=_of_convolution(eqn))
         case "cond":
             branches = [count_flops(branch.jaxpr) for branch in eqn.params["branches"]]
+            if eqn.params["branches_platforms"] is not None:
+                return branches[-1]
             return max(branches, key=lambda count: count.total)
         case "scan":
             return _of_inner(eqn) * eqn.params["length"]
