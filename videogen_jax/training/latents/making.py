@@ -1,7 +1,6 @@
 """Creating a latent cache: clips and captions encoded by a model directory's frozen networks."""
 
 import dataclasses
-import os
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ from videogen_jax import sharding
 from videogen_jax.config import ModelConfig
 from videogen_jax.data.clips.triplets import check_triplet_frames
 from videogen_jax.data.config import DataConfig
+from videogen_jax.data.latents.checksums import CHECKSUMS_FILE
 from videogen_jax.data.latents.layout import BEGUN_FILE, INFO_FILE, CacheDType, CacheLayout
 from videogen_jax.data.latents.reader import read_info
 from videogen_jax.data.latents.shards import write_info, write_shards
@@ -21,6 +21,7 @@ from videogen_jax.data.loader import Source
 from videogen_jax.data.rates import Fps
 from videogen_jax.data.shapes.sources import shapes_clips
 from videogen_jax.errors import UserError
+from videogen_jax.paths import as_path, is_whole, require_reachable
 from videogen_jax.sharding import MeshConfig
 from videogen_jax.training.latents.config import (
     SHAPES,
@@ -100,6 +101,8 @@ def make_cache(
             differ) or has other files, options do not fit the model, too many clips are damaged, or
             a latent or flow is not finite in the dtype on disk.
     """
+    for directory in (model_directory, out):
+        require_reachable(directory)
     model = config_file.load_config(model_directory / "config.json", ModelConfig)
     data, resolutions = _data_of(dataset, model, options)
     if dataset == SHAPES and options.epochs > 1:
@@ -182,7 +185,7 @@ def _teacher(
             f"{model.refiner.resolution} pixels, the refiner's resolution, and latents are to be "
             f"taken at {', '.join(map(str, resolutions))}: see resolution and resolutions"
         )
-    return teacher_of(Path(options.teacher), options.teacher_dtype)
+    return teacher_of(as_path(options.teacher), options.teacher_dtype)
 
 
 def _source(data: DataConfig, seed: int) -> Source:
@@ -207,7 +210,7 @@ def _layout(model: ModelConfig, config: CacheConfig, clips: int) -> CacheLayout:
 def _begin(out: Path, config: CacheConfig) -> None:
     """Writes the configuration of the cache, or checks that it is the same as before."""
     path = out / BEGUN_FILE
-    there = os.listdir(out) if out.is_dir() else []
+    there = [path.name for path in out.iterdir()] if out.is_dir() else []
     if BEGUN_FILE not in there:
         if unexpected := sorted(name for name in there if not name.startswith(".")):
             raise UserError(
@@ -232,7 +235,7 @@ def _finish(out: Path, layout: CacheLayout, config: CacheConfig) -> None:
     """Waits for the shards of all processes; one of them then describes the cache."""
     if is_main():
         shards = [out / layout.shard_name(number) for number in range(layout.num_shards)]
-        _wait_for(lambda: all(shard.is_dir() for shard in shards))
+        _wait_for(lambda: all(is_whole(shard, CHECKSUMS_FILE) for shard in shards))
         write_info(out, layout, config_file.to_dict(config))
     # The other processes wait for it: one that exits earlier would count as lost.
     _wait_for((out / INFO_FILE).is_file)

@@ -13,6 +13,7 @@ from videogen_jax.data.latents.triplets import CachedTriplets
 from videogen_jax.data.loader import Source
 from videogen_jax.errors import UserError
 from videogen_jax.models.features.loading import PIXEL_FLOW_COMPONENT
+from videogen_jax.paths import as_path, require_reachable
 from videogen_jax.training.latents.config import (
     CacheConfig,
     TeacherNetwork,
@@ -41,7 +42,8 @@ def open_cache(config: RunConfig, model_directory: Path) -> LatentCache | None:
     """
     if not config.data.latent_cache:
         return None
-    directory, needed = Path(config.data.latent_cache), cached_latents(config)
+    directory, needed = as_path(config.data.latent_cache), cached_latents(config)
+    require_reachable(directory)
     info = read_info(directory)
     there = config_file.from_dict(info["config"], CacheConfig, where=f"{directory}, config")
     now = dataclasses.replace(
@@ -75,7 +77,7 @@ def _other_teacher(there: TeacherNetwork | None, directory: str) -> list[str]:
         return []
     if there is None:
         return [f"  teacher: no flows there, those of {directory!r} now (cache-latents --teacher)"]
-    now = model_dir.component_sha256(Path(directory), PIXEL_FLOW_COMPONENT)
+    now = model_dir.component_sha256(directory, PIXEL_FLOW_COMPONENT)
     return [] if there.sha256 == now else [f"  teacher/sha256: {there.sha256!r} there, {now!r} now"]
 
 
