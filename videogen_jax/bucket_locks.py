@@ -63,8 +63,10 @@ def _acquire(path: Path, what: str, owner: dict[str, Any]) -> bool:
     first_seen, seen_at = None, 0.0
     while True:
         try:
-            _write(path, owner, mode="create")
-            return True
+            if not path.exists():  # some imitations of S3 do not refuse to create it again
+                _write(path, owner, mode="create")
+                return True
+            there = _owner(path)
         except FileExistsError:
             there = _owner(path)
         except (NotImplementedError, TypeError, ValueError) as error:
@@ -113,9 +115,10 @@ def _write(path: Any, owner: dict[str, Any], mode: str) -> None:
         raise
 
 
-def _owner(path: Path) -> dict[str, Any]:
+def _owner(path: Any) -> dict[str, Any]:
     try:
-        owner = json.loads(path.read_bytes())
+        # In one request: a file that is opened and then read may be written again in between.
+        owner = json.loads(path.fs.cat_file(path.path))
     except (FileNotFoundError, ValueError):
         return {}
     return owner if isinstance(owner, dict) else {}

@@ -3,6 +3,7 @@
 import dataclasses
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +34,9 @@ from videogen_jax.training.latents.config import (
     windows_of,
 )
 from videogen_jax.training.latents.encoders import flow_encoder, frozen_encoders
-from videogen_jax.training.latents.opening import flow_shape, latent_shape
+from videogen_jax.training.latents.opening import bucket_folder, flow_shape, latent_shape
 from videogen_jax.training.processes.distributed import is_main
+from videogen_jax.training.runs.aspect_buckets import check_sizes
 from videogen_jax.training.runs.examples import clip_windows
 from videogen_jax.weights import config_file
 
@@ -58,6 +60,7 @@ class CacheOptions:
     held_back: int = DataConfig.held_back
     max_damaged: float = DataConfig.max_damaged
     examples: int = DataConfig.examples  # clips of the procedural shapes
+    buckets: tuple[tuple[int, int], ...] = ()  # heights and widths of windows, see DataConfig
     clips_per_shard: int = 256
     batch_size: int | None = None  # windows that a device encodes together; None: by their size
     num_threads: int = 2  # threads that decode
@@ -82,7 +85,8 @@ def make_cache(
 ) -> dict[str, Any]:
     """Encodes the clips of `dataset` into `out`, or those still missing there.
 
-    With several processes, every process makes this call and writes its own shards.
+    With several processes, every process makes this call and writes its own shards. With aspect
+    buckets, each has a cache in a folder of `out` with its name, such as `48x80`.
 
     Args:
         dataset: folder of `train.ingest`, or "shapes" for the procedural clips.
@@ -92,7 +96,7 @@ def make_cache(
         devices: devices of this process to encode on, by default all.
 
     Returns:
-        The content of `info.json`.
+        The content of `info.json`; with buckets, the sums of the clips and bytes of all.
 
     Raises:
         MissingFile: there is no such dataset, or the directory of the model or the teacher lacks a
@@ -107,8 +111,26 @@ def make_cache(
     data, resolutions = _data_of(dataset, model, options)
     if dataset == SHAPES and options.epochs > 1:
         raise UserError(f"epochs is {options.epochs}, but the shapes are the same in every epoch")
+    make = partial(_make_bucket, model, data, resolutions, model_directory, out, options, devices)
+    infos = [make(bucket) for bucket in data.buckets or (None,)]
+    total = {name: sum(info[name] for info in infos) for name in ("clips", "bytes")}
+    return infos[0] | total
+
+
+def _make_bucket(
+    model: ModelConfig,
+    data: DataConfig,
+    resolutions: tuple[int, ...],
+    model_directory: Path,
+    cache: Path,
+    options: CacheOptions,
+    devices: Sequence[Any] | None,
+    bucket: tuple[int, int] | None,
+) -> dict[str, Any]:
+    """Makes the cache of one bucket, or of windows without buckets; returns its `info.json`."""
+    out = bucket_folder(cache, bucket)
     config = CacheConfig(
-        windows_of(data, options.seed),
+        windows_of(data, options.seed, bucket),
         networks_of(model, model_directory),
         resolutions,
         options.epochs,
@@ -116,10 +138,10 @@ def make_cache(
         options.clips_per_shard,
         _teacher(model, data, resolutions, options),
     )
-    source = _source(data, options.seed)  # first, so that an error leaves no files behind
+    source = _source(data, options.seed, bucket)  # first, so that an error leaves no files behind
     _begin(out, config)
     if not (out / INFO_FILE).is_file():
-        layout = _layout(model, config, len(source))
+        layout = _layout(model, config, data, len(source))
         mesh = sharding.make_mesh(MeshConfig(), devices or jax.local_devices())
         batch = mesh.size * (options.batch_size or _windows_per_device(config, layout))
         shards = range(jax.process_index(), layout.num_shards, jax.process_count())
@@ -163,7 +185,9 @@ def _data_of(
         random_crop=options.random_crop,
         held_back=options.held_back,
         max_damaged=options.max_damaged,
+        buckets=options.buckets,
     )
+    check_sizes(model, data, resolutions)
     return data, tuple(resolutions)
 
 
@@ -179,6 +203,8 @@ def _teacher(
             "which the flow trains without a cache"
         )
     check_triplet_frames(data.num_frames)
+    if data.buckets:
+        raise UserError("buckets and teacher are both given, but the flow trains on squares")
     if model.refiner.resolution not in resolutions:
         raise UserError(
             f"teacher is {options.teacher!r}, but the flow trains on latents at "
@@ -188,20 +214,22 @@ def _teacher(
     return teacher_of(as_path(options.teacher), options.teacher_dtype)
 
 
-def _source(data: DataConfig, seed: int) -> Source:
+def _source(data: DataConfig, seed: int, bucket: tuple[int, int] | None) -> Source:
     if data.dataset:
-        return clip_windows(data, data.dataset, "train", seed)
+        place = None if bucket is None else data.buckets.index(bucket)
+        return clip_windows(data, data.dataset, "train", seed, place)
     return shapes_clips("train", data.examples, data.resolution, data.num_frames, data.fps)
 
 
-def _layout(model: ModelConfig, config: CacheConfig, clips: int) -> CacheLayout:
+def _layout(model: ModelConfig, config: CacheConfig, data: DataConfig, clips: int) -> CacheLayout:
     frames, text = config.windows.num_frames, model.text_encoder
+    window = config.windows.bucket or data.largest_size
     return CacheLayout(
         clips,
         config.epochs,
         config.clips_per_shard,
         config.dtype,
-        {size: latent_shape(model, frames, size) for size in config.resolutions},
+        {r: latent_shape(model, frames, data.size_at(r, window)) for r in config.resolutions},
         (text.max_length, text.hidden_size),
         None if config.teacher is None else flow_shape(model, frames),
     )
