@@ -89,7 +89,8 @@ $(VENV)/.docs: requirements-docs.txt $(VENV)/.dev
 	@touch $@
 
 # torch first and alone: together with other packages, pip may choose a build with CUDA.
-$(VENV)/.dev: requirements-dev.txt requirements-data.txt requirements-app.txt $(VENV)/.runtime
+$(VENV)/.dev: requirements-dev.txt requirements-data.txt requirements-app.txt \
+    requirements-buckets.txt $(VENV)/.runtime
 	$(PIP) "$$(grep '^torch==' requirements-dev.txt)"
 	$(PIP) -r requirements-dev.txt
 	@touch $@

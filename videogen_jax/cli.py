@@ -6,13 +6,14 @@ Nothing heavy is imported here: `videogen --help` must answer immediately.
 import argparse
 import contextlib
 import difflib
+import functools
 import importlib
 import inspect
 import io
 import logging
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,6 +21,7 @@ from videogen_jax import __version__
 from videogen_jax.errors import user_message
 from videogen_jax.help_text import HELP_ALL, print_help, wants_help
 from videogen_jax.home import home, path_of_home, with_home
+from videogen_jax.paths import require_local
 
 _HOME = home()
 COMPILATION_CACHE = _HOME and _HOME / ".cache" / "videogen_jax" / "compilation"
@@ -148,6 +150,7 @@ def command(
     description: str | None = None,
     config: Sequence[Any] = (),
     registry: Any = None,
+    buckets: Collection[str] = (),
     **shown: Any,
 ) -> None:
     """Parses the command line with tyro, calls `main` and exits as `run` does.
@@ -161,6 +164,7 @@ def command(
         description: description in `--help`, up to "Args:"; by default `main`'s docstring.
         config: tyro's markers.
         registry: tyro's registry of constructors, for types with a custom syntax.
+        buckets: the parameters of type `Path` that may be URLs of buckets.
         **shown: arguments of `help_text` for `--help`.
     """
     from tyro.constructors import ConstructorRegistry
@@ -180,7 +184,22 @@ def command(
     if wants_help(own):
         run(lambda: print_help(main, options, everything=HELP_ALL in own, **shown))
         sys.exit(0)
-    run(lambda: _parse_and_call(main, options, words, rest))
+    run(lambda: _parse_and_call(_with_local_paths(main, buckets), options, words, rest))
+
+
+def _with_local_paths(main: Callable[..., object], buckets: Collection[str]) -> Callable[..., Any]:
+    """Returns `main` with a check that no other path than those of `buckets` is a URL."""
+
+    @functools.wraps(main)
+    def checked(*positional: Any, **named: Any) -> object:
+        given = inspect.signature(main).bind(*positional, **named).arguments
+        for name, value in given.items():
+            if name not in buckets and not isinstance(value, str):
+                for path in value if isinstance(value, list | tuple) else [value]:
+                    require_local(path, name)
+        return main(*positional, **named)
+
+    return checked
 
 
 def _parse_and_call(

@@ -10,6 +10,7 @@ EXTRAS = {
     "apache_beam": "data",
     "array_record": "data",
     "cv2": "data",
+    "gcsfs": "buckets",
     "gradio": "app",
     "grain": "train",
     "importlib_resources": "tfds",
@@ -21,8 +22,10 @@ EXTRAS = {
     "optax": "train",
     "orbax": "train",
     "rapidocr": "text-boxes",
+    "s3fs": "buckets",
     "scenedetect": "shots",
     "tensorboardX": "train",
+    "upath": "buckets",
     "tensorflow_datasets": "tfds",
 }
 """The packages that only some commands import, with the extra of pyproject.toml that lists each."""

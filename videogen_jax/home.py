@@ -1,4 +1,4 @@
-"""The home folder: `~` in paths, also in those that no shell has expanded."""
+"""Paths as a user writes them: `~` that no shell has expanded, and URLs of buckets."""
 
 import os
 import re
@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from videogen_jax.errors import UserError
+from videogen_jax.paths import as_path, is_remote
 
 if TYPE_CHECKING:
     from tyro.constructors import PrimitiveConstructorSpec, PrimitiveTypeInfo
@@ -18,9 +19,13 @@ _TEXT_FLAGS = ("--negative-prompt", "--image-prompt")
 def expand_home(path: str | os.PathLike[str]) -> Path:
     """Returns the path with `~` or `~user` at its beginning replaced by the home folder.
 
+    A URL becomes a path in a bucket; see `paths.as_path`.
+
     Raises:
-        UserError: there is no such home folder.
+        UserError: there is no such home folder, or the bucket's packages are not installed.
     """
+    if is_remote(path):
+        return as_path(path)
     try:
         return Path(path).expanduser()
     except RuntimeError as error:

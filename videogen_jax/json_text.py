@@ -2,10 +2,10 @@
 
 import json
 import os
-from pathlib import Path
 from typing import Any
 
 from videogen_jax.errors import MissingFile, UserError
+from videogen_jax.paths import as_path
 
 
 def parse_json(text: str | bytes, **options: Any) -> Any:
@@ -32,7 +32,7 @@ def read_json(path: str | os.PathLike[str], what: str = "file", **options: Any) 
         MissingFile: the file does not exist.
         UserError: it is not JSON; names the file.
     """
-    path = Path(path)
+    path = as_path(path)
     if not path.is_file():
         raise MissingFile(f"no {what} {path}")
     try:

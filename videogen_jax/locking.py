@@ -11,7 +11,9 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from videogen_jax.bucket_locks import hold_bucket_lock
 from videogen_jax.errors import UserError
+from videogen_jax.paths import is_remote
 
 _log = logging.getLogger(__name__)
 
@@ -27,7 +29,8 @@ def hold_lock(path: Path, what: str, *, wait: float = 0.0) -> Iterator[None]:
     killed process left behind is taken over. The file contains the host and the process id for the
     message of the next process; it is removed after the block. Its folder is created if missing.
 
-    On a file system without locks, a warning says so and the block runs without one.
+    On a file system without locks, a warning says so and the block runs without one. For a path in
+    a bucket, see `bucket_locks`.
 
     Args:
         path: the lock file, in the folder that it protects.
@@ -38,6 +41,10 @@ def hold_lock(path: Path, what: str, *, wait: float = 0.0) -> Iterator[None]:
         UserError: another process has the lock; the message names its host and process id. Or the
             file cannot be written.
     """
+    if is_remote(path):
+        with hold_bucket_lock(path, what):
+            yield
+        return
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         file = _locked(path, what, time.monotonic() + wait)

@@ -20,6 +20,7 @@ import numpy as np
 
 from videogen_jax.errors import UserError
 from videogen_jax.json_text import read_json_object
+from videogen_jax.paths import as_path, local_copy
 from videogen_jax.vocabulary import END_TOKEN, START_TOKEN, read_vocab
 
 if TYPE_CHECKING:
@@ -158,7 +159,7 @@ def load_tokenizer(directory: str | Path) -> Tokenizer:
         MissingFile: a file is missing.
         UserError: a file is damaged, or transformers loaded another vocabulary than the files'.
     """
-    directory = Path(directory)
+    directory = local_copy(as_path(directory))
     vocab = read_vocab(directory)
     config = read_json_object(directory / "tokenizer_config.json", "tokenizer file")
     length = config.get("model_max_length")

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import StableDiffusionPipeline
+from PIL import Image
 from transformers import CLIPTokenizer
 
 from tests.support.torch_stable_diffusion import SD1, SD2, build_models, save_folder
@@ -194,3 +195,60 @@ def test_prompts_that_are_too_long_are_cut_where_diffusers_cuts_them(case):
     np.testing.assert_allclose(
         ours, case.diffusers_images("ddim", prompts), rtol=0, atol=IMAGE_TOLERANCE
     )
+
+
+# From an image
+
+STRENGTH = 0.7  # int(6 · 0.7) = 4 of the steps
+PICTURES = np.random.default_rng(1).integers(0, 256, (len(PROMPTS), 32, 32, 3), np.uint8)
+
+
+def their_images(case: Case, name: str, monkeypatch: pytest.MonkeyPatch, **given: Any) -> Any:
+    """Makes images with another pipeline of diffusers, from our noise and the mean of latents."""
+    pipeline_class = getattr(diffusers, name)
+    module = importlib.import_module(pipeline_class.__module__)
+    monkeypatch.setattr(module, "randn_tensor", lambda *args, **kwargs: to_torch(LATENTS))
+    monkeypatch.setattr(module, "retrieve_latents", lambda out, **kwargs: out.latent_dist.mode())
+    pipeline = pipeline_class(**case.pipeline.components, requires_safety_checker=False)
+    pipeline.scheduler = diffusers.DDIMScheduler.from_config(case.scheduler_file)
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline(
+        PROMPTS,
+        image=[Image.fromarray(picture) for picture in PICTURES],
+        negative_prompt=[NEGATIVE] * len(PROMPTS),
+        num_inference_steps=STEPS,
+        guidance_scale=GUIDANCE,
+        output_type="np",
+        **given,
+    ).images
+
+
+@pytest.mark.slow  # compiles for five seconds, and so do those below
+@pytest.mark.parametrize("case", ["SD1"], indirect=True)
+def test_images_from_images(case, monkeypatch):
+    theirs = their_images(case, "StableDiffusionImg2ImgPipeline", monkeypatch, strength=STRENGTH)
+    ours = case.images(PROMPTS, image=list(PICTURES), strength=STRENGTH)
+    np.testing.assert_allclose(ours, theirs, rtol=0, atol=IMAGE_TOLERANCE)
+    assert np.abs(ours - case.images(PROMPTS)).max() > 10 * IMAGE_TOLERANCE
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", ["SD1"], indirect=True)
+@pytest.mark.parametrize("strength", [STRENGTH, 1.0])
+def test_inpainting(case, monkeypatch, strength):
+    """Within the mask: outside of it, ours has the image's own pixels."""
+    mask = np.zeros((32, 32), np.uint8)
+    mask[8:20, 4:16] = 255
+    theirs = their_images(
+        case,
+        "StableDiffusionInpaintPipeline",
+        monkeypatch,
+        mask_image=Image.fromarray(mask),
+        strength=strength,
+        height=32,
+        width=32,
+    )
+    ours = case.images(PROMPTS, image=list(PICTURES), mask=mask, strength=strength)
+    inside = mask > 0
+    np.testing.assert_allclose(ours[:, inside], theirs[:, inside], rtol=0, atol=IMAGE_TOLERANCE)
+    np.testing.assert_array_equal(ours[:, ~inside], PICTURES[:, ~inside] / np.float32(255))

@@ -98,7 +98,16 @@ def call_with_run(
         run, default, more = _HiddenModel, _HiddenModel.of(default), ["--model"]
     body = _with_config(main, run, default)
     options = (tyro.conf.AvoidSubcommands, tyro.conf.CascadeSubcommandArgs)
-    command(body, prog, words, description=description, config=options, first=FIRST, more=more)
+    command(
+        body,
+        prog,
+        words,
+        description=description,
+        config=options,
+        buckets=("run_dir", "model_dir"),
+        first=FIRST,
+        more=more,
+    )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -24,6 +24,10 @@ class DataConfig:
     # None: the clip's own, and for procedural shapes the one at which a window spans the clip.
     fps: Fps = None
     # The fields below are for real clips, see `data/clips/windows.py`.
+    # Heights and widths of windows, in place of squares of `resolution`: each clip takes the one
+    # that is nearest in aspect ratio, and every batch has one. Networks at another resolution than
+    # `resolution` get them enlarged or reduced as much as squares.
+    buckets: tuple[tuple[int, int], ...] = ()
     random_crop: bool = False  # random in training; by default the middle
     held_back: int = 8  # validation clips at the end of the dataset, at most a tenth
     max_damaged: float = 0.01  # fraction of damaged clips above which a run stops
@@ -33,8 +37,20 @@ class DataConfig:
         """True if the data is clips of datasets, not the procedural shapes."""
         return bool(self.dataset or self.mixture)
 
+    @property
+    def largest_size(self) -> tuple[int, int]:
+        """Height and width of the windows with most pixels."""
+        squares = ((self.resolution, self.resolution),)
+        return max(self.buckets or squares, key=lambda size: size[0] * size[1])
+
+    def size_at(self, resolution: int, size: tuple[int, int]) -> tuple[int, int]:
+        """Returns the height and width of windows of `size` for a network at `resolution`."""
+        height, width = (side * resolution // self.resolution for side in size)
+        return (height, width) if self.buckets else (resolution, resolution)
+
     def __post_init__(self):
         check_fps(self.fps)
+        self._check_buckets()
         if self.dataset and self.mixture:
             raise UserError("dataset and mixture are both given; expected one of them")
         if self.latent_cache and self.mixture:
@@ -44,3 +60,12 @@ class DataConfig:
         for name in ("num_threads", "num_workers"):
             if getattr(self, name) < 0:
                 raise UserError(f"{name} is {getattr(self, name)}, expected 0 or more")
+
+    def _check_buckets(self) -> None:
+        if self.buckets and not self.dataset:
+            what = "mixture is given too" if self.mixture else "the procedural shapes are squares"
+            raise UserError(f"buckets are of the clips of one dataset, but {what}")
+        for size in self.buckets:
+            if min(size) < 1 or self.buckets.count(size) > 1:
+                name = "x".join(map(str, size))
+                raise UserError(f"buckets has {name}, expected different sizes of 1 or more pixels")

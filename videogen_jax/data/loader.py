@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 
+from videogen_jax.data.bucket_batches import BucketOfEveryBatch, Buckets
 from videogen_jax.errors import UserError
 from videogen_jax.tokenizer import Tokenizer
 
@@ -67,7 +68,7 @@ def example_at(source: Source, index: int, epoch: int) -> dict[str, Any]:
 
 
 def make_loader(
-    source: Source | Mixture,
+    source: Source | Mixture | Buckets,
     batch_size: int,
     seed: int,
     tokenizer: Tokenizer | None = None,
@@ -84,8 +85,8 @@ def make_loader(
     reads its own part of every batch; together they read what a single process would.
 
     Args:
-        source: examples as dicts of arrays and strings; all sources of a mixture have the same
-            keys.
+        source: examples as dicts of arrays and strings; all sources of a mixture, or in buckets,
+            have the same keys.
         batch_size: examples per batch of all processes.
         seed: seed of the order.
         tokenizer: tokenizes "caption" to "tokens", int32 [B, max_length], and "contrasts", if
@@ -115,7 +116,12 @@ def make_loader(
     places = range(batch_size) if positions is None else positions
     if not places or not 0 <= min(places) <= max(places) < batch_size:
         raise ValueError(f"positions {places} are not in a batch of {batch_size}")
-    dataset, convert = _endless(source, seed, shuffle), partial(_arrays_only, tokenizer, max_length)
+    convert = partial(_arrays_only, tokenizer, max_length)
+    if isinstance(source, Buckets):
+        parts = [_endless(part, seed + i, shuffle) for i, part in enumerate(source.sources)]
+        dataset = BucketOfEveryBatch(parts, list(map(len, source.sources)), batch_size)
+    else:
+        dataset = _endless(source, seed, shuffle)
 
     def read_from(first: int) -> Iterator[dict[str, np.ndarray]]:
         part = _PartOfEveryBatch(dataset, batch_size, places, first)

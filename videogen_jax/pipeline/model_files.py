@@ -1,6 +1,5 @@
 """Reading and writing model directories."""
 
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -12,6 +11,7 @@ from videogen_jax.config import ModelConfig
 from videogen_jax.errors import MissingFile, UserError
 from videogen_jax.home import expand_home
 from videogen_jax.models.components import check_components, load_components, open_components
+from videogen_jax.paths import as_path, copy_folder, is_remote, require_reachable
 from videogen_jax.pipeline.denoise import Params
 from videogen_jax.tokenizer import Tokenizer, load_tokenizer
 
@@ -35,7 +35,7 @@ def load_model(model: str | Path, dtype: "DType" = "float32", *, stored: bool = 
     """Reads a shipped model by its name, or a model directory.
 
     Args:
-        model: its name or directory.
+        model: its name or directory, which may be the URL of a folder in a bucket.
         dtype: type of the floating-point parameters.
         stored: whether parameters are only opened (`open_components`), in float32, in place of
             being read into memory.
@@ -117,25 +117,28 @@ def save_model(
         MissingFile: the tokenizer's folder no longer exists.
     """
     from videogen_jax.weights.config_file import save_config
-    from videogen_jax.weights.manifest import record_files
+    from videogen_jax.weights.manifest import MANIFEST, record_files
     from videogen_jax.weights.model_dir import save_component
 
-    directory = Path(directory)
+    directory = as_path(directory)
+    require_reachable(directory)
     require_new_directory(directory)
     check_components(config, params)
     if not tokenizer.directory.is_dir():
         raise MissingFile(f"no {tokenizer.directory}, which the tokenizer was loaded from")
-    with replacing(directory) as temporary:
+    with replacing(directory, last=MANIFEST) as temporary:
         for name, component in params.items():
             save_component(temporary, name, jax.device_get(component), dtype)
-        shutil.copytree(tokenizer.directory, temporary / "tokenizer")
+        copy_folder(tokenizer.directory, temporary / "tokenizer")
         save_config(temporary / "config.json", config)
         record_files(temporary)
 
 
 def is_shipped(directory: str | Path) -> bool:
     """Returns whether a directory is that of a shipped model, or within one."""
-    return Path(directory).resolve().is_relative_to(_ASSETS.resolve())
+    return not is_remote(directory) and (
+        Path(directory).resolve().is_relative_to(_ASSETS.resolve())
+    )
 
 
 def find_model(model: str | Path) -> Path:
@@ -148,6 +151,7 @@ def find_model(model: str | Path) -> Path:
     if model in shipped:
         return _ASSETS / model
     directory = expand_home(model)
+    require_reachable(directory)
     if not directory.is_dir():
         is_weights = directory.suffix.lower() in (".ckpt", ".safetensors", ".pt", ".pth", ".bin")
         is_hub_id = str(model).count("/") == 1 and str(model)[0] not in "./~"

@@ -14,6 +14,7 @@ from typing import Any
 import jax
 
 from videogen_jax.config import ModelConfig
+from videogen_jax.data.config import DataConfig
 from videogen_jax.data.transforms import to_float
 from videogen_jax.models.text_encoder import TextEncoder, TextStates
 from videogen_jax.pipeline import noise
@@ -71,6 +72,7 @@ def clip_latents(
     batch: Batch,
     resolution: int,
     keys_B: jax.Array | None,
+    data: DataConfig | None = None,
 ) -> jax.Array:
     """Returns the batch's scaled latents at `resolution` pixels, `[B, F, H, W, Z]` float32 (§3.5).
 
@@ -83,10 +85,17 @@ def clip_latents(
         batch: contains `video`, uint8 `[B, F, height, width, 3]`, or latents.
         resolution: in pixels.
         keys_B: one key per sample, to draw from the posterior; None for its mean.
+        data: the run's data, whose aspect buckets the frames are resized for; None for squares.
     """
     mean = batch.get(f"latents_{resolution}")
     if mean is None:
-        mean, std = encode_posterior(model, frozen, to_float(batch["video"]), resolution)
+        video_BFHWC = batch["video"]
+        size = (resolution, resolution)
+        # The examples of a validation are squares.
+        _, _, height, width, _ = video_BFHWC.shape
+        if data is not None and (height, width) in data.buckets:
+            size = data.size_at(resolution, (height, width))
+        mean, std = encode_posterior(model, frozen, to_float(video_BFHWC), size)
     elif keys_B is not None:
         std = batch[f"latents_std_{resolution}"]
     if keys_B is None:

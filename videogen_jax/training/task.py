@@ -164,6 +164,8 @@ class TaskConfig(abc.ABC):
 
     command: ClassVar[str]
     """The training command that offers runs of this task, such as "cascade"."""
+    takes_buckets: ClassVar[bool] = False
+    """Whether the task trains on aspect buckets (`DataConfig.buckets`), not on squares only."""
 
     @abc.abstractmethod
     def component(self) -> str:
@@ -200,8 +202,11 @@ class TaskConfig(abc.ABC):
     def example_shapes(
         self, model: ModelConfig, data: DataConfig
     ) -> dict[str, jax.ShapeDtypeStruct]:
-        """Returns the arrays of an example from pixels, besides `fps`, `index` and `tokens`."""
-        shape = (data.num_frames, data.resolution, data.resolution, 3)
+        """Returns the arrays of an example from pixels, besides `fps`, `index` and `tokens`.
+
+        Of aspect buckets, those of the largest one.
+        """
+        shape = (data.num_frames, *data.largest_size, 3)
         return {"video": jax.ShapeDtypeStruct(shape, np.uint8)}
 
 

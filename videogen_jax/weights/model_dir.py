@@ -5,6 +5,9 @@ model/
   manifest.json             {"stage_1": {"bytes": 7340032, "sha256": "9f86d0..."}, ...} (`manifest`)
   stage_1.safetensors       tensors named by parameter path: "conv_in/kernel"
   tokenizer/                files in CLIP's format
+
+A directory may be in a bucket. Its components are then copied to this machine when they are read
+(`paths.local_copy`): their checksums need every byte, and parts of them are mapped into memory.
 """
 
 import os
@@ -20,6 +23,7 @@ from safetensors.numpy import save_file
 from videogen_jax import trees
 from videogen_jax.atomic import replacing
 from videogen_jax.errors import MissingFile, UserError
+from videogen_jax.paths import as_path, local_copy
 from videogen_jax.weights.files import SafeTensors
 from videogen_jax.weights.manifest import (
     SUFFIX,
@@ -53,7 +57,7 @@ def save_component(
         UserError: tensors contain NaN or infinity, before or after the cast to `dtype` (lists them
             all), or the directory cannot be written.
     """
-    directory = Path(directory)
+    directory = as_path(directory)
     arrays = {
         path: np.asarray(_cast(np.asarray(leaf), dtype), order="C")
         for path, leaf in trees.flatten(params).items()
@@ -104,7 +108,7 @@ def load_component(
         UserError: the file differs from the saved one, has no checksum, or (with `check_finite`)
             is not finite; names the file and the problem.
     """
-    path = _verified_file(Path(directory), name)
+    path = _verified_file(as_path(directory), name)
     tensors = SafeTensors(path)
     arrays = {key: _cast(tensors[key], dtype) for key in tensors}
     if check_finite:
@@ -118,7 +122,7 @@ def open_component(directory: PathLike, name: str) -> dict[str, Any]:
     Raises:
         MissingFile, UserError: as `load_component`.
     """
-    path = _verified_file(Path(directory), name)
+    path = _verified_file(as_path(directory), name)
     tensors = SafeTensors(path)
     return trees.unflatten(
         {key: StoredTensor(tensors, key, np.dtype(np.float32)) for key in tensors}
@@ -132,7 +136,7 @@ def component_sha256(directory: PathLike, name: str) -> str:
         MissingFile: the directory or component does not exist; lists the existing components.
         UserError: the component has no checksum.
     """
-    path = _component_file(Path(directory), name)
+    path = _component_file(as_path(directory), name)
     saved = read_manifest(path.parent).get(name)
     if saved is None:
         raise UserError(without_checksum(path))
@@ -145,7 +149,7 @@ def list_components(directory: PathLike) -> list[str]:
     Raises:
         MissingFile: the directory does not exist.
     """
-    directory = Path(directory)
+    directory = as_path(directory)
     if not directory.is_dir():
         raise MissingFile(f"no model directory {directory}")
     files = directory.glob(f"*{SUFFIX}")
@@ -168,7 +172,8 @@ def check_against(expected_shapes: trees.Tree, params: trees.Tree, path: PathLik
 
 
 def _verified_file(directory: Path, name: str) -> Path:
-    path = _component_file(directory, name)
+    """Returns the local file of a component, which in a bucket is a copy, once it is verified."""
+    path = local_copy(_component_file(directory, name))
     verify(path, read_manifest(directory).get(name))
     return path
 

@@ -38,4 +38,4 @@ def main(
         print(f"{out}: {windows}; {info['bytes'] / 2**20:.1f} MiB")
 
 
-call = partial(command, main)
+call = partial(command, main, buckets=("model_dir", "out"))

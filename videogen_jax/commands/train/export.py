@@ -75,4 +75,4 @@ def call(prog: str, arguments: Sequence[str] | None = None) -> None:
         main(run_dir, model_dir, **options)
         print(f"{model_dir}: {next_step(model_dir, prog)}")
 
-    command(with_last_line, prog, arguments)
+    command(with_last_line, prog, arguments, buckets=("run_dir", "model_dir", "source"))

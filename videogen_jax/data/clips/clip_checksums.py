@@ -45,7 +45,8 @@ def read_array(path: Path, dtype: np.dtype[Any], count: int) -> np.ndarray:
         UserError: the file cannot be read, or is not that of a dataset of `count` clips.
     """
     try:
-        values_N = np.load(path, allow_pickle=False)
+        with path.open("rb") as file:
+            values_N = np.load(file, allow_pickle=False)
     except (ValueError, EOFError) as error:
         raise UserError(f"{path} cannot be read: {error}") from error
     if values_N.dtype != dtype or values_N.shape != (count,):

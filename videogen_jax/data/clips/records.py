@@ -30,6 +30,7 @@ import numpy as np
 from videogen_jax.atomic import replacing
 from videogen_jax.data.clips.clip_checksums import read_array, read_checksums
 from videogen_jax.errors import MissingFile, UserError
+from videogen_jax.paths import as_path, local_copy, require_reachable
 
 INFO_FILE = "dataset_info.json"
 SIZES_FILE = "clip_sizes.npy"
@@ -179,6 +180,9 @@ class Clips(Protocol):
 class ClipDataset:
     """The records of a dataset that `videogen ingest` wrote; picklable and thread-safe.
 
+    The shards of a dataset in a bucket are copied to this machine (`paths.local_copy`), because
+    ArrayRecord reads files of the system.
+
     Attributes:
         directory: the dataset's folder.
         info: the contents of `dataset_info.json`.
@@ -190,12 +194,14 @@ class ClipDataset:
     """
 
     def __init__(self, directory: str | Path):
-        self.directory = Path(directory)
+        self.directory = as_path(directory)
+        require_reachable(self.directory)
         self.info = _read_info(self.directory)
         counts = self.info["shard_clips"]
         self._files = _shard_files(self.directory, len(counts))
         self._ends = list(itertools.accumulate(counts))
-        for file, count in zip(self._files, counts, strict=True):
+        self._local = [local_copy(file) for file in self._files]
+        for file, count in zip(self._local, counts, strict=True):
             _check_count(file, count)
         self._source = self._open()
         if not len(self):
@@ -239,7 +245,7 @@ class ClipDataset:
     def _open(self):
         from array_record.python.array_record_data_source import ArrayRecordDataSource
 
-        return ArrayRecordDataSource([str(file) for file in self._files])
+        return ArrayRecordDataSource([str(file) for file in self._local])
 
 
 def _read_info(directory: Path) -> dict[str, Any]:

@@ -4,11 +4,12 @@ Shape letters: N clips, F frames, H height, W width; a trailing 3 are RGB channe
 """
 
 import logging
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
-from PIL import Image
 
+from videogen_jax.data.clips.buckets import Size, assign, crop
 from videogen_jax.data.clips.heap import give_back_memory
 from videogen_jax.data.clips.records import Clips, DamagedRecord
 from videogen_jax.data.clips.video import decode_window
@@ -32,12 +33,14 @@ class ClipWindows:
         dataset: the clips.
         num_frames: frames per window; 1 for images.
         resolution: height and width in pixels.
+        buckets: sizes of which each clip takes one (`buckets.assign`), in place of squares.
+        bucket: the place in `buckets` of the size whose clips these are.
         fps: desired rate of the window. The actual rate, in the example, is the clip's own divided
             by the nearest whole number. Two values: the lowest and the highest rate; each window
             draws one of the clip's in between. None: each clip's own.
         part: "validation" for the last clips of the dataset, "train" for the others, or "all".
         held_back: largest number of validation clips; at most a tenth of the dataset, at least one.
-        random_crop: crop the square anywhere along the longer side, not from the middle.
+        random_crop: crop anywhere along the side that is too long, not from the middle.
         max_damaged: fraction of the clips that may be damaged.
         seed: seed of the windows.
 
@@ -62,17 +65,21 @@ class ClipWindows:
         random_crop: bool = False,
         max_damaged: float = 0.01,
         seed: int = 0,
+        buckets: Sequence[Size] = (),
+        bucket: int = 0,
     ):
         _check_arguments(num_frames, resolution, fps, held_back, max_damaged)
-        self._dataset, self._num_frames, self._resolution = dataset, num_frames, resolution
+        self._dataset, self._num_frames = dataset, num_frames
+        squares = ((resolution, resolution),)
+        self._size, self._in_buckets = (buckets or squares)[bucket], bool(buckets)
         self._random_crop, self._max_damaged, self._seed = random_crop, max_damaged, seed
         self._sizes_N = dataset.clip_sizes()
         frames_N, fps_N = self._sizes_N["num_frames"], self._sizes_N["fps"]
         self._smallest_N, self._largest_N = strides(fps, fps_N, frames_N, num_frames)
         numbers = _part(dataset, part, held_back)
-        short_N = np.minimum(self._sizes_N["h"], self._sizes_N["w"])
+        self._bucket_N = assign(self._sizes_N["h"], self._sizes_N["w"], buckets or squares)
         long_N = frames_N > (num_frames - 1) * self._smallest_N
-        fits_N = long_N & (self._smallest_N <= self._largest_N) & (short_N >= resolution)
+        fits_N = long_N & (self._smallest_N <= self._largest_N) & (self._bucket_N == bucket)
         self.clips_N = numbers[fits_N[numbers]]
         self.excluded = len(numbers) - len(self.clips_N)
         self.damaged: dict[int, str] = {}
@@ -123,7 +130,7 @@ class ClipWindows:
             raise DamagedRecord(f"{where}: {error}") from error
         captions = record.captions
         return {
-            "video": square(video_FHW3, self._resolution, across),
+            "video": crop(video_FHW3, self._size, across),
             "fps": np.float32(record.fps / stride),
             "caption": captions[rng.integers(len(captions))] if captions else "",
             "index": np.int32(number),
@@ -158,17 +165,20 @@ class ClipWindows:
         size, which = self._sizes_N[longest], "" if part == "all" else f"{part} "
         return (
             f"{dataset.directory}: none of its {len(numbers)} {which}clips has {self._num_frames} "
-            f"frames at {describe(fps)} fps and {self._resolution} pixels; the longest, "
+            f"frames at {describe(fps)} fps and {self._pixels()}; the longest, "
             f"{dataset.locate(longest)}, has {size['num_frames']} frames at {size['fps']:g} fps "
             f"and {size['w']}x{size['h']} pixels{self._larger(numbers)}"
         )
 
+    def _pixels(self) -> str:
+        height, width = self._size
+        return f"in the bucket {height}x{width}" if self._in_buckets else f"{height} pixels"
+
     def _larger(self, numbers: np.ndarray) -> str:
         """Says how to ingest clips of the resolution, if none of these clips has it."""
-        sizes_N = self._sizes_N[numbers]
-        if np.minimum(sizes_N["h"], sizes_N["w"]).max() >= self._resolution:
+        sizes_N, pixels = self._sizes_N[numbers], min(self._size)
+        if self._in_buckets or np.minimum(sizes_N["h"], sizes_N["w"]).max() >= pixels:
             return ""
-        pixels = self._resolution
         return (
             f". Make a dataset of larger clips: videogen ingest SOURCE OUT --short-side {pixels} "
             f"--min-side {pixels}"
@@ -186,16 +196,7 @@ def square(video_FHW3: np.ndarray, size: int, across: float = 0.5) -> np.ndarray
     Returns:
         uint8 [F, size, size, 3].
     """
-    height, width = video_FHW3.shape[1:3]
-    side = min(height, width)
-    left, top = round((width - side) * across), round((height - side) * across)
-    cut_FHW3 = video_FHW3[:, top : top + side, left : left + side]
-    if side == size:
-        return np.ascontiguousarray(cut_FHW3)
-    # Pillow widens its filter by the factor; OpenCV's aliases.
-    frames = [Image.fromarray(np.ascontiguousarray(frame_HW3)) for frame_HW3 in cut_FHW3]
-    resized = [frame.resize((size, size), Image.Resampling.BICUBIC) for frame in frames]
-    return np.stack([np.asarray(frame) for frame in resized])
+    return crop(video_FHW3, (size, size), across)
 
 
 def _part(dataset: Clips, part: Part, held_back: int) -> np.ndarray:

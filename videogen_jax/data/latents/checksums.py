@@ -47,7 +47,7 @@ def read_checksums(folder: Path, expected: str) -> dict[str, np.ndarray]:
     if describe_checksums(folder) != expected:
         raise UserError(f"{path} is damaged, or of another shard: info.json has another SHA-256")
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             return dict(arrays)
     except (OSError, ValueError, zipfile.BadZipFile) as error:
         raise UserError(f"{path} is damaged: {error}") from error

@@ -22,6 +22,7 @@ from videogen_jax.data.latents.layout import (
     npy_header,
 )
 from videogen_jax.errors import MissingFile, UserError
+from videogen_jax.paths import as_path, is_remote, read_range
 
 _log = logging.getLogger(__name__)
 
@@ -30,7 +31,7 @@ class LatentCache:
     """A source of latents and text states in place of pixels and captions.
 
     It is picklable and thread-safe. Examples are read from the files at each access: nothing is
-    kept in memory or mapped.
+    kept in memory or mapped. From a bucket, each row is one request for a range of bytes.
 
     Args:
         directory: a folder written by `videogen cache-latents`.
@@ -58,7 +59,7 @@ class LatentCache:
         text: bool = True,
         flows: bool = True,
     ):
-        self.directory = Path(directory)
+        self.directory = as_path(directory)
         self.info = read_info(self.directory)
         self.layout = _layout(self.directory, self.info)
         there = sorted(self.layout.latents)
@@ -160,8 +161,10 @@ class LatentCache:
         """Reads `count` values of a flattened array from position `first` on."""
         path, (shape, dtype) = self._path(shard, name), self._arrays(shard)[name]
         offset = len(npy_header(shape, dtype)) + first * dtype.itemsize
-        # Not a memory map: mapped pages would stay resident.
-        values = np.fromfile(path, dtype, count, offset=offset)
+        if is_remote(path):
+            values = np.frombuffer(read_range(path, offset, count * dtype.itemsize), dtype)
+        else:  # not a memory map: mapped pages would stay resident
+            values = np.fromfile(path, dtype, count, offset=offset)
         if len(values) != count:
             raise UserError(f"{path} is damaged: it was cut off after it was opened")
         if (checksums := self._checksums[shard].get(name)) is not None:

@@ -23,10 +23,15 @@ import numpy as np
 from tqdm import tqdm
 
 from videogen_jax.atomic import replacing
-from videogen_jax.data.latents.checksums import describe_checksums, write_checksums
+from videogen_jax.data.latents.checksums import (
+    CHECKSUMS_FILE,
+    describe_checksums,
+    write_checksums,
+)
 from videogen_jax.data.latents.layout import INFO_FILE, WINDOW, CacheLayout, npy_header
 from videogen_jax.data.loader import Source, example_at
 from videogen_jax.errors import UserError
+from videogen_jax.paths import is_remote, is_whole
 
 
 @dataclass(frozen=True)
@@ -77,10 +82,11 @@ def write_shards(
         UserError: an error of the source, or a value is not finite in the type on disk.
     """
     shards = sorted(shards)
-    for shard in shards:
+    for shard in [] if is_remote(directory) else shards:
         for leftover in directory.glob(f".{layout.shard_name(shard)}.*"):  # of a killed process
             shutil.rmtree(leftover)
-    missing = [n for n in shards if not (directory / layout.shard_name(n)).is_dir()]
+    is_there = lambda n: is_whole(directory / layout.shard_name(n), CHECKSUMS_FILE)
+    missing = [n for n in shards if not is_there(n)]
     count = lambda numbers: layout.epochs * sum(map(layout.shard_clips, numbers))
     windows = _read_windows(source, layout, missing, num_threads)
     with tqdm(
@@ -91,7 +97,8 @@ def write_shards(
         disable=quiet,
     ) as progress:
         for shard in missing:
-            with replacing(directory / layout.shard_name(shard)) as folder:
+            path = directory / layout.shard_name(shard)
+            with replacing(path, last=CHECKSUMS_FILE) as folder:
                 folder.mkdir()
                 _Shard(folder, layout, shard, encoders).write(windows, progress)
 
@@ -99,8 +106,7 @@ def write_shards(
 def write_info(directory: Path, layout: CacheLayout, config: Mapping[str, Any]) -> None:
     """Writes the description of a cache with all shards, which completes it."""
     folders = [directory / layout.shard_name(shard) for shard in range(layout.num_shards)]
-    pooled = [np.load(folder / "text_pooled.npy", mmap_mode="r") for folder in folders]
-    texts = [len(array) for array in pooled]
+    texts = [_rows_of(folder / "text_pooled.npy") for folder in folders]
     arrays = [layout.arrays(*each).values() for each in enumerate(texts)]
     info = {
         "clips": layout.clips,
@@ -117,6 +123,14 @@ def write_info(directory: Path, layout: CacheLayout, config: Mapping[str, Any]) 
     }
     with replacing(directory / INFO_FILE) as temporary:
         temporary.write_text(json.dumps(info, indent=2) + "\n")
+
+
+def _rows_of(path: Path) -> int:
+    """Returns the length of an array from the header of its file."""
+    with path.open("rb") as file:
+        np.lib.format.read_magic(file)
+        shape, _, _ = np.lib.format.read_array_header_1_0(file)
+    return shape[0]
 
 
 class _Windows:

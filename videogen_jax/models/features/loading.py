@@ -21,6 +21,7 @@ from videogen_jax.models.parameters import (
     init_lpips,
     shapes,
 )
+from videogen_jax.paths import as_path
 from videogen_jax.tokenizer import Tokenizer, load_tokenizer
 
 C3D_COMPONENT = "c3d"
@@ -90,7 +91,7 @@ def load_network(component: str, model_dir: str | os.PathLike[str]) -> tuple[Any
     # Imported here because `import videogen_jax` must not need safetensors.
     from videogen_jax.weights.configured import load_configured
 
-    network, directory = _NETWORKS[component], Path(model_dir)
+    network, directory = _NETWORKS[component], as_path(model_dir)
     try:
         return load_configured(directory, component, network.config, partial(shapes, network.init))
     except MissingFile as error:
@@ -106,7 +107,7 @@ def network_shapes(component: str, model_dir: str | os.PathLike[str]) -> tuple[A
     """
     from videogen_jax.weights.configured import load_configuration
 
-    network, directory = _NETWORKS[component], Path(model_dir)
+    network, directory = _NETWORKS[component], as_path(model_dir)
     try:
         sizes = load_configuration(directory, component, network.config)
     except MissingFile as error:
@@ -126,7 +127,7 @@ def network_sha256(component: str, model_dir: str | os.PathLike[str]) -> str:
     try:
         return component_sha256(model_dir, component)
     except MissingFile as error:
-        raise _with_source(error, _NETWORKS[component], Path(model_dir)) from error
+        raise _with_source(error, _NETWORKS[component], as_path(model_dir)) from error
 
 
 def _with_source(error: MissingFile, network: _Network, directory: Path) -> MissingFile:
@@ -144,7 +145,7 @@ def load_c3d(model_dir: str | os.PathLike[str]) -> tuple[C3DConfig, Params]:
 def load_clip(model_dir: str | os.PathLike[str]) -> tuple[CLIPConfig, Params, Tokenizer]:
     """Loads what `convert_clip` wrote, with its tokenizer; raises the errors of `load_network`."""
     config, params = load_network(CLIP_COMPONENT, model_dir)
-    return config, params, load_tokenizer(Path(model_dir) / CLIP_TOKENIZER)
+    return config, params, load_tokenizer(as_path(model_dir) / CLIP_TOKENIZER)
 
 
 def load_i3d(model_dir: str | os.PathLike[str]) -> tuple[I3DConfig, Params]:

@@ -4,6 +4,8 @@ A checkpoint is a folder `<step>` with the sharded `state`, `meta` (data positio
 code version, metrics) and `manifest.json`. The manifest is written before Orbax renames the folder
 to `<step>`, so a folder with this name is complete. The state is restored in the requested
 shardings, on any devices.
+
+The checkpoints of a run in a bucket are written to a temporary folder and then uploaded (`bucket`).
 """
 
 import contextlib
@@ -22,6 +24,8 @@ from orbax.checkpoint import checkpoint_managers
 
 from videogen_jax.data.loader import Batches
 from videogen_jax.errors import UserError, first_line
+from videogen_jax.paths import is_remote
+from videogen_jax.training.checkpoints.bucket import CheckpointBucket
 from videogen_jax.training.checkpoints.files import agree_on_newest, warn
 from videogen_jax.training.checkpoints.manifest import write_manifest
 from videogen_jax.training.checkpoints.quiet import without_save_errors
@@ -41,7 +45,7 @@ class Checkpoints:
     newest intact one to `<step>.damaged`, with a message that names the damaged file.
 
     Args:
-        directory: the run's `checkpoints` folder, created if missing.
+        directory: the run's `checkpoints` folder, created if missing; may be in a bucket.
         keep: number of the newest checkpoints that stay on disk.
         keep_best: number of checkpoints with the lowest `best_metric` that stay in addition.
         best_metric: name of a metric that is passed to `save`.
@@ -49,7 +53,7 @@ class Checkpoints:
 
     Raises:
         UserError: there are checkpoints, but none is intact; the message says what is wrong with
-            each.
+            each. Or `directory` is in a bucket and there are several processes.
     """
 
     def __init__(
@@ -60,7 +64,10 @@ class Checkpoints:
         best_metric: str = "loss",
         about: Mapping[str, Any] | None = None,
     ):
-        self._directory = directory.absolute()
+        self._bucket = None
+        if is_remote(directory):
+            self._bucket = CheckpointBucket(directory, keep, keep_best, best_metric)
+        self._directory = self._bucket.local if self._bucket else directory.absolute()
         self._best_metric, self._about = best_metric, dict(about or {})
         self._newest = agree_on_newest(self._directory)
         self._writing: int | None = None
@@ -98,6 +105,8 @@ class Checkpoints:
                 return
             self._wait()
             self._manager.close()
+            if self._bucket:
+                self._bucket.close()
             if self.failures:  # delete what they have left behind, which reports that quietly
                 del self._manager
                 gc.collect()
@@ -142,10 +151,12 @@ class Checkpoints:
         """Waits, after `step`, for a write that began `steps_during_save` or more steps ago.
 
         Every process waits after the same step, however far its own write is. With None, it does
-        not wait.
+        not wait. A checkpoint for a bucket is uploaded by the first call after it is written.
         """
         if self._writing is None:
             return
+        if self._bucket and not self._manager.is_saving_in_progress():
+            return self._wait()
         too_far = steps_during_save is not None and step - self._writing >= steps_during_save
         if too_far or self._cannot_finish():
             self._wait()
@@ -184,6 +195,10 @@ class Checkpoints:
         (folder,) = self._directory.glob(f"{self._writing}.orbax-checkpoint-tmp*")
         write_manifest(folder)
 
+    @property
+    def _place(self) -> Path:
+        return self._bucket.remote if self._bucket else self._directory
+
     def _value(self, metrics: Mapping[str, Any]) -> float:
         """Returns the value by which a checkpoint is compared, infinite if of another metric."""
         same = metrics.get("name", "loss") == self._best_metric  # earlier versions saved no name
@@ -197,6 +212,8 @@ class Checkpoints:
             return
         try:
             self._manager.wait_until_finished()
+            if self._bucket and self._error is None:
+                self._bucket.upload()
             self._newest = self._writing if self._error is None else self._newest
         except _WRITE_ERRORS as error:
             self._report(error)
@@ -226,7 +243,7 @@ class Checkpoints:
     def _raise_last_error(self) -> None:
         if self._error is not None:
             raise UserError(
-                f"{self._directory}: the last checkpoint could not be written: {self._error}"
+                f"{self._place}: the last checkpoint could not be written: {self._error}"
             )
 
 

@@ -12,7 +12,8 @@ import orbax.checkpoint as ocp
 from jax.experimental import multihost_utils
 
 from videogen_jax.errors import MissingFile, UserError, user_message
-from videogen_jax.training.checkpoints.manifest import find_damage
+from videogen_jax.paths import is_remote, local_copy, temporary_folder
+from videogen_jax.training.checkpoints.manifest import NAME, find_damage
 from videogen_jax.training.processes.distributed import is_main
 from videogen_jax.weights.model_dir import check_against
 
@@ -25,6 +26,8 @@ _NOTHING, _NOT_INTACT = -1, -2  # sent to all processes in place of a step
 
 def find_checkpoint(path: Path, step: int | None = None) -> Path:
     """Returns the folder of a checkpoint: `path` itself, or the newest intact one of a run.
+
+    For one in a bucket, it is a copy, which is deleted when this process ends.
 
     Args:
         path: a run directory or one of its `checkpoints/<step>`.
@@ -40,17 +43,17 @@ def find_checkpoint(path: Path, step: int | None = None) -> Path:
     else:
         folder = path / FOLDER
     if step is None:
-        step, damaged = _newest_intact(folder)
+        step, damaged = newest_intact(folder)
         for number, damage in damaged.items():
             warn(f"checkpoint of step {number} is not used: {damage}")
     elif not (folder / str(step)).is_dir():
-        there_are = ", ".join(map(str, reversed(_steps(folder)))) or "none"
+        there_are = ", ".join(map(str, reversed(steps_of(folder)))) or "none"
         raise MissingFile(f"{folder}: no checkpoint of step {step}; there are: {there_are}")
-    elif damage := find_damage(folder / str(step)):
+    elif damage := find_damage(local_checkpoint(folder / str(step))):
         raise UserError(f"checkpoint of step {step} cannot be used: {damage}")
     if step is None:
         raise MissingFile(f"{folder}: no complete checkpoint there")
-    return folder / str(step)
+    return local_checkpoint(folder / str(step))
 
 
 def find_best(run_dir: Path, metric: str) -> tuple[Path, float]:
@@ -60,7 +63,7 @@ def find_best(run_dir: Path, metric: str) -> tuple[Path, float]:
         MissingFile: no intact checkpoint has it.
     """
     folder, found = run_dir / FOLDER, []
-    for step in _steps(folder):
+    for step in steps_of(folder):
         try:
             value = read_about(folder / str(step)).get("metrics", {}).get(metric)
         except (OSError, ValueError):  # its damage is reported if no other one is found
@@ -68,11 +71,20 @@ def find_best(run_dir: Path, metric: str) -> tuple[Path, float]:
         if value is not None:
             found.append((value, step))
     for value, step in sorted(found):
-        damage = find_damage(folder / str(step))
+        checkpoint = local_checkpoint(folder / str(step))
+        damage = find_damage(checkpoint)
         if damage is None:
-            return folder / str(step), value
+            return checkpoint, value
         warn(f"checkpoint of step {step} is not used: {damage}")
     raise MissingFile(f"{folder}: no intact checkpoint there has the metric {metric!r}")
+
+
+def local_checkpoint(checkpoint: Path) -> Path:
+    """Returns a checkpoint's folder, for one in a bucket a copy.
+
+    Orbax writes to file systems and Google Cloud Storage only, and reads what tensorstore can.
+    """
+    return local_copy(checkpoint, temporary_folder())
 
 
 def read_weights(checkpoint: Path, which: Literal["params", "ema"], abstract: Any) -> Any:
@@ -118,7 +130,7 @@ def agree_on_newest(directory: Path) -> int | None:
     if is_main():
         try:
             directory.mkdir(parents=True, exist_ok=True)
-            step, damaged = _newest_intact(directory)
+            step, damaged = newest_intact(directory)
             for newer, damage in damaged.items():
                 _set_aside(directory / str(newer), damage, step)
             number = _NOTHING if step is None else step
@@ -133,11 +145,11 @@ def agree_on_newest(directory: Path) -> int | None:
     return None if number == _NOTHING else number
 
 
-def _newest_intact(directory: Path) -> tuple[int | None, dict[int, str]]:
+def newest_intact(directory: Path) -> tuple[int | None, dict[int, str]]:
     """Returns the newest intact step, and what is wrong with each newer one."""
     damaged: dict[int, str] = {}
-    for step in _steps(directory):
-        damage = find_damage(directory / str(step))
+    for step in steps_of(directory):
+        damage = find_damage(local_checkpoint(directory / str(step)))
         if damage is None:
             return step, damaged
         damaged[step] = damage
@@ -148,12 +160,13 @@ def _newest_intact(directory: Path) -> tuple[int | None, dict[int, str]]:
     return None, damaged
 
 
-def _steps(directory: Path) -> list[int]:
-    """Returns the steps that have a folder, newest first."""
+def steps_of(directory: Path) -> list[int]:
+    """Returns the steps that have a folder, newest first; in a bucket, those that are complete."""
     if not directory.is_dir():
         return []
-    numbers = [int(path.name) for path in directory.iterdir() if path.name.isdigit()]
-    return sorted(numbers, reverse=True)
+    found = [path for path in directory.iterdir() if path.name.isdigit()]
+    complete = [path for path in found if not is_remote(path) or (path / NAME).is_file()]
+    return sorted((int(path.name) for path in complete), reverse=True)
 
 
 def _set_aside(checkpoint: Path, damage: str, used: int | None) -> None:

@@ -35,6 +35,8 @@ class CachedWindows:
     random_crop: bool | None = None
     held_back: int | None = None
     seed: int | None = None
+    buckets: tuple[tuple[int, int], ...] = ()
+    bucket: tuple[int, int] | None = None  # of `buckets`, the one whose clips these are
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,8 +75,8 @@ class CacheConfig:
     teacher: TeacherNetwork | None = None  # None: no flows, as in caches of earlier versions
 
 
-def windows_of(data: DataConfig, seed: int) -> CachedWindows:
-    """Returns the windows that a run draws.
+def windows_of(data: DataConfig, seed: int, bucket: tuple[int, int] | None = None) -> CachedWindows:
+    """Returns the windows that a run draws, of one bucket if it has any.
 
     Raises:
         MissingFile: there is no such dataset.
@@ -91,6 +93,8 @@ def windows_of(data: DataConfig, seed: int) -> CachedWindows:
         random_crop=data.random_crop,
         held_back=data.held_back,
         seed=seed,
+        buckets=data.buckets,
+        bucket=bucket,
     )
 
 

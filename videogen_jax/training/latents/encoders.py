@@ -40,10 +40,13 @@ def frozen_encoders(
     names = ("autoencoder", "text_encoder")
     frozen = _on_mesh(mesh, {name: model_dir.load_component(directory, name) for name in names})
 
+    factor = model.autoencoder.factor
+    sizes = {r: (factor * h, factor * w) for r, (_, h, w, _) in layout.latents.items()}
+
     @jax.jit
     def latents(frozen: Params, video_BFHW3: jax.Array) -> dict[int, jax.Array]:
         pixels = to_float(video_BFHW3)
-        moments = {r: encode_posterior(model, frozen, pixels, r) for r in layout.latents}
+        moments = {r: encode_posterior(model, frozen, pixels, sizes[r]) for r in sizes}
         return {resolution: jnp.stack(pair, axis=1) for resolution, pair in moments.items()}
 
     @jax.jit

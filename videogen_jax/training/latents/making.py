@@ -1,9 +1,9 @@
 """Creating a latent cache: clips and captions encoded by a model directory's frozen networks."""
 
 import dataclasses
-import os
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from videogen_jax import sharding
 from videogen_jax.config import ModelConfig
 from videogen_jax.data.clips.triplets import check_triplet_frames
 from videogen_jax.data.config import DataConfig
+from videogen_jax.data.latents.checksums import CHECKSUMS_FILE
 from videogen_jax.data.latents.layout import BEGUN_FILE, INFO_FILE, CacheDType, CacheLayout
 from videogen_jax.data.latents.reader import read_info
 from videogen_jax.data.latents.shards import write_info, write_shards
@@ -21,6 +22,7 @@ from videogen_jax.data.loader import Source
 from videogen_jax.data.rates import Fps
 from videogen_jax.data.shapes.sources import shapes_clips
 from videogen_jax.errors import UserError
+from videogen_jax.paths import as_path, is_whole, require_reachable
 from videogen_jax.sharding import MeshConfig
 from videogen_jax.training.latents.config import (
     SHAPES,
@@ -32,8 +34,9 @@ from videogen_jax.training.latents.config import (
     windows_of,
 )
 from videogen_jax.training.latents.encoders import flow_encoder, frozen_encoders
-from videogen_jax.training.latents.opening import flow_shape, latent_shape
+from videogen_jax.training.latents.opening import bucket_folder, flow_shape, latent_shape
 from videogen_jax.training.processes.distributed import is_main
+from videogen_jax.training.runs.aspect_buckets import check_sizes
 from videogen_jax.training.runs.examples import clip_windows
 from videogen_jax.weights import config_file
 
@@ -57,6 +60,7 @@ class CacheOptions:
     held_back: int = DataConfig.held_back
     max_damaged: float = DataConfig.max_damaged
     examples: int = DataConfig.examples  # clips of the procedural shapes
+    buckets: tuple[tuple[int, int], ...] = ()  # heights and widths of windows, see DataConfig
     clips_per_shard: int = 256
     batch_size: int | None = None  # windows that a device encodes together; None: by their size
     num_threads: int = 2  # threads that decode
@@ -81,7 +85,8 @@ def make_cache(
 ) -> dict[str, Any]:
     """Encodes the clips of `dataset` into `out`, or those still missing there.
 
-    With several processes, every process makes this call and writes its own shards.
+    With several processes, every process makes this call and writes its own shards. With aspect
+    buckets, each has a cache in a folder of `out` with its name, such as `48x80`.
 
     Args:
         dataset: folder of `train.ingest`, or "shapes" for the procedural clips.
@@ -91,7 +96,7 @@ def make_cache(
         devices: devices of this process to encode on, by default all.
 
     Returns:
-        The content of `info.json`.
+        The content of `info.json`; with buckets, the sums of the clips and bytes of all.
 
     Raises:
         MissingFile: there is no such dataset, or the directory of the model or the teacher lacks a
@@ -100,12 +105,32 @@ def make_cache(
             differ) or has other files, options do not fit the model, too many clips are damaged, or
             a latent or flow is not finite in the dtype on disk.
     """
+    for directory in (model_directory, out):
+        require_reachable(directory)
     model = config_file.load_config(model_directory / "config.json", ModelConfig)
     data, resolutions = _data_of(dataset, model, options)
     if dataset == SHAPES and options.epochs > 1:
         raise UserError(f"epochs is {options.epochs}, but the shapes are the same in every epoch")
+    make = partial(_make_bucket, model, data, resolutions, model_directory, out, options, devices)
+    infos = [make(bucket) for bucket in data.buckets or (None,)]
+    total = {name: sum(info[name] for info in infos) for name in ("clips", "bytes")}
+    return infos[0] | total
+
+
+def _make_bucket(
+    model: ModelConfig,
+    data: DataConfig,
+    resolutions: tuple[int, ...],
+    model_directory: Path,
+    cache: Path,
+    options: CacheOptions,
+    devices: Sequence[Any] | None,
+    bucket: tuple[int, int] | None,
+) -> dict[str, Any]:
+    """Makes the cache of one bucket, or of windows without buckets; returns its `info.json`."""
+    out = bucket_folder(cache, bucket)
     config = CacheConfig(
-        windows_of(data, options.seed),
+        windows_of(data, options.seed, bucket),
         networks_of(model, model_directory),
         resolutions,
         options.epochs,
@@ -113,10 +138,10 @@ def make_cache(
         options.clips_per_shard,
         _teacher(model, data, resolutions, options),
     )
-    source = _source(data, options.seed)  # first, so that an error leaves no files behind
+    source = _source(data, options.seed, bucket)  # first, so that an error leaves no files behind
     _begin(out, config)
     if not (out / INFO_FILE).is_file():
-        layout = _layout(model, config, len(source))
+        layout = _layout(model, config, data, len(source))
         mesh = sharding.make_mesh(MeshConfig(), devices or jax.local_devices())
         batch = mesh.size * (options.batch_size or _windows_per_device(config, layout))
         shards = range(jax.process_index(), layout.num_shards, jax.process_count())
@@ -160,7 +185,9 @@ def _data_of(
         random_crop=options.random_crop,
         held_back=options.held_back,
         max_damaged=options.max_damaged,
+        buckets=options.buckets,
     )
+    check_sizes(model, data, resolutions)
     return data, tuple(resolutions)
 
 
@@ -176,29 +203,33 @@ def _teacher(
             "which the flow trains without a cache"
         )
     check_triplet_frames(data.num_frames)
+    if data.buckets:
+        raise UserError("buckets and teacher are both given, but the flow trains on squares")
     if model.refiner.resolution not in resolutions:
         raise UserError(
             f"teacher is {options.teacher!r}, but the flow trains on latents at "
             f"{model.refiner.resolution} pixels, the refiner's resolution, and latents are to be "
             f"taken at {', '.join(map(str, resolutions))}: see resolution and resolutions"
         )
-    return teacher_of(Path(options.teacher), options.teacher_dtype)
+    return teacher_of(as_path(options.teacher), options.teacher_dtype)
 
 
-def _source(data: DataConfig, seed: int) -> Source:
+def _source(data: DataConfig, seed: int, bucket: tuple[int, int] | None) -> Source:
     if data.dataset:
-        return clip_windows(data, data.dataset, "train", seed)
+        place = None if bucket is None else data.buckets.index(bucket)
+        return clip_windows(data, data.dataset, "train", seed, place)
     return shapes_clips("train", data.examples, data.resolution, data.num_frames, data.fps)
 
 
-def _layout(model: ModelConfig, config: CacheConfig, clips: int) -> CacheLayout:
+def _layout(model: ModelConfig, config: CacheConfig, data: DataConfig, clips: int) -> CacheLayout:
     frames, text = config.windows.num_frames, model.text_encoder
+    window = config.windows.bucket or data.largest_size
     return CacheLayout(
         clips,
         config.epochs,
         config.clips_per_shard,
         config.dtype,
-        {size: latent_shape(model, frames, size) for size in config.resolutions},
+        {r: latent_shape(model, frames, data.size_at(r, window)) for r in config.resolutions},
         (text.max_length, text.hidden_size),
         None if config.teacher is None else flow_shape(model, frames),
     )
@@ -207,7 +238,7 @@ def _layout(model: ModelConfig, config: CacheConfig, clips: int) -> CacheLayout:
 def _begin(out: Path, config: CacheConfig) -> None:
     """Writes the configuration of the cache, or checks that it is the same as before."""
     path = out / BEGUN_FILE
-    there = os.listdir(out) if out.is_dir() else []
+    there = [path.name for path in out.iterdir()] if out.is_dir() else []
     if BEGUN_FILE not in there:
         if unexpected := sorted(name for name in there if not name.startswith(".")):
             raise UserError(
@@ -232,7 +263,7 @@ def _finish(out: Path, layout: CacheLayout, config: CacheConfig) -> None:
     """Waits for the shards of all processes; one of them then describes the cache."""
     if is_main():
         shards = [out / layout.shard_name(number) for number in range(layout.num_shards)]
-        _wait_for(lambda: all(shard.is_dir() for shard in shards))
+        _wait_for(lambda: all(is_whole(shard, CHECKSUMS_FILE) for shard in shards))
         write_info(out, layout, config_file.to_dict(config))
     # The other processes wait for it: one that exits earlier would count as lost.
     _wait_for((out / INFO_FILE).is_file)

@@ -2,17 +2,20 @@
 
 import dataclasses
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 import jax
 import numpy as np
 
 from videogen_jax.config import ModelConfig
+from videogen_jax.data.bucket_batches import Buckets
 from videogen_jax.data.latents.reader import LatentCache, read_info
 from videogen_jax.data.latents.triplets import CachedTriplets
 from videogen_jax.data.loader import Source
 from videogen_jax.errors import UserError
 from videogen_jax.models.features.loading import PIXEL_FLOW_COMPONENT
+from videogen_jax.paths import as_path, require_reachable
 from videogen_jax.training.latents.config import (
     CacheConfig,
     TeacherNetwork,
@@ -28,10 +31,30 @@ from videogen_jax.weights import config_file, model_dir
 _log = logging.getLogger(__name__)
 
 
-def open_cache(config: RunConfig, model_directory: Path) -> LatentCache | None:
+@dataclasses.dataclass(frozen=True)
+class BucketCaches:
+    """The caches of a run's aspect buckets, in their order."""
+
+    caches: tuple[LatentCache, ...]
+
+    def __len__(self) -> int:
+        return sum(map(len, self.caches))
+
+    def text(self) -> dict[str, np.ndarray]:
+        """Returns text_states and text_pooled of the empty prompt."""
+        return self.caches[0].text()
+
+
+def bucket_folder(cache: Path, bucket: tuple[int, int] | None) -> Path:
+    """Returns the folder of a bucket's cache; that of a run without buckets is the cache's own."""
+    return cache if bucket is None else cache / "x".join(map(str, bucket))
+
+
+def open_cache(config: RunConfig, model_directory: Path) -> LatentCache | BucketCaches | None:
     """Opens the cache that a run reads in place of pixels and captions; None if it reads those.
 
-    It prints a warning if the windows of the cache will repeat.
+    A run with aspect buckets has one for each of them (`BucketCaches`). It prints a warning if the
+    windows of the cache will repeat.
 
     Raises:
         MissingFile: there is no such cache, dataset or component.
@@ -41,12 +64,25 @@ def open_cache(config: RunConfig, model_directory: Path) -> LatentCache | None:
     """
     if not config.data.latent_cache:
         return None
-    directory, needed = Path(config.data.latent_cache), cached_latents(config)
+    directory, buckets = as_path(config.data.latent_cache), config.data.buckets
+    require_reachable(directory)
+    opened = [_open(config, model_directory, directory, bucket) for bucket in buckets or (None,)]
+    cache = BucketCaches(tuple(opened)) if buckets else opened[0]
+    if config.data.dataset:
+        _warn_of_repeats(config, opened)
+    return cache
+
+
+def _open(
+    config: RunConfig, model_directory: Path, cache: Path, bucket: tuple[int, int] | None
+) -> LatentCache:
+    """Opens the cache of one bucket, or of a run without buckets; see `open_cache`."""
+    directory, needed = bucket_folder(cache, bucket), cached_latents(config)
     info = read_info(directory)
     there = config_file.from_dict(info["config"], CacheConfig, where=f"{directory}, config")
     now = dataclasses.replace(
         there,
-        windows=windows_of(config.data, config.seed),
+        windows=windows_of(config.data, config.seed, bucket),
         networks=networks_of(config.model, model_directory),
     )
     lines = list(config_file.differing_fields(there=there, now=now).values())
@@ -56,7 +92,7 @@ def open_cache(config: RunConfig, model_directory: Path) -> LatentCache | None:
     if lines:
         message = f"{directory}: this latent cache does not match this run; differing fields:"
         raise UserError("\n".join([message, *lines]))
-    cache = LatentCache(
+    opened = LatentCache(
         directory,
         needed.resolutions,
         deviation=needed.deviation,
@@ -64,9 +100,8 @@ def open_cache(config: RunConfig, model_directory: Path) -> LatentCache | None:
         flows=bool(needed.flows),
     )
     if config.data.dataset:
-        check_batch(config, [str(directory)], len(cache))
-        _warn_of_repeats(config, cache)
-    return cache
+        check_batch(config, [str(directory)], len(opened))
+    return opened
 
 
 def _other_teacher(there: TeacherNetwork | None, directory: str) -> list[str]:
@@ -75,24 +110,27 @@ def _other_teacher(there: TeacherNetwork | None, directory: str) -> list[str]:
         return []
     if there is None:
         return [f"  teacher: no flows there, those of {directory!r} now (cache-latents --teacher)"]
-    now = model_dir.component_sha256(Path(directory), PIXEL_FLOW_COMPONENT)
+    now = model_dir.component_sha256(directory, PIXEL_FLOW_COMPONENT)
     return [] if there.sha256 == now else [f"  teacher/sha256: {there.sha256!r} there, {now!r} now"]
 
 
-def cached_source(config: RunConfig, cache: LatentCache) -> Source:
+def cached_source(config: RunConfig, cache: LatentCache | BucketCaches) -> Source | Buckets:
     """Returns the examples that the run's task trains on, from the cache of `open_cache`.
 
     Raises:
         UserError: the task trains on triplets, and the windows have no middle frame.
     """
+    if isinstance(cache, BucketCaches):
+        return Buckets(cache.caches)
     return CachedTriplets(cache) if cached_latents(config).triplets else cache
 
 
-def _warn_of_repeats(config: RunConfig, cache: LatentCache) -> None:
-    drawn = -(-config.steps * config.batch_size // len(cache))
-    if is_main() and drawn > cache.layout.epochs:
-        text = f"has windows of {cache.layout.epochs} epochs for a run of {drawn}: they repeat"
-        _log.warning("%s: %s", cache.directory, text)
+def _warn_of_repeats(config: RunConfig, caches: Sequence[LatentCache]) -> None:
+    drawn = -(-config.steps * config.batch_size // sum(map(len, caches)))
+    epochs = min(cache.layout.epochs for cache in caches)
+    if is_main() and drawn > epochs:
+        text = f"has windows of {epochs} epochs for a run of {drawn}: they repeat"
+        _log.warning("%s: %s", config.data.latent_cache, text)
 
 
 def cached_latents(config: RunConfig) -> CachedLatents:
@@ -113,7 +151,8 @@ def cached_shapes(config: RunConfig) -> dict[str, jax.ShapeDtypeStruct]:
     shapes: dict[str, tuple[int, ...]] = {}
     frames = config.data.num_frames
     for resolution in needed.resolutions:
-        shape = latent_shape(model, 3 if needed.triplets else frames, resolution)
+        size = config.data.size_at(resolution, config.data.largest_size)
+        shape = latent_shape(model, 3 if needed.triplets else frames, size)
         shapes[f"latents_{resolution}"] = shape
         if needed.deviation:
             shapes[f"latents_std_{resolution}"] = shape
@@ -126,10 +165,16 @@ def cached_shapes(config: RunConfig) -> dict[str, jax.ShapeDtypeStruct]:
     return {name: jax.ShapeDtypeStruct(shape, np.float32) for name, shape in shapes.items()}
 
 
-def latent_shape(model: ModelConfig, num_frames: int, resolution: int) -> tuple[int, int, int, int]:
-    """Returns (frames, height, width, channels) of a clip's latents."""
-    side = model.latent_size(resolution)
-    return num_frames, side, side, model.autoencoder.latent_channels
+def latent_shape(
+    model: ModelConfig, num_frames: int, resolution: int | tuple[int, int]
+) -> tuple[int, int, int, int]:
+    """Returns (frames, height, width, channels) of a clip's latents.
+
+    `resolution` has the pixels per side, or height and width.
+    """
+    size = (resolution, resolution) if isinstance(resolution, int) else resolution
+    height, width = map(model.latent_size, size)
+    return num_frames, height, width, model.autoencoder.latent_channels
 
 
 def flow_shape(model: ModelConfig, num_frames: int) -> tuple[int, int, int, int, int]:

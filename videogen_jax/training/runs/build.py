@@ -12,7 +12,8 @@ from videogen_jax.data.latents.reader import LatentCache
 from videogen_jax.models.components import component_shapes
 from videogen_jax.models.features.loading import load_network, network_shapes
 from videogen_jax.tokenizer import Tokenizer
-from videogen_jax.training.latents.opening import cached_shapes, text_shapes
+from videogen_jax.training.latents.opening import BucketCaches, cached_shapes, text_shapes
+from videogen_jax.training.runs.aspect_buckets import check_buckets
 from videogen_jax.training.runs.config import RunConfig
 from videogen_jax.training.runs.examples import examples_of
 from videogen_jax.training.task import Params, Task, TaskContext
@@ -20,7 +21,10 @@ from videogen_jax.weights import model_dir
 
 
 def build_task(
-    config: RunConfig, directory: Path, tokenizer: Tokenizer, cache: LatentCache | None = None
+    config: RunConfig,
+    directory: Path,
+    tokenizer: Tokenizer,
+    cache: LatentCache | BucketCaches | None = None,
 ) -> Task:
     """Builds the run's task, and loads its frozen and warm-start components.
 
@@ -70,6 +74,7 @@ def abstract_task(config: RunConfig) -> Task:
 
 
 def _build(config: RunConfig, load: Callable[[str], Params], **rest: Any) -> Task:
+    check_buckets(config)
     components = {name: load(name) for name in config.task.frozen_components()}
     context = TaskContext(config.model, config.data, config.compute, components, **rest)
     return config.task.build(context)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from videogen_jax.errors import UserError
 from videogen_jax.locking import hold_lock
+from videogen_jax.paths import is_remote
 from videogen_jax.training.checkpoints.files import FOLDER, find_checkpoint, read_about
 from videogen_jax.training.processes.distributed import is_main
 from videogen_jax.training.runs.config import RunConfig
@@ -49,7 +50,7 @@ def open_run_directory(run_dir: Path, config: RunConfig) -> Iterator[Callable[[]
             check_run_directory(run_dir, config)
             yield functools.partial(_write, run_dir / "config.json", config)
     finally:
-        if created and run_dir.is_dir() and not any(run_dir.iterdir()):
+        if created and not is_remote(run_dir) and run_dir.is_dir() and not any(run_dir.iterdir()):
             run_dir.rmdir()
 
 

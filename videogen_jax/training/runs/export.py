@@ -1,7 +1,6 @@
 """Exporting the result of a run to a model directory."""
 
 import logging
-import shutil
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,6 +9,7 @@ import jax
 from videogen_jax.atomic import replacing
 from videogen_jax.config import ModelConfig
 from videogen_jax.errors import MissingFile, UserError
+from videogen_jax.paths import as_path, copy_folder, require_reachable
 from videogen_jax.pipeline.model_files import is_shipped
 from videogen_jax.tokenizer import load_tokenizer
 from videogen_jax.training.checkpoints.files import (
@@ -23,7 +23,7 @@ from videogen_jax.training.runs.build import build_task
 from videogen_jax.training.runs.config import RunConfig
 from videogen_jax.training.task import Params
 from videogen_jax.weights import config_file, model_dir
-from videogen_jax.weights.manifest import record_files
+from videogen_jax.weights.manifest import MANIFEST, record_files
 
 _log = logging.getLogger(__name__)
 
@@ -60,6 +60,8 @@ def export_run(
         MissingFile: there is no run, it has no checkpoint, or the tokenizer or a component is
             missing in both directories.
     """
+    for directory in (run_dir, model_directory):
+        require_reachable(directory)
     config = config_file.load_config(run_dir / "config.json", RunConfig)
     _check_target(model_directory, config.model)
     checkpoint = _best(run_dir, config, step) if best else find_checkpoint(run_dir, step)
@@ -75,7 +77,7 @@ def export_run(
     wanted = missing if _contents(model_directory) else model_dir.list_components(base)
     copied = [name for name in wanted if name != "tokenizer" and name not in components]
     if not model_directory.exists() or not any(model_directory.iterdir()):
-        with replacing(model_directory) as temporary:
+        with replacing(model_directory, last=MANIFEST) as temporary:
             _write(temporary, config.model, components, dtype, base, copied)
     else:
         _write(model_directory, config.model, components, dtype, base, copied)
@@ -132,13 +134,13 @@ def _missing(directory: Path, config: RunConfig) -> list[str]:
 def _recorded_source(checkpoint: Path, directory: Path, missing: list[str]) -> Path:
     """Returns the model directory that a run trained with, from which to copy what is missing."""
     recorded = read_about(checkpoint).get(MODEL_DIRECTORY)
-    if recorded is None or not Path(recorded).is_dir():
+    if recorded is None or not as_path(recorded).is_dir():
         where = "is not recorded in its checkpoint" if recorded is None else f"{recorded} is gone"
         raise MissingFile(
             f"{directory} has no {', '.join(missing)}, and the model directory that the run "
             f"trained with {where}: name a directory that has them with --source"
         )
-    return Path(recorded)
+    return as_path(recorded)
 
 
 def _write(
@@ -163,4 +165,4 @@ def _write(
 
 def copy_tokenizer(source: Path, model_directory: Path) -> None:
     """Copies tokenizer files to a model directory."""
-    shutil.copytree(source, model_directory / "tokenizer", dirs_exist_ok=True)
+    copy_folder(source, model_directory / "tokenizer")

@@ -50,9 +50,10 @@ def _devices(mesh: Mesh) -> str:
 
 def _batch(config: RunConfig) -> str:
     data = config.data
-    clip = f"{data.num_frames} frames of {data.resolution} pixels" if data.num_frames > 1 else ""
+    pixels = " or ".join(f"{h}x{w}" for h, w in data.buckets) or data.resolution
+    clip = f"{data.num_frames} frames of {pixels} pixels" if data.num_frames > 1 else ""
     parts = f" in {config.accumulate} parts" if config.accumulate > 1 else ""
-    what = clip or f"images of {data.resolution} pixels"
+    what = clip or f"images of {pixels} pixels"
     return f"{config.batch_size}{parts}, {what}, {config.compute.dtype}"
 
 

@@ -1,12 +1,12 @@
 """The tokenizer of a run's model directory; a new directory receives that of the shapes."""
 
 import logging
-import shutil
 from pathlib import Path
 
 from videogen_jax.atomic import replacing
 from videogen_jax.config import ModelConfig
 from videogen_jax.errors import MissingFile
+from videogen_jax.paths import copy_folder
 from videogen_jax.pipeline.model_files import find_model
 from videogen_jax.tokenizer import Tokenizer, load_tokenizer
 from videogen_jax.training.processes.distributed import is_main
@@ -43,7 +43,7 @@ def tokenizer_of(model: ModelConfig, directory: Path) -> Tokenizer:
         )
     if is_main():
         with replacing(target) as temporary:
-            shutil.copytree(source, temporary)
+            copy_folder(source, temporary)
         _log.info("%s: copied the tokenizer of the shapes' captions", target)
     return load_tokenizer(source)
 

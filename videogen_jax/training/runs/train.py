@@ -17,6 +17,7 @@ from videogen_jax.config import ModelConfig
 from videogen_jax.configs import MODELS
 from videogen_jax.data.loader import make_loader
 from videogen_jax.errors import UserError
+from videogen_jax.paths import as_path, require_reachable
 from videogen_jax.training.checkpoints.files import MODEL_DIRECTORY
 from videogen_jax.training.latents.opening import cached_source, open_cache
 from videogen_jax.training.loop import train
@@ -65,6 +66,8 @@ def train_run(
             the first step succeeds, `run_dir` belongs to no configuration.
         MissingFile: the model directory lacks a component or a tokenizer that the task needs.
     """
+    for directory in (run_dir, model_directory):
+        require_reachable(directory)
     begun_with = begun_configuration(run_dir)
     agreed = model_from == "dir" or begun_with is not None
     config = with_model_of(config, model_directory, agreed=agreed)
@@ -120,7 +123,7 @@ def _train(
         mesh_config=config.mesh,
         options=step_options(config),
         profile=profile,
-        init_from=Path(config.init_from) if config.init_from else None,
+        init_from=as_path(config.init_from) if config.init_from else None,
         validation=make_validation(config, task, tokenizer, mesh),
         about={
             "config": config_file.to_dict(config),

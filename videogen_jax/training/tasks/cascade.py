@@ -42,6 +42,7 @@ class CascadeTaskConfig(TaskConfig):
     """Stage, warm start, condition dropout and loss weights of a cascade stage's task."""
 
     command = "cascade"
+    takes_buckets = True
 
     stage: int = 1  # counted from 1
     warm_start: str = "image_unet"  # the component to start from; "" for none
@@ -84,7 +85,7 @@ class CascadeTask(Task):
                 f"task.stage is {config.stage}, expected 1 .. {len(model.stages)}, the stages of "
                 f"the model {model.name!r}"
             )
-        self._config, self._model = config, model
+        self._config, self._model, self._data = config, model, context.data
         self._stage: DenoiserConfig = model.stages[config.stage - 1]
         self._unet = SpaceTimeUNet(self._stage.unet, compute.dtype, compute.remat)
         self._cascade = Cascade(model)
@@ -110,7 +111,7 @@ class CascadeTask(Task):
         dropout = config.text_dropout
         text = batch_text(model, frozen, batch, self._null_tokens_T, dropout, text_keys)
         drawn = latent_keys if config.posterior_noise else None
-        x0 = clip_latents(model, frozen, batch, stage.resolution, drawn)
+        x0 = clip_latents(model, frozen, batch, stage.resolution, drawn, self._data)
         kept_B = chance(reference_keys, 1.0 - config.reference_dropout).astype(x0.dtype)
         # The first frame is the reference (§3.5).
         reference = reference_video(x0[:, 0] * kept_B[:, None, None, None], x0.shape[1])
@@ -152,7 +153,9 @@ class CascadeTask(Task):
             return None, None
         below = self._model.stages[self._config.stage - 2]
         drawn = noise.fold_in(keys_B, 2) if self._config.posterior_noise else None
-        latents = upsample(clip_latents(self._model, frozen, batch, below.resolution, drawn))
+        latents = upsample(
+            clip_latents(self._model, frozen, batch, below.resolution, drawn, self._data)
+        )
         levels_B = integers(noise.fold_in(keys_B, 0), self._config.low_res_noise + 1)
         eps = noise.normal(noise.fold_in(keys_B, 1), latents.shape[1:])
         return augment(noise_tables(self._stage.schedule), latents, levels_B, eps), levels_B

@@ -66,6 +66,7 @@ class RefinerTaskConfig(TaskConfig):
     """Warm start, interpolation and loss weighting of the refiner task."""
 
     command = "temporal_sr"
+    takes_buckets = True
 
     warm_start: str = "stage_3"  # the component to start from, the last stage; "" for none
     interpolation: Interpolation = "flow"  # "slerp" is the ablation of Fig. 6
@@ -103,7 +104,7 @@ class RefinerTask(Task):
                 f"data.num_frames is {frames}, expected an odd number from 3, the frames of a clip "
                 f"and one between each two: {refiner_data(model).num_frames} for this model"
             )
-        self._config, self._model = config, model
+        self._config, self._model, self._data = config, model, context.data
         self._unet = SpaceTimeUNet(model.refiner.unet, compute.dtype, compute.remat)
         self._temporal_sr = TemporalSR(model)
         pixels = frames * model.refiner.resolution**2
@@ -123,7 +124,7 @@ class RefinerTask(Task):
     ) -> tuple[jax.Array, Metrics]:
         model, refiner = self._model, self._model.refiner
         drawn = noise.fold_in(keys_B, _LATENTS) if self._config.posterior_noise else None
-        latents = clip_latents(model, frozen, batch, refiner.resolution, drawn)
+        latents = clip_latents(model, frozen, batch, refiner.resolution, drawn, self._data)
         x0 = latents[:, 1::2]
         warped = missing_frames(model, frozen, latents[:, ::2], self._config.interpolation)
         null = null_text(model, frozen, self._null_tokens_T)

@@ -38,6 +38,7 @@ class TextToImageTaskConfig(TaskConfig):
     """Warm start, text dropout and loss weighting of the text-to-image task."""
 
     command = "text_to_image"
+    takes_buckets = True
 
     warm_start: str = ""  # the component to start from, such as image_unet; "" for none
     text_dropout: float = 0.1
@@ -62,7 +63,7 @@ class TextToImageTask(Task):
 
     def __init__(self, config: TextToImageTaskConfig, context: TaskContext):
         model, compute = context.model, context.compute
-        self._config, self._model = config, model
+        self._config, self._model, self._data = config, model, context.data
         self._unet = SpaceTimeUNet(model.image.unet, compute.dtype, compute.remat)
         self._cascade = Cascade(model)
         self.drawing = Drawing(context, SAMPLE_PROMPTS, model.image.resolution**2, self._rows)
@@ -85,7 +86,7 @@ class TextToImageTask(Task):
         states = batch_text(model, frozen, batch, self._null_tokens_T, dropout, drop_keys)
         text = states.states_BTD
         drawn = latent_keys if config.posterior_noise else None
-        x0 = clip_latents(model, frozen, batch, image.resolution, drawn)[:, :1]
+        x0 = clip_latents(model, frozen, batch, image.resolution, drawn, self._data)[:, :1]
 
         def predict(x_t: jax.Array, timesteps_B: jax.Array) -> jax.Array:
             output: Any = self._unet.apply({"params": params}, x_t, timesteps_B, text)

@@ -11,12 +11,16 @@ from videogen_jax.atomic import replacing
 from videogen_jax.media.video import Video
 from videogen_jax.training.task import Samples
 from videogen_jax.training.telemetry.events import Events
+from videogen_jax.training.telemetry.local_folder import writable_folder
 
 _CLIPS_IN_A_ROW = 4
 
 
 class MetricsWriter:
     """The writer of a run's scalars and pictures; a context manager that flushes at the end.
+
+    The files of a run in a bucket are written on this machine and uploaded from time to time
+    (`UploadedFolder`), because nothing can be appended to an object.
 
     TensorBoard also receives the run's `config.json`, as text and as hyperparameters, with the
     first scalars. If tensorboardX is not installed, or its file cannot be written, a warning says
@@ -26,10 +30,12 @@ class MetricsWriter:
     """
 
     def __init__(self, run_dir: Path):
-        self._samples = run_dir / "samples"
+        self._folder = writable_folder(run_dir, ["metrics.jsonl"])
+        local = self._folder.path
+        self._samples = local / "samples"
         self._samples.mkdir(parents=True, exist_ok=True)
-        self._file = (run_dir / "metrics.jsonl").open("a", buffering=1)
-        self._events = Events(run_dir / "tensorboard")
+        self._file = (local / "metrics.jsonl").open("a", buffering=1)
+        self._events = Events(local / "tensorboard")
         self._config = run_dir / "config.json"
         self._described = False
 
@@ -39,6 +45,7 @@ class MetricsWriter:
     def __exit__(self, *_: object) -> None:
         self._file.close()
         self._events.close()
+        self._folder.close()
 
     def scalars(self, step: int, values: dict[str, float]) -> None:
         """Writes one line `{"step": …, name: value, …}` and the same to TensorBoard."""
@@ -47,6 +54,7 @@ class MetricsWriter:
             self._events.describe(json.loads(self._config.read_text(encoding="utf-8")), step)
             self._described = True
         self._events.scalars(values, step)
+        self._folder.upload_if_due()
 
     def samples(self, step: int, samples: Samples) -> None:
         """Writes rows of pictures as `samples/step_00001000.png`, and clips also as `.mp4`.

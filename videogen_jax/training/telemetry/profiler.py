@@ -8,6 +8,7 @@ from typing import Any
 import jax
 
 from videogen_jax.errors import UserError
+from videogen_jax.training.telemetry.local_folder import writable_folder
 
 _log = logging.getLogger(__name__)
 
@@ -37,12 +38,14 @@ class Profiler:
     def __init__(self, directory: Path, steps: tuple[int, int] | None):
         self._directory, self._steps = directory, steps
         self._is_tracing = False
+        self._folder = writable_folder(directory)
 
     def __enter__(self) -> "Profiler":
         return self
 
     def __exit__(self, *_: object) -> None:
         self._stop()
+        self._folder.close()
 
     def before(self, step: int, state: Any) -> None:
         """Starts or stops the trace before `step`, counted from 1, which starts from `state`.
@@ -54,7 +57,7 @@ class Profiler:
         first, last = self._steps
         if first <= step <= last and not self._is_tracing:
             jax.block_until_ready(state)
-            jax.profiler.start_trace(self._directory)
+            jax.profiler.start_trace(self._folder.path)
             self._is_tracing = True
         elif step > last and self._is_tracing:
             jax.block_until_ready(state)

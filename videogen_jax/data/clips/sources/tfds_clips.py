@@ -19,6 +19,7 @@ from videogen_jax.data.clips.records import (
     read_sizes,
 )
 from videogen_jax.errors import UserError
+from videogen_jax.paths import as_path, require_local
 
 FEATURES_FILE = "features.json"
 _SPLIT = "train"
@@ -30,7 +31,9 @@ def open_clips(directory: str | Path) -> Clips:
     Raises:
         MissingFile, UserError: see `ClipDataset` and `TfdsDataset`.
     """
-    is_tfds = (Path(directory) / FEATURES_FILE).is_file()
+    is_tfds = (as_path(directory) / FEATURES_FILE).is_file()
+    if is_tfds:
+        require_local(directory, "the TFDS dataset")
     return TfdsDataset(directory) if is_tfds else ClipDataset(directory)
 
 
