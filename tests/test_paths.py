@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.buckets import memory_url, s3_server
+from tests.support.storage import memory_url, s3_server
 from videogen_jax import paths
 from videogen_jax.atomic import replacing
 from videogen_jax.errors import MissingFile, UserError

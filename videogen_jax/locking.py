@@ -11,9 +11,9 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from videogen_jax.bucket_locks import hold_bucket_lock
 from videogen_jax.errors import UserError
 from videogen_jax.paths import is_remote
+from videogen_jax.storage_locks import hold_storage_lock
 
 _log = logging.getLogger(__name__)
 
@@ -30,7 +30,7 @@ def hold_lock(path: Path, what: str, *, wait: float = 0.0) -> Iterator[None]:
     message of the next process; it is removed after the block. Its folder is created if missing.
 
     On a file system without locks, a warning says so and the block runs without one. For a path in
-    a bucket, see `bucket_locks`.
+    a bucket, see `storage_locks`.
 
     Args:
         path: the lock file, in the folder that it protects.
@@ -42,7 +42,7 @@ def hold_lock(path: Path, what: str, *, wait: float = 0.0) -> Iterator[None]:
             file cannot be written.
     """
     if is_remote(path):
-        with hold_bucket_lock(path, what):
+        with hold_storage_lock(path, what):
             yield
         return
     try:

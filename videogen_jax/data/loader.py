@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from videogen_jax.data.bucket_batches import BucketOfEveryBatch, Buckets
+from videogen_jax.data.aspect_batches import BucketOfEveryBatch, Buckets
 from videogen_jax.errors import UserError
 from videogen_jax.tokenizer import Tokenizer
 

@@ -7,6 +7,7 @@ Letters: B batch, T queries, S keys, N heads, D features of a head.
 """
 
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -68,7 +69,7 @@ def attention(
     if filled_S > keys:
         given_S = (jnp.arange(filled_S) < keys).astype(jnp.int32)
         segments = splash.SegmentIds(q=jnp.ones(filled_T, jnp.int32), kv=given_S)
-    out_BNTD = jax.vmap(kernel, in_axes=(0, 0, 0, None))(q_BNTD, k_BNSD, v_BNSD, segments)
+    out_BNTD: Any = jax.vmap(kernel, in_axes=(0, 0, 0, None))(q_BNTD, k_BNSD, v_BNSD, segments)
     return rearrange(out_BNTD[:, :, :queries, :width], "b n t d -> b t n d")
 
 

@@ -14,7 +14,7 @@ from tests.support.micro_model import MICRO, counting_compilations
 from tests.support.numbered_clips import numbered_record, write_dataset
 from tests.support.tiny_model import frozen
 from videogen_jax import sharding
-from videogen_jax.data.bucket_batches import Buckets
+from videogen_jax.data.aspect_batches import Buckets
 from videogen_jax.data.config import DataConfig
 from videogen_jax.data.loader import make_loader
 from videogen_jax.errors import UserError

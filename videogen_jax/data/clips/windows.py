@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from videogen_jax.data.clips.buckets import Size, assign, crop
+from videogen_jax.data.clips.aspect_buckets import Size, assign, crop
 from videogen_jax.data.clips.heap import give_back_memory
 from videogen_jax.data.clips.records import Clips, DamagedRecord
 from videogen_jax.data.clips.video import decode_window

@@ -25,11 +25,11 @@ from orbax.checkpoint import checkpoint_managers
 from videogen_jax.data.loader import Batches
 from videogen_jax.errors import UserError, first_line
 from videogen_jax.paths import is_remote
-from videogen_jax.training.checkpoints.bucket import CheckpointBucket
 from videogen_jax.training.checkpoints.files import agree_on_newest, warn
 from videogen_jax.training.checkpoints.manifest import write_manifest
 from videogen_jax.training.checkpoints.quiet import without_save_errors
 from videogen_jax.training.checkpoints.save_barriers import SaveBarriers
+from videogen_jax.training.checkpoints.storage import CheckpointBucket
 from videogen_jax.training.processes.distributed import is_main
 from videogen_jax.training.processes.peers import is_lost_peer
 from videogen_jax.training.step import TrainState

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from videogen_jax.config import ModelConfig
-from videogen_jax.data.bucket_batches import Buckets
+from videogen_jax.data.aspect_batches import Buckets
 from videogen_jax.data.latents.reader import LatentCache, read_info
 from videogen_jax.data.latents.triplets import CachedTriplets
 from videogen_jax.data.loader import Source

@@ -3,7 +3,7 @@
 import logging
 from typing import Any
 
-from videogen_jax.data.bucket_batches import Buckets
+from videogen_jax.data.aspect_batches import Buckets
 from videogen_jax.data.clips.sources.tfds_clips import open_clips
 from videogen_jax.data.clips.windows import ClipWindows, Part
 from videogen_jax.data.config import DataConfig

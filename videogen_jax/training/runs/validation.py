@@ -9,7 +9,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from videogen_jax import sharding
-from videogen_jax.data.bucket_batches import Buckets
+from videogen_jax.data.aspect_batches import Buckets
 from videogen_jax.data.loader import Mixture, Source, read_once
 from videogen_jax.pipeline.groups import CLIP_PIXELS, at_once, spread
 from videogen_jax.tokenizer import Tokenizer

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from tests.support.numbered_clips import numbered_record, read_numbers, write_dataset
-from videogen_jax.data.bucket_batches import Buckets
-from videogen_jax.data.clips.buckets import assign, crop
+from videogen_jax.data.aspect_batches import Buckets
+from videogen_jax.data.clips.aspect_buckets import assign, crop
 from videogen_jax.data.clips.records import ClipDataset
 from videogen_jax.data.clips.windows import ClipWindows
 from videogen_jax.data.config import DataConfig

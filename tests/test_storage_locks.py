@@ -9,8 +9,8 @@ import threading
 
 import pytest
 
-from tests.support.buckets import memory_url, s3_server
-from videogen_jax import bucket_locks
+from tests.support.storage import memory_url, s3_server
+from videogen_jax import storage_locks
 from videogen_jax.errors import UserError
 from videogen_jax.locking import hold_lock
 from videogen_jax.paths import as_path
@@ -18,8 +18,8 @@ from videogen_jax.paths import as_path
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
-    monkeypatch.setattr(bucket_locks, "RENEW_SECONDS", 0.05)
-    monkeypatch.setattr(bucket_locks, "DEAD_SECONDS", 0.5)
+    monkeypatch.setattr(storage_locks, "RENEW_SECONDS", 0.05)
+    monkeypatch.setattr(storage_locks, "DEAD_SECONDS", 0.5)
 
 
 @pytest.fixture(params=["memory", pytest.param("s3", marks=pytest.mark.slow)])  # a server starts
@@ -52,7 +52,7 @@ def test_a_lock_without_signs_of_life_is_taken_over(left):
 
 
 def test_the_lock_of_an_ended_process_of_this_machine_is_taken_over_at_once(monkeypatch):
-    monkeypatch.setattr(bucket_locks, "DEAD_SECONDS", 1e6)
+    monkeypatch.setattr(storage_locks, "DEAD_SECONDS", 1e6)
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
     lock = as_path(memory_url()) / "lock"
@@ -75,7 +75,7 @@ def test_storage_that_cannot_exclude_others_is_a_warning(monkeypatch, capfd):
     def write(path, owner, mode):
         raise NotImplementedError("create mode not supported")
 
-    monkeypatch.setattr(bucket_locks, "_write", write)
+    monkeypatch.setattr(storage_locks, "_write", write)
     with hold_lock(as_path(memory_url()) / "lock", "the run"):
         pass
     assert "this storage has no locks (create mode not supported)" in capfd.readouterr().err

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from tests.support import cached_training, micro_model
-from tests.support.buckets import memory_url, s3_server
 from tests.support.line_task import LOOP, train_line
 from tests.support.mean_task import run_config
 from tests.support.micro_model import MICRO, TOKENIZER
+from tests.support.storage import memory_url, s3_server
 from videogen_jax import VideoGen
 from videogen_jax.cli import command
 from videogen_jax.data.clips.records import ClipDataset
@@ -21,7 +21,7 @@ from videogen_jax.data.latents.reader import LatentCache
 from videogen_jax.errors import MissingFile, UserError
 from videogen_jax.paths import as_path, copy_folder
 from videogen_jax.pipeline.model_files import load_model, save_model
-from videogen_jax.training.checkpoints import bucket as checkpoint_bucket
+from videogen_jax.training.checkpoints import storage as checkpoint_storage
 from videogen_jax.training.checkpoints.files import find_checkpoint
 from videogen_jax.training.latents import making
 from videogen_jax.training.latents.making import make_cache
@@ -118,9 +118,9 @@ def test_a_damaged_checkpoint_is_set_aside(bucket, capfd):
 
 
 def test_several_processes_need_a_shared_file_system(bucket, model, monkeypatch):
-    monkeypatch.setattr(checkpoint_bucket.jax, "process_count", lambda: 2)
+    monkeypatch.setattr(checkpoint_storage.jax, "process_count", lambda: 2)
     with pytest.raises(UserError, match="several processes must be in a file system"):
-        checkpoint_bucket.CheckpointBucket(bucket / "several" / "checkpoints", 3, 0, "loss")
+        checkpoint_storage.CheckpointBucket(bucket / "several" / "checkpoints", 3, 0, "loss")
 
 
 @pytest.fixture(scope="module")

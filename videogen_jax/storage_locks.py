@@ -28,7 +28,7 @@ _POLL_SECONDS = 1.0
 
 
 @contextlib.contextmanager
-def hold_bucket_lock(path: Path, what: str) -> Iterator[None]:
+def hold_storage_lock(path: Path, what: str) -> Iterator[None]:
     """Does for a path in a bucket what `locking.hold_lock` does for a file.
 
     If the object of another process is there, it takes up to `DEAD_SECONDS` to find out whether
