@@ -18,6 +18,7 @@ from videogen_jax.models.layers import (
     fold_frames,
     unfold_frames,
 )
+from videogen_jax.models.once import once
 
 LAYER_NORM_EPS = 1e-5  # torch's default
 
@@ -25,7 +26,8 @@ LAYER_NORM_EPS = 1e-5  # torch's default
 class Attention(nn.Module):
     """Multi-head attention with diffusers' parameter names.
 
-    The UNet's q, k and v have no bias; the autoencoder's have one (`qkv_bias=True`).
+    The UNet's q, k and v have no bias; the autoencoder's have one (`qkv_bias=True`). Keys and
+    values of a context, such as the text, are computed once per sample: see `once`.
     """
 
     heads: int
@@ -42,7 +44,14 @@ class Attention(nn.Module):
             dense = nn.Dense(channels, use_bias=self.qkv_bias, dtype=self.dtype, name=name)
             return rearrange(dense(x), "b t (n d) -> b t n d", n=self.heads)
 
-        q, k, v = project("to_q", x_BTC), project("to_k", context), project("to_v", context)
+        def keys_and_values() -> tuple[jax.Array, jax.Array]:
+            return project("to_k", context), project("to_v", context)
+
+        q = project("to_q", x_BTC)
+        if context_BSC is None:
+            k, v = keys_and_values()
+        else:
+            k, v = once(self, "keys_and_values", keys_and_values)
         out = rearrange(attention(q, k, v), "b t n d -> b t (n d)")
         return nn.Dense(channels, kernel_init=self.out_init, dtype=self.dtype, name="to_out_0")(out)
 

@@ -57,7 +57,8 @@ class VideoGen:
         pictures = model.images(["a red circle", "a blue ring"])  # uint8 [2, H, W, 3]
 
     The first call compiles for its number of prompts, frames and stages; calls that differ only in
-    prompts, reference, seed, steps, guidance or fps do not compile again. `images` is a
+    prompts, reference, seed, steps, guidance or fps do not compile again; a guidance of 1, which
+    leaves out half of the work, compiles once more. `images` is a
     `TextToImage`, the image model alone, which needs no video component. `long` makes videos of
     several clips: see `LongVideo`. `interpolate` and `restore` take the user's own videos: see
     `Interpolate` and `Restore`.
