@@ -11,8 +11,9 @@ import pytest
 
 from tests.support import micro_model
 from videogen_jax import trees
-from videogen_jax.models.embedding import time_embeddings
+from videogen_jax.models.embedding import EmbeddedInputs, time_embeddings
 from videogen_jax.models.once import ONCE
+from videogen_jax.models.precompute import precompute
 from videogen_jax.models.unet import SpaceTimeUNet
 from videogen_jax.training.telemetry.flops import jaxpr_flops
 
@@ -42,6 +43,11 @@ def plain(params: Any, x: Any) -> jax.Array:
 
 
 def computed(params: Any) -> Any:
+    inputs = EmbeddedInputs(jnp.zeros(CLIPS), **CONDITIONS)
+    return {ONCE: precompute(CONFIG, params, jnp.asarray(TEXT_BTD), inputs, FRAMES)}
+
+
+def computed_by_the_network(params: Any) -> Any:
     x = jnp.zeros((CLIPS, FRAMES, 1, 1, CONFIG.in_channels))  # of any size
     given = x, jnp.zeros(CLIPS), TEXT_BTD
     return NETWORK.apply({"params": params}, *given, **CONDITIONS, mutable=[ONCE])[1]
@@ -60,6 +66,14 @@ def test_a_network_with_what_was_computed_once_is_the_plain_one():
 
     ours, expected = run(PARAMS, X_BFHWC)
     np.testing.assert_allclose(ours, expected, atol=ROUNDING * np.abs(expected).max())
+
+
+def test_it_is_what_the_whole_network_would_store():
+    found, expected = (
+        jax.eval_shape(function, PARAMS) for function in (computed, computed_by_the_network)
+    )
+    assert trees.flatten(found) == trees.flatten(expected)
+    assert sum("keys_and_values" in path for path in trees.paths(found)) == 2  # of one layer
 
 
 def test_the_text_and_the_embeddings_cost_nothing_afterwards():

@@ -70,6 +70,7 @@ def test_outside_of_the_interval_there_is_no_guidance_pass(draw):
     np.testing.assert_array_equal(draw(guidance_interval=(0.0, level(3) / 2)), none)
 
 
+@pytest.mark.slow  # test_cascade.py compares the two without an interval
 def test_an_interval_is_the_same_step_by_step_and_in_one_program(model):
     options: Any = {"steps": STEPS, "guidance_interval": (level(3), level(1))}
     request = make_image_request(micro_model.MICRO, PROMPT, **options)

@@ -21,6 +21,7 @@ from videogen_jax.models.layers import (
 from videogen_jax.models.once import once
 
 LAYER_NORM_EPS = 1e-5  # torch's default
+CROSS_ATTENTION = "attn2"  # diffusers' name
 
 
 class Attention(nn.Module):
@@ -41,8 +42,7 @@ class Attention(nn.Module):
         context = x_BTC if context_BSC is None else context_BSC
 
         def project(name: str, x: jax.Array) -> jax.Array:
-            dense = nn.Dense(channels, use_bias=self.qkv_bias, dtype=self.dtype, name=name)
-            return rearrange(dense(x), "b t (n d) -> b t n d", n=self.heads)
+            return nn.Dense(channels, use_bias=self.qkv_bias, dtype=self.dtype, name=name)(x)
 
         def keys_and_values() -> tuple[jax.Array, jax.Array]:
             return project("to_k", context), project("to_v", context)
@@ -52,6 +52,7 @@ class Attention(nn.Module):
             k, v = keys_and_values()
         else:
             k, v = once(self, "keys_and_values", keys_and_values)
+        q, k, v = (rearrange(x, "b t (n d) -> b t n d", n=self.heads) for x in (q, k, v))
         out = rearrange(attention(q, k, v), "b t n d -> b t (n d)")
         return nn.Dense(channels, kernel_init=self.out_init, dtype=self.dtype, name="to_out_0")(out)
 
@@ -98,7 +99,7 @@ class TransformerBlock(nn.Module):
         # and values are computed once per clip, not once per frame.
         frames = x.shape[0] // text_BSC.shape[0]
         queries = rearrange(unfold_frames(norm("norm2")(x), frames), "b f t c -> b (f t) c")
-        cross = Attention(self.heads, dtype=self.dtype, name="attn2")(queries, text_BSC)
+        cross = Attention(self.heads, dtype=self.dtype, name=CROSS_ATTENTION)(queries, text_BSC)
         x = x + fold_frames(rearrange(cross, "b (f t) c -> b f t c", f=frames))
         x = x + FeedForward(self.dtype, name="ff")(norm("norm3")(x))
         return constrain_images(x, frames, "pixels .")

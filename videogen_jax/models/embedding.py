@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from videogen_jax.models.unet import SpaceTimeUNet, UNetConfig
 
 
+CONDITIONS = "conditions"  # the variable of what `condition_embedding` returns
+
+
 class EmbeddedInputs(NamedTuple):
     """Inputs of a `SpaceTimeUNet` that it embeds; see its call."""
 
@@ -46,7 +49,9 @@ def embedding(network: "SpaceTimeUNet", inputs: EmbeddedInputs, num_frames: int)
     embedding_BFD = repeat(embedding_BD, "b d -> b f d", f=num_frames)
     if config.temporal or config.low_res_noise:
         embedding_BFD += once(
-            network, "conditions", lambda: _conditions(config, network.dtype, inputs, num_frames)
+            network,
+            CONDITIONS,
+            lambda: condition_embedding(config, network.dtype, inputs, num_frames),
         )
     return fold_frames(constrain(embedding_BFD, "batch frames ."))
 
@@ -68,10 +73,16 @@ def time_embeddings(
     return mlp.apply({"params": params["time_embedding"]}, positions_SC)
 
 
-def _conditions(
+def condition_embedding(
     config: "UNetConfig", dtype: DTypeLike, inputs: EmbeddedInputs, num_frames: int
 ) -> jax.Array:
-    """Sums the embeddings without the timestep's: `[B, F, D]`, or `[B, 1, D]` for all frames."""
+    """Sums the embeddings without the timestep's: `[B, F, D]`, or `[B, 1, D]` for all frames.
+
+    Called by a module's `__call__`; the layers are that module's.
+
+    Raises:
+        ValueError: the network needs an input that is None.
+    """
     base = config.block_out_channels[0]
 
     def embed(name: str, values_B: jax.Array) -> jax.Array:

@@ -3,7 +3,7 @@
 A denoiser is called with the same text and conditions in every step of sampling. What depends on
 them alone, such as the keys and values of cross-attention, is a variable of the collection `ONCE`:
 
-    _, computed = network.apply({"params": params}, *inputs, mutable=[ONCE])
+    _, computed = network.apply({"params": params}, *inputs, mutable=[ONCE])  # or `precompute`
     output = network.apply({"params": params, **computed}, *inputs)
 
 The second call reads these variables and does not use the inputs that they were computed from.

@@ -13,8 +13,9 @@ from jax.typing import DTypeLike
 
 from videogen_jax.diffusion.guidance import GuidancePasses
 from videogen_jax.layout import constrain
-from videogen_jax.models.embedding import time_embeddings
+from videogen_jax.models.embedding import EmbeddedInputs, time_embeddings
 from videogen_jax.models.once import ONCE
+from videogen_jax.models.precompute import precompute
 from videogen_jax.models.text_encoder import TextStates
 from videogen_jax.models.unet import SpaceTimeUNet, UNetConfig
 from videogen_jax.pipeline.conditioning import network_input
@@ -23,7 +24,7 @@ Params = Any  # a nested dict of arrays
 
 # How the devices of a mesh share an array of a number of axes: text and what is made of it by
 # samples, latents as the network's input.
-_LAYOUTS = {3: "batch . .", 4: "batch . . .", 5: "batch frames rows . ."}
+_LAYOUTS = {3: "batch . .", 5: "batch frames rows . ."}
 
 
 class Conditions(NamedTuple):
@@ -98,34 +99,21 @@ class Network:
             num_frames: F.
             passes: how guidance, which needs `given.negative`, runs the network; None for none.
         """
-        conditional = self._one_pass(params, given, given.text, num_frames)
-        if passes is None:
-            return laid_out(constrain, conditional, passes)
-        assert given.negative is not None
-        # Only the text differs: reference and low-res latents are kept in both passes (§3.2).
-        unconditional = self._one_pass(params, given, given.negative, num_frames)
-        combine = jnp.concatenate if passes == "together" else jnp.stack
-        both = jax.tree.map(lambda *halves: combine(halves), unconditional, conditional)
-        return laid_out(constrain, both, passes)
-
-    def _one_pass(
-        self, params: Params, given: Conditions, text: TextStates, num_frames: int
-    ) -> Prepared:
-        # Latents of the smallest size, since nothing that is computed from them is kept: the
-        # compiler removes all of it.
-        config, batch = self._config, len(text.states_BTD)
-        side = 2 ** (len(config.block_out_channels) - 1)
-        _, computed = self._unet.apply(
-            {"params": params},
-            jnp.zeros((batch, num_frames, side, side, config.in_channels)),
-            jnp.zeros(batch),
-            text.states_BTD,
-            pooled_BD=text.pooled_BD,
-            fps_B=given.fps_B,
-            low_res_noise_B=given.low_res_noise_B,
-            mutable=[ONCE],
+        if passes is not None:
+            assert given.negative is not None
+            # Only the text differs: reference and low-res latents are in both passes (§3.2).
+            conditional = given._replace(negative=None)
+            unconditional = conditional._replace(text=given.negative)
+            given = jax.tree.map(lambda *x: jnp.concatenate(x), unconditional, conditional)
+        text, no_steps_B = given.text, jnp.zeros(len(given.text.states_BTD))
+        inputs = EmbeddedInputs(no_steps_B, text.pooled_BD, given.fps_B, given.low_res_noise_B)
+        fixed = self._config, params, text.states_BTD, inputs, num_frames, self._dtype
+        prepared = Prepared(
+            precompute(*fixed), text.states_BTD, given.reference_BFHWZ, given.low_res_BFHWZ
         )
-        return Prepared(computed[ONCE], text.states_BTD, given.reference_BFHWZ, given.low_res_BFHWZ)
+        if passes == "in_turn":
+            prepared = jax.tree.map(lambda x: x.reshape(2, -1, *x.shape[1:]), prepared)
+        return laid_out(constrain, prepared, passes)
 
 
 def laid_out(
