@@ -1,6 +1,7 @@
 """The cache of compiled programs on disk, which later processes reuse."""
 
 from pathlib import Path
+from typing import Any
 
 from videogen_jax.home import home
 
@@ -33,7 +34,7 @@ def enable_compilation_cache(directory: Path | None = COMPILATION_CACHE) -> None
         return
     import jax  # commands load it later than this module
 
-    config = jax.config
+    config: Any = jax.config  # Any: its options are registered at run time
     if directory == COMPILATION_CACHE:
         if config.jax_compilation_cache_dir is not None:
             return
