@@ -19,7 +19,8 @@ def enable_compilation_cache(directory: Path | None = COMPILATION_CACHE) -> None
     """Keeps compiled programs on disk, for reuse by later processes; None keeps none.
 
     Commands and `VideoGen` call this. It only changes JAX's configuration: JAX creates the folder
-    when it has compiled a program that took it a second or more. What the user has set counts more:
+    with the first program that it compiles, and keeps those that took a second or more. What the
+    user has set counts more:
 
     - The default folder does not replace one that is set (`jax_compilation_cache_dir`, or the
       environment variable of that name in capitals).
