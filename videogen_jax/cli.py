@@ -1,4 +1,4 @@
-"""The `videogen` command, and what all commands share: exit codes, one-line errors, the cache.
+"""The `videogen` command, and what all commands share: exit codes and one-line errors.
 
 Nothing heavy is imported here: `videogen --help` must answer immediately.
 """
@@ -14,18 +14,13 @@ import logging
 import sys
 import traceback
 from collections.abc import Callable, Collection, Iterator, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from videogen_jax import __version__
 from videogen_jax.errors import user_message
 from videogen_jax.help_text import HELP_ALL, print_help, wants_help
-from videogen_jax.home import home, path_of_home, with_home
+from videogen_jax.home import path_of_home, with_home
 from videogen_jax.paths import require_local
-
-_HOME = home()
-COMPILATION_CACHE = _HOME and _HOME / ".cache" / "videogen_jax" / "compilation"
-"""The default folder of compiled programs, None without a home folder."""
 
 TRACEBACK = "--traceback"
 _ABOUT_TRACEBACK = f"With {TRACEBACK} anywhere on the line, an error also prints its traceback."
@@ -276,12 +271,3 @@ def _own(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     words = list(arguments)
     end = words.index("--") if "--" in words else len(words)
     return words[:end], words[end:]
-
-
-def enable_compilation_cache(directory: Path | None = COMPILATION_CACHE) -> None:
-    """Keeps compiled programs on disk, for reuse by later runs; None keeps none."""
-    if directory is None:
-        return
-    import jax
-
-    jax.config.update("jax_compilation_cache_dir", str(directory))

@@ -10,7 +10,8 @@ import tyro
 
 from benchmarks.real_clips.model import TEACHER, caches, runs
 from benchmarks.real_clips.translation import FLOWS
-from videogen_jax.cli import enable_compilation_cache, showing_log
+from videogen_jax.cli import showing_log
+from videogen_jax.compilation import enable_compilation_cache
 from videogen_jax.models.features.loading import PIXEL_FLOW_COMPONENT
 from videogen_jax.pipeline.model_files import find_model
 from videogen_jax.training.latents.making import make_cache

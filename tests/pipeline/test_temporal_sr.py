@@ -9,8 +9,9 @@ from tests.support import micro_model
 from videogen_jax.models.flow import LatentFlow
 from videogen_jax.models.text_encoder import TextStates
 from videogen_jax.pipeline import noise
-from videogen_jax.pipeline.denoise import Conditions, Denoiser
+from videogen_jax.pipeline.denoise import Denoiser
 from videogen_jax.pipeline.frequency import merge_frequencies, slerp
+from videogen_jax.pipeline.network import Conditions
 from videogen_jax.pipeline.temporal_sr import TemporalSR
 
 TOLERANCE = 1e-4  # for one evaluation of a network

@@ -53,17 +53,28 @@ def test_a_second_call_compiles_nothing(model, video):
     with micro_model.counting_compilations() as compilations:
         jax.jit(lambda x: x + 1)(0.5)
         assert len(compilations) == 1  # compilations are counted
-        other = model(
-            "a blue square",
-            seed=5,
-            guidance=(1.0, 2.0, 1.0),
-            steps=(5, 4, 3, 2),
-            fps=4.0,
-            negative_prompt="a ring",
-        )
+        others = [
+            model(PROMPT, seed=5),
+            model("a blue square"),
+            model(PROMPT, negative_prompt="a ring"),
+            model(PROMPT, guidance=(1.5, 2.0, 0.0)),
+            model(PROMPT, fps=4.0),
+            model(PROMPT, steps=(5, 4, 3, 2)),
+            model(PROMPT, guidance_interval=(0.0, 1e9), steps=2),  # every step has guidance
+            model(PROMPT, reference=np.zeros((9, 9, 3), np.uint8)),
+        ]
         model(PROMPT, progress=True)
     assert len(compilations) == 1
-    assert (other.frames != video.frames).mean() > 0.1
+    assert all((other.frames != video.frames).mean() > 0.01 for other in others)
+
+
+def test_steps_without_guidance_compile_once_for_each_model(model, video):
+    """They are those outside of the interval, and all at a guidance of 1."""
+    model(PROMPT, guidance=1.0, steps=2)
+    with micro_model.counting_compilations() as compilations:
+        model("a ring", guidance=(1.0, 2.0, 1.0), seed=3)
+        model("a ring", guidance_interval=(0.5, 5.0), steps=4)
+    assert not compilations
 
 
 def test_progress_shows_every_part_and_changes_nothing(model, video, capfd):

@@ -7,8 +7,9 @@ from typing import Annotated
 
 import tyro
 
-from videogen_jax.cli import COMPILATION_CACHE, command, enable_compilation_cache
+from videogen_jax.cli import command
 from videogen_jax.commands.sampling_flags import CacheDirectory
+from videogen_jax.compilation import COMPILATION_CACHE, enable_compilation_cache
 from videogen_jax.errors import UserError
 from videogen_jax.weights.model_dir import DType
 

@@ -94,6 +94,8 @@ def _flag_of_option(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | 
     names = next((get_args(kind) for kind in kinds if get_origin(kind) is Literal), None)
     if names is not None:
         return _spec(1, f"{{{','.join(names)}}}", lambda words: words[0], choices=names)
+    if any(get_origin(kind) is tuple for kind in kinds):
+        return _spec(2, "LOW HIGH", lambda words: tuple(map(float, words)))
     number = float if float in kinds else int
     metavar = number.__name__.upper()
     if len(kinds) == 1:

@@ -55,7 +55,7 @@ class Plan(NamedTuple):
 
     num_steps: jax.Array  # int32 []
     init_scale: jax.Array  # float32 []: standard deviation of the first x
-    timesteps_T: jax.Array
+    timesteps_T: jax.Array  # or embeddings of them, `[T, D]`, for a network that takes these
     alpha_T: jax.Array
     sigma_T: jax.Array
     x0_of_x_T: jax.Array
@@ -220,7 +220,8 @@ def sample(
 
     def step(i: jax.Array, state: SamplerState) -> SamplerState:
         x = state.x
-        timesteps_B = jnp.broadcast_to(plan.timesteps_T[i], x.shape[:1])
+        timestep = plan.timesteps_T[i]
+        timesteps_B = jnp.broadcast_to(timestep, (*x.shape[:1], *timestep.shape))
         output = model_fn(x, timesteps_B).astype(jnp.float32)
         x0 = plan.x0_of_x_T[i] * x + plan.x0_of_output_T[i] * output
         denoised = x0 + plan.extrapolate_T[i] * (x0 - state.previous_x0)

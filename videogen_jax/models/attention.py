@@ -21,15 +21,18 @@ from videogen_jax.models.layers import (
     fold_frames,
     unfold_frames,
 )
+from videogen_jax.models.once import once
 
 LAYER_NORM_EPS = 1e-5  # torch's default
+CROSS_ATTENTION = "attn2"  # diffusers' name
 
 
 class Attention(nn.Module):
     """Multi-head attention with diffusers' parameter names.
 
     The UNet's q, k and v have no bias; the autoencoder's have one (`qkv_bias=True`). `kernel` and
-    `batch` are those of `kernels.attention`.
+    `batch` are those of `kernels.attention`. Keys and values of a context, such as the text, are
+    computed once per sample: see `once`.
     """
 
     heads: int
@@ -45,10 +48,17 @@ class Attention(nn.Module):
         context = x_BTC if context_BSC is None else context_BSC
 
         def project(name: str, x: jax.Array) -> jax.Array:
-            dense = nn.Dense(channels, use_bias=self.qkv_bias, dtype=self.dtype, name=name)
-            return rearrange(dense(x), "b t (n d) -> b t n d", n=self.heads)
+            return nn.Dense(channels, use_bias=self.qkv_bias, dtype=self.dtype, name=name)(x)
 
-        q, k, v = project("to_q", x_BTC), project("to_k", context), project("to_v", context)
+        def keys_and_values() -> tuple[jax.Array, jax.Array]:
+            return project("to_k", context), project("to_v", context)
+
+        q = project("to_q", x_BTC)
+        if context_BSC is None:
+            k, v = keys_and_values()
+        else:
+            k, v = once(self, "keys_and_values", keys_and_values)
+        q, k, v = (rearrange(x, "b t (n d) -> b t n d", n=self.heads) for x in (q, k, v))
         out = attention(q, k, v, kernel=self.kernel, batch=self.batch)
         out = rearrange(out, "b t n d -> b t (n d)")
         return nn.Dense(channels, kernel_init=self.out_init, dtype=self.dtype, name="to_out_0")(out)
@@ -103,7 +113,7 @@ class TransformerBlock(nn.Module):
             dtype=self.dtype,
             kernel=of_short(self.kernel),
             batch="batch",
-            name="attn2",
+            name=CROSS_ATTENTION,
         )
         cross = rearrange(to_text(queries, text_BSC), "b (f t) c -> b f t c", f=frames)
         x = x + fold_frames(cross)

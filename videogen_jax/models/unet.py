@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from einops import repeat
 from flax import linen as nn
 from jax.typing import DTypeLike
 
@@ -22,18 +21,17 @@ from videogen_jax.kernels.choices import Selection
 from videogen_jax.layout import constrain
 from videogen_jax.models.attention import SpatialTransformer
 from videogen_jax.models.blocks import Downsample, ResnetBlock, Upsample
+from videogen_jax.models.embedding import EmbeddedInputs, embedding
 from videogen_jax.models.layers import (
     UNET_NORM_EPS,
     Conv,
-    EmbeddingMLP,
     GroupNorm,
     constrain_images,
     fold_frames,
-    sinusoidal_embedding,
     unfold_frames,
 )
 from videogen_jax.models.remat import Remat, remat
-from videogen_jax.models.temporal import FrameEmbedding, TemporalAttention, TemporalConv
+from videogen_jax.models.temporal import TemporalAttention, TemporalConv
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,12 +72,6 @@ class UNetConfig:
                     f"UNetConfig.block_out_channels: {channels} is not divisible by "
                     f"norm_groups={self.norm_groups} and num_heads={heads}"
                 )
-
-
-def _required(value: jax.Array | None, name: str) -> jax.Array:
-    if value is None:
-        raise ValueError(f"this UNet's config needs the condition {name}, got None")
-    return value
 
 
 class Conditions(NamedTuple):
@@ -190,7 +182,8 @@ class SpaceTimeUNet(nn.Module):
         x_BFHWC: noisy latents followed by the condition channels, `[noisy, reference, low_res]`;
             height and width divisible by 2^(levels − 1). An image is a video of one frame; without
             temporal layers frames are independent images that share a prompt.
-        timesteps_B: diffusion timesteps, 0 .. num_train_timesteps − 1, integer or real.
+        timesteps_B: diffusion timesteps, 0 .. num_train_timesteps − 1, integer or real; or their
+            `time_embeddings`, `[B, D]`.
         text_BTD: text encoder states (diffusers: `encoder_hidden_states`).
         pooled_BD: pooled text, needed by temporal models with `frame_embedding`.
         fps_B: frames per second of the clip, needed by temporal models.
@@ -217,7 +210,8 @@ class SpaceTimeUNet(nn.Module):
         low_res_noise_B: jax.Array | None = None,
     ) -> jax.Array:
         config, frames = self.config, x_BFHWC.shape[1]
-        embedding_ND = self._embedding(timesteps_B, frames, pooled_BD, fps_B, low_res_noise_B)
+        inputs = EmbeddedInputs(timesteps_B, pooled_BD, fps_B, low_res_noise_B)
+        embedding_ND = embedding(self, inputs, frames)
         given = Conditions(embedding_ND, text_BTD.astype(self.dtype), frames)
 
         images_NHWC = fold_frames(constrain(x_BFHWC, "batch frames rows . ."))
@@ -259,31 +253,3 @@ class SpaceTimeUNet(nn.Module):
         if self.config.temporal:
             x = TemporalConv(self.dtype, name=f"temporal_{name}")(x, num_frames)
         return x
-
-    def _embedding(
-        self,
-        timesteps_B: jax.Array,
-        num_frames: int,
-        pooled_BD: jax.Array | None,
-        fps_B: jax.Array | None,
-        low_res_noise_B: jax.Array | None,
-    ) -> jax.Array:
-        """Sums the embeddings of timestep, FPS, low-res noise level and frame index, per frame."""
-        config, base = self.config, self.config.block_out_channels[0]
-
-        def embed(name: str, values_B: jax.Array, zero_init: bool) -> jax.Array:
-            mlp = EmbeddingMLP(4 * base, zero_init=zero_init, dtype=self.dtype, name=name)
-            return mlp(sinusoidal_embedding(values_B, base).astype(self.dtype))
-
-        embedding_BD = embed("time_embedding", timesteps_B, zero_init=False)
-        if config.temporal:
-            fps = _required(fps_B, "fps_B")
-            embedding_BD += embed("temporal_fps_embedding", fps, zero_init=True)
-        if config.low_res_noise:
-            level = _required(low_res_noise_B, "low_res_noise_B")
-            embedding_BD += embed("low_res_noise_embedding", level, zero_init=True)
-        embedding_BFD = repeat(embedding_BD, "b d -> b f d", f=num_frames)
-        if config.temporal and config.frame_embedding:
-            frames = FrameEmbedding(4 * base, base, self.dtype, name="temporal_frame_embedding")
-            embedding_BFD += frames(_required(pooled_BD, "pooled_BD"), num_frames)
-        return fold_frames(constrain(embedding_BFD, "batch frames ."))

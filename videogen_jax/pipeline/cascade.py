@@ -20,16 +20,9 @@ from videogen_jax.models.text_encoder import TextEncoder, TextStates
 from videogen_jax.pipeline import noise
 from videogen_jax.pipeline.conditioning import augment, reference_video, upsample
 from videogen_jax.pipeline.decode import decode_frames, quantise, unit_range
-from videogen_jax.pipeline.denoise import (
-    Conditions,
-    Denoiser,
-    Held,
-    Params,
-    Sampling,
-    Tick,
-    Watch,
-)
+from videogen_jax.pipeline.denoise import Denoiser, Held, Sampling, Tick, Watch
 from videogen_jax.pipeline.encode import encode_frames
+from videogen_jax.pipeline.network import Conditions, Params
 
 
 class PromptStates(NamedTuple):
@@ -156,8 +149,7 @@ class Cascade:
             size: height and width in pixels, by default the stage's resolution for both.
             exact_reference: whether the latents of frame 0 stay those of the reference.
             tick, watch: as for `Denoiser.sample`.
-            **sampling: `steps`, `guidance_scale`, `guidance_rescale` and `sampler` of
-                `Denoiser.sample`.
+            **sampling: the other arguments of `Denoiser.sample`.
 
         Returns:
             Latents of the model space, float32 `[B, F, H, W, Z]`.

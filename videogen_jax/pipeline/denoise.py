@@ -14,7 +14,7 @@ import numpy as np
 from jax.typing import DTypeLike
 
 from videogen_jax.config import DenoiserConfig
-from videogen_jax.diffusion.guidance import guided
+from videogen_jax.diffusion.guidance import GuidancePasses, guided, guided_in_turn, step_ranges
 from videogen_jax.diffusion.sampler_config import SamplerConfig
 from videogen_jax.diffusion.samplers import (
     ModelFn,
@@ -30,29 +30,11 @@ from videogen_jax.diffusion.samplers import (
     starting_at,
 )
 from videogen_jax.layout import constrain
-from videogen_jax.models.text_encoder import TextStates
-from videogen_jax.models.unet import SpaceTimeUNet
 from videogen_jax.pipeline import noise
-from videogen_jax.pipeline.conditioning import network_input
+from videogen_jax.pipeline.network import Conditions, Network, Params, Prepared
 
-Params = Any  # a nested dict of arrays
 Tick = Callable[[int], object]  # called with the number of steps or frames just finished
 Watch = Callable[[int, jax.Array], object]  # called with a step's number and its latents
-
-
-class Conditions(NamedTuple):
-    """Inputs of a network besides the noisy latents; None for those that it does not take.
-
-    With `negative`, classifier-free guidance leads away from that text; with None, no guidance is
-    used.
-    """
-
-    text: TextStates
-    negative: TextStates | None = None
-    reference_BFHWZ: jax.Array | None = None
-    low_res_BFHWZ: jax.Array | None = None
-    fps_B: jax.Array | None = None
-    low_res_noise_B: jax.Array | None = None
 
 
 class Held(NamedTuple):
@@ -72,6 +54,8 @@ class Sampling(TypedDict, total=False):
     steps: int | None
     guidance_scale: float | None
     guidance_rescale: float
+    guidance_interval: tuple[float, float] | None
+    guidance_passes: GuidancePasses
     sampler: SamplerConfig | None
 
 
@@ -111,16 +95,17 @@ class Denoiser:
     Parameters, conditions, keys, guidance, the number of steps and the sampler are data to
     the loop. It compiles again for another batch size, number of frames or resolution, and once
     each for samplers that draw noise and for those that do not, with and without a rescaling of the
-    guidance.
+    guidance, and with guidance and without, which includes a scale of 1.
     """
 
     def __init__(self, config: DenoiserConfig, latent_size: int, dtype: DTypeLike = jnp.float32):
         self.config = config
         self._size = (latent_size, latent_size)
-        self._unet: Any = SpaceTimeUNet(config.unet, dtype)  # Any: `apply` is typed as a union
+        self._network = Network(config.unet, dtype)
         self._begin = jax.jit(self._initial_state, static_argnames="shape")
         self._draw = jax.jit(_initial_noise, static_argnames="shape")
-        self._take_steps = jax.jit(self._sample, static_argnames="loop")
+        self._prepare = jax.jit(self._prepared, static_argnames=("num_frames", "passes"))
+        self._take_steps = jax.jit(self._sample, static_argnames=("loop", "passes"))
 
     def sample(
         self,
@@ -132,6 +117,8 @@ class Denoiser:
         steps: int | None = None,
         guidance_scale: float | None = None,
         guidance_rescale: float = 0.0,
+        guidance_interval: tuple[float, float] | None = None,
+        guidance_passes: GuidancePasses = "together",
         sampler: SamplerConfig | None = None,
         size: tuple[int, int] | None = None,
         latents_BFHWZ: jax.Array | None = None,
@@ -152,8 +139,10 @@ class Denoiser:
             keys_B: keys from which all noise is drawn.
             num_frames: F, 1 for an image.
             steps: network evaluations, by default the sampler's.
-            guidance_scale: by default the config's; unused without guidance.
+            guidance_scale: by default the config's; unused without guidance, and none at 1.
             guidance_rescale: φ in [0, 1] of `guided`; unused without guidance.
+            guidance_interval: of `guided_steps`, the only ones with guidance; by default all.
+            guidance_passes: `guided`, "together", or `guided_in_turn`.
             sampler: by default the config's.
             size: height and width of the latents, where no condition has them.
             latents_BFHWZ: standard normal noise to start from, float32; by default from the keys.
@@ -181,27 +170,33 @@ class Denoiser:
         # None, not 0, leaves the rescaling out of the compiled loop.
         rescale = np.float32(guidance_rescale) if guidance_rescale else None
         guidance = Guidance(np.float32(guidance_scale), rescale)
-        take_steps = functools.partial(self._take_steps, loop=loop_config(config.sampler))
         shape = (
             num_frames,
             *(self._size_of(given) or size or self._size),
             config.unet.out_channels,
         )
         state = self._begin(keys_B, latents_BFHWZ, clean_BFHWZ, table, first, shape=shape)
+        fixed: dict[str, Any] = {"loop": loop_config(config.sampler)}
         if held is not None:
-            noise_BFHWZ = latents_BFHWZ
-            if noise_BFHWZ is None:
-                noise_BFHWZ = self._draw(keys_B, shape=shape)
-            take_steps = functools.partial(take_steps, held=held, noise_BFHWZ=noise_BFHWZ)
-        if tick is None and watch is None:
-            return take_steps(params, state, table, first, steps, given, keys_B, guidance).x
-        for step in range(first, steps):
-            state = take_steps(params, state, table, step, step + 1, given, keys_B, guidance)
-            jax.block_until_ready(state)
-            if watch is not None:
-                watch(step, state.x)
-            if tick is not None:
-                tick(1)
+            if latents_BFHWZ is None:
+                latents_BFHWZ = self._draw(keys_B, shape=shape)
+            fixed |= {"held": held, "noise_BFHWZ": latents_BFHWZ}
+        scale = 1.0 if given.negative is None else guidance_scale
+        for start, stop, guides in step_ranges(table, first, steps, scale, guidance_interval):
+            passes, here = (guidance_passes, guidance) if guides else (None, None)
+            prepared, embedded_TD = self._prepare(
+                params, given, table, num_frames=num_frames, passes=passes
+            )
+            take_steps = functools.partial(
+                self._take_steps,
+                *(params, prepared, table._replace(timesteps_T=embedded_TD), keys_B, here),
+                passes=passes,
+                **fixed,
+            )
+            if tick is None and watch is None:
+                state = take_steps(state, start, stop)
+            else:
+                state = _watched(take_steps, state, range(start, stop), tick, watch)
         return state.x
 
     def _size_of(self, given: Conditions) -> tuple[int, int] | None:
@@ -225,20 +220,37 @@ class Denoiser:
             return _laid_out(init_state(latents_BFHWZ, table))
         return _laid_out(noised_state(clean_BFHWZ, latents_BFHWZ, table, first))
 
+    def _prepared(
+        self,
+        params: Params,
+        given: Conditions,
+        table: Plan,
+        num_frames: int,
+        passes: GuidancePasses | None,
+    ) -> tuple[Prepared, jax.Array]:
+        """Computes what all steps have in common, and the time embeddings of all of them."""
+        return (
+            self._network.prepare(params, given, num_frames, passes),
+            self._network.time_embeddings(params, table.timesteps_T),
+        )
+
     def _sample(
         self,
         params: Params,
-        state: SamplerState,
+        prepared: Prepared,
         table: Plan,
+        keys_B: jax.Array,
+        guidance: Guidance | None,
+        state: SamplerState,
         start: int,
         stop: int,
-        given: Conditions,
-        keys_B: jax.Array,
-        guidance: Guidance,
         loop: SamplerConfig,
+        passes: GuidancePasses | None,
         held: Held | None = None,
         noise_BFHWZ: jax.Array | None = None,
     ) -> SamplerState:
+        """Takes steps of a table that has time embeddings in place of timesteps."""
+
         def noise_fn(step: jax.Array) -> jax.Array:
             return noise.normal(noise.fold_in(keys_B, noise.FIRST_STEP + step), state.x.shape[1:])
 
@@ -247,30 +259,39 @@ class Denoiser:
             kept = noised_after(held.clean_BFHWZ, noise_BFHWZ, table, step)
             return jnp.where(held.free_BFHWZ, x, kept)
 
-        model_fn, hold = (
-            self._model_fn(params, given, guidance),
-            hold_fn if held is not None else None,
-        )
+        model_fn = self._model_fn(params, prepared, guidance, passes)
+        hold = hold_fn if held is not None else None
         return _laid_out(sample(loop, model_fn, state, table, start, stop, noise_fn, hold))
 
-    def _model_fn(self, params: Params, given: Conditions, guidance: Guidance) -> ModelFn:
-        def network(x: jax.Array, timesteps: jax.Array, given: Conditions) -> jax.Array:
-            return self._unet.apply(
-                {"params": params},
-                network_input(x, given.reference_BFHWZ, given.low_res_BFHWZ),
-                timesteps,
-                given.text.states_BTD,
-                pooled_BD=given.text.pooled_BD,
-                fps_B=given.fps_B,
-                low_res_noise_B=given.low_res_noise_B,
-            )
-
-        conditional = given._replace(negative=None)
-        if given.negative is None:
-            return lambda x, timesteps_B: network(x, timesteps_B, conditional)
-        # Only the text differs: reference and low-res latents are kept in both halves (§3.2).
-        unconditional = conditional._replace(text=given.negative)
-        both = jax.tree.map(lambda *x: jnp.concatenate(x), unconditional, conditional)
+    def _model_fn(
+        self,
+        params: Params,
+        prepared: Prepared,
+        guidance: Guidance | None,
+        passes: GuidancePasses | None,
+    ) -> ModelFn:
+        network = functools.partial(self._network, params)
+        if guidance is None:
+            return lambda x, embedded_BD: network(x, embedded_BD, prepared)
         rescale = 0.0 if guidance.rescale is None else guidance.rescale
-        model = guided(network, guidance.scale, rescale)
-        return lambda x, timesteps_B: model(x, timesteps_B, both)
+        make = guided if passes == "together" else guided_in_turn
+        model = make(network, guidance.scale, rescale)
+        return lambda x, embedded_BD: model(x, embedded_BD, prepared)
+
+
+def _watched(
+    take_steps: Callable[[SamplerState, int, int], SamplerState],
+    state: SamplerState,
+    steps: range,
+    tick: Tick | None,
+    watch: Watch | None,
+) -> SamplerState:
+    """Takes steps one by one and reports each, see `Denoiser.sample`."""
+    for step in steps:
+        state = take_steps(state, step, step + 1)
+        jax.block_until_ready(state)
+        if watch is not None:
+            watch(step, state.x)
+        if tick is not None:
+            tick(1)
+    return state

@@ -7,7 +7,10 @@ Letters: B prompts, F frames, M = F − 1 missing frames, H height, W width, Z l
 T tokens, C = 3 colour channels.
 """
 
+import functools
+from collections import Counter
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import jax
@@ -17,11 +20,13 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from videogen_jax import layout, sharding
 from videogen_jax.config import ModelConfig
+from videogen_jax.diffusion.guidance import GuidancePasses, step_ranges
 from videogen_jax.diffusion.samplers import SamplerState, loop_config
 from videogen_jax.pipeline import denoise
 from videogen_jax.pipeline.cascade import Cascade, PromptStates
 from videogen_jax.pipeline.decode import OVERLAP, WINDOW, FrameDecoder, window_starts
-from videogen_jax.pipeline.denoise import Conditions, Denoiser, Params
+from videogen_jax.pipeline.denoise import Denoiser
+from videogen_jax.pipeline.network import Conditions, Params, Prepared, laid_out
 from videogen_jax.pipeline.requests.video import Request
 from videogen_jax.pipeline.temporal_sr import TemporalSR
 
@@ -81,6 +86,16 @@ class Shapes:
             lambda x: jax.ShapeDtypeStruct(np.shape(x), x.dtype, sharding=where), tree
         )
 
+    def prepared(self, prepared: Prepared, passes: GuidancePasses | None) -> Prepared:
+        """Returns what a network takes in every step, as `Network.prepare` lays it out."""
+
+        def place(x: Any, names: str) -> Any:
+            spec = layout.partition(x.shape, names, self.mesh.shape)
+            where = NamedSharding(self.mesh, spec)
+            return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=where)
+
+        return laid_out(place, prepared, passes)
+
 
 class CallPrograms:
     """The programs of a call, traced one after the other within `layout.activate` of the mesh.
@@ -126,11 +141,9 @@ class CallPrograms:
         yield self._decoding(turn)
 
     def _image(self, turn: int) -> Iterator[Program]:
-        request = self._request
         latents = self._latents(0)
         given = Conditions(self._text, self._text)
-        step = self._step(self._cascade._image, "image_unet", 0, given, (1, *latents))
-        yield Program("image model, a step", "image_unet", turn, request.steps[0], step)
+        yield from self._steps("image model", self._cascade._image, 0, turn, given, (1, *latents))
         decoded = self._cascade._decode_picture.trace(
             self._params["autoencoder"], self._shapes.state(1, *latents).x, as_float=False
         )
@@ -161,10 +174,8 @@ class CallPrograms:
             shapes.batch(),
             shapes.batch(dtype=jnp.int32),
         )
-        component, steps = f"stage_{stage}", request.steps[stage]
-        denoiser = self._cascade._stages[stage - 1]
-        step = self._step(denoiser, component, stage, given, (frames, *self._latents(stage)))
-        yield Program(f"stage {stage}, a step", component, turn, steps, step)
+        denoiser, shape = self._cascade._stages[stage - 1], (frames, *self._latents(stage))
+        yield from self._steps(f"stage {stage}", denoiser, stage, turn, given, shape)
 
     def _temporal_sr(self, turn: int) -> Iterator[Program]:
         request, shapes = self._request, self._shapes
@@ -178,7 +189,7 @@ class CallPrograms:
             middle = shapes.batch(missing, *latents)
             level = shapes.batch(dtype=jnp.int32)
             given = Conditions(self._text, None, middle, middle, shapes.batch(), level)
-            step = self._step(self._sr._refiner, "refiner", -1, given, (missing, *latents))
+            step = self._step(self._sr._refiner, -1, given, (missing, *latents), guides=False)
             yield Program("refiner, a step", "refiner", turn, request.refiner_steps, step)
 
     def _decoding(self, turn: int) -> Program:
@@ -192,31 +203,61 @@ class CallPrograms:
         traced = decoder._decode[which].trace(self._params[component], clip)
         return Program(f"{which} decoder, {window} frames", component, turn, runs, traced)
 
+    def _steps(
+        self,
+        name: str,
+        denoiser: Denoiser,
+        part: int,
+        turn: int,
+        given: Conditions,
+        shape: tuple[int, ...],
+    ) -> Iterator[Program]:
+        """Yields a step of the image model (`part` 0) or a stage, with guidance and without."""
+        request, steps = self._request, self._request.steps[part]
+        config = replace(denoiser.config, sampler=request.samplers[part])
+        table, interval = denoise.sampling_plan(config, steps), request.options.guidance_interval
+        ranges = step_ranges(table, 0, steps, request.guidance[part], interval)
+        runs: Counter[bool] = Counter()
+        for start, stop, guides in ranges:
+            runs[guides] += stop - start
+        for guides, count in sorted(runs.items(), reverse=True):
+            step = self._step(denoiser, part, given, shape, guides)
+            kind = "a step" if guides or len(runs) == 1 else "an unguided step"
+            yield Program(f"{name}, {kind}", self._component(part), turn, count, step)
+
     def _step(
         self,
         denoiser: Denoiser,
-        component: str,
         part: int,
         given: Conditions,
         shape: tuple[int, ...],
+        guides: bool,
     ) -> Any:
         """Traces a step of the image model (`part` 0), a stage or the refiner (−1)."""
-        request = self._request
-        sampler = request.samplers[part]
+        options, shapes = self._request.options, self._shapes
+        passes = options.guidance_passes if guides else None
         table = denoise.sampling_plan(denoiser.config, denoiser.config.sampler.num_steps)
-        rescale = np.float32(request.options.guidance_rescale)
-        guidance = denoise.Guidance(np.float32(1), rescale if rescale and part >= 0 else None)
+        rescale = np.float32(options.guidance_rescale) if options.guidance_rescale else None
+        guidance = denoise.Guidance(np.float32(1), rescale) if guides else None
+        params = self._params[self._component(part)]
+        prepare = functools.partial(denoiser._prepare, num_frames=shape[0], passes=passes)
+        prepared, embedded_TD = jax.eval_shape(prepare, params, given, table)
         return denoiser._take_steps.trace(
-            self._params[component],
-            self._shapes.state(*shape),
-            self._shapes.everywhere(table),
+            params,
+            shapes.prepared(prepared, passes),
+            shapes.everywhere(table._replace(timesteps_T=embedded_TD)),
+            shapes.keys(),
+            shapes.everywhere(guidance),
+            shapes.state(*shape),
             0,
             1,
-            given,
-            self._shapes.keys(),
-            self._shapes.everywhere(guidance),
-            loop=loop_config(sampler),
+            loop=loop_config(self._request.samplers[part]),
+            passes=passes,
         )
+
+    def _component(self, part: int) -> str:
+        """Returns the component of the image model (`part` 0), a stage or the refiner (−1)."""
+        return {0: "image_unet", -1: "refiner"}.get(part, f"stage_{part}")
 
     def _latents(self, part: int) -> tuple[int, int, int]:
         """Returns height, width and channels of the latents of the image model or a stage."""

@@ -24,8 +24,9 @@ from videogen_jax.models.flow import FlowConfig, LatentFlow
 from videogen_jax.models.layers import fold_frames, unfold_frames
 from videogen_jax.models.text_encoder import TextStates
 from videogen_jax.pipeline import noise
-from videogen_jax.pipeline.denoise import Conditions, Denoiser, Params, Tick, Watch
+from videogen_jax.pipeline.denoise import Denoiser, Tick, Watch
 from videogen_jax.pipeline.frequency import merge_frequencies, slerp
+from videogen_jax.pipeline.network import Conditions, Params
 from videogen_jax.pipeline.rounds import rounds_of
 
 Interpolation = Literal["flow", "slerp"]

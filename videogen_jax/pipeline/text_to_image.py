@@ -47,7 +47,8 @@ class TextToImage:
         pictures = model.images(["a red circle", "a ring"], seed=0, sampler="dpmpp_2m")
 
     A call that differs from an earlier one in prompts, seed, steps, guidance or sampler does not
-    compile again. Samplers that draw noise and samplers that do not compile once each.
+    compile again. Samplers that draw noise and samplers that do not compile once each; so do steps
+    with guidance and steps without, which are all at a guidance of 1.
 
     Args:
         cascade: the cascade with the image model.
@@ -173,6 +174,8 @@ class TextToImage:
                 steps=request.steps,
                 guidance_scale=request.guidance,
                 guidance_rescale=request.options.guidance_rescale,
+                guidance_interval=request.options.guidance_interval,
+                guidance_passes=request.options.guidance_passes,
                 sampler=request.sampler,
                 size=request.size,
                 latents_BHWZ=None if latents_BHWZ is None else self._put("latents", latents_BHWZ),

@@ -15,6 +15,7 @@ from jax.sharding import Mesh
 from jax.typing import DTypeLike
 
 from videogen_jax import layout, sharding
+from videogen_jax.compilation import enable_compilation_cache
 from videogen_jax.config import ModelConfig
 from videogen_jax.errors import UserError
 from videogen_jax.media.references import Reference, load_references
@@ -57,7 +58,9 @@ class VideoGen:
         pictures = model.images(["a red circle", "a blue ring"])  # uint8 [2, H, W, 3]
 
     The first call compiles for its number of prompts, frames and stages; calls that differ only in
-    prompts, reference, seed, steps, guidance or fps do not compile again. `images` is a
+    prompts, reference, seed, steps, guidance or fps do not compile again; a guidance of 1, which
+    leaves out half of the work, compiles once more. Later processes find the compiled programs on
+    disk: see `compilation.enable_compilation_cache`. `images` is a
     `TextToImage`, the image model alone, which needs no video component. `long` makes videos of
     several clips: see `LongVideo`. `interpolate` and `restore` take the user's own videos: see
     `Interpolate` and `Restore`.
@@ -102,6 +105,8 @@ class VideoGen:
         self._directory, self._dtype = directory, dtype
         dtype = np.dtype(dtype_name(dtype))
         check_switch("offload", offload)
+        # Here and not on import, which changes nothing, nor in `load`: every model compiles.
+        enable_compilation_cache()
         self.params: Mapping[str, Params] = (
             OffloadedParams(self._mesh, params, dtype)
             if offload

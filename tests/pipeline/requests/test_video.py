@@ -13,7 +13,7 @@ from videogen_jax.configs.shapes import SHAPES
 from videogen_jax.configs.tiny import TINY
 from videogen_jax.diffusion.sampler_config import SamplerConfig, TimestepSpacing
 from videogen_jax.diffusion.samplers import plan
-from videogen_jax.errors import UserError
+from videogen_jax.errors import UserError, WrongType
 from videogen_jax.pipeline.requests.image import make_image_request
 from videogen_jax.pipeline.requests.options import VideoOptions
 from videogen_jax.pipeline.requests.video import Request, make_request
@@ -50,6 +50,33 @@ def test_a_guidance_rescale_is_from_0_to_1(value):
     for make in (make_request, make_image_request):
         with pytest.raises(ValueError, match=f"guidance_rescale is {value!r}, expected a number"):
             make(SHAPES, "a", guidance_rescale=value)
+
+
+INTERVAL = "expected two noise levels, the lower one first, such as (0.28, 5.42)"
+
+
+@pytest.mark.parametrize("value", [(5.0, 1.0), (1, 1), (-1.0, 2.0), (1, math.inf), (math.nan, 2)])
+def test_a_guidance_interval_has_a_lower_and_a_higher_level(value):
+    for make in (make_request, make_image_request):
+        with pytest.raises(UserError) as caught:
+            make(SHAPES, "a", guidance_interval=value)
+        assert str(caught.value) == f"guidance_interval is {value!r}, {INTERVAL}"
+
+
+@pytest.mark.parametrize("value", [1.0, "1 2", (1.0,), (1.0, "2"), (True, 2), (1, 2, 3)])
+def test_a_guidance_interval_is_two_numbers(value):
+    with pytest.raises(WrongType) as caught:
+        make_request(SHAPES, "a", guidance_interval=value)
+    assert str(caught.value) == f"guidance_interval is {value!r}, {INTERVAL}"
+
+
+def test_options_of_guidance_are_for_the_image_model_and_every_stage():
+    given: Any = {"guidance_interval": np.array([0.25, 5.0]), "guidance_passes": "in_turn"}
+    request = make_request(SHAPES, "a", **given)
+    for part in range(3):
+        sampling = request.sampling(part)
+        assert sampling.get("guidance_interval") == (0.25, 5.0)
+        assert sampling.get("guidance_passes") == "in_turn"
 
 
 def test_frames_and_fps_after_each_round():
@@ -131,6 +158,7 @@ def test_a_sampler_is_for_all_parts_each_on_its_usual_grid():
         ({"prompt": "caf\udce9"}, "prompt is 'caf\\udce9', which is not UTF-8 text"),
         ({"negative_prompt": "\udcff"}, "negative_prompt is '\\udcff', which is not UTF-8 text"),
         ({"decoder": "none"}, "decoder is 'none', expected one of video, image"),
+        ({"guidance_passes": "both"}, "guidance_passes is 'both', expected one of together, in_tu"),
     ],
 )
 def test_bad_input_is_one_clear_message(options, message):

@@ -123,6 +123,31 @@ def test_with_offloading_only_this_and_the_next_turn_are_there(split: None, monk
     assert 0 == shares["autoencoder"] < shares["stage_1"] < shares["text_encoder"]
 
 
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"guidance": 1.0}, {"stage 1, a step": 3}),
+        ({"guidance_interval": (20.0, 30.0)}, {"stage 1, a step": 3}),
+        (
+            {"guidance_interval": (1.0, 100.0)},
+            {"stage 1, a step": 2, "stage 1, an unguided step": 1},
+        ),
+    ],
+)
+def test_steps_without_guidance_are_a_program_of_half_the_work(
+    split: None, monkeypatch, plan: VideoPlan, options, expected
+):
+    from videogen_jax.training.planning import videos
+
+    monkeypatch.setattr(videos, "compile_for", lambda topology, traced: (None, math.nan))
+    guided = next(one for one in plan.programs if one.name == "stage 1, a step").flops.total
+    found = plan_video(
+        CONFIG, request(**options), CPU_8, MeshConfig(*SIZES), own_reference=True, only=["stage_1"]
+    ).programs
+    assert {one.name: one.runs for one in found} == expected
+    assert found[-1].flops.total == guided / 2
+
+
 def test_the_least_bytes_are_those_of_the_parameters(plan: VideoPlan):
     options: Any = {"dtype": "bfloat16", "own_reference": True}
     one = plan_bytes(CONFIG, "text_encoder", "autoencoder", "stage_1") / 2

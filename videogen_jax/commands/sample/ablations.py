@@ -4,7 +4,8 @@ from functools import partial
 from pathlib import Path
 
 from videogen_jax import VideoGen
-from videogen_jax.cli import command, enable_compilation_cache
+from videogen_jax.cli import command
+from videogen_jax.compilation import enable_compilation_cache
 from videogen_jax.evaluation.shapes.ablation_sheets import save_ablation_sheets
 from videogen_jax.evaluation.shapes.ablations import (
     decoder_table,

@@ -8,8 +8,8 @@ import jax
 import tyro
 
 from videogen_jax import VideoGen
-from videogen_jax.cli import COMPILATION_CACHE, enable_compilation_cache
 from videogen_jax.commands.sampling_flags import CacheDirectory, call_sampling
+from videogen_jax.compilation import COMPILATION_CACHE, enable_compilation_cache
 from videogen_jax.errors import UserError
 from videogen_jax.evaluation.runner.evaluate import Evaluation, generation_plan
 from videogen_jax.evaluation.runner.options import EvaluateOptions

@@ -4,7 +4,8 @@ from functools import partial
 from pathlib import Path
 
 from videogen_jax import VideoGen
-from videogen_jax.cli import command, enable_compilation_cache
+from videogen_jax.cli import command
+from videogen_jax.compilation import enable_compilation_cache
 from videogen_jax.evaluation.shapes.gallery import OWN_IMAGE, make_gallery
 from videogen_jax.weights.model_dir import DType
 

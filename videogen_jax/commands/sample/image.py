@@ -6,13 +6,13 @@ from pathlib import Path
 import tyro
 
 from videogen_jax import VideoGen
-from videogen_jax.cli import COMPILATION_CACHE, enable_compilation_cache
 from videogen_jax.commands.sampling_flags import (
     CacheDirectory,
     ImageFile,
     Prompts,
     call_sampling,
 )
+from videogen_jax.compilation import COMPILATION_CACHE, enable_compilation_cache
 from videogen_jax.media.output import check_output, save_or_keep
 from videogen_jax.media.pictures import check_picture_format, picture_grid, save_picture
 from videogen_jax.pipeline.image_start import load_start

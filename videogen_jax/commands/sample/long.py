@@ -6,7 +6,6 @@ from pathlib import Path
 import tyro
 
 from videogen_jax import VideoGen
-from videogen_jax.cli import COMPILATION_CACHE, enable_compilation_cache
 from videogen_jax.commands.sample.own_video import save
 from videogen_jax.commands.sampling_flags import (
     CacheDirectory,
@@ -15,6 +14,7 @@ from videogen_jax.commands.sampling_flags import (
     ReferenceFile,
     call_sampling,
 )
+from videogen_jax.compilation import COMPILATION_CACHE, enable_compilation_cache
 from videogen_jax.errors import UserError
 from videogen_jax.media.output import check_format, check_name, check_output, sheet_path
 from videogen_jax.models.components import require_components

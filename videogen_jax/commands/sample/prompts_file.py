@@ -90,6 +90,7 @@ class PromptsJob:
         """Returns what all videos of the folder have in common."""
         options = dataclasses.asdict(self.options)
         del options["seed"], options["negative_prompt"]  # of each line, in the manifest
+        del options["guidance_passes"]  # as the devices, which change no video beyond rounding
         if self.reference is not None and not self.reference.is_file():
             raise MissingFile(f"no image file {self.reference}")
         reference = None if self.reference is None else describe(self.reference).sha256

@@ -6,9 +6,9 @@ from pathlib import Path
 import tyro
 
 from videogen_jax import VideoGen
-from videogen_jax.cli import COMPILATION_CACHE, enable_compilation_cache
 from videogen_jax.commands.sample.own_video import InputVideo, check_outputs, save
 from videogen_jax.commands.sampling_flags import CacheDirectory, call_sampling
+from videogen_jax.compilation import COMPILATION_CACHE, enable_compilation_cache
 from videogen_jax.models.components import require_components
 from videogen_jax.pipeline.model_files import read_model_config
 from videogen_jax.pipeline.own_video.stream import FrameStream

@@ -8,7 +8,6 @@ from pathlib import Path
 import tyro
 
 from videogen_jax import Video, VideoGen
-from videogen_jax.cli import COMPILATION_CACHE, enable_compilation_cache
 from videogen_jax.commands.sample.prompts_file import (
     PromptsFile,
     PromptsJob,
@@ -23,6 +22,7 @@ from videogen_jax.commands.sampling_flags import (
     StartAfter,
     call_sampling,
 )
+from videogen_jax.compilation import COMPILATION_CACHE, enable_compilation_cache
 from videogen_jax.errors import UserError
 from videogen_jax.media.output import (
     check_format,

@@ -3,7 +3,8 @@
 from functools import partial
 from pathlib import Path
 
-from videogen_jax.cli import command, enable_compilation_cache
+from videogen_jax.cli import command
+from videogen_jax.compilation import enable_compilation_cache
 from videogen_jax.training.runs.shapes_model import train_ablations
 
 

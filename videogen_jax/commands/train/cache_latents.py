@@ -6,7 +6,8 @@ from typing import Annotated
 
 import tyro
 
-from videogen_jax.cli import command, enable_compilation_cache
+from videogen_jax.cli import command
+from videogen_jax.compilation import enable_compilation_cache
 from videogen_jax.home import expand_home
 from videogen_jax.training.latents.making import CacheOptions, make_cache
 from videogen_jax.training.processes.distributed import DistributedConfig, connect

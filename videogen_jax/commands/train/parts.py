@@ -8,8 +8,8 @@ from typing import Annotated, Any
 
 import tyro
 
-from videogen_jax.cli import enable_compilation_cache
 from videogen_jax.commands.run_flags import ConfigFile, call_with_run
+from videogen_jax.compilation import enable_compilation_cache
 from videogen_jax.configs import runs_of
 from videogen_jax.errors import UserError
 from videogen_jax.pipeline.model_files import is_shipped

@@ -65,6 +65,7 @@ class Plan:
             "guidance": list(self.request.guidance),
             "sampler": [asdict(sampler) for sampler in self.request.samplers],
         }
+        del options["guidance_passes"]  # as the devices, which change no video beyond rounding
         return {
             "videos": len(self.prompts),
             "prompts": self.prompts_source,

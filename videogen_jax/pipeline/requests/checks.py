@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterable
 from typing import Any, get_args
 
+from videogen_jax.diffusion.guidance import GuidancePasses
 from videogen_jax.errors import UserError, WrongType
 
 
@@ -53,6 +54,24 @@ def check_rescale(value: Any) -> None:
     wanted = "a number from 0 to 1"
     if not 0.0 <= check_number("guidance_rescale", value, wanted) <= 1.0:
         raise UserError(f"guidance_rescale is {value!r}, expected {wanted}")
+
+
+def check_guidance(rescale: Any, interval: Any, passes: Any) -> None:
+    """Raises UserError unless the options of guidance, without its scale, are in their ranges."""
+    check_rescale(rescale)
+    check_choice("guidance_passes", passes, GuidancePasses)
+    if interval is None:
+        return
+    error = (
+        f"guidance_interval is {interval!r}, expected two noise levels, the lower one first, such "
+        "as (0.28, 5.42)"
+    )
+    if not isinstance(interval, tuple) or len(interval) != 2:
+        raise WrongType(error)
+    if any(isinstance(level, bool) or not isinstance(level, int | float) for level in interval):
+        raise WrongType(error)
+    if not 0.0 <= interval[0] < interval[1] < math.inf:
+        raise UserError(error)
 
 
 def check_strength(name: str, value: Any) -> None:

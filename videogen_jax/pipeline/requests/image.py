@@ -15,9 +15,9 @@ from videogen_jax.errors import UserError
 from videogen_jax.media.fitting import Fit
 from videogen_jax.pipeline.requests.checks import (
     check_choice,
+    check_guidance,
     check_number,
     check_prompts,
-    check_rescale,
     check_strength,
     negative_prompts,
 )
@@ -85,7 +85,7 @@ def make_image_request(
     options, prompts = ImageOptions.merge(options, overrides), check_prompts(prompt)
     image = with_sampler(config.image, options.sampler)
     guidance = image.guidance_scale if options.guidance is None else options.guidance
-    check_rescale(options.guidance_rescale)
+    check_guidance(options.guidance_rescale, options.guidance_interval, options.guidance_passes)
     check_choice("fit", options.fit, Fit)
     steps = image.sampler.num_steps if options.steps is None else options.steps
     size = image_size(config, image, options.height, options.width)

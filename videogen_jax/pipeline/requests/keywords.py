@@ -7,6 +7,7 @@ keyword that is left out keeps the value of `options=`.
 from collections.abc import Sequence
 from typing import TypedDict
 
+from videogen_jax.diffusion.guidance import GuidancePasses
 from videogen_jax.diffusion.sampler_config import SamplerConfig, SamplerName
 from videogen_jax.media.fitting import Fit
 from videogen_jax.pipeline.decode import DecoderName
@@ -17,6 +18,8 @@ class _SamplingKeywords(TypedDict, total=False):
     seed: int | Sequence[int]
     negative_prompt: str | Sequence[str] | None
     guidance_rescale: float
+    guidance_interval: tuple[float, float] | None
+    guidance_passes: GuidancePasses
     sampler: SamplerName | SamplerConfig | None
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar, Self, TypeVar
 
+from videogen_jax.diffusion.guidance import GuidancePasses
 from videogen_jax.diffusion.sampler_config import SamplerConfig, SamplerName
 from videogen_jax.media.fitting import Fit
 from videogen_jax.pipeline.decode import DecoderName
@@ -85,6 +86,12 @@ class SamplingOptions(Options):
             conditional one, from 0 (not at all) to 1 (Lin et al. 2023, section 3.4): with
             zero-terminal-SNR schedules, a high guidance scale otherwise overexposes images. It is
             for the image model and every stage.
+        guidance_interval: noise levels σ between which guidance is used, above the first number
+            and up to the second, such as 0.28 and 5.42; at others a step costs half (Kynkäänniemi
+            et al. 2024). A clean latent plus σ times normal noise has the level σ; SD's go from
+            0.03 to 14.6. It is for the image model and every stage; all levels by default.
+        guidance_passes: whether guidance runs a network once on a doubled batch ("together") or
+            twice, in half the memory ("in_turn").
         sampler: sampler of every diffusion model, at its default timesteps in diffusers.
     """
 
@@ -95,6 +102,8 @@ class SamplingOptions(Options):
     steps: int | Sequence[int] | None = None
     guidance: float | Sequence[float] | None = None
     guidance_rescale: float = 0.0
+    guidance_interval: tuple[float, float] | None = None
+    guidance_passes: GuidancePasses = "together"
     sampler: SamplerName | SamplerConfig | None = None
 
 
@@ -166,6 +175,8 @@ class ImageOptions(SamplingOptions):
         guidance: classifier-free guidance scale, 1 for none.
         guidance_rescale: how far the guided prediction is rescaled to the standard deviation of the
             conditional one, from 0 (not at all) to 1 (Lin et al. 2023, section 3.4).
+        guidance_interval: noise levels σ between which guidance is used, above the first number
+            and up to the second; at others a step costs half (Kynkäänniemi et al. 2024).
         height: pixels of the image, by default the model's resolution; a multiple of what the
             network needs.
         width: as height.

@@ -14,9 +14,9 @@ from videogen_jax.pipeline.denoise import Sampling, sampling_plan
 from videogen_jax.pipeline.requests.checks import (
     check_choice,
     check_count,
+    check_guidance,
     check_number,
     check_prompts,
-    check_rescale,
     check_strength,
     check_switch,
     negative_prompts,
@@ -72,6 +72,8 @@ class Request:
             steps=self.steps[part],
             guidance_scale=self.guidance[part],
             guidance_rescale=self.options.guidance_rescale,
+            guidance_interval=self.options.guidance_interval,
+            guidance_passes=self.options.guidance_passes,
             sampler=self.samplers[part],
         )
 
@@ -151,7 +153,7 @@ def make_request(
     requested = num_stages if options.stages is None else options.stages
     stages = check_count("stages", requested, 1, num_stages)
     num_frames = config.num_frames if options.num_frames is None else options.num_frames
-    check_rescale(options.guidance_rescale)
+    check_guidance(options.guidance_rescale, options.guidance_interval, options.guidance_passes)
     check_choice("interpolation", options.interpolation, Interpolation)
     check_choice("decoder", options.decoder, DecoderName)
     check_switch("use_reference", options.use_reference)
