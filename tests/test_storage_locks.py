@@ -71,6 +71,19 @@ def test_who_was_taken_over_leaves_the_lock_to_the_new_owner(caplog):
     assert json.loads(lock.read_text()) == {"token": "another"}
 
 
+def test_storage_that_cannot_be_written_is_one_clear_line(monkeypatch):
+    def write(path, owner, mode):
+        raise FileNotFoundError("The specified bucket does not exist")
+
+    monkeypatch.setattr(bucket_locks, "_write", write)
+    message = "cannot lock the run: memory://.*/lock: The specified bucket does not exist"
+    with (
+        pytest.raises(UserError, match=message),
+        hold_lock(as_path(memory_url()) / "lock", "the run"),
+    ):
+        pytest.fail("not locked")
+
+
 def test_storage_that_cannot_exclude_others_is_a_warning(monkeypatch, capfd):
     def write(path, owner, mode):
         raise NotImplementedError("create mode not supported")

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from videogen_jax.errors import UserError
+from videogen_jax.errors import UserError, first_line
 
 _log = logging.getLogger(__name__)
 
@@ -35,7 +35,8 @@ def hold_storage_lock(path: Path, what: str) -> Iterator[None]:
     that process lives; a process that has ended on this machine is recognised at once.
 
     Raises:
-        UserError: another process has the lock; the message names its host and process id.
+        UserError: another process has the lock; the message names its host and process id. Or the
+            bucket cannot be written.
     """
     owner = {
         "host": socket.gethostname(),
@@ -43,7 +44,13 @@ def hold_storage_lock(path: Path, what: str) -> Iterator[None]:
         "since": time.strftime("%Y-%m-%d %H:%M:%S"),
         "token": uuid.uuid4().hex,
     }
-    if not _acquire(path, what, owner):
+    try:
+        acquired = _acquire(path, what, owner)
+    except UserError:
+        raise
+    except Exception as error:  # each storage has its own, such as for a bucket that is not there
+        raise UserError(f"cannot lock {what}: {path}: {first_line(error)}") from error
+    if not acquired:
         yield
         return
     ended = threading.Event()
