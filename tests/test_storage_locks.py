@@ -75,7 +75,7 @@ def test_storage_that_cannot_be_written_is_one_clear_line(monkeypatch):
     def write(path, owner, mode):
         raise FileNotFoundError("The specified bucket does not exist")
 
-    monkeypatch.setattr(bucket_locks, "_write", write)
+    monkeypatch.setattr(storage_locks, "_write", write)
     message = "cannot lock the run: memory://.*/lock: The specified bucket does not exist"
     with (
         pytest.raises(UserError, match=message),
