@@ -74,7 +74,7 @@ GUIDANCE = (1.0, 3.0, 7.5, 15.0)
 
 
 def main(
-    part: Literal["errors", "speed"],
+    part: tyro.conf.Positional[Literal["errors", "speed"]],
     repetitions: int = 7,
     sizes: tuple[str, ...] = (),
     clock: Clock = "wall",

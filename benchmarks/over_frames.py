@@ -1,4 +1,4 @@
-"""The layers over frames on this CPU: `python -m benchmarks.over_frames [SIZES]`.
+"""The layers over frames on this CPU: `python -m benchmarks.over_frames [--sizes SIZE ...]`.
 
 The temporal convolution as a convolution with a window of three frames (ours), as a sum of three
 products, and as one product of an input that is copied three times. Attention over frames in the
