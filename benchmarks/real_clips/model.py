@@ -128,13 +128,13 @@ def runs(out: Path) -> dict[str, RunConfig]:
             optimizer="muon",
         ),
         "video-decoder": _run(
-            VideoDecoderTaskConfig(adversarial_weight=0.0),
+            VideoDecoderTaskConfig(clean_probability=0.4),
             DataConfig(
                 dataset=str(out / "train"), num_frames=8, degrade=DegradeConfig(blur_scale=0.25)
             ),
-            steps=1000,
+            steps=600,
             batch_size=4,
-            learning_rate=3e-4,
+            learning_rate=5e-4,
         ),
     }
 
