@@ -2,8 +2,9 @@
 
 The first table has the missing frames of clips in which something moves by at least `MOTION` pixels
 between the frames that are kept (Fig. 6). The second one compares the decoders on clean, degraded
-and re-compressed clips (Fig. 7). Means are over clips, with the standard error. Contact sheets are
-written beside the material.
+and re-compressed clips (Fig. 7). Means are over clips, with the standard error. Rows such as
+`flow - slerp` are means of the differences clip by clip, whose standard error is smaller. Contact
+sheets are written beside the material.
 """
 
 from collections.abc import Iterator
@@ -37,6 +38,7 @@ CRF = 35  # of the re-compressed clips
 SEED = 7
 _MEASURES = ("PSNR (dB)", "SSIM", "LPIPS", "warping error (10⁻³)")
 Clips = list[np.ndarray]
+Columns = list[np.ndarray]  # a value for each clip, of each measure
 
 
 def windows(record: ClipRecord) -> Iterator[np.ndarray]:
@@ -81,15 +83,18 @@ def missing_frames(model: VideoGen, clips: Clips, lpips: Any) -> dict[str, Clips
         "repeat": repeated(decode_clips(model, batches, "image")),
     }
     _print_head("missing frames", *_MEASURES)
+    found = {}
     for name, row in rows.items():
         odd = [(clip[1::2], true[1::2]) for clip, true in zip(row, clips, strict=True)]
-        _print_row(
-            name,
+        found[name] = _columns(
             [video_psnr(*pair) for pair in odd],
             [video_ssim(*pair) for pair in odd],
             _lpips(lpips, odd),
             _warping(row, clips),
         )
+        _print_row(name, found[name])
+    for better, other in (("flow", "slerp"), ("flow + refiner", "flow"), ("flow", "repeat")):
+        _print_difference(better, other, found)
     return {"true": clips, **rows}
 
 
@@ -105,11 +110,11 @@ def decoders(model: VideoGen, clips: Clips, lpips: Any) -> dict[str, Clips]:
     shown = {}
     for kind, row in inputs.items():
         batches = encode_clips(model, row)
+        found = {}
         for decoder in ("image", "video"):
             decoded = decode_clips(model, batches, decoder)
             pairs = list(zip(decoded, clips, strict=True))
-            _print_row(
-                f"{kind} | {decoder}",
+            found[decoder] = _columns(
                 [video_psnr(*pair) for pair in pairs],
                 [video_ssim(*pair) for pair in pairs],
                 _lpips(lpips, pairs),
@@ -117,7 +122,9 @@ def decoders(model: VideoGen, clips: Clips, lpips: Any) -> dict[str, Clips]:
                 [flicker(clip, estimate_flows(true)) for clip, true in pairs],
                 [sharpness(*pair) for pair in pairs],
             )
+            _print_row(f"{kind} | {decoder}", found[decoder])
             shown[f"{kind}, {decoder} decoder"] = decoded
+        _print_difference("video", "image", found, f"{kind} | ")
     return {"true": clips, **shown}
 
 
@@ -136,13 +143,23 @@ def _print_head(*names: str) -> None:
     print(f"| {columns} |\n|{'---|' * (columns.count('|') + 1)}")
 
 
-def _print_row(name: str, *columns: list[float]) -> None:
+def _columns(*values: list[float]) -> Columns:
+    return [np.asarray(column) for column in values]
+
+
+def _print_row(name: str, columns: Columns, form: str = ".3f") -> None:
     cells = []
-    for values in map(np.asarray, columns):
-        values = values[np.isfinite(values)]
+    for column in columns:
+        values = column[np.isfinite(column)]
         error = values.std(ddof=1) / np.sqrt(len(values))
-        cells.append(f"{values.mean():.3f} ± {error:.3f}")
+        cells.append(f"{values.mean():{form}} ± {error:.3f}")
     print(f"| {name} | " + " | ".join(cells) + " |", flush=True)
+
+
+def _print_difference(one: str, other: str, rows: dict[str, Columns], prefix: str = "") -> None:
+    """Prints the mean difference of two rows, clip by clip."""
+    columns = [a - b for a, b in zip(rows[one], rows[other], strict=True)]
+    _print_row(f"{prefix}{one} - {other}", columns, "+.3f")
 
 
 def _sheet(path: Path, rows: dict[str, Clips], count: int) -> None:
