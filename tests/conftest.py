@@ -7,6 +7,7 @@ the start, serves all processes of the suite.
 """
 
 import gc
+import importlib.util
 import os
 import shutil
 import tempfile
@@ -17,7 +18,8 @@ import pytest
 from tests.support import flax_checks, references
 from videogen_jax import cli
 
-if jax.__version_info__ < (0, 11):
+# libtpu ends a process whose flags it does not know.
+if jax.__version_info__ < (0, 11) and importlib.util.find_spec("libtpu") is None:
     flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_use_fusion_emitters=false"
     os.environ["XLA_FLAGS"] = flags.strip()  # XLA reads it when JAX's backend starts
 # pytest-xdist's processes inherit the folder of the first one, which is the one that deletes it.

@@ -36,6 +36,7 @@ PIXELS, SMALL, TEXT, FRAMES = (4096, 4096, 40), (256, 256, 160), (4096, 77, 40),
         ("rocm", BF16, PIXELS, "blocked"),
     ],
 )
+@jax.default_matmul_precision("default")  # not that of conftest.py
 def test_the_table(monkeypatch, platform, dtype, sizes, kernel):
     monkeypatch.setattr(cudnn, "_widest_head", lambda: 256)
     assert choices.choose(platform, Sizes(dtype, *sizes)) == kernel

@@ -51,12 +51,15 @@ def test_a_block_adds_few_positions(length, block):
 
 
 def test_what_the_kernel_takes():
-    assert not splash.refusal(Sizes(jnp.bfloat16, 4096, 4096, 512))
+    assert "default precision" in splash.refusal(Sizes(jnp.bfloat16, 8, 8, 8))  # conftest's
+    with jax.default_matmul_precision("default"):
+        assert not splash.refusal(Sizes(jnp.bfloat16, 4096, 4096, 512))
     assert "bfloat16 or float32, got float16" in splash.refusal(Sizes(jnp.float16, 8, 8, 8))
     assert "512 features at most, got 640" in splash.refusal(Sizes(jnp.float32, 8, 8, 640))
 
 
 @pytest.mark.slow  # compiles for absent TPUs
+@jax.default_matmul_precision("default")  # not that of conftest.py
 @pytest.mark.skipif(importlib.util.find_spec("libtpu") is None, reason="libtpu is not installed")
 @pytest.mark.parametrize(("slice_", "frames"), [("v5e:2x4", 1), ("v5p:2x2x2", 2)])
 def test_the_kernel_compiles_for_tpus_and_gathers_nothing(slice_, frames):

@@ -20,6 +20,9 @@ _LANES = 128  # of a TPU's vector registers: the least block, and the unit of a 
 # Blocks of queries and keys, larger ones first: a larger block reads keys and values less often.
 # Float32 logits of 512 × 512 are 1 MiB of a core's vector memory.
 _BLOCKS = (512, 256, 128)
+# Of `jax_default_matmul_precision`, those in which Pallas compiles products of bfloat16. As these
+# are exact, the others would only be slower.
+_PRECISIONS = (None, "default", "fastest", "bfloat16")
 _WIDEST = 512  # features of a head; the autoencoder's single head is as wide
 
 
@@ -27,6 +30,10 @@ def refusal(sizes: Sizes) -> str:
     """Returns why the kernel cannot compute attention of these sizes; "" if it can."""
     if sizes.dtype not in (jnp.bfloat16, jnp.float32):
         return f"it takes bfloat16 or float32, got {jnp.dtype(sizes.dtype).name}"
+    config: Any = jax.config  # Any: its options are registered at run time
+    precision = config.jax_default_matmul_precision
+    if sizes.dtype == jnp.bfloat16 and precision not in _PRECISIONS:
+        return f"it takes bfloat16 in JAX's default precision of products, got {precision!r}"
     if sizes.width > _WIDEST:
         return f"it takes heads of {_WIDEST} features at most, got {sizes.width}"
     return ""
