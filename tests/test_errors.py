@@ -56,7 +56,7 @@ ASSUMPTIONS = {
     "evaluation/shapes/analyser.py": {"take_apart", "accuracy"},
     "layout.py": {"partition"},
     "models/flow.py": {"_check_frames"},
-    "models/unet.py": {"_required"},
+    "models/embedding.py": {"_required"},
     "models/warp.py": {"backward_warp"},
     "media/video.py": {"_check_array"},
     "media/video_folder.py": {"add"},

@@ -90,7 +90,7 @@ def _of_equation(eqn: Any) -> FlopCount:
             return FlopCount(convolutions=_of_convolution(eqn))
         case "cond":
             branches = [count_flops(branch.jaxpr) for branch in eqn.params["branches"]]
-            if eqn.params["branches_platforms"] is not None:
+            if eqn.params.get("branches_platforms") is not None:
                 return branches[-1]
             return max(branches, key=lambda count: count.total)
         case "scan":
