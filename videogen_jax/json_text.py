@@ -20,6 +20,23 @@ def parse_json(text: str | bytes, **options: Any) -> Any:
         raise UserError("lists and objects are nested too deeply") from None
 
 
+def parse_json_of(where: str, data: str | bytes) -> Any:
+    """Parses JSON from a place that errors name, such as a file and its line.
+
+    Raises:
+        UserError: it is not UTF-8, with or without a byte order mark, not JSON, or nested too
+            deeply; names the place.
+    """
+    try:
+        return json.loads(data.decode("utf-8-sig") if isinstance(data, bytes) else data)
+    except UnicodeDecodeError as error:
+        raise UserError(f"{where}: the text is not UTF-8") from error
+    except ValueError as error:
+        raise UserError(f"{where}: not JSON: {error}") from error
+    except RecursionError as error:
+        raise UserError(f"{where}: the JSON is nested too deeply") from error
+
+
 def read_json(path: str | os.PathLike[str], what: str = "file", **options: Any) -> Any:
     """Reads a JSON file.
 

@@ -6,12 +6,13 @@ import fcntl
 import json
 import logging
 import os
-import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from videogen_jax.errors import UserError
+from videogen_jax.lock_owner import NO_LOCKS, in_use, this_process
 from videogen_jax.paths import is_remote
 from videogen_jax.storage_locks import hold_storage_lock
 
@@ -84,18 +85,11 @@ def _flock(file: int, path: Path, what: str, deadline: float) -> None:
                     raise
                 time.sleep(_POLL_SECONDS)
     except BlockingIOError as error:
-        raise UserError(
-            f"{what} is in use by {_owner(file)}: wait until it has ended, or end it"
-        ) from error
+        raise in_use(what, _owner(file)) from error
     except OSError as error:
         if error.errno not in _UNSUPPORTED:
             raise
-        _log.warning(
-            "%s: this file system has no locks (%s); make sure that no other process uses %s",
-            path,
-            error.strerror,
-            what,
-        )
+        _log.warning(NO_LOCKS, path, "file system", error.strerror, what)
 
 
 def _is_at(file: int, path: Path) -> bool:
@@ -106,15 +100,12 @@ def _is_at(file: int, path: Path) -> bool:
 
 
 def _write_owner(file: int) -> None:
-    now = time.strftime("%Y-%m-%d %H:%M:%S")
-    owner = {"host": socket.gethostname(), "pid": os.getpid(), "since": now}
     os.ftruncate(file, 0)
-    os.pwrite(file, (json.dumps(owner) + "\n").encode(), 0)
+    os.pwrite(file, (json.dumps(this_process()) + "\n").encode(), 0)
 
 
-def _owner(file: int) -> str:
+def _owner(file: int) -> Any:
     try:
-        owner = json.loads(os.pread(file, 4096, 0))
-        return f"process {owner['pid']} on {owner['host']} since {owner['since']}"
-    except (ValueError, KeyError, TypeError):  # it has the lock, but has not written the line yet
-        return "another process"
+        return json.loads(os.pread(file, 4096, 0))
+    except ValueError:  # it has the lock, but has not written the line yet
+        return None

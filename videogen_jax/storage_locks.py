@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from videogen_jax.errors import UserError, first_line
+from videogen_jax.lock_owner import NO_LOCKS, in_use, name_of, this_process
 
 _log = logging.getLogger(__name__)
 
@@ -38,12 +39,7 @@ def hold_storage_lock(path: Path, what: str) -> Iterator[None]:
         UserError: another process has the lock; the message names its host and process id. Or the
             bucket cannot be written.
     """
-    owner = {
-        "host": socket.gethostname(),
-        "pid": os.getpid(),
-        "since": time.strftime("%Y-%m-%d %H:%M:%S"),
-        "token": uuid.uuid4().hex,
-    }
+    owner = this_process() | {"token": uuid.uuid4().hex}
     try:
         acquired = _acquire(path, what, owner)
     except UserError:
@@ -77,23 +73,16 @@ def _acquire(path: Path, what: str, owner: dict[str, Any]) -> bool:
         except FileExistsError:
             there = _owner(path)
         except (NotImplementedError, TypeError, ValueError) as error:
-            _log.warning(
-                "%s: this storage has no locks (%s); make sure that no other process uses %s",
-                path,
-                error,
-                what,
-            )
+            _log.warning(NO_LOCKS, path, "storage", error, what)
             return False
         if first_seen is None:
             first_seen, seen_at = there, time.monotonic()
             if not _has_ended_here(there):
-                _log.info("%s may be in use by %s: waiting for a sign of it", what, _name(there))
+                _log.info("%s may be in use by %s: waiting for a sign of it", what, name_of(there))
         elif there and there != first_seen:
-            raise UserError(
-                f"{what} is in use by {_name(there)}: wait until it has ended, or end it"
-            )
+            raise in_use(what, there)
         if _has_ended_here(there) or time.monotonic() - seen_at > DEAD_SECONDS:
-            _log.info("%s: taking over the lock of %s, which has ended", what, _name(there))
+            _log.info("%s: taking over the lock of %s, which has ended", what, name_of(there))
             path.unlink(missing_ok=True)
             continue
         time.sleep(min(_POLL_SECONDS, DEAD_SECONDS / 4))
@@ -129,12 +118,6 @@ def _owner(path: Any) -> dict[str, Any]:
     except (FileNotFoundError, ValueError):
         return {}
     return owner if isinstance(owner, dict) else {}
-
-
-def _name(owner: dict[str, Any]) -> str:
-    if not {"pid", "host", "since"} <= owner.keys():
-        return "another process"
-    return f"process {owner['pid']} on {owner['host']} since {owner['since']}"
 
 
 def _has_ended_here(owner: dict[str, Any]) -> bool:

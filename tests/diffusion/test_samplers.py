@@ -1,20 +1,17 @@
 """Samplers: comparison with the diffusers schedulers of the same names."""
 
 import importlib
-from collections.abc import Callable
-from functools import partial
 from itertools import product
 from typing import Any, get_args
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from tests.support.references import import_reference
+from tests.support.sampler_loop import MAX_STEPS, NOISE, SHAPE, network, run
 from videogen_jax.diffusion import samplers
 from videogen_jax.diffusion.sampler_config import SamplerConfig, TimestepSpacing
-from videogen_jax.diffusion.samplers import Plan, SamplerState
 from videogen_jax.diffusion.schedule import ScheduleConfig
 
 diffusers = import_reference("diffusers")
@@ -26,9 +23,6 @@ pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:Depreca
 # For a whole chain: both sides step in float32, and diffusers' schedule is float32 too.
 NETWORK_TOLERANCE = 1e-4
 
-SHAPE = (2, 3, 4, 4)
-MAX_STEPS = 50
-NOISE = np.random.default_rng(0).standard_normal((MAX_STEPS + 1, *SHAPE)).astype(np.float32)
 CLEAN = np.random.default_rng(1).standard_normal(SHAPE).astype(np.float32)
 
 SCHEDULERS = {
@@ -49,27 +43,6 @@ STABLE_DIFFUSION_FIELDS = {
 PREDICTIONS = {"eps": "epsilon", "v": "v_prediction", "x0": "sample"}
 SPACINGS: tuple[TimestepSpacing, ...] = get_args(TimestepSpacing)
 BETA_SCHEDULES = {"scaled_linear": "scaled_linear", "cosine": "squaredcos_cap_v2"}
-
-
-def network(x: Any, timesteps: Any, tanh: Callable[[Any], Any]) -> Any:
-    """Replaces a network by a fixed bounded function of arrays or tensors."""
-    return 0.8 * tanh(0.9 * x + 0.001 * timesteps - 0.4)
-
-
-def jax_network(x: jax.Array, timesteps_B: jax.Array) -> jax.Array:
-    return network(x, timesteps_B.reshape(-1, *(1,) * (x.ndim - 1)), jnp.tanh)
-
-
-@partial(jax.jit, static_argnames="config")
-def run(
-    config: SamplerConfig,
-    state: SamplerState,
-    plan: Plan,
-    noise: jax.Array,
-    start: jax.Array,
-    stop: jax.Array,
-) -> SamplerState:
-    return samplers.sample(config, jax_network, state, plan, start, stop, lambda i: noise[i])
 
 
 def ours(schedule: ScheduleConfig, config: SamplerConfig, first: int = 0) -> np.ndarray:

@@ -1,7 +1,6 @@
 """The loop of the samplers: statistics, steps apart, compilation, bad fields."""
 
 from dataclasses import replace
-from functools import partial
 from typing import Any, get_args
 
 import jax
@@ -9,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from tests.support.sampler_loop import NOISE, jax_network, run
 from videogen_jax.diffusion import process, samplers
 from videogen_jax.diffusion.sampler_config import SamplerConfig, SamplerName
 from videogen_jax.diffusion.samplers import Plan, SamplerState
@@ -16,25 +16,6 @@ from videogen_jax.diffusion.schedule import ScheduleConfig
 
 # 20,000 draws give the standard deviation to 0.5 %; the remainder allows for 250 discrete steps.
 STATISTICS_TOLERANCE = 0.02
-MAX_STEPS = 10
-NOISE = np.random.default_rng(0).standard_normal((MAX_STEPS + 1, 2, 3, 4, 4)).astype(np.float32)
-
-
-def network(x: jax.Array, timesteps_B: jax.Array) -> jax.Array:
-    timesteps = timesteps_B.reshape(-1, *(1,) * (x.ndim - 1))
-    return 0.8 * jnp.tanh(0.9 * x + 0.001 * timesteps - 0.4)
-
-
-@partial(jax.jit, static_argnames="config")
-def run(
-    config: SamplerConfig,
-    state: SamplerState,
-    plan: Plan,
-    noise: jax.Array,
-    start: jax.Array,
-    stop: jax.Array,
-) -> SamplerState:
-    return samplers.sample(config, network, state, plan, start, stop, lambda i: noise[i])
 
 
 def gaussian_v_model(schedule: ScheduleConfig, mean: float, std: float) -> samplers.ModelFn:
@@ -90,7 +71,9 @@ def test_another_number_of_steps_or_spacing_does_not_compile_again() -> None:
     @jax.jit
     def run_counted(state: SamplerState, plan: Plan) -> jax.Array:
         traces.append(plan)
-        return samplers.sample(config, network, state, plan, 0, plan.num_steps, lambda i: state.x).x
+        return samplers.sample(
+            config, jax_network, state, plan, 0, plan.num_steps, lambda i: state.x
+        ).x
 
     schedule, config = ScheduleConfig(), SamplerConfig("dpmpp_2m")
     plans = [

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+from videogen_jax.data.clips.aspect_buckets import name_of
 from videogen_jax.data.degrade import DegradeConfig
 from videogen_jax.data.rates import Fps, check_fps
 from videogen_jax.errors import UserError
@@ -67,5 +68,6 @@ class DataConfig:
             raise UserError(f"buckets are of the clips of one dataset, but {what}")
         for size in self.buckets:
             if min(size) < 1 or self.buckets.count(size) > 1:
-                name = "x".join(map(str, size))
-                raise UserError(f"buckets has {name}, expected different sizes of 1 or more pixels")
+                raise UserError(
+                    f"buckets has {name_of(size)}, expected different sizes of 1 or more pixels"
+                )

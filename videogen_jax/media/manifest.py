@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from videogen_jax.errors import UserError
-from videogen_jax.json_text import parse_json
+from videogen_jax.json_text import parse_json_of
 from videogen_jax.text_files import read_text
 
 MANIFEST = "manifest.jsonl"
@@ -29,10 +29,7 @@ def read_manifest(folder: Path) -> list[dict[str, Any]]:
 
 def parse_line(text: str, where: str) -> dict[str, Any]:
     """Parses a line of a manifest; errors as for `read_manifest`."""
-    try:
-        line = parse_json(text)
-    except ValueError as error:
-        raise UserError(f"{where}: not JSON: {error}") from error
+    line = parse_json_of(where, text)
     if not isinstance(line, dict) or not isinstance(line.get("file"), str):
         raise UserError(f'{where}: expected an object with the text "file"')
     for key, kind in (("prompt", str), ("index", int)):

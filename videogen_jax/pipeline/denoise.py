@@ -141,7 +141,7 @@ class Denoiser:
             steps: network evaluations, by default the sampler's.
             guidance_scale: by default the config's; unused without guidance, and none at 1.
             guidance_rescale: φ in [0, 1] of `guided`; unused without guidance.
-            guidance_interval: of `guided_steps`, the only ones with guidance; by default all.
+            guidance_interval: noise levels of guided steps, see `step_ranges`; by default all.
             guidance_passes: `guided`, "together", or `guided_in_turn`.
             sampler: by default the config's.
             size: height and width of the latents, where no condition has them.
@@ -181,12 +181,14 @@ class Denoiser:
             if latents_BFHWZ is None:
                 latents_BFHWZ = self._draw(keys_B, shape=shape)
             fixed |= {"held": held, "noise_BFHWZ": latents_BFHWZ}
+        # Steps without guidance may come before and after those with it.
+        prepare = functools.cache(
+            lambda passes: self._prepare(params, given, table, num_frames=num_frames, passes=passes)
+        )
         scale = 1.0 if given.negative is None else guidance_scale
         for start, stop, guides in step_ranges(table, first, steps, scale, guidance_interval):
             passes, here = (guidance_passes, guidance) if guides else (None, None)
-            prepared, embedded_TD = self._prepare(
-                params, given, table, num_frames=num_frames, passes=passes
-            )
+            prepared, embedded_TD = prepare(passes)
             take_steps = functools.partial(
                 self._take_steps,
                 *(params, prepared, table._replace(timesteps_T=embedded_TD), keys_B, here),

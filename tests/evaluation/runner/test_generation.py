@@ -68,6 +68,7 @@ def test_a_process_waits_for_the_videos_of_the_others(plan, monkeypatch):
     monkeypatch.setattr(jax, "process_count", lambda: 2)
     monkeypatch.setattr(jax, "process_index", lambda: 1)
     monkeypatch.setattr(prompt_files.multihost_utils, "broadcast_one_to_all", lambda x: x)
+    monkeypatch.setattr(generation, "_POLL_SECONDS", 0.1)
     model = StandIn()
     thread = threading.Thread(target=generate, args=(plan, lambda: model))
     thread.start()

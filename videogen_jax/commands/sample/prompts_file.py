@@ -88,9 +88,8 @@ class PromptsJob:
 
     def _common(self, directory: Path, dtype: str) -> dict[str, Any]:
         """Returns what all videos of the folder have in common."""
-        options = dataclasses.asdict(self.options)
+        options = self.options.settings()
         del options["seed"], options["negative_prompt"]  # of each line, in the manifest
-        del options["guidance_passes"]  # as the devices, which change no video beyond rounding
         if self.reference is not None and not self.reference.is_file():
             raise MissingFile(f"no image file {self.reference}")
         reference = None if self.reference is None else describe(self.reference).sha256

@@ -11,6 +11,11 @@ from PIL import Image
 Size = tuple[int, int]  # height and width in pixels
 
 
+def name_of(size: Size) -> str:
+    """Returns the name of a bucket, such as `48x80`."""
+    return "x".join(map(str, size))
+
+
 def assign(heights_N: np.ndarray, widths_N: np.ndarray, buckets: Sequence[Size]) -> np.ndarray:
     """Returns the bucket of each clip, int [N]; -1 for clips that are too small for every one.
 

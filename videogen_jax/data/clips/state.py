@@ -28,8 +28,8 @@ from videogen_jax.atomic import replacing
 from videogen_jax.data.clips.clip_checksums import write_checksums
 from videogen_jax.data.clips.ingest_config import Begun, changes
 from videogen_jax.data.clips.records import INFO_FILE, shard_name, write_sizes
-from videogen_jax.data.clips.sources.text_rows import parse_json
 from videogen_jax.errors import UserError
+from videogen_jax.json_text import parse_json_of
 from videogen_jax.locking import hold_lock
 
 _log = logging.getLogger(__name__)
@@ -243,4 +243,4 @@ class IngestFolder:
 
 
 def _read(path: Path) -> Any:
-    return parse_json(path.read_bytes(), str(path))
+    return parse_json_of(str(path), path.read_bytes())

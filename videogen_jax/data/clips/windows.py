@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from videogen_jax.data.clips.aspect_buckets import Size, assign, crop
+from videogen_jax.data.clips.aspect_buckets import Size, assign, crop, name_of
 from videogen_jax.data.clips.heap import give_back_memory
 from videogen_jax.data.clips.records import Clips, DamagedRecord
 from videogen_jax.data.clips.video import decode_window
@@ -33,7 +33,7 @@ class ClipWindows:
         dataset: the clips.
         num_frames: frames per window; 1 for images.
         resolution: height and width in pixels.
-        buckets: sizes of which each clip takes one (`buckets.assign`), in place of squares.
+        buckets: sizes of which each clip takes one (`aspect_buckets.assign`), in place of squares.
         bucket: the place in `buckets` of the size whose clips these are.
         fps: desired rate of the window. The actual rate, in the example, is the clip's own divided
             by the nearest whole number. Two values: the lowest and the highest rate; each window
@@ -171,8 +171,9 @@ class ClipWindows:
         )
 
     def _pixels(self) -> str:
-        height, width = self._size
-        return f"in the bucket {height}x{width}" if self._in_buckets else f"{height} pixels"
+        if self._in_buckets:
+            return f"in the bucket {name_of(self._size)}"
+        return f"{self._size[0]} pixels"
 
     def _larger(self, numbers: np.ndarray) -> str:
         """Says how to ingest clips of the resolution, if none of these clips has it."""

@@ -17,7 +17,7 @@ from videogen_jax.media.video_folder import VideoFolder
 from videogen_jax.pipeline.prompt_files import Model, PromptLine, sample_prompts
 from videogen_jax.pipeline.requests.video import MAX_SEED, Request
 
-_POLL_SECONDS = 0.2
+_POLL_SECONDS = 1.0  # each looks for every file
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Plan:
 
     def settings(self) -> dict[str, Any]:
         """Returns everything that the videos depend on, for JSON."""
-        options = asdict(self.request.options) | {
+        options = self.request.options.settings() | {
             "num_frames": self.request.num_frames,
             "fps": self.request.fps,
             "stages": self.request.stages,
@@ -65,7 +65,6 @@ class Plan:
             "guidance": list(self.request.guidance),
             "sampler": [asdict(sampler) for sampler in self.request.samplers],
         }
-        del options["guidance_passes"]  # as the devices, which change no video beyond rounding
         return {
             "videos": len(self.prompts),
             "prompts": self.prompts_source,
@@ -113,10 +112,10 @@ def generate(plan: Plan, load: Callable[[], Model]) -> None:
     )
     hidden = jax.process_index() > 0
     with tqdm(total=len(lines), desc="generating", unit="video", disable=hidden) as bar:
+        bar.update(len(folder.entries()))
         for _ in made:
-            bar.update(len(folder.entries()) - bar.n)  # those of all processes
-        while (count := len(folder.entries())) < len(lines):
-            bar.update(count - bar.n)
+            bar.update()
+        while len(folder.entries()) < len(lines):  # by other processes
             time.sleep(_POLL_SECONDS)
         bar.update(len(lines) - bar.n)
 

@@ -3,7 +3,7 @@
 import difflib
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, ClassVar, Self, TypeVar
 
 from videogen_jax.diffusion.guidance import GuidancePasses
@@ -105,6 +105,15 @@ class SamplingOptions(Options):
     guidance_interval: tuple[float, float] | None = None
     guidance_passes: GuidancePasses = "together"
     sampler: SamplerName | SamplerConfig | None = None
+
+    def settings(self) -> dict[str, Any]:
+        """Returns the options by which results differ, as plain dicts and lists.
+
+        `guidance_passes` is not among them: as the devices, it changes nothing beyond rounding.
+        """
+        options = asdict(self)
+        del options["guidance_passes"]
+        return options
 
 
 def _no_option(name: str, names: Sequence[str], others: Sequence[str]) -> str:

@@ -5,7 +5,8 @@ code version, metrics) and `manifest.json`. The manifest is written before Orbax
 to `<step>`, so a folder with this name is complete. The state is restored in the requested
 shardings, on any devices.
 
-The checkpoints of a run in a bucket are written to a temporary folder and then uploaded (`bucket`).
+The checkpoints of a run in a bucket are written to a temporary folder and then uploaded:
+`storage.py`.
 """
 
 import contextlib

@@ -10,6 +10,7 @@ import numpy as np
 
 from videogen_jax.config import ModelConfig
 from videogen_jax.data.aspect_batches import Buckets
+from videogen_jax.data.clips.aspect_buckets import name_of
 from videogen_jax.data.latents.reader import LatentCache, read_info
 from videogen_jax.data.latents.triplets import CachedTriplets
 from videogen_jax.data.loader import Source
@@ -47,7 +48,7 @@ class BucketCaches:
 
 def bucket_folder(cache: Path, bucket: tuple[int, int] | None) -> Path:
     """Returns the folder of a bucket's cache; that of a run without buckets is the cache's own."""
-    return cache if bucket is None else cache / "x".join(map(str, bucket))
+    return cache if bucket is None else cache / name_of(bucket)
 
 
 def open_cache(config: RunConfig, model_directory: Path) -> LatentCache | BucketCaches | None:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from videogen_jax.config import ModelConfig
+from videogen_jax.data.clips.aspect_buckets import name_of
 from videogen_jax.data.config import DataConfig
 from videogen_jax.errors import UserError
 from videogen_jax.training.runs.config import RunConfig
@@ -38,7 +39,7 @@ def check_sizes(model: ModelConfig, data: DataConfig, resolutions: Sequence[int]
                 if rest or scaled % multiple:
                     nearest = _nearest(side, resolution, data.resolution, multiple)
                     raise UserError(
-                        f"data.buckets has {size[0]}x{size[1]}, whose side of {side} is "
+                        f"data.buckets has {name_of(size)}, whose side of {side} is "
                         f"{side * resolution / data.resolution:g} pixels for the network at "
                         f"{resolution} pixels (data.resolution is {data.resolution}), expected a "
                         f"multiple of {multiple}, as {nearest} is"

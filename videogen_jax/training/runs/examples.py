@@ -4,6 +4,7 @@ import logging
 from typing import Any
 
 from videogen_jax.data.aspect_batches import Buckets
+from videogen_jax.data.clips.aspect_buckets import name_of
 from videogen_jax.data.clips.sources.tfds_clips import open_clips
 from videogen_jax.data.clips.windows import ClipWindows, Part
 from videogen_jax.data.config import DataConfig
@@ -53,7 +54,7 @@ def _bucketed(config: RunConfig, seed: int) -> Buckets:
     data, sources = config.data, []
     for place, size in enumerate(data.buckets):
         clips = clip_windows(data, data.dataset, "train", seed, bucket=place)
-        check_batch(config, [f"{data.dataset}, bucket {_named(size)}"], len(clips))
+        check_batch(config, [f"{data.dataset}, bucket {name_of(size)}"], len(clips))
         sources.append(config.task.clips_source(data, clips))
     return Buckets(tuple(sources))
 
@@ -128,15 +129,11 @@ def clip_windows(
     if part == "train" and is_main():
         why = "too short, too slow or too small"
         if bucket is not None:
-            name = f"{name}, bucket {_named(data.buckets[bucket])}"
+            name = f"{name}, bucket {name_of(data.buckets[bucket])}"
             why = f"in other buckets or {why}"
         left_out = f", {clips.excluded} {why}" if clips.excluded else ""
         _log.info("%s: %d clips to train on%s", name, len(clips), left_out)
     return clips
-
-
-def _named(size: tuple[int, int]) -> str:
-    return "x".join(map(str, size))
 
 
 def check_batch(config: RunConfig, names: list[str], clips: int) -> None:

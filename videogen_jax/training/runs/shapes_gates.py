@@ -13,12 +13,12 @@ from pathlib import Path
 
 import numpy as np
 
-from videogen_jax.data.clips.sources.text_rows import parse_json
 from videogen_jax.errors import UserError
 from videogen_jax.evaluation.image_quality import psnr
 from videogen_jax.evaluation.shapes.held_out import BATCH, HeldOut, held_out, sample_videos
 from videogen_jax.evaluation.shapes.report import score, score_images
 from videogen_jax.evaluation.shapes.true_latents import decode_clips, encode_clips
+from videogen_jax.json_text import parse_json_of
 from videogen_jax.pipeline.decode import DecoderName
 from videogen_jax.pipeline.requests.options import VideoOptions
 from videogen_jax.pipeline.videogen import VideoGen
@@ -114,7 +114,7 @@ def _last_metrics(run_dir: Path) -> Numbers:
     """Returns means of a run's last five logged rows; `gain` is the flow's over a plain average."""
     path = run_dir / "metrics.jsonl"
     lines = enumerate(path.read_bytes().splitlines(), start=1)
-    written = [parse_json(text, f"{path}, line {line}") for line, text in lines]
+    written = [parse_json_of(f"{path}, line {line}", text) for line, text in lines]
     rows = [row for row in written if "loss" in row][-5:]
     means = {key: float(np.mean([row.get(key, math.nan) for row in rows])) for key in rows[-1]}
     if "charbonnier_of_average" in means:

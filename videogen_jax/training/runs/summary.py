@@ -5,6 +5,7 @@ from pathlib import Path
 import jax
 from jax.sharding import Mesh
 
+from videogen_jax.data.clips.aspect_buckets import name_of
 from videogen_jax.models.components import component_names, component_shapes
 from videogen_jax.models.parameters import count
 from videogen_jax.training.runs.config import RunConfig
@@ -50,7 +51,7 @@ def _devices(mesh: Mesh) -> str:
 
 def _batch(config: RunConfig) -> str:
     data = config.data
-    pixels = " or ".join(f"{h}x{w}" for h, w in data.buckets) or data.resolution
+    pixels = " or ".join(map(name_of, data.buckets)) or data.resolution
     clip = f"{data.num_frames} frames of {pixels} pixels" if data.num_frames > 1 else ""
     parts = f" in {config.accumulate} parts" if config.accumulate > 1 else ""
     what = clip or f"images of {pixels} pixels"

@@ -23,13 +23,13 @@ from videogen_jax.data.clips.sources.text_rows import (
     captions_of,
     csv_header,
     csv_rows,
-    parse_json,
     require,
     require_text,
     seconds,
     texts_of,
 )
 from videogen_jax.errors import MissingFile, UserError
+from videogen_jax.json_text import parse_json_of
 from videogen_jax.text_files import read_text
 
 
@@ -124,7 +124,7 @@ def _read_ucf101(path: Path, options: SourceOptions) -> Iterator[ClipRef]:
 
 
 def _read_msrvtt(path: Path, options: SourceOptions) -> Iterator[ClipRef]:
-    data = parse_json(path.read_bytes(), str(path))
+    data = parse_json_of(str(path), path.read_bytes())
     lists = (data.get("videos"), data.get("sentences")) if isinstance(data, dict) else ()
     if not lists or not all(isinstance(rows, list) for rows in lists):
         raise UserError(f"{path}: expected MSR-VTT's lists, videos and sentences")
@@ -191,7 +191,7 @@ def class_caption(name: str) -> str:
 def _prompts(path: str | None) -> dict[str, tuple[str, ...]] | None:
     if path is None:
         return None
-    data = parse_json(Path(path).read_bytes(), path)
+    data = parse_json_of(path, Path(path).read_bytes())
     if not isinstance(data, dict):
         raise UserError(f"{path}: expected a JSON object of captions by class name")
     return {key: captions_of(value, f"the class {key}", path) for key, value in data.items()}

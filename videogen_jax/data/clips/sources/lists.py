@@ -13,7 +13,6 @@ from videogen_jax.data.clips.sources.listing import VIDEO_SUFFIXES, video_files
 from videogen_jax.data.clips.sources.text_rows import (
     captions_of,
     csv_rows,
-    parse_json,
     require,
     require_finite,
     require_text,
@@ -21,6 +20,7 @@ from videogen_jax.data.clips.sources.text_rows import (
     texts_of,
 )
 from videogen_jax.errors import UserError
+from videogen_jax.json_text import parse_json_of
 from videogen_jax.text_files import read_text
 
 
@@ -87,7 +87,7 @@ def read_jsonl(path: Path, options: SourceOptions) -> Iterator[ClipRef]:
     with path.open("rb") as file:
         for line, text in enumerate(file, 1):
             if text.strip():
-                row = parse_json(text, f"{path}, line {line}")
+                row = parse_json_of(f"{path}, line {line}", text)
                 yield _listed(options, path, line, row)
 
 
@@ -151,6 +151,6 @@ def _captions_beside(file: Path) -> tuple[str, ...]:
     beside = file.with_suffix(".json")
     if not beside.is_file():
         return ()
-    data = parse_json(beside.read_bytes(), str(beside))
+    data = parse_json_of(str(beside), beside.read_bytes())
     require(data, ("caption",), str(beside))
     return captions_of(data["caption"], "caption", str(beside))

@@ -1,7 +1,6 @@
 """Text parsing of lists and captions, row by row, with errors that name file and row."""
 
 import csv
-import json
 import math
 import re
 from collections.abc import Iterator
@@ -150,17 +149,6 @@ def captions_of(value: Any, name: str, where: str) -> tuple[str, ...]:
     for text in texts:
         require_text(text, name, where)
     return texts_of(*texts)
-
-
-def parse_json(data: bytes, where: str) -> Any:
-    try:
-        return json.loads(data.decode("utf-8-sig"))
-    except UnicodeDecodeError as error:
-        raise UserError(f"{where}: the text is not UTF-8") from error
-    except ValueError as error:
-        raise UserError(f"{where}: not JSON: {error}") from error
-    except RecursionError as error:
-        raise UserError(f"{where}: the JSON is nested too deeply") from error
 
 
 def texts_of(*texts: str) -> tuple[str, ...]:
